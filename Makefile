@@ -1,0 +1,61 @@
+# Each target does all of its own set-up: python3 with venv, git and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DOCS := docs/_build
+SOURCES := skinfluence tests examples benchmarks docs
+TEST_JOBS ?= 2
+PYTEST_ARGS ?=
+SPHINX_OPTS := -W --keep-going -n -q -d $(DOCS)/doctrees
+
+# One thread for each test process: more would fight over the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types check docs bench format clean
+
+help:
+	@echo "make demo | test | check | docs | bench | format | clean"
+
+# Made anew when a requirement changes, so that nothing left over can hide a missing one.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e ".[test,docs,plot]"
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(wildcard $(SOURCES))
+	$(BIN)/ruff format --check $(wildcard $(SOURCES))
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test docs
+
+# Every page is read and every example run again: a warning is given only then, so a second
+# build would pass over it. The doctest build takes the pages as read, and runs the code of
+# the written pages only: pytest runs that of the docstrings.
+docs: $(STAMP)
+	rm -rf docs/generated docs/auto_examples
+	$(BIN)/sphinx-build $(SPHINX_OPTS) -E -b html docs $(DOCS)/html
+	$(BIN)/sphinx-build $(SPHINX_OPTS) -b doctest docs $(DOCS)/doctest $(wildcard docs/*.rst)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix-only $(wildcard $(SOURCES))
+	$(BIN)/ruff format $(wildcard $(SOURCES))
+
+clean:
+	rm -rf $(VENV) $(DOCS) docs/auto_examples docs/generated build dist *.egg-info \
+		.coverage* htmlcov .mypy_cache .pytest_cache .ruff_cache
+	find $(wildcard $(SOURCES)) -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,12 @@
+"""Find and remove the training samples that harm a model trained with SGD."""
+
+from ._version import __version__
+from .estimators import SGDInfluenceClassifier, SGDInfluenceRegressor
+from .trajectory import Trajectory
+
+__all__ = [
+    "SGDInfluenceClassifier",
+    "SGDInfluenceRegressor",
+    "Trajectory",
+    "__version__",
+]

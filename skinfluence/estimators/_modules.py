@@ -1,0 +1,98 @@
+"""The built-in modules, asked for by name: ``"mlp"`` and ``"linear"``."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+class _Dense(nn.Module):
+    """Layers from 2-D input to one output a sample, or several."""
+
+    def __init__(self, layers: Sequence[nn.Module], n_outputs: int | None) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.flat = n_outputs is None
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return outputs of shape (n, n_outputs), or (n,) for a 1-D target."""
+        outputs: Tensor = self.layers(X)
+        return outputs.squeeze(-1) if self.flat else outputs
+
+
+class LinearModule(_Dense):
+    """One linear layer.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of input features.
+    n_outputs : int or None
+        Number of outputs; None for one, without an axis of its own.
+    bias : bool
+        Whether the layer has an intercept.
+    """
+
+    def __init__(
+        self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
+    ) -> None:
+        super().__init__([nn.Linear(n_features, n_outputs or 1, bias=bias)], n_outputs)
+
+
+class MLPModule(_Dense):
+    """A multi-layer perceptron.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of input features.
+    n_outputs : int or None
+        Number of outputs; None for one, without an axis of its own.
+    hidden_layer_sizes : sequence of int
+        Widths of the hidden layers.
+    activation : {"relu", "tanh", "gelu", "silu"}
+        Activation of the hidden layers.
+    dropout : float
+        Dropout probability after each hidden layer.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int | None = None,
+        *,
+        hidden_layer_sizes: Sequence[int] = (100,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        if activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"`module__activation` must be one of {sorted(_ACTIVATIONS)}, "
+                f"got {activation!r}."
+            )
+        layers: list[nn.Module] = []
+        width = n_features
+        for size in hidden_layer_sizes:
+            layers += [nn.Linear(width, size), _ACTIVATIONS[activation]()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = size
+        super().__init__([*layers, nn.Linear(width, n_outputs or 1)], n_outputs)
+
+
+BUILT_IN: dict[str, type[nn.Module]] = {"linear": LinearModule, "mlp": MLPModule}
+
+
+def floating_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of the module's floating-point parameters, if it has any."""
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype
+    return None

@@ -1,0 +1,150 @@
+"""Validation of what users pass: one error for one mistake, before any work."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.dataset import get_len
+from skorch.net import NeuralNet
+from skorch.utils import is_dataset, to_numpy
+from sklearn.base import is_regressor
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from torch import nn
+from torch.utils.data import IterableDataset
+
+from ._data import is_opaque
+from ._modules import BUILT_IN
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+_CONSTRAINTS: dict[str, list[Any]] = {
+    "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
+    "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
+    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "batch_size": [_POSITIVE, Options(Integral, {-1})],
+    "shuffle": ["boolean"],
+    "dtype": [StrOptions({"auto", *DTYPES})],
+    "random_state": ["random_state"],
+    "record": [StrOptions({"all"}), _POSITIVE, None],
+    "verbose": ["verbose"],
+}
+
+
+def check_parameters(net: NeuralNet) -> None:
+    """Check the values of the estimator's own parameters."""
+    parameters = {name: getattr(net, name) for name in _CONSTRAINTS}
+    validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    callbacks = net.callbacks
+    if callbacks is not None and callbacks != "disable" and not isinstance(callbacks, list):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
+            f"{callbacks!r}."
+        )
+
+
+def check_inputs(net: NeuralNet, X: Any) -> Any:
+    """Return X for a fitted net: as an array that its module takes, or as it is."""
+    if is_opaque(X):
+        _check_opaque(net, X)
+        return X
+    X = validate_data(net, _on_cpu(X), reset=False, **_array_options(net))
+    _check_shape(net, X)
+    return X
+
+
+def check_data(net: NeuralNet, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+    """Return X and y, validated together; `reset` to learn their shape from them."""
+    if is_opaque(X):
+        _check_opaque(net, X)
+        if y is not None:
+            y = check_array(_on_cpu(y), ensure_2d=False, dtype=None, input_name="y")
+            if len(y) != _length(X):
+                raise ValueError(
+                    f"X and y must have the same length, got {_length(X)} and {len(y)}."
+                )
+        return X, y
+    X, y = validate_data(
+        net,
+        _on_cpu(X),
+        _on_cpu(y),
+        reset=reset,
+        multi_output=is_regressor(net),
+        y_numeric=is_regressor(net),
+        **_array_options(net),
+    )
+    if reset:
+        net.input_shape_ = X.shape[1:]
+    _check_shape(net, X)
+    return X, y
+
+
+def check_weights(
+    X: Any, sample_weight: Any, name: str = "sample_weight"
+) -> np.ndarray | None:
+    """Return non-negative sample weights that sum to a positive number."""
+    if sample_weight is None:
+        return None
+    rows = np.empty((_length(X), 0))
+    weights = _check_sample_weight(
+        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.sum() > 0:
+        raise ValueError(f"`{name}` must have a positive sum, got only zeros.")
+    return np.asarray(weights)
+
+
+def _array_options(net: NeuralNet) -> dict[str, Any]:
+    built_in = isinstance(net.module, str)
+    # Modules of the user's own may want integers, such as an embedding's tokens;
+    # the net casts floating-point batches to its module's dtype.
+    dtype: Any = "numeric"
+    if built_in:
+        dtype = [np.float32, np.float64] if net.dtype == "auto" else net.dtype
+    return {
+        "accept_sparse": "csr",
+        "dtype": dtype,
+        "allow_nd": not built_in,
+        "ensure_2d": built_in,
+    }
+
+
+def _check_opaque(net: NeuralNet, X: Any) -> None:
+    if isinstance(net.module, str):
+        raise ValueError(
+            "X must be a 2-D array or CSR matrix for the built-in module "
+            f"{net.module!r}, got {type(X).__name__}. Give your own nn.Module as "
+            "`module` for a torch Dataset or for several inputs."
+        )
+    if isinstance(X, IterableDataset):
+        raise ValueError(
+            "X must be a Dataset with rows, got an IterableDataset, whose samples "
+            "cannot be told apart by number. Use a map-style Dataset."
+        )
+    if _length(X) == 0:
+        raise ValueError("X must have at least one sample, got 0.")
+
+
+def _check_shape(net: NeuralNet, X: Any) -> None:
+    expected = getattr(net, "input_shape_", X.shape[1:])
+    if X.shape[1:] != expected:
+        raise ValueError(
+            f"X must have samples of shape {tuple(expected)} as in fit, got "
+            f"{tuple(X.shape[1:])}."
+        )
+
+
+def _length(X: Any) -> int:
+    return len(X) if is_dataset(X) else int(get_len(X))
+
+
+def _on_cpu(data: Any) -> Any:
+    return to_numpy(data) if isinstance(data, torch.Tensor) else data

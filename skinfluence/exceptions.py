@@ -1,0 +1,44 @@
+"""Errors and warnings of the library."""
+
+__all__ = [
+    "DivergenceWarning",
+    "DivergedTrainingError",
+    "IrreproducibleStepError",
+    "NotRecordedError",
+    "SkinfluenceError",
+    "TrainingDataChangedError",
+    "UnsupportedCriterionError",
+    "UnsupportedOptimizerError",
+]
+
+
+class SkinfluenceError(ValueError):
+    """Base of the library's own errors; a :class:`ValueError`."""
+
+
+class NotRecordedError(SkinfluenceError):
+    """The trajectory holds too little for what was asked."""
+
+
+class UnsupportedOptimizerError(SkinfluenceError):
+    """The optimizer's step cannot be retraced."""
+
+
+class UnsupportedCriterionError(SkinfluenceError):
+    """The criterion does not give one loss for each sample."""
+
+
+class TrainingDataChangedError(SkinfluenceError):
+    """The training data is no longer what the estimator was fitted on."""
+
+
+class IrreproducibleStepError(SkinfluenceError):
+    """A recorded step does not lead from its state to the next one."""
+
+
+class DivergedTrainingError(SkinfluenceError):
+    """The training run, or the retrace, left the finite numbers."""
+
+
+class DivergenceWarning(UserWarning):
+    """The training run diverged: the loss or a parameter is NaN or infinite."""

@@ -1,0 +1,72 @@
+"""Queries of a trained model: their value, and its derivative in the parameters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..training import Objective, State, TrainingStep
+
+Measure = Callable[[Any, Any], Tensor]
+"""``measure(outputs, targets) -> (batch,)``, one number for each sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    r"""The weighted mean of a per-sample measure over validation data.
+
+    .. math:: Q(θ) = \sum_j v_j q_j(θ) / \sum_j v_j
+
+    in evaluation mode: no dropout, and BatchNorm's running statistics held at the
+    state's values, not differentiated.
+
+    Attributes
+    ----------
+    objective : Objective
+        Gives the forward pass.
+    measure : callable
+        ``measure(outputs, targets) -> (batch,)``.
+    batches : sequence of (inputs, targets, weights)
+        The validation data; weights of shape ``(batch,)`` that sum to 1 over all.
+    """
+
+    objective: Objective
+    measure: Measure
+    batches: Sequence[tuple[Any, Any, Tensor]]
+
+    def _values(self, inputs: Any, targets: Any) -> Tensor:
+        return self.measure(self.objective.forward(inputs), targets)
+
+    def value(self, step: TrainingStep, state: State) -> Tensor:
+        """Return Q at a state, a scalar."""
+        step.live.write_model(state)
+        self.objective.train(False)
+        with torch.no_grad():
+            parts = [self._values(x, y) @ v for x, y, v in self.batches]
+        return torch.stack(parts).sum()
+
+    def gradient(self, step: TrainingStep, state: State) -> Tensor:
+        """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
+        step.live.write_model(state)
+        self.objective.train(False)
+        total = torch.zeros_like(state.parameters)
+        for inputs, targets, weights in self.batches:
+            total = step.gradient(self._values(inputs, targets), weights).add_(total)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class SampleQueries(Query):
+    """One query for each validation sample: its own measure, unweighted."""
+
+    def gradient(self, step: TrainingStep, state: State) -> Tensor:
+        """Return ∂q_j/∂θ at a state, of shape ``(n_val, p)``."""
+        step.live.write_model(state)
+        self.objective.train(False)
+        rows = []
+        for inputs, targets, weights in self.batches:
+            each = torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
+            rows.append(step.gradient(self._values(inputs, targets), each))
+        return torch.cat(rows)

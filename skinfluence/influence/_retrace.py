@@ -1,0 +1,81 @@
+"""The retrace: the adjoint of the query, carried backwards through the run."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..exceptions import DivergedTrainingError
+from ..training import PARAMETERS, Adjoint, TrainingStep
+from ..trajectory import Trajectory, backwards
+from ._queries import Query
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def retrace(
+    trajectory: Trajectory,
+    step: TrainingStep,
+    query: Query,
+    at: Mapping[int, float],
+    *,
+    first: int = 0,
+    progress: Progress = iter,
+) -> Tensor:
+    r"""Estimate how the query would change without each sample.
+
+    Algorithm 2 of Hara, Nitanda and Maehara (2019), for any optimizer: the adjoint
+    :math:`λ_t = ∂Q/∂s_t` runs backwards through the recorded steps, and
+
+    .. math:: \text{influence}_i = - \sum_{t: i \in S_t} λ_{t+1}^\top ∂s_{t+1}/∂w_i.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        The run.
+    step : TrainingStep
+        Its training step.
+    query : Query
+        What is asked of the model.
+    at : mapping of int to float
+        Number of a state -> its weight in the query: Q is the weighted sum of the
+        query at these states.
+    first : int
+        The earliest step to go back to; earlier ones are taken as given.
+    progress : callable
+        Wraps the iteration over the steps.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,) or (n_samples, q), float64
+        The change of Q without the sample, in Q's unit; 0 for a sample that no step
+        used.
+    """
+    stop = max(at)
+    scores: Tensor | None = None
+    adjoint: Adjoint = {}
+    for record, before, after in progress(backwards(trajectory, stop, first)):
+        weight = at.get(record.step + 1)
+        if weight:
+            asked = weight * query.gradient(step, after)
+            adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
+        slopes, adjoint = step.backward(before, record, adjoint)
+        if scores is None:
+            size = (*slopes.shape[:-1], trajectory.n_samples)
+            scores = torch.zeros(size, dtype=torch.float64, device=slopes.device)
+        scores.index_add_(-1, record.rows.to(slopes.device), slopes.double(), alpha=-1)
+    if scores is None:
+        raise ValueError("`at` must name a state after the first step.")
+    _check_finite(adjoint)
+    return scores.T if scores.dim() == 2 else scores
+
+
+def _check_finite(adjoint: Adjoint) -> None:
+    # What is not finite stays so on the way back: one look at the end is enough.
+    if not all(vector.isfinite().all() for vector in adjoint.values()):
+        raise DivergedTrainingError(
+            "The retrace left the finite numbers: small changes early in this run "
+            "grow without bounds. Retrace fewer epochs (`last_epochs`), or train with "
+            "a smaller learning rate or for fewer epochs."
+        )

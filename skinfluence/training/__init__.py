@@ -1,0 +1,27 @@
+"""What a training step is: its state, its objective, its update, its adjoint."""
+
+from ._clipping import Clipping, observe_clipping
+from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
+from ._objective import Objective, batch_coefficients
+from ._randomness import derive_seed, seeded
+from ._step import Adjoint, TrainingStep
+from ._update import UpdateRule, moment_names, pull_back
+
+__all__ = [
+    "PARAMETERS",
+    "Address",
+    "Adjoint",
+    "Clipping",
+    "FlatLayout",
+    "LiveState",
+    "Objective",
+    "State",
+    "TrainingStep",
+    "UpdateRule",
+    "batch_coefficients",
+    "derive_seed",
+    "moment_names",
+    "observe_clipping",
+    "pull_back",
+    "seeded",
+]

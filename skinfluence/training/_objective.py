@@ -1,0 +1,64 @@
+"""The training objective: module, criterion and data as per-sample losses."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._typing import StepLike
+
+Batch = tuple[Any, Any, Tensor]
+"""Inputs, targets and the batch's coefficients c_i / |S_t|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    r"""Per-sample losses of a batch at the parameters that the modules hold.
+
+    The batch loss of step t is linear in the samples' weights,
+
+    .. math:: L_t(θ, w) = \frac{1}{|S_t|} \sum_{i \in S_t} w_i c_i ℓ_i(θ),
+
+    so that a batch is its losses :math:`ℓ_i` and its coefficients
+    :math:`c_i / |S_t|`.
+
+    Attributes
+    ----------
+    modules : sequence of torch.nn.Module
+        Every module whose parameters or mode the losses depend on.
+    forward : callable
+        ``forward(inputs) -> outputs``.
+    criterion : callable
+        ``criterion(outputs, targets) -> (batch,)`` losses, one for each sample.
+    fetch : callable
+        ``fetch(step) -> (inputs, targets, coefficients)`` of the step's batch.
+    """
+
+    modules: Sequence[nn.Module]
+    forward: Callable[[Any], Any]
+    criterion: Callable[[Any, Any], Tensor]
+    fetch: Callable[[StepLike], Batch]
+
+    def train(self, mode: bool) -> None:
+        """Set training or evaluation mode."""
+        for module in self.modules:
+            module.train(mode)
+
+    def batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
+        """Return the losses and the coefficients of a step's batch."""
+        inputs, targets, coefficients = self.fetch(step)
+        return self.criterion(self.forward(inputs), targets), coefficients
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The modules' buffers."""
+        return [buffer for module in self.modules for buffer in module.buffers()]
+
+
+def batch_coefficients(weights: Tensor | None, losses: Tensor) -> Tensor:
+    """Return ``c_i / |S_t|`` for a batch: its mean loss is ``losses @ coefficients``."""
+    if weights is None:
+        return torch.full_like(losses, 1.0 / len(losses), requires_grad=False)
+    return weights.to(losses) / len(losses)

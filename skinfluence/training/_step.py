@@ -1,0 +1,289 @@
+"""One training step, forwards and backwards."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._typing import Hyperparameters, StepLike
+from ._flat import PARAMETERS, LiveState, State
+from ._objective import Objective
+from ._randomness import seeded
+from ._update import GRADIENT, UpdateRule, pull_back
+
+Adjoint = Mapping[str, Tensor]
+"""∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Parameters that share their hyper-parameters and their scalar state."""
+
+    rule: UpdateRule
+    places: slice | Tensor
+    scalars: Mapping[str, float] | None
+
+
+class TrainingStep:
+    """A run's training step on a private copy of its modules and optimizer.
+
+    Parameters
+    ----------
+    objective : Objective
+        The per-sample losses, on the private copy of the modules.
+    live : LiveState
+        The state of the private copy.
+    """
+
+    def __init__(self, objective: Objective, live: LiveState) -> None:
+        self.objective = objective
+        self.live = live
+        self.device = live.parameters[0].device
+        for parameter in live.parameters:
+            parameter.requires_grad_()
+        # One rule for each recorded mapping of hyper-parameters; the mapping is kept
+        # beside it, so that its id stays its own.
+        self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
+
+    def forward(
+        self, state: State, step: StepLike, weights: Tensor | None = None
+    ) -> State:
+        """Take the step from a state, with weights on the batch's samples.
+
+        Parameters
+        ----------
+        state : State
+            What the step begins from.
+        step : StepLike
+            The record of the step.
+        weights : Tensor of shape (batch,) or None
+            The w_i of the batch's samples; None for 1.
+
+        Returns
+        -------
+        State
+            What the next step begins from; without weights the recorded one, on a
+            CPU to the bit.
+        """
+        self.live.write(state)
+        optimizer = self.live.optimizer
+        for group, hyperparameters in zip(
+            optimizer.param_groups, step.hyperparameters, strict=True
+        ):
+            group.update(hyperparameters)
+        optimizer.zero_grad(set_to_none=True)
+        self.objective.train(True)
+        with seeded(step.seed, self.device):
+            losses, coefficients = self.objective.batch_losses(step)
+            losses.backward(coefficients if weights is None else weights * coefficients)
+        active = self._active(state, step)
+        for position, parameter in enumerate(self.live.parameters):
+            if position not in active:
+                parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if step.clipping is not None:
+            step.clipping.clip_([self.live.parameters[k] for k in active])
+        optimizer.step()
+        return self.live.read()
+
+    def backward(
+        self, state: State, step: StepLike, adjoint: Adjoint
+    ) -> tuple[Tensor, Adjoint]:
+        """Pull the adjoint of the state after the step back through the step.
+
+        Parameters
+        ----------
+        state : State
+            What the step began from.
+        step : StepLike
+            The record of the step.
+        adjoint : mapping of str to Tensor of shape (p,) or (q, p)
+            ∂Q/∂s of the state after the step, for one or several queries.
+
+        Returns
+        -------
+        slopes : Tensor of shape (batch,) or (q, batch)
+            ∂Q/∂w of the batch's samples through this step.
+        adjoint : mapping of str to Tensor
+            ∂Q/∂s of the state before the step.
+        """
+        self.live.write_model(state)
+        self.objective.train(True)
+        with seeded(step.seed, self.device):
+            losses, coefficients = self.objective.batch_losses(step)
+        weights = coefficients.clone().requires_grad_()
+        active = self._active(state, step)
+        gradients: Sequence[Tensor] = torch.autograd.grad(
+            losses,
+            [self.live.parameters[k] for k in active],
+            weights,
+            create_graph=True,
+            materialize_grads=True,
+        )
+        if step.clipping is not None:
+            gradients = step.clipping.clip(gradients)
+        before, direction = self._pull_update(
+            state, step, adjoint, lambda: self._flat_gradient(active, gradients)
+        )
+        directions = self.live.layout.split(direction)
+        slopes, through = self._pull_gradient(
+            gradients, [directions[k] for k in active], weights
+        )
+        before[PARAMETERS] = before[PARAMETERS] + through
+        return slopes * coefficients, before
+
+    def activation_bytes(self, step: StepLike) -> int:
+        """Return how much one forward pass of the step's batch keeps for its backward."""
+        kept = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal kept
+            kept += tensor.nbytes
+            return tensor
+
+        with (
+            seeded(step.seed, self.device),
+            torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+        ):
+            self.objective.batch_losses(step)
+        return kept
+
+    def gradient(self, values: Tensor, along: Tensor) -> Tensor:
+        """Differentiate per-sample values in the parameters.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n,)
+            Computed from the parameters as they stand.
+        along : Tensor of shape (n,) or (q, n)
+            Weights of the values, one set for each gradient.
+
+        Returns
+        -------
+        Tensor of shape (p,) or (q, p)
+        """
+        found = _gradient([values], self.live.parameters, [along])
+        return self.live.layout.flatten(found)
+
+    def _active(self, state: State, step: StepLike) -> Sequence[int]:
+        """Return the positions of the parameters that the step updated."""
+        if step.active is None:
+            return range(len(state.scalars))
+        return [k for k, active in enumerate(step.active) if active]
+
+    def _flat_gradient(
+        self, active: Sequence[int], gradients: Sequence[Tensor]
+    ) -> Tensor:
+        every = [torch.zeros_like(parameter) for parameter in self.live.parameters]
+        for position, gradient in zip(active, gradients, strict=True):
+            every[position] = gradient.detach()
+        return self.live.layout.flatten(every)
+
+    def _pull_gradient(
+        self, gradients: Sequence[Tensor], directions: Sequence[Tensor], weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Differentiate ⟨direction, gradient⟩ in the weights and the parameters."""
+        moving = [k for k, gradient in enumerate(gradients) if gradient.requires_grad]
+        slopes, *through = _gradient(
+            [gradients[k] for k in moving],
+            [weights, *self.live.parameters],
+            [directions[k] for k in moving],
+        )
+        return slopes, self.live.layout.flatten(through)
+
+    def _pull_update(
+        self,
+        state: State,
+        step: StepLike,
+        adjoint: Adjoint,
+        gradient: Callable[[], Tensor],
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Pull the adjoint through the optimizer's update.
+
+        Returns what goes straight to the old state, and what goes to the gradient.
+        """
+        blocks = self._blocks(state, step)
+        linear = all(block.rule.linear for block in blocks)
+        # Linear rules do not look at the gradient: it need not be put together.
+        point = state.parameters if linear else gradient()
+        pulled = [_pull_block(block, state, point, adjoint) for block in blocks]
+        if [block.places for block in blocks] == [slice(0, self.live.layout.size)]:
+            return pulled[0], pulled[0].pop(GRADIENT)
+        # What the step did not touch passes through; what it touched is overwritten.
+        like = adjoint[PARAMETERS]
+        before = {name: torch.zeros_like(like) for name in state.moments}
+        before.update((name, vector.clone()) for name, vector in adjoint.items())
+        direction = torch.zeros_like(like)
+        for block, own in zip(blocks, pulled, strict=True):
+            direction[..., block.places] = own.pop(GRADIENT)
+            for name, vector in before.items():
+                vector[..., block.places] = own.get(name, 0.0)
+        return before, direction
+
+    def _blocks(self, state: State, step: StepLike) -> list[_Block]:
+        members: dict[tuple[object, ...], list[int]] = {}
+        for position in self._active(state, step):
+            scalars = state.scalars[position]
+            key = (self.live.addresses[position][0], scalars and (*scalars.items(),))
+            members.setdefault(key, []).append(position)
+        blocks = []
+        for positions in members.values():
+            group = self.live.addresses[positions[0]][0]
+            rule = self._rule(step.hyperparameters[group])
+            places = self.live.layout.places(positions)
+            blocks.append(_Block(rule, places, state.scalars[positions[0]]))
+        return blocks
+
+    def _rule(self, hyperparameters: Hyperparameters) -> UpdateRule:
+        known = self._rules.get(id(hyperparameters))
+        if known is None:
+            rule = UpdateRule(type(self.live.optimizer), hyperparameters)
+            known = self._rules[id(hyperparameters)] = hyperparameters, rule
+        return known[1]
+
+
+def _pull_block(
+    block: _Block, state: State, gradient: Tensor, adjoint: Adjoint
+) -> dict[str, Tensor]:
+    moments = {name: vector[block.places] for name, vector in state.moments.items()}
+    jacobian = block.rule.jacobian(
+        state.parameters[block.places],
+        gradient[block.places],
+        {} if block.scalars is None else moments,
+        block.scalars,
+    )
+    own = {name: vector[..., block.places] for name, vector in adjoint.items()}
+    return pull_back(jacobian, own)
+
+
+def _gradient(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], along: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Differentiate outputs along one direction, or along a stack of them at once."""
+    if along[0].dim() == outputs[0].dim():
+        return torch.autograd.grad(outputs, inputs, along, materialize_grads=True)
+    try:
+        found = torch.autograd.grad(
+            outputs,
+            inputs,
+            along,
+            allow_unused=True,
+            retain_graph=True,
+            is_grads_batched=True,
+        )
+    except RuntimeError:
+        # An operation that cannot be batched: the directions take turns.
+        rows = [
+            torch.autograd.grad(
+                outputs, inputs, each, retain_graph=True, materialize_grads=True
+            )
+            for each in zip(*along, strict=True)
+        ]
+        return [torch.stack(column) for column in zip(*rows, strict=True)]
+    count = len(along[0])
+    return [
+        value.new_zeros(count, *value.shape) if gradient is None else gradient
+        for value, gradient in zip(inputs, found, strict=True)
+    ]

@@ -1,0 +1,237 @@
+"""One torch.optim step on a flat vector, and its Jacobian."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, optim
+
+from .._typing import Hyperparameters
+from ..exceptions import UnsupportedOptimizerError
+from ._flat import PARAMETERS
+
+GRADIENT = "gradient"
+
+# Every supported optimizer with the names of its elementwise state.
+_MOMENTS: dict[type[optim.Optimizer], tuple[str, ...]] = {
+    optim.SGD: ("momentum_buffer",),
+    optim.Adam: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    optim.AdamW: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    optim.RMSprop: ("square_avg", "momentum_buffer", "grad_avg"),
+    optim.Adagrad: ("sum",),
+    optim.Adadelta: ("square_avg", "acc_delta"),
+    optim.NAdam: ("exp_avg", "exp_avg_sq"),
+    optim.RAdam: ("exp_avg", "exp_avg_sq"),
+    optim.Adamax: ("exp_avg", "exp_inf"),
+    optim.ASGD: ("ax",),
+}
+
+# Optimizers whose step is linear in parameters, gradient and moments: their
+# Jacobian is the same for every element and at every point.
+_LINEAR = (optim.SGD,)
+
+_REFUSED = {
+    "LBFGS": "it evaluates the loss several times in a step",
+    "Muon": "it mixes the elements of a matrix",
+    "Adafactor": "it mixes the elements of a matrix",
+    "SparseAdam": "its gradients are sparse",
+    "Rprop": (
+        "it uses only the sign of the gradient, so that no small change of a "
+        "sample's weight ever changes its step: every influence would be 0"
+    ),
+}
+
+# The scalar state before the first step, where it does not depend on the options.
+_FIRST_SCALARS = {"step": 0.0, "mu_product": 1.0, "mu": 1.0}
+
+Jacobian = Mapping[tuple[str, str], float | Tensor]
+"""(output, input) -> derivative, one number or one for each element."""
+
+
+def moment_names(optimizer: optim.Optimizer) -> tuple[str, ...]:
+    """Return the names of the optimizer's elementwise state.
+
+    Raises
+    ------
+    UnsupportedOptimizerError
+        If the optimizer's step cannot be retraced.
+    """
+    cls = type(optimizer)
+    for base, names in _MOMENTS.items():
+        # A subclass may add options, but not another step.
+        if issubclass(cls, base) and cls.step is base.step:
+            return names
+    supported = ", ".join(sorted(base.__name__ for base in _MOMENTS))
+    reason = next(
+        (why for base in cls.__mro__ if (why := _REFUSED.get(base.__name__))),
+        "its step is not one of torch.optim's elementwise steps",
+    )
+    raise UnsupportedOptimizerError(
+        f"`optimizer` must be one whose step can be retraced ({supported}), got "
+        f"{cls.__name__}: {reason}. Use one of these, or record=None to train "
+        "without influence."
+    )
+
+
+class UpdateRule:
+    """The step of a ``torch.optim`` optimizer as a function of flat vectors.
+
+    Every supported step is elementwise: element k of the new parameters and
+    moments depends on element k of the old ones and of the gradient alone. So
+    its Jacobian is one number for each element and (output, input) pair, and
+    ``torch.optim``'s own code is what is differentiated.
+
+    Parameters
+    ----------
+    optimizer_class : type
+        A supported optimizer class.
+    hyperparameters : mapping
+        One parameter group without its parameters.
+    """
+
+    def __init__(
+        self, optimizer_class: type[optim.Optimizer], hyperparameters: Hyperparameters
+    ) -> None:
+        self.linear = issubclass(optimizer_class, _LINEAR)
+        placeholder = torch.zeros((), requires_grad=True)
+        self._optimizer = optimizer_class([placeholder], lr=0.1)  # type: ignore[call-arg]
+        # `step` is wrapped to allow for gradients only where the default says so.
+        self._optimizer.defaults["differentiable"] = True
+        self._group = self._optimizer.param_groups[0]
+        self._group.update(hyperparameters)
+        self._group.update(differentiable=True, foreach=False)
+        for name in ("fused", "capturable"):
+            if name in self._group:
+                self._group[name] = False
+        self._names = moment_names(self._optimizer)
+        self._constant: dict[tuple[Any, ...], Jacobian] = {}
+
+    def jacobian(
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Mapping[str, Tensor],
+        scalars: Mapping[str, float] | None,
+    ) -> Jacobian:
+        """Return the derivatives of the new state with respect to the old.
+
+        Parameters
+        ----------
+        parameters, gradient : Tensor of shape (p,)
+            Where the step was taken.
+        moments : mapping of str to Tensor of shape (p,)
+            The optimizer's elementwise state.
+        scalars : mapping of str to float, or None
+            Its scalar state; None before the first step.
+        """
+        if not self.linear:
+            return self._jacobian(parameters, gradient, moments, scalars)
+        # One element in double precision stands for all.
+        key = (scalars is None, tuple(moments))
+        if key not in self._constant:
+            one = torch.ones(1, dtype=torch.float64, device=parameters.device)
+            jacobian = self._jacobian(one, one, dict.fromkeys(moments, one), scalars)
+            self._constant[key] = {k: float(v) for k, v in jacobian.items()}
+        return self._constant[key]
+
+    def _jacobian(
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Mapping[str, Tensor],
+        scalars: Mapping[str, float] | None,
+    ) -> Jacobian:
+        point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
+        inputs = {k: v.detach().clone().requires_grad_() for k, v in point.items()}
+        still = _still(gradient, moments)
+        jacobian: dict[tuple[str, str], float | Tensor] = {}
+        for output, value in self._step(inputs, scalars).items():
+            if not value.requires_grad:
+                continue
+            derivatives = torch.autograd.grad(
+                value,
+                list(inputs.values()),
+                torch.ones_like(value),
+                retain_graph=True,
+                allow_unused=True,
+            )
+            for name, derivative in zip(inputs, derivatives, strict=True):
+                if derivative is not None:
+                    infinite = still & ~derivative.isfinite()
+                    jacobian[output, name] = derivative.masked_fill_(infinite, 0.0)
+        return jacobian
+
+    def _step(
+        self, inputs: Mapping[str, Tensor], scalars: Mapping[str, float] | None
+    ) -> dict[str, Tensor]:
+        first = scalars is None
+        if scalars is not None:
+            # The optimizer changes its tensors in place, which leaves do not allow.
+            moments = {k: v.clone() for k, v in inputs.items() if k in self._names}
+        else:
+            moments = {k: torch.zeros_like(inputs[PARAMETERS]) for k in self._names}
+            scalars = {**_FIRST_SCALARS, "eta": self._group["lr"]}
+        parameter = inputs[PARAMETERS].clone()
+        parameter = inputs[PARAMETERS].clone()
+        parameter.grad = inputs[GRADIENT].clone()
+        self._group["params"] = [parameter]
+        state = {**moments, **{k: _scalar(k, v) for k, v in scalars.items()}}
+        self._optimizer.state = defaultdict(dict, {parameter: state})
+        with self._first_step() if first else nullcontext():
+            self._optimizer.step()
+        after = self._optimizer.state[parameter]
+        return {PARAMETERS: parameter, **{k: after[k] for k in self._names if k in after}}
+
+
+    @contextmanager
+    def _first_step(self) -> Iterator[None]:
+        # SGD starts its buffer from a detached copy of the gradient; the zero buffer
+        # without dampening gives the same step, and its derivative too.
+        dampening = self._group.get("dampening")
+        try:
+            if dampening is not None:
+                self._group["dampening"] = 0.0
+            yield
+        finally:
+            if dampening is not None:
+                self._group["dampening"] = dampening
+
+
+def _scalar(name: str, value: float) -> Tensor:
+    # The count of steps is an integer that `differentiable` steps keep in a tensor:
+    # in double precision its powers are those of the ordinary step.
+    return torch.tensor(value, dtype=torch.float64 if name == "step" else None)
+
+
+def _still(gradient: Tensor, moments: Mapping[str, Tensor]) -> Tensor:
+    """Return where the gradient and every moment are exactly 0.
+
+    There the square root in Adam-like steps has an infinite slope, times a
+    factor of 0 (dead units): no sample moves such an element.
+    """
+    still = gradient == 0
+    for moment in moments.values():
+        still = still & (moment == 0)
+    return still
+
+
+def pull_back(
+    jacobian: Jacobian, adjoint: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Apply the transposed Jacobian: adjoints of the outputs to those of the inputs.
+
+    The adjoints may be stacks ``(q, p)`` of flat vectors.
+    """
+    pulled: dict[str, Tensor] = {}
+    for (output, name), derivative in jacobian.items():
+        if output not in adjoint:
+            continue
+        term = adjoint[output] if _is_one(derivative) else adjoint[output] * derivative
+        pulled[name] = pulled[name] + term if name in pulled else term
+    return pulled
+
+
+def _is_one(derivative: float | Tensor) -> bool:
+    return not isinstance(derivative, Tensor) and derivative == 1.0

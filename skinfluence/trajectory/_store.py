@@ -1,0 +1,32 @@
+"""Where the states of a run are kept."""
+
+from collections.abc import Iterator, MutableMapping
+
+from ..training import State
+
+
+class MemoryStore(MutableMapping[int, State]):
+    """States by the number of the step that began from them, in memory."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, State] = {}
+
+    def __getitem__(self, step: int) -> State:
+        return self._states[step]
+
+    def __setitem__(self, step: int, state: State) -> None:
+        self._states[step] = state
+
+    def __delitem__(self, step: int) -> None:
+        del self._states[step]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the states in bytes."""
+        return sum(state.nbytes for state in self._states.values())
