@@ -40,8 +40,8 @@ class StepLike(Protocol):
         ...
 
     @property
-    def seed(self) -> int:
-        """Seed of the random numbers that the step drew."""
+    def seed(self) -> int | None:
+        """Seed of the random numbers that the step drew; ``None`` if it drew none."""
         ...
 
     @property
@@ -50,8 +50,8 @@ class StepLike(Protocol):
         ...
 
     @property
-    def active(self) -> tuple[bool, ...] | None:
-        """Which parameters had a gradient; ``None`` for all."""
+    def active(self) -> tuple[int, ...]:
+        """Positions of the parameters that had a gradient."""
         ...
 
     @property

@@ -1,8 +1,8 @@
 """Errors and warnings of the library."""
 
 __all__ = [
-    "DivergenceWarning",
     "DivergedTrainingError",
+    "DivergenceWarning",
     "IrreproducibleStepError",
     "NotRecordedError",
     "SkinfluenceError",

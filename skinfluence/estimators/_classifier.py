@@ -4,19 +4,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.classifier import NeuralNetClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
+from skorch.classifier import NeuralNetClassifier
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ._contract import EstimatorContract
 from ._data import ArrayDataset
-from ._influence import InfluenceMixin
+from ._refit import RefitMixin
 from ._validation import check_weights
 
 
-class SGDInfluenceClassifier(InfluenceMixin, EstimatorContract, NeuralNetClassifier):
+class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier):
     def __init__(
         self,
         module: Any = "mlp",
@@ -53,7 +53,9 @@ class SGDInfluenceClassifier(InfluenceMixin, EstimatorContract, NeuralNetClassif
         if y is None:
             super().check_data(X, y)
 
-    def _encode_targets(self, y: Any, *, reset: bool, classes: Any = None, name: str = "y") -> Any:
+    def _encode_targets(
+        self, y: Any, *, reset: bool, classes: Any = None, name: str = "y"
+    ) -> Any:
         """Return class indices."""
         if y is None:
             return None

@@ -1,29 +1,33 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from skorch.utils import to_tensor
 from sklearn.utils import check_random_state
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
-from ..exceptions import UnsupportedCriterionError
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory
+from ._components import ComponentsMixin
 from ._data import TrainingData, fingerprint
-from ._modules import BUILT_IN, floating_dtype
 from ._parameters import KeywordParametersMixin
-from ._recording import RecordingMixin, TrainingRun
-from ._validation import DTYPES, check_data, check_inputs, check_parameters, check_weights
+from ._run import TrainingRun
+from ._validation import (
+    check_data,
+    check_inputs,
+    check_parameters,
+    check_weights,
+)
 
 
-class EstimatorContract(KeywordParametersMixin, RecordingMixin):
-    """Validation, seeds, weights and all else that scikit-learn asks of an estimator."""
+class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
+    """Validation, seeds, weights: what scikit-learn asks of an estimator."""
+
+    training_data_: list[TrainingData]
+    trajectory_: Trajectory | None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -130,17 +134,17 @@ class EstimatorContract(KeywordParametersMixin, RecordingMixin):
     @contextmanager
     def _unharmed_by_errors(self, start: bool) -> Iterator[None]:
         """Put everything back if a run fails that has not changed the model yet."""
-        before = vars(self).copy()
+        before = self.__dict__.copy()
         try:
             yield
         except BaseException:
             run = self.run_
             if start or run is None or run.n_steps == before.get("n_steps_"):
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
         finally:
-            run = vars(self).pop("run_", None)
+            run = self.__dict__.pop("run_", None)
             if run is not None:
                 self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
 
@@ -149,11 +153,9 @@ class EstimatorContract(KeywordParametersMixin, RecordingMixin):
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
         self.n_steps_, self.n_epochs_ = 0, 0
-        self.training_data_: list[TrainingData] = []
+        self.training_data_ = []
         keep = None if self.record == "all" else self.record
-        self.trajectory_ = (
-            None if self.record is None else Trajectory(self.seed_, keep)
-        )
+        self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
 
     def _place(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
@@ -187,62 +189,6 @@ class EstimatorContract(KeywordParametersMixin, RecordingMixin):
         with seeded(seed, torch.device(self.device)):
             self.initialize()
 
-    def initialize_module(self) -> Any:
-        """Make the module; an instance is copied, so that every fit starts from it."""
-        kwargs = self.get_params_for("module")
-        if isinstance(self.module, str):
-            self.module_ = self._built_in_module(kwargs)
-        elif isinstance(self.module, nn.Module) and not kwargs:
-            self.module_ = copy.deepcopy(self.module)
-        else:
-            super().initialize_module()
-        if self.dtype != "auto":
-            self.module_.to(DTYPES[self.dtype])
-        if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
-            self.module_.to(self.device).eval()
-            self._first_outputs()
-        self.dtype_ = floating_dtype(self.module_)
-        return self
-
-    def _built_in_module(self, kwargs: dict[str, Any]) -> nn.Module:
-        if not hasattr(self, "n_features_in_"):
-            raise ValueError(
-                f"The built-in module {self.module!r} takes its size from the data: "
-                "call fit instead of initialize."
-            )
-        module = BUILT_IN[self.module](self.n_features_in_, self.n_outputs_, **kwargs)
-        dtype = getattr(self, "dtype_", None)
-        if self.run_ is not None:
-            dtype = getattr(torch, self.run_.data.X.dtype.name)
-        return module.to(dtype)
-
-    def initialize_criterion(self) -> Any:
-        """Make the criterion, one that does not reduce over the samples."""
-        if isinstance(self.criterion, nn.Module) and not self.get_params_for("criterion"):
-            self.criterion_ = copy.deepcopy(self.criterion)
-        else:
-            super().initialize_criterion()
-        # "batchmean" sums over all but the samples; "mean" takes the mean.
-        reduction = getattr(self.criterion_, "reduction", None)
-        if reduction == "sum":
-            raise UnsupportedCriterionError(
-                "`criterion` must have reduction 'mean' or 'none', got 'sum': a step "
-                "takes the mean over its batch. Scale `lr` instead."
-            )
-        self.sums_outputs_ = reduction == "batchmean"
-        if reduction is not None:
-            self.criterion_.reduction = "none"
-        return self
-
-    def _first_outputs(self) -> tuple[Any, Any, Any]:
-        """Return outputs, inputs and targets of the first rows, to see their shapes."""
-        assert self.run_ is not None
-        data = self.run_.data
-        rows = torch.arange(min(2, len(data)))
-        inputs, targets = self._fetch(data.dataset, rows)
-        with torch.no_grad(), seeded(0, torch.device(self.device)):
-            return self.infer(inputs, **data.fit_params), inputs, targets
-
     def _check_trainable(self) -> None:
         """Refuse what cannot be recorded, before the first step."""
         for name in ("get_loss", "train_step_single"):
@@ -270,74 +216,7 @@ class EstimatorContract(KeywordParametersMixin, RecordingMixin):
                 "recorded. Use record=None to train without influence."
             )
 
-    def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Run the module on a batch, in the module's dtype."""
-        x = to_tensor(x, device=self.device)
-        if isinstance(x, Tensor) and x.is_floating_point():
-            x = x.to(self.dtype_ if "dtype_" in vars(self) else None)
-        return super().infer(x, **fit_params)
-
-    def get_losses(
-        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
-    ) -> Tensor:
-        """Return the loss of each sample of a batch.
-
-        This is where to override the loss: everything else follows from it.
-
-        Parameters
-        ----------
-        y_pred : Tensor
-            The module's outputs.
-        y_true : Tensor
-            Targets.
-        X : object, optional
-            Inputs of the batch.
-        training : bool, default=False
-            Whether it is a training batch.
-
-        Returns
-        -------
-        Tensor of shape (batch,)
-            One loss for each sample; the mean over the sample's outputs if it has
-            several.
-
-        Raises
-        ------
-        UnsupportedCriterionError
-            If the criterion does not give one loss for each sample.
-        """
-        y_true = to_tensor(y_true, device=self.device)
-        if isinstance(y_pred, Tensor) and isinstance(y_true, Tensor):
-            y_true = _like_outputs(y_pred, y_true)
-        losses = super().get_loss(y_pred, y_true, X=X, training=training)
-        if losses.dim() == 0 or len(losses) != len(y_true):
-            raise UnsupportedCriterionError(
-                "`criterion` must give one loss for each sample (as torch's criteria "
-                f"do with reduction='none'): got shape {tuple(losses.shape)} for "
-                f"{len(y_true)} samples from {type(self.criterion_).__name__}."
-            )
-        if losses.dim() == 1:
-            return losses
-        losses = losses.flatten(1)
-        return losses.sum(1) if self.sums_outputs_ else losses.mean(1)
-
-    def get_loss(
-        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
-    ) -> Tensor:
-        """Return the mean loss of a batch; see :meth:`get_losses`."""
-        return self.get_losses(y_pred, y_true, X=X, training=training).mean()
-
     def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Any:
         """Yield the module's outputs for each batch of X."""
         self.check_is_fitted()
         return super().forward_iter(check_inputs(self, X), training, device)
-
-
-def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:
-    """Bring targets to the outputs' shape and dtype where they differ in form alone."""
-    if y_true.shape != y_pred.shape and y_true.numel() == y_pred.numel():
-        # (n,) against (n, 1): a criterion would broadcast them to (n, n).
-        y_true = y_true.reshape(y_pred.shape)
-    if y_true.is_floating_point() or y_true.shape == y_pred.shape:
-        y_true = y_true.to(y_pred.dtype)
-    return y_true

@@ -39,10 +39,10 @@ class ArrayDataset(Dataset):
 
     def __getstate__(self) -> dict[str, Any]:
         # The tensors share the arrays' memory: pickled too, they would double it.
-        return {k: v for k, v in vars(self).items() if k not in self._SHARED}
+        return {k: v for k, v in self.__dict__.items() if k not in self._SHARED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._inputs, self._targets = _as_tensors(self.X), _as_tensors(self.y)
 
     def __getitems__(self, rows: Sequence[int] | torch.Tensor) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -23,22 +22,23 @@ from ..exceptions import (
 )
 from ..influence import Query, SampleQueries, retrace
 from ..training import (
+    Batch,
     LiveState,
     Objective,
     TrainingStep,
-    batch_coefficients,
     moment_names,
 )
 from ..trajectory import Trajectory
 from ._data import fingerprint
-from ._recording import net_buffers, net_modules
+from ._epochs import first_step, state_weights
+from ._run import net_buffers, net_modules
 from ._validation import check_data, check_weights
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
 
 
-class InfluenceMixin(NeuralNet):  # type: ignore[misc]
+class InfluenceMixin(NeuralNet):
     """Adds :meth:`influence` to a recording estimator."""
 
     def influence(
@@ -134,8 +134,8 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
         >>> most_harmful = scores.argsort()[:10]
         """
         trajectory = self._retraceable()
-        weights = _state_weights(trajectory, at)
-        first = _first_step(trajectory, last_epochs)
+        weights = state_weights(trajectory, at)
+        first = first_step(trajectory, last_epochs)
         if max(weights) <= first:
             raise ValueError(
                 "`at` must name an epoch among those retraced, got only epochs before "
@@ -152,13 +152,7 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
                 "mean to be weighted."
             )
         self._check_unbroken(trajectory, first, max(weights))
-        for data in self.training_data_:
-            if fingerprint(data.X, data.y) != data.digest:
-                raise TrainingDataChangedError(
-                    "The training data must be as it was in fit, but its fingerprint "
-                    "differs: X or y was changed in place. Fit again, or give fit a "
-                    "copy."
-                )
+        self._check_data_unchanged()
         step, worker = self._training_step(trajectory)
         _check_repeats(trajectory, step, max(weights))
         ask = partial(worker._query, step.objective, query, dataset)
@@ -190,6 +184,15 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
             )
         return trajectory
 
+    def _check_data_unchanged(self) -> None:
+        for data in self.training_data_:
+            if fingerprint(data.X, data.y) != data.digest:
+                raise TrainingDataChangedError(
+                    "The training data must be as it was in fit, but its fingerprint "
+                    "differs: X or y was changed in place. Fit again, or give fit a "
+                    "copy."
+                )
+
     @staticmethod
     def _check_unbroken(trajectory: Trajectory, first: int, stop: int) -> None:
         for state, reason in trajectory.flaws.items():
@@ -204,7 +207,7 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
 
     def _validation_data(
         self, X_val: Any, y_val: Any, sample_weight_val: Any
-    ) -> tuple[Dataset, np.ndarray | None]:
+    ) -> tuple[Any, np.ndarray | None]:
         if y_val is None and not isinstance(X_val, Dataset):
             raise ValueError("`y_val` must be given with X_val, got None.")
         X, y = check_data(self, X_val, y_val, reset=False)
@@ -219,15 +222,16 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
         parts = copy.deepcopy({f"{name}_": getattr(self, f"{name}_") for name in names})
         worker = object.__new__(type(self))
         worker._keywords = self._keywords
-        vars(worker).update(vars(self), **parts)
+        worker.__dict__.update(self.__dict__, **parts)
         objective = Objective(
-            net_modules(worker), worker._outputs, worker._step_losses, worker._batch
+            net_modules(worker), worker._outputs, worker._step_losses, worker._fetch()
         )
         live = LiveState(
             worker.optimizer_,
             trajectory.addresses,
             net_buffers(worker),
             moment_names(worker.optimizer_),
+            trajectory.untrained,
         )
         return TrainingStep(objective, live), worker
 
@@ -239,19 +243,24 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
         y, x = targets
         return self.get_losses(outputs, y, X=x, training=True)
 
-    def _batch(self, step: StepLike) -> tuple[Any, Any, Tensor]:
-        data = self.training_data_[step.data]
-        rows = step.rows - data.offset
-        x, y = self._fetch(data.dataset, rows)
-        weights = None if data.weights is None else data.weights[rows]
-        like = torch.empty(len(rows), dtype=self.dtype_, device=self.device)
-        return (x, data.fit_params), (y, x), batch_coefficients(weights, like)
+    def _fetch(self) -> Callable[[StepLike], Batch]:
+        """Return what fetches the batch of a recorded step."""
+        fetchers = [self.fetcher(data.dataset) for data in self.training_data_]
+
+        def fetch(step: StepLike) -> Batch:
+            data = self.training_data_[step.data]
+            rows = step.rows - data.offset if data.offset else step.rows
+            x, y = fetchers[step.data](rows)
+            weights = None if data.weights is None else data.weights[rows]
+            return (x, data.fit_params), (y, x), weights
+
+        return fetch
 
     def _query(
         self,
         objective: Objective,
         query: Any,
-        dataset: Dataset,
+        dataset: Any,
         kind: type[Query],
         rows: Sequence[int] | None,
         weights: np.ndarray | None,
@@ -262,8 +271,10 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
             if query == "loss":
                 return self.get_losses(outputs, targets)
             values = query(outputs, to_tensor(targets, device=self.device))
-            if not isinstance(values, Tensor) or values.shape != (len(targets),):
-                got = tuple(values.shape) if isinstance(values, Tensor) else type(values)
+            if getattr(values, "shape", None) != (len(targets),):
+                got = (
+                    tuple(values.shape) if isinstance(values, Tensor) else type(values)
+                )
                 raise ValueError(
                     "`query` must return one number for each sample, a tensor of "
                     f"shape ({len(targets)},), got {got}."
@@ -272,8 +283,10 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
 
         some = dataset if rows is None else Subset(dataset, rows)
         count = len(some)
-        every = np.full(count, 1 / count) if weights is None else weights / weights.sum()
-        batches = []
+        every = (
+            np.full(count, 1 / count) if weights is None else weights / weights.sum()
+        )
+        batches: list[tuple[Any, Any, Tensor]] = []
         start = 0
         for inputs, targets in self.get_iterator(some, training=False):
             part = torch.as_tensor(every[start : start + len(targets)])
@@ -284,68 +297,6 @@ class InfluenceMixin(NeuralNet):  # type: ignore[misc]
 
     def _progress(self, steps: Any) -> Any:
         return tqdm(steps, desc="Retrace", unit="step", disable=not self.verbose)
-
-
-def _state_weights(trajectory: Trajectory, at: Any) -> dict[int, float]:
-    """Return number of a state -> its weight in the query."""
-    ends = trajectory.epoch_ends()
-    epochs = _epoch_weights(list(ends), at)
-    return {ends[epoch]: weight for epoch, weight in epochs.items() if weight}
-
-
-def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
-    if isinstance(at, str):
-        named = {
-            "final": {epochs[-1]: 1.0},
-            "epochs": dict.fromkeys(epochs, 1.0),
-            "path": {epoch: 1.0 / epoch for epoch in epochs},
-        }
-        if at not in named:
-            raise ValueError(
-                "`at` must be 'final', 'epochs', 'path', a sequence of epoch numbers "
-                f"or a mapping of epoch number to weight, got {at!r}."
-            )
-        weights = named[at]
-    elif isinstance(at, Mapping):
-        weights = dict(at)
-    elif isinstance(at, (Sequence, np.ndarray)):
-        weights = dict.fromkeys(at, 1.0)
-        if len(weights) != len(at):
-            raise ValueError(f"`at` must name each epoch once, got {list(at)}.")
-    else:
-        raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
-    for epoch, weight in weights.items():
-        if not isinstance(epoch, Integral) or epoch not in epochs:
-            raise ValueError(
-                f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
-                f"{epoch!r}."
-            )
-        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
-            raise ValueError(
-                f"`at` must give finite weights that are not negative, got {weight!r} "
-                f"for epoch {epoch}."
-            )
-    total = sum(weights.values())
-    if not total > 0:
-        raise ValueError(f"`at` must give some epoch a positive weight, got {at!r}.")
-    return {int(epoch): weight / total for epoch, weight in weights.items()}
-
-
-def _first_step(trajectory: Trajectory, last_epochs: Any) -> int:
-    """Return the earliest step to be retraced."""
-    recorded = trajectory.first_recorded_step
-    if last_epochs is None:
-        return recorded
-    if isinstance(last_epochs, bool) or not isinstance(last_epochs, Integral):
-        raise TypeError(f"`last_epochs` must be an integer or None, got {last_epochs!r}.")
-    ends = trajectory.epoch_ends()
-    kept = sum(end > recorded for end in ends.values())
-    if not 1 <= last_epochs <= kept:
-        raise NotRecordedError(
-            f"`last_epochs` must be between 1 and the number of recorded epochs "
-            f"({kept}), got {last_epochs}."
-        )
-    return trajectory.first_step_of_last(int(last_epochs))
 
 
 def _check_repeats(trajectory: Trajectory, step: TrainingStep, stop: int) -> None:
@@ -364,14 +315,13 @@ def _check_repeats(trajectory: Trajectory, step: TrainingStep, stop: int) -> Non
         )
 
 
-def _chunks(
-    n_val: int, step: TrainingStep, trajectory: Trajectory
-) -> Iterator[range]:
+def _chunks(n_val: int, step: TrainingStep, trajectory: Trajectory) -> Iterator[range]:
     """Split the validation samples so that a retrace of each part fits in memory."""
     record = trajectory.records[-1]
     vectors = 4 + len(step.live.moments)
-    each = step.activation_bytes(record) + vectors * trajectory.state(
-        trajectory.n_steps
-    ).parameters.nbytes
+    each = (
+        step.activation_bytes(record)
+        + vectors * trajectory.state(trajectory.n_steps).parameters.nbytes
+    )
     size = max(1, min(n_val, _QUERY_BYTES // each))
     return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))

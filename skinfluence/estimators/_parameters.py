@@ -1,12 +1,12 @@
 """Parameters of the form ``module__x``, kept where scikit-learn allows them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from skorch.net import NeuralNet
 from skorch.utils import params_for
 
 
-class KeywordParametersMixin(NeuralNet):  # type: ignore[misc]
+class KeywordParametersMixin(NeuralNet):
     """Keeps the parameters that ``__init__`` takes as ``**kwargs``.
 
     scikit-learn allows ``__init__`` to set no attribute but its named parameters;
@@ -20,13 +20,13 @@ class KeywordParametersMixin(NeuralNet):  # type: ignore[misc]
     # What skorch's `__init__` would set besides the parameters.
     history_: Any = None
     initialized_: bool = False
-    virtual_params_: dict[str, Any] = {}
+    virtual_params_: ClassVar[dict[str, Any]] = {}
 
     def _set_init_params(self, arguments: dict[str, Any]) -> None:
         """Set the parameters from the ``locals()`` of ``__init__``."""
         self._keywords = dict(arguments["kwargs"])
         left_out = ("self", "kwargs", "__class__")
-        vars(self).update({k: v for k, v in arguments.items() if k not in left_out})
+        self.__dict__.update({k: v for k, v in arguments.items() if k not in left_out})
 
     @property
     def _params_to_validate(self) -> set[str]:
@@ -45,7 +45,7 @@ class KeywordParametersMixin(NeuralNet):  # type: ignore[misc]
         elif name in ("module", "criterion"):
             # An instance given as a *parameter* is not one of skorch's trained
             # components, whose names end with an underscore.
-            vars(self)[name] = value
+            self.__dict__[name] = value
         elif name in self._keywords or _is_keyword(name):
             self._keywords[name] = value
         else:
@@ -55,7 +55,7 @@ class KeywordParametersMixin(NeuralNet):  # type: ignore[misc]
         return [*super()._get_param_names(), *self._keywords]
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
-        return dict(params_for(prefix, {**vars(self), **self._keywords}))
+        return dict(params_for(prefix, {**self.__dict__, **self._keywords}))
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters, ``module__x`` and ``optimizer__x`` included.

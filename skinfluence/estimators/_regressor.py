@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.metaestimators import available_if
 from skorch.net import NeuralNet
 from skorch.regressor import NeuralNetRegressor
-from sklearn.utils.metaestimators import available_if
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ._contract import EstimatorContract
 from ._data import ArrayDataset
-from ._influence import InfluenceMixin
+from ._refit import RefitMixin
 
 
-class SGDInfluenceRegressor(InfluenceMixin, EstimatorContract, NeuralNetRegressor):
+class SGDInfluenceRegressor(RefitMixin, EstimatorContract, NeuralNetRegressor):
     def __init__(
         self,
         module: Any = "mlp",
@@ -50,7 +50,9 @@ class SGDInfluenceRegressor(InfluenceMixin, EstimatorContract, NeuralNetRegresso
         tags.target_tags.multi_output = True
         return tags
 
-    def _encode_targets(self, y: Any, *, reset: bool, classes: Any = None, name: str = "y") -> Any:
+    def _encode_targets(
+        self, y: Any, *, reset: bool, classes: Any = None, name: str = "y"
+    ) -> Any:
         """Return the targets in floating point."""
         if y is None:
             return None
@@ -60,8 +62,8 @@ class SGDInfluenceRegressor(InfluenceMixin, EstimatorContract, NeuralNetRegresso
             self.n_outputs_ = shape[0] if shape else None
         if shape != self.target_shape_:
             raise ValueError(
-                f"`{name}` must have targets of shape {self.target_shape_} as in fit, got "
-                f"{shape}."
+                f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
+                f"got {shape}."
             )
         return y if y.dtype.kind == "f" else y.astype(np.float32)
 

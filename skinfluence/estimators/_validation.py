@@ -5,9 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.dataset import get_len
-from skorch.net import NeuralNet
-from skorch.utils import is_dataset, to_numpy
 from sklearn.base import is_regressor
 from sklearn.utils._param_validation import (
     Interval,
@@ -16,6 +13,9 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from skorch.dataset import get_len
+from skorch.net import NeuralNet
+from skorch.utils import is_dataset, to_numpy
 from torch import nn
 from torch.utils.data import IterableDataset
 
@@ -44,7 +44,11 @@ def check_parameters(net: NeuralNet) -> None:
     parameters = {name: getattr(net, name) for name in _CONSTRAINTS}
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
     callbacks = net.callbacks
-    if callbacks is not None and callbacks != "disable" and not isinstance(callbacks, list):
+    if (
+        callbacks is not None
+        and callbacks != "disable"
+        and not isinstance(callbacks, list)
+    ):
         raise TypeError(
             "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
             f"{callbacks!r}."

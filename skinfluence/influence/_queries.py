@@ -41,7 +41,7 @@ class Query:
 
     def value(self, step: TrainingStep, state: State) -> Tensor:
         """Return Q at a state, a scalar."""
-        step.live.write_model(state)
+        step.live.show(state)
         self.objective.train(False)
         with torch.no_grad():
             parts = [self._values(x, y) @ v for x, y, v in self.batches]
@@ -49,7 +49,7 @@ class Query:
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
-        step.live.write_model(state)
+        step.live.show(state)
         self.objective.train(False)
         total = torch.zeros_like(state.parameters)
         for inputs, targets, weights in self.batches:
@@ -63,7 +63,7 @@ class SampleQueries(Query):
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂q_j/∂θ at a state, of shape ``(n_val, p)``."""
-        step.live.write_model(state)
+        step.live.show(state)
         self.objective.train(False)
         rows = []
         for inputs, targets, weights in self.batches:

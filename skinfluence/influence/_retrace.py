@@ -52,22 +52,21 @@ def retrace(
         The change of Q without the sample, in Q's unit; 0 for a sample that no step
         used.
     """
-    stop = max(at)
-    scores: Tensor | None = None
     adjoint: Adjoint = {}
-    for record, before, after in progress(backwards(trajectory, stop, first)):
+    slopes, rows = [], []
+    for record, before, after in progress(backwards(trajectory, max(at), first)):
         weight = at.get(record.step + 1)
         if weight:
             asked = weight * query.gradient(step, after)
             adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
-        slopes, adjoint = step.backward(before, record, adjoint)
-        if scores is None:
-            size = (*slopes.shape[:-1], trajectory.n_samples)
-            scores = torch.zeros(size, dtype=torch.float64, device=slopes.device)
-        scores.index_add_(-1, record.rows.to(slopes.device), slopes.double(), alpha=-1)
-    if scores is None:
-        raise ValueError("`at` must name a state after the first step.")
+        slope, adjoint = step.backward(before, record, adjoint)
+        slopes.append(slope)
+        rows.append(record.rows)
     _check_finite(adjoint)
+    # One sum over all steps, in double precision whatever they were computed in.
+    total = torch.cat(slopes, dim=-1).double()
+    scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples)
+    scores.index_add_(-1, torch.cat(rows).to(total.device), total, alpha=-1)
     return scores.T if scores.dim() == 2 else scores
 
 

@@ -2,7 +2,7 @@
 
 from ._clipping import Clipping, observe_clipping
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
-from ._objective import Objective, batch_coefficients
+from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, seeded
 from ._step import Adjoint, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
@@ -11,6 +11,7 @@ __all__ = [
     "PARAMETERS",
     "Address",
     "Adjoint",
+    "Batch",
     "Clipping",
     "FlatLayout",
     "LiveState",

@@ -10,6 +10,9 @@ from torch import Tensor
 Address = tuple[int, int]
 """A parameter's place in an optimizer: (parameter group, index in the group)."""
 
+Scalars = tuple[tuple[str, float], ...]
+"""An optimizer's scalar state of a parameter, such as its count of steps."""
+
 PARAMETERS = "parameters"
 """The key of the parameters beside the optimizer's moments in an adjoint."""
 
@@ -34,9 +37,9 @@ class FlatLayout:
     def split(self, vector: Tensor) -> list[Tensor]:
         """Return views of the vector in the tensors' shapes."""
         lead = vector.shape[:-1]
-        pieces = vector.split(self.sizes, dim=-1)
+        pieces = torch.split_with_sizes(vector, self.sizes, dim=-1)
         return [
-            piece.view(*lead, *shape)
+            piece.view((*lead, *shape))
             for piece, shape in zip(pieces, self.shapes, strict=True)
         ]
 
@@ -49,7 +52,9 @@ class FlatLayout:
         ]
         if starts[1:] == stops[:-1]:
             return slice(starts[0], stops[-1])
-        return torch.cat([torch.arange(*ends) for ends in zip(starts, stops, strict=True)])
+        return torch.cat(
+            [torch.arange(*ends) for ends in zip(starts, stops, strict=True)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class State:
         The trained parameters, in the order of the layout.
     moments : mapping of str to Tensor of shape (p,)
         The optimizer's elementwise state; 0 where a parameter has none yet.
-    scalars : tuple of (mapping of str to float) or None
+    scalars : tuple of Scalars or None
         The optimizer's scalar state of each parameter; None before its first
         update.
     buffers : tuple of Tensor
@@ -71,7 +76,7 @@ class State:
 
     parameters: Tensor
     moments: Mapping[str, Tensor]
-    scalars: tuple[Mapping[str, float] | None, ...]
+    scalars: tuple[Scalars | None, ...]
     buffers: tuple[Tensor, ...]
 
     @property
@@ -94,6 +99,9 @@ class LiveState:
         The modules' buffers.
     moments : sequence of str
         Names of the optimizer's elementwise state.
+    untrained : sequence of Tensor
+        The parameters' values before they were first trained: what they have in a
+        state that is older than that.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class LiveState:
         addresses: Sequence[Address],
         buffers: Sequence[Tensor],
         moments: Sequence[str],
+        untrained: Sequence[Tensor] = (),
     ) -> None:
         self.optimizer = optimizer
         self.addresses = tuple(addresses)
@@ -110,6 +119,7 @@ class LiveState:
         ]
         self.buffers = tuple(buffers)
         self.moments = tuple(moments)
+        self.untrained = tuple(untrained)
         self.layout = FlatLayout([parameter.shape for parameter in self.parameters])
         # Scalars are kept as numbers; their dtypes and devices are the optimizer's.
         self._prototypes: dict[str, Tensor] = {}
@@ -133,7 +143,9 @@ class LiveState:
                         torch.zeros_like(parameter)
                         if state is None or state.get(name) is None
                         else state[name]
-                        for parameter, state in zip(self.parameters, states, strict=True)
+                        for parameter, state in zip(
+                            self.parameters, states, strict=True
+                        )
                     ]
                 )
         return State(
@@ -145,48 +157,55 @@ class LiveState:
 
     def _scalars(
         self, states: Sequence[Mapping[str, Any] | None]
-    ) -> tuple[Mapping[str, float] | None, ...]:
-        scalars: list[Mapping[str, float] | None] = []
+    ) -> tuple[Scalars | None, ...]:
+        scalars: list[Scalars | None] = []
         for state in states:
-            own = state and {
-                name: float(value)
-                for name, value in state.items()
-                if name not in self.moments and value is not None
-            }
-            # Parameters mostly share their scalars: one mapping serves them all.
+            own = None
+            if state is not None:
+                own = tuple(
+                    (name, float(value))
+                    for name, value in state.items()
+                    if name not in self.moments and value is not None
+                )
+            # Parameters mostly share their scalars: one tuple serves them all.
             scalars.append(scalars[-1] if scalars and scalars[-1] == own else own)
         return tuple(scalars)
 
-    @torch.no_grad()
-    def write_model(self, state: State) -> None:
-        """Put parameters and buffers in place."""
-        vector = state.parameters
-        if len(vector) == self.layout.size:
-            targets, views = self.parameters, self.layout.split(vector)
-        else:
-            # The state is older than the parameters that were unfrozen later.
-            count = len(state.scalars)
-            targets = self.parameters[:count]
-            views = FlatLayout(self.layout.shapes[:count]).split(vector)
-        torch._foreach_copy_(targets, views)
+    def show(self, state: State) -> None:
+        """Let parameters and buffers have the state's values, to be read only.
+
+        The parameters' data *are* the state's then: no copy is made.
+        """
+        known = len(state.scalars)
+        views = self._split(state.parameters, known)
+        if known < len(self.parameters):
+            views += self.untrained[known:]
+        for parameter, view in zip(self.parameters, views, strict=True):
+            parameter.data = view
         if self.buffers:
             torch._foreach_copy_(list(self.buffers), list(state.buffers))
 
+    def _split(self, vector: Tensor, known: int) -> list[Tensor]:
+        """Split a vector of the first `known` parameters."""
+        if known == len(self.parameters):
+            return self.layout.split(vector)
+        return FlatLayout(self.layout.shapes[:known]).split(vector)
+
     @torch.no_grad()
     def write(self, state: State) -> None:
-        """Put the whole state in place, the optimizer's included."""
-        self.write_model(state)
-        moments = {name: self.layout.split(vector) for name, vector in state.moments.items()}
-        for position, (parameter, scalars) in enumerate(
-            zip(self.parameters, state.scalars, strict=False)
-        ):
-            if scalars is None:
-                self.optimizer.state.pop(parameter, None)
-                continue
-            own = {name: views[position].clone() for name, views in moments.items()}
-            for name, value in scalars.items():
-                own[name] = torch.full_like(self._prototypes[name], value)
-            self.optimizer.state[parameter] = own
+        """Put a copy of the whole state in place, the optimizer's included."""
+        self.show(state)
+        for parameter in self.parameters:
+            parameter.data = parameter.data.clone()
+            self.optimizer.state.pop(parameter, None)
+        known = len(state.scalars)
+        moments = {k: self._split(v, known) for k, v in state.moments.items()}
+        for position, scalars in enumerate(state.scalars):
+            if scalars is not None:
+                own = {name: views[position].clone() for name, views in moments.items()}
+                for name, value in scalars:
+                    own[name] = torch.full_like(self._prototypes[name], value)
+                self.optimizer.state[self.parameters[position]] = own
 
     def holds(self, vector: Tensor) -> bool:
         """Whether the parameters equal the flat vector, bit for bit."""

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .._typing import StepLike
 
-Batch = tuple[Any, Any, Tensor]
-"""Inputs, targets and the batch's coefficients c_i / |S_t|."""
+Batch = tuple[Any, Any, Tensor | None]
+"""Inputs, targets and the samples' weights c_i (None for 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,8 @@ class Objective:
     criterion : callable
         ``criterion(outputs, targets) -> (batch,)`` losses, one for each sample.
     fetch : callable
-        ``fetch(step) -> (inputs, targets, coefficients)`` of the step's batch.
+        ``fetch(step) -> (inputs, targets, weights)`` of the step's batch; the
+        samples' c_i, or None for 1.
     """
 
     modules: Sequence[nn.Module]
@@ -44,12 +44,15 @@ class Objective:
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""
         for module in self.modules:
-            module.train(mode)
+            # Going through all submodules costs as much as a small layer.
+            if module.training is not mode:
+                module.train(mode)
 
     def batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         """Return the losses and the coefficients of a step's batch."""
-        inputs, targets, coefficients = self.fetch(step)
-        return self.criterion(self.forward(inputs), targets), coefficients
+        inputs, targets, weights = self.fetch(step)
+        losses = self.criterion(self.forward(inputs), targets)
+        return losses, batch_coefficients(weights, losses)
 
     @property
     def buffers(self) -> list[Tensor]:
@@ -58,7 +61,7 @@ class Objective:
 
 
 def batch_coefficients(weights: Tensor | None, losses: Tensor) -> Tensor:
-    """Return ``c_i / |S_t|`` for a batch: its mean loss is ``losses @ coefficients``."""
+    """Return ``c_i / |S_t|``; the batch loss is ``losses @ coefficients``."""
     if weights is None:
-        return torch.full_like(losses, 1.0 / len(losses), requires_grad=False)
+        return losses.new_full((len(losses),), 1.0 / len(losses))
     return weights.to(losses) / len(losses)

@@ -24,25 +24,44 @@ def derive_seed(seed: int, purpose: str, counter: int = 0) -> int:
 def _default_generators(device: torch.device) -> list[torch.Generator]:
     generators = [torch.default_generator]
     if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
+        current = device == torch.device("cuda")
+        index = torch.cuda.current_device() if current else device.index
         generators.append(torch.cuda.default_generators[index])
     return generators
 
 
+class Draws:
+    """Whether anything was drawn from the generators inside a block."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
     """Draw from `seed` inside the block and leave no trace on the generators.
+
+    Nothing is done for None, the seed of a block that is known to draw nothing.
 
     The generators' own ``manual_seed`` is used: ``torch.manual_seed`` also seeds
     devices that are not in use and costs as much as half a small training step.
     """
+    draws = Draws()
+    if seed is None:
+        yield draws
+        return
     with _GENERATORS:
         generators = _default_generators(device)
         states = [generator.get_state() for generator in generators]
         try:
             for generator in generators:
                 generator.manual_seed(seed)
-            yield
+            fresh = [generator.get_state() for generator in generators]
+            yield draws
+            draws.any = not all(
+                torch.equal(generator.get_state(), state)
+                for generator, state in zip(generators, fresh, strict=True)
+            )
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)

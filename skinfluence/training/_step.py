@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._typing import Hyperparameters, StepLike
-from ._flat import PARAMETERS, LiveState, State
+from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
 from ._update import GRADIENT, UpdateRule, pull_back
@@ -21,8 +21,12 @@ class _Block:
     """Parameters that share their hyper-parameters and their scalar state."""
 
     rule: UpdateRule
-    places: slice | Tensor
-    scalars: Mapping[str, float] | None
+    places: slice | Tensor | None
+    """Their entries in the flat vectors; None for all."""
+    scalars: Scalars | None
+
+    def part(self, vector: Tensor) -> Tensor:
+        return vector if self.places is None else vector[..., self.places]
 
 
 class TrainingStep:
@@ -45,6 +49,7 @@ class TrainingStep:
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
         # beside it, so that its id stays its own.
         self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
+        self._division: tuple[object, list[_Block]] = None, []
 
     def forward(
         self, state: State, step: StepLike, weights: Tensor | None = None
@@ -77,14 +82,13 @@ class TrainingStep:
         with seeded(step.seed, self.device):
             losses, coefficients = self.objective.batch_losses(step)
             losses.backward(coefficients if weights is None else weights * coefficients)
-        active = self._active(state, step)
         for position, parameter in enumerate(self.live.parameters):
-            if position not in active:
+            if position not in step.active:
                 parameter.grad = None
             elif parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if step.clipping is not None:
-            step.clipping.clip_([self.live.parameters[k] for k in active])
+            step.clipping.clip_([self.live.parameters[k] for k in step.active])
         optimizer.step()
         return self.live.read()
 
@@ -109,15 +113,14 @@ class TrainingStep:
         adjoint : mapping of str to Tensor
             ∂Q/∂s of the state before the step.
         """
-        self.live.write_model(state)
+        self.live.show(state)
         self.objective.train(True)
         with seeded(step.seed, self.device):
             losses, coefficients = self.objective.batch_losses(step)
-        weights = coefficients.clone().requires_grad_()
-        active = self._active(state, step)
+        weights = coefficients.requires_grad_()
         gradients: Sequence[Tensor] = torch.autograd.grad(
             losses,
-            [self.live.parameters[k] for k in active],
+            [self.live.parameters[k] for k in step.active],
             weights,
             create_graph=True,
             materialize_grads=True,
@@ -125,17 +128,17 @@ class TrainingStep:
         if step.clipping is not None:
             gradients = step.clipping.clip(gradients)
         before, direction = self._pull_update(
-            state, step, adjoint, lambda: self._flat_gradient(active, gradients)
+            state, step, adjoint, lambda: self._flat_gradient(step, gradients)
         )
         directions = self.live.layout.split(direction)
         slopes, through = self._pull_gradient(
-            gradients, [directions[k] for k in active], weights
+            gradients, [directions[k] for k in step.active], weights
         )
         before[PARAMETERS] = before[PARAMETERS] + through
-        return slopes * coefficients, before
+        return slopes * weights.detach(), before
 
     def activation_bytes(self, step: StepLike) -> int:
-        """Return how much one forward pass of the step's batch keeps for its backward."""
+        """Return what a forward pass of the step's batch keeps for its backward."""
         kept = 0
 
         def count(tensor: Tensor) -> Tensor:
@@ -167,17 +170,11 @@ class TrainingStep:
         found = _gradient([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
-    def _active(self, state: State, step: StepLike) -> Sequence[int]:
-        """Return the positions of the parameters that the step updated."""
-        if step.active is None:
-            return range(len(state.scalars))
-        return [k for k, active in enumerate(step.active) if active]
-
     def _flat_gradient(
-        self, active: Sequence[int], gradients: Sequence[Tensor]
+        self, step: StepLike, gradients: Sequence[Tensor]
     ) -> Tensor:
         every = [torch.zeros_like(parameter) for parameter in self.live.parameters]
-        for position, gradient in zip(active, gradients, strict=True):
+        for position, gradient in zip(step.active, gradients, strict=True):
             every[position] = gradient.detach()
         return self.live.layout.flatten(every)
 
@@ -209,7 +206,7 @@ class TrainingStep:
         # Linear rules do not look at the gradient: it need not be put together.
         point = state.parameters if linear else gradient()
         pulled = [_pull_block(block, state, point, adjoint) for block in blocks]
-        if [block.places for block in blocks] == [slice(0, self.live.layout.size)]:
+        if blocks[0].places is None:
             return pulled[0], pulled[0].pop(GRADIENT)
         # What the step did not touch passes through; what it touched is overwritten.
         like = adjoint[PARAMETERS]
@@ -223,17 +220,26 @@ class TrainingStep:
         return before, direction
 
     def _blocks(self, state: State, step: StepLike) -> list[_Block]:
-        members: dict[tuple[object, ...], list[int]] = {}
-        for position in self._active(state, step):
-            scalars = state.scalars[position]
-            key = (self.live.addresses[position][0], scalars and (*scalars.items(),))
+        # Most often the blocks are those of the step before.
+        key = (id(step.hyperparameters), step.active, state.scalars)
+        if key != self._division[0]:
+            self._division = key, self._divide(state, step)
+        return self._division[1]
+
+    def _divide(self, state: State, step: StepLike) -> list[_Block]:
+        """Divide the parameters that the step updated into blocks."""
+        members: dict[tuple[int, Scalars | None], list[int]] = {}
+        for position in step.active:
+            group = self.live.addresses[position][0]
+            key = group, state.scalars[position]
             members.setdefault(key, []).append(position)
         blocks = []
-        for positions in members.values():
-            group = self.live.addresses[positions[0]][0]
+        for (group, scalars), positions in members.items():
+            places: slice | Tensor | None = self.live.layout.places(positions)
+            if places == slice(0, self.live.layout.size):
+                places = None
             rule = self._rule(step.hyperparameters[group])
-            places = self.live.layout.places(positions)
-            blocks.append(_Block(rule, places, state.scalars[positions[0]]))
+            blocks.append(_Block(rule, places, scalars))
         return blocks
 
     def _rule(self, hyperparameters: Hyperparameters) -> UpdateRule:
@@ -247,15 +253,14 @@ class TrainingStep:
 def _pull_block(
     block: _Block, state: State, gradient: Tensor, adjoint: Adjoint
 ) -> dict[str, Tensor]:
-    moments = {name: vector[block.places] for name, vector in state.moments.items()}
+    started = block.scalars is not None
     jacobian = block.rule.jacobian(
-        state.parameters[block.places],
-        gradient[block.places],
-        {} if block.scalars is None else moments,
+        block.part(state.parameters),
+        block.part(gradient),
+        {k: block.part(v) for k, v in state.moments.items()} if started else {},
         block.scalars,
     )
-    own = {name: vector[..., block.places] for name, vector in adjoint.items()}
-    return pull_back(jacobian, own)
+    return pull_back(jacobian, {k: block.part(v) for k, v in adjoint.items()})
 
 
 def _gradient(
@@ -265,7 +270,7 @@ def _gradient(
     if along[0].dim() == outputs[0].dim():
         return torch.autograd.grad(outputs, inputs, along, materialize_grads=True)
     try:
-        found = torch.autograd.grad(
+        found: Sequence[Tensor | None] = torch.autograd.grad(
             outputs,
             inputs,
             along,

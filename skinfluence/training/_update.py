@@ -10,7 +10,7 @@ from torch import Tensor, optim
 
 from .._typing import Hyperparameters
 from ..exceptions import UnsupportedOptimizerError
-from ._flat import PARAMETERS
+from ._flat import PARAMETERS, Scalars
 
 GRADIENT = "gradient"
 
@@ -44,7 +44,7 @@ _REFUSED = {
 }
 
 # The scalar state before the first step, where it does not depend on the options.
-_FIRST_SCALARS = {"step": 0.0, "mu_product": 1.0, "mu": 1.0}
+_FIRST_SCALARS = (("step", 0.0), ("mu_product", 1.0), ("mu", 1.0))
 
 Jacobian = Mapping[tuple[str, str], float | Tensor]
 """(output, input) -> derivative, one number or one for each element."""
@@ -113,7 +113,7 @@ class UpdateRule:
         parameters: Tensor,
         gradient: Tensor,
         moments: Mapping[str, Tensor],
-        scalars: Mapping[str, float] | None,
+        scalars: Scalars | None,
     ) -> Jacobian:
         """Return the derivatives of the new state with respect to the old.
 
@@ -123,7 +123,7 @@ class UpdateRule:
             Where the step was taken.
         moments : mapping of str to Tensor of shape (p,)
             The optimizer's elementwise state.
-        scalars : mapping of str to float, or None
+        scalars : tuple of (str, float) pairs, or None
             Its scalar state; None before the first step.
         """
         if not self.linear:
@@ -141,7 +141,7 @@ class UpdateRule:
         parameters: Tensor,
         gradient: Tensor,
         moments: Mapping[str, Tensor],
-        scalars: Mapping[str, float] | None,
+        scalars: Scalars | None,
     ) -> Jacobian:
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
         inputs = {k: v.detach().clone().requires_grad_() for k, v in point.items()}
@@ -164,7 +164,7 @@ class UpdateRule:
         return jacobian
 
     def _step(
-        self, inputs: Mapping[str, Tensor], scalars: Mapping[str, float] | None
+        self, inputs: Mapping[str, Tensor], scalars: Scalars | None
     ) -> dict[str, Tensor]:
         first = scalars is None
         if scalars is not None:
@@ -172,18 +172,20 @@ class UpdateRule:
             moments = {k: v.clone() for k, v in inputs.items() if k in self._names}
         else:
             moments = {k: torch.zeros_like(inputs[PARAMETERS]) for k in self._names}
-            scalars = {**_FIRST_SCALARS, "eta": self._group["lr"]}
+            scalars = (*_FIRST_SCALARS, ("eta", self._group["lr"]))
         parameter = inputs[PARAMETERS].clone()
         parameter = inputs[PARAMETERS].clone()
         parameter.grad = inputs[GRADIENT].clone()
         self._group["params"] = [parameter]
-        state = {**moments, **{k: _scalar(k, v) for k, v in scalars.items()}}
+        state = {**moments, **{k: _scalar(k, v) for k, v in scalars}}
         self._optimizer.state = defaultdict(dict, {parameter: state})
         with self._first_step() if first else nullcontext():
             self._optimizer.step()
         after = self._optimizer.state[parameter]
-        return {PARAMETERS: parameter, **{k: after[k] for k in self._names if k in after}}
-
+        return {
+            PARAMETERS: parameter,
+            **{k: after[k] for k in self._names if k in after},
+        }
 
     @contextmanager
     def _first_step(self) -> Iterator[None]:
@@ -217,9 +219,7 @@ def _still(gradient: Tensor, moments: Mapping[str, Tensor]) -> Tensor:
     return still
 
 
-def pull_back(
-    jacobian: Jacobian, adjoint: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def pull_back(jacobian: Jacobian, adjoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Apply the transposed Jacobian: adjoints of the outputs to those of the inputs.
 
     The adjoints may be stacks ``(q, p)`` of flat vectors.

@@ -24,12 +24,12 @@ class StepRecord:
     rows : Tensor of shape (batch,), int64
         The samples of the batch, as rows of the run's samples; a sample drawn twice
         stands twice.
-    seed : int
-        Seed of the random numbers that the step drew.
+    seed : int or None
+        Seed of the random numbers that the step drew; None if it drew none.
     hyperparameters : tuple of mapping
         What the optimizer really used, a mapping for each parameter group.
-    active : tuple of bool, or None
-        Which of the recorded parameters had a gradient; None for all.
+    active : tuple of int
+        Which of the recorded parameters had a gradient, by position.
     clipping : Clipping or None
         The gradient clipping in force.
     """
@@ -38,9 +38,9 @@ class StepRecord:
     epoch: int
     data: int
     rows: torch.Tensor
-    seed: int
+    seed: int | None
     hyperparameters: tuple[Hyperparameters, ...]
-    active: tuple[bool, ...] | None = None
+    active: tuple[int, ...]
     clipping: Clipping | None = None
 
 
@@ -55,7 +55,10 @@ class Trajectory:
     keep_epochs : int or None
         How many of the last epochs keep their states; None for all.
     addresses : list of (group, index)
-        The recorded parameters, as places in the optimizer's parameter groups.
+        The recorded parameters, as places in the optimizer's parameter groups, in
+        the order in which they were first trained.
+    untrained : list of Tensor
+        Their values before they were first trained.
     records : list of StepRecord
         Every step of the run.
     final : State or None
@@ -71,6 +74,7 @@ class Trajectory:
     seed: int
     keep_epochs: int | None = None
     addresses: list[Address] = field(default_factory=list)
+    untrained: list[torch.Tensor] = field(default_factory=list)
     records: list[StepRecord] = field(default_factory=list)
     final: State | None = None
     flaws: dict[int, str] = field(default_factory=dict)
@@ -104,7 +108,10 @@ class Trajectory:
         for record in self.records[n_steps:]:
             del self._store[record.step]
         del self.records[n_steps:]
-        self.flaws = {k: why for k, why in self.flaws.items() if k < n_steps}
+        # A state's flaw lies on the path into it: the new end keeps its own.
+        self.flaws = {k: why for k, why in self.flaws.items() if k <= n_steps}
+        if self.diverged_at is not None and self.diverged_at >= n_steps:
+            self.diverged_at = None
 
     @property
     def n_steps(self) -> int:
@@ -129,7 +136,7 @@ class Trajectory:
         return kept if self.final is None else kept + self.final.nbytes
 
     def state(self, step: int) -> State:
-        """Return what step number `step` began from; the final state for ``n_steps``."""
+        """Return what a step began from; the final state for ``n_steps``."""
         if step == self.n_steps and self.final is not None:
             return self.final
         return self._store[step]

@@ -1,0 +1,118 @@
+"""Fit and retrace against plain PyTorch and against skorch, on the same batches."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from benchmarks.timing import interleaved, ratio
+from skinfluence import SGDInfluenceClassifier
+
+
+def digits_mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+def mnist_cnn() -> nn.Module:
+    """Return the small CNN: 20-20-fc10, 13,750 parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(320, 10),
+    )
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Return noise in the form of MNIST: the time does not depend on the values."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 1, 28, 28)).astype(np.float32)
+    return X, rng.integers(10, size=len(X))
+
+
+Problem = tuple[str, Callable[[], nn.Module], Callable[[], Any], int, dict[str, Any]]
+
+PROBLEMS: list[Problem] = [
+    (
+        "digits MLP 64-32-10, batch 50",
+        digits_mlp,
+        digits,
+        1000,
+        {"max_epochs": 20, "batch_size": 50, "lr": 0.1},
+    ),
+    (
+        "CNN 20-20-fc10 on 28x28, batch 64",
+        mnist_cnn,
+        images,
+        1280,
+        {"max_epochs": 5, "batch_size": 64, "lr": 0.05},
+    ),
+]
+
+
+def plain_training(
+    module: nn.Module, X: torch.Tensor, y: torch.Tensor, batches: list[Any], lr: float
+) -> None:
+    """Train in a plain PyTorch loop on given batches."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=lr)
+    criterion = nn.CrossEntropyLoss()
+    for rows in batches:
+        optimizer.zero_grad()
+        criterion(module(X[rows]), y[rows]).backward()
+        optimizer.step()
+
+
+def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield the ratios of one problem."""
+    name, make, load, n_train, options = problem
+    X, y = load()
+    X_val, y_val = X[n_train : n_train + 400], y[n_train : n_train + 400]
+    X, y = X[:n_train], y[:n_train]
+    tensors = torch.from_numpy(X), torch.from_numpy(y)
+    clf = SGDInfluenceClassifier(make, random_state=0, **options).fit(X, y)
+    batches = [record.rows for record in clf.trajectory_.records]
+    ours = SGDInfluenceClassifier(make, random_state=0, **options)
+    theirs = NeuralNetClassifier(
+        make,
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        verbose=0,
+        iterator_train__shuffle=True,
+        **options,
+    )
+    seconds = interleaved(
+        {
+            "plain PyTorch": lambda: plain_training(
+                make(), *tensors, batches, options["lr"]
+            ),
+            "retrace": lambda: clf.influence(X_val, y_val),
+            "fit, recording": lambda: ours.fit(X, y),
+            "skorch's fit": lambda: theirs.fit(X, y),
+        },
+        repeats,
+    )
+    for over, under, bound in (
+        ("retrace", "plain PyTorch", 3.0 if "MLP" in name else 2.8),
+        ("fit, recording", "skorch's fit", 1.2),
+        ("fit, recording", "plain PyTorch", None),
+    ):
+        row = ratio(seconds, over, under)
+        yield {"problem": name, **row, "at most": bound or "-"}
+
+
+def run(repeats: int) -> list[dict[str, Any]]:
+    """Return the ratios of all problems."""
+    return [row for problem in PROBLEMS for row in compare(problem, repeats)]

@@ -1,0 +1,74 @@
+"""Timing of functions against each other within one run."""
+
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+
+import skinfluence
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, list[float]]:
+    """Return the seconds of each function's runs, all taken in turn.
+
+    In turn, so that a machine whose speed drifts slows all of them alike; once before,
+    so that none pays for what is done only the first time.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            gc.collect()
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], over: str, under: str) -> dict[str, Any]:
+    """Return the ratio of two times: the median over pairs, and that of the minima."""
+    pairs = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
+    return {
+        "ratio": f"{over} / {under}",
+        "median": statistics.median(pairs),
+        "of minima": min(seconds[over]) / min(seconds[under]),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        **{
+            module.__name__: module.__version__
+            for module in (skinfluence, torch, skorch, sklearn, np)
+        },
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as an aligned text table."""
+    names = list(rows[0])
+    text = [
+        [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(names, *text, strict=True)]
+    lines = [names, ["-" * width for width in widths], *text]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )

@@ -1,0 +1,170 @@
+"""The recorded run without some of its samples."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.history import History
+from torch import Tensor
+
+from ..exceptions import DivergenceWarning
+from ..training import TrainingStep
+from ..trajectory import Trajectory
+from ._data import TrainingData
+from ._epochs import first_step
+from ._influence import InfluenceMixin, _check_repeats
+from ._run import net_modules
+
+
+class RefitMixin(InfluenceMixin):
+    """Adds :meth:`refit_without` to a recording estimator."""
+
+    def refit_without(self, samples: Any, *, last_epochs: int | None = None) -> Any:
+        r"""Repeat the recorded run without some of its samples.
+
+        The counterfactual of Definition 2 in [1]_: the same initial state, batches,
+        random numbers, learning rates and gradient clipping, and the same batch size
+        :math:`|S_t|`, with the samples' losses weighted by 0. What :meth:`influence`
+        estimates is what this computes.
+
+        Parameters
+        ----------
+        samples : array-like of int or bool
+            The samples to leave out: rows of the X given to ``fit``, or a mask.
+        last_epochs : int, optional
+            Repeat only the last epochs, from the recorded state at their beginning.
+            By default all that was recorded.
+
+        Returns
+        -------
+        object
+            A new fitted estimator with a trajectory of its own, which begins where
+            the repetition does. Its ``history`` is empty: callbacks take no part.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        NotRecordedError
+            If the run, or the part of it that is asked for, was not recorded.
+        TrainingDataChangedError
+            If the training data is not what it was in ``fit``.
+        IrreproducibleStepError
+            If something other than the optimizer changed the model on the way.
+        DivergedTrainingError
+            If training diverged.
+        ValueError
+            If `samples` are not rows of the training data.
+
+        Warns
+        -----
+        DivergenceWarning
+            If the run without the samples diverges.
+
+        References
+        ----------
+        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+           with SGD", NeurIPS 2019, Definition 2.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.model_selection import train_test_split
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+        >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
+        >>> most_harmful = clf.influence(X_val, y_val).argsort()[:5]
+        >>> cleaned = clf.refit_without(most_harmful)
+        >>> cleaned.predict(X_val).shape
+        (38,)
+        """
+        trajectory = self._retraceable()
+        first = first_step(trajectory, last_epochs)
+        absent = _absent(samples, trajectory.n_samples)
+        self._check_unbroken(trajectory, first, trajectory.n_steps)
+        self._check_data_unchanged()
+        step, other = self._training_step(trajectory)
+        _check_repeats(trajectory, step, trajectory.n_steps)
+        # Its step looks its data up anew each time.
+        other.training_data_ = [_without(data, absent) for data in self.training_data_]
+        other.trajectory_ = _repeated(trajectory, step, first)
+        other.history_ = History()
+        other.optimizer_.zero_grad(set_to_none=True)
+        _copy_frozen(self, other)
+        return other
+
+
+def _absent(samples: Any, n_samples: int) -> Tensor:
+    """Return which samples are to be left out, as a mask."""
+    rows = np.asarray(samples)
+    if rows.size == 0:
+        rows = rows.astype(np.intp)
+    is_mask = rows.dtype == bool
+    if rows.ndim != 1 or not (is_mask or np.issubdtype(rows.dtype, np.integer)):
+        raise ValueError(
+            "`samples` must be a one-dimensional array of row numbers or a mask, got "
+            f"dtype {rows.dtype} and shape {rows.shape}."
+        )
+    if is_mask and len(rows) != n_samples:
+        raise ValueError(
+            f"`samples`, a mask, must have one entry for each of the {n_samples} "
+            f"samples, got {len(rows)}."
+        )
+    if not is_mask and not np.isin(rows, np.arange(n_samples)).all():
+        raise ValueError(
+            f"`samples` must be rows of the training data, 0 to {n_samples - 1}, got "
+            f"{rows.min()} to {rows.max()}."
+        )
+    absent = torch.zeros(n_samples, dtype=torch.bool)
+    absent[torch.from_numpy(rows)] = True
+    return absent
+
+
+def _without(data: TrainingData, absent: Tensor) -> TrainingData:
+    """Return the data with weight 0 on the absent samples; |S_t| stays as it was."""
+    present = ~absent[data.offset : data.offset + len(data)]
+    if present.all():
+        return data
+    weights = data.weights
+    if weights is None:
+        weights = torch.ones(len(data), dtype=torch.float64)
+    return replace(data, weights=weights * present)
+
+
+def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Trajectory:
+    """Take the recorded steps again from the state before step `first` on."""
+    again = Trajectory(
+        trajectory.seed,
+        trajectory.keep_epochs,
+        list(trajectory.addresses),
+        list(trajectory.untrained),
+        trajectory.records[:first],
+        n_samples=trajectory.n_samples,
+    )
+    before = trajectory.state(first)
+    for record in trajectory.records[first:]:
+        after = step.forward(before, record)
+        again.append(record, before, after)
+        before = after
+    if not before.parameters.isfinite().all():
+        again.diverged_at = trajectory.n_steps - 1
+        warnings.warn(
+            "Without the samples the run diverged: its final parameters are not "
+            "finite.",
+            DivergenceWarning,
+            stacklevel=3,
+        )
+    return again
+
+
+def _copy_frozen(net: Any, other: Any) -> None:
+    """Freeze the parameters that are frozen in the first net."""
+    for mine, theirs in zip(_parameters(net), _parameters(other), strict=True):
+        theirs.requires_grad_(mine.requires_grad)
+
+
+def _parameters(net: Any) -> list[Tensor]:
+    return [p for module in net_modules(net) for p in module.parameters()]

@@ -1,0 +1,301 @@
+"""One call of ``fit`` while it trains: its batches, its seeds, its record."""
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback, GradientNormClipping
+from skorch.net import NeuralNet
+from torch import Tensor, nn
+
+from .._typing import Hyperparameters
+from ..exceptions import DivergenceWarning
+from ..training import (
+    Clipping,
+    LiveState,
+    State,
+    derive_seed,
+    moment_names,
+    observe_clipping,
+    seeded,
+)
+from ..trajectory import StepRecord, Trajectory
+from ._data import TrainingData
+
+
+class RecordingBatchSampler:
+    """Hands out a sampler's batches, drawn from the run's own seed, and notes them.
+
+    Parameters
+    ----------
+    batches : iterable of sequence of int
+        The batch sampler.
+    rows : Tensor of int64 or None
+        The rows of the data that the sampler's indices stand for; None for the same.
+    run : TrainingRun
+        Is told of every epoch and batch.
+    """
+
+    def __init__(self, batches: Any, rows: Tensor | None, run: "TrainingRun") -> None:
+        self.batches = batches
+        self.rows = rows
+        self.run = run
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        with seeded(self.run.begin_epoch(), torch.device("cpu")):
+            # Samplers draw on the global generator when they are iterated: all at once.
+            drawn = [list(batch) for batch in self.batches]
+        for batch in drawn:
+            index = torch.tensor(batch, dtype=torch.int64)
+            self.run.batches.append(index if self.rows is None else self.rows[index])
+            yield batch
+
+
+class TrainingRun:
+    """One call of ``fit`` or ``partial_fit`` while it trains.
+
+    Parameters
+    ----------
+    data : TrainingData
+        What is trained on.
+    number : int
+        Which call this is of those that trained the model.
+    seed : int
+        Seed of the run.
+    n_steps, n_epochs : int
+        How many steps and epochs earlier calls have taken.
+    trajectory : Trajectory or None
+        Where the steps are recorded; None to record nothing.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        number: int,
+        seed: int,
+        n_steps: int,
+        n_epochs: int,
+        trajectory: Trajectory | None,
+    ) -> None:
+        self.data = data
+        self.number = number
+        self.seed = seed
+        self.n_steps = n_steps
+        self.n_epochs = n_epochs
+        self.trajectory = trajectory
+        self.batches: deque[Tensor] = deque()
+        self.rows = torch.empty(0, dtype=torch.int64)
+        self._live: LiveState | None = None
+        self._before: State | None = None
+        self._raw: list[Tensor] | None = None
+        self._known_clipping: Clipping | None = None
+
+    def begin_epoch(self) -> int:
+        """Count a new epoch and return the seed of its batches."""
+        self.n_epochs += 1
+        self.batches.clear()
+        return derive_seed(self.seed, "sampling", self.n_epochs)
+
+    def weights(self) -> Tensor | None:
+        """Return the c_i of the batch in hand."""
+        return None if self.data.weights is None else self.data.weights[self.rows]
+
+    def begin_step(self, net: NeuralNet) -> int:
+        """Take the next batch in hand, note the state, and return the step's seed."""
+        self.rows = self.batches.popleft()
+        if self.trajectory is not None:
+            self._before = self._state_before(net, self.trajectory)
+        return derive_seed(self.seed, "step", self.n_steps)
+
+    def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State:
+        _add_trained(trajectory, net.optimizer_)
+        live = self._live
+        if live is None or len(live.addresses) != len(trajectory.addresses):
+            names = moment_names(net.optimizer_)
+            live = LiveState(
+                net.optimizer_, trajectory.addresses, net_buffers(net), names
+            )
+            fresh = self._live is None
+            self._live = live
+            state = live.read()
+            if fresh and trajectory.final is not None:
+                _note_other_state(trajectory, state)
+            return state
+        after = trajectory.final
+        if after is not None and live.holds(after.parameters):
+            return after
+        trajectory.flaws[self.n_steps] = (
+            f"the parameters were changed between steps {self.n_steps - 1} and "
+            f"{self.n_steps} by something other than the optimizer, such as a callback"
+        )
+        return live.read()
+
+    def see_gradients(self, net: NeuralNet) -> None:
+        """Note the gradients before the callbacks get to change them."""
+        if self._live is not None and _callbacks_touch_gradients(net):
+            self._raw = [
+                torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                for p in self._live.parameters
+            ]
+
+    def end_step(self, net: NeuralNet, loss: float, seed: int | None) -> None:
+        """Record the step just taken."""
+        step, self.n_steps = self.n_steps, self.n_steps + 1
+        live, trajectory, before = self._live, self.trajectory, self._before
+        if live is None or trajectory is None or before is None:
+            return
+        last = trajectory.records[-1] if trajectory.records else None
+        record = StepRecord(
+            step,
+            self.n_epochs,
+            self.number,
+            self.rows + self.data.offset,
+            seed,
+            _hyperparameters(net.optimizer_, last),
+            _active(live, last),
+            self._clipping(net, live, trajectory, step),
+        )
+        trajectory.append(record, before, live.read())
+        samples = self.data.offset + len(self.data)
+        trajectory.n_samples = max(trajectory.n_samples, samples)
+        if trajectory.diverged_at is None and not math.isfinite(loss):
+            trajectory.diverged_at = step
+
+    def _clipping(
+        self, net: NeuralNet, live: LiveState, trajectory: Trajectory, step: int
+    ) -> Clipping | None:
+        raw, self._raw = self._raw, None
+        if raw is None:
+            return None
+        seen = [
+            torch.zeros_like(p) if p.grad is None else p.grad for p in live.parameters
+        ]
+        known = self._known_clipping or _declared_clipping(net)
+        if known is None and all(map(torch.equal, raw, seen)):
+            return None
+        self._known_clipping = observe_clipping(raw, seen, known)
+        if self._known_clipping is None and not all(map(torch.equal, raw, seen)):
+            trajectory.flaws[step + 1] = (
+                f"in step {step} a callback changed the gradients in a way that is "
+                "neither clipping by norm nor by value"
+            )
+        return self._known_clipping
+
+    def end(self, net: NeuralNet) -> None:
+        """Close the run: end it where a callback went back to, look for divergence."""
+        trajectory = self.trajectory
+        if trajectory is None or trajectory.final is None or self._live is None:
+            return
+        if not self._live.holds(trajectory.final.parameters):
+            self._go_back(trajectory, self._live.read().parameters)
+        if (
+            trajectory.diverged_at is None
+            and not trajectory.final.parameters.isfinite().all()
+        ):
+            trajectory.diverged_at = trajectory.n_steps - 1
+        if trajectory.diverged_at is not None:
+            warnings.warn(
+                "The training run diverged: the loss or a parameter is not finite "
+                f"from step {trajectory.diverged_at} on. Lower `lr` or scale X and y.",
+                DivergenceWarning,
+                stacklevel=4,
+            )
+
+    def _go_back(self, trajectory: Trajectory, parameters: Tensor) -> None:
+        for number in range(
+            trajectory.n_steps - 1, trajectory.first_recorded_step - 1, -1
+        ):
+            if torch.equal(trajectory.state(number).parameters, parameters):
+                trajectory.truncate(number)
+                self.n_steps, self.n_epochs = number, trajectory.n_epochs
+                return
+        trajectory.flaws[trajectory.n_steps] = (
+            "after the last step the parameters were changed to values that no "
+            "recorded step had"
+        )
+
+
+def net_modules(net: NeuralNet) -> list[nn.Module]:
+    """Return the net's modules and criteria."""
+    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+def net_buffers(net: NeuralNet) -> list[Tensor]:
+    """Return the buffers of the net's modules."""
+    return [buffer for module in net_modules(net) for buffer in module.buffers()]
+
+
+def _note_other_state(trajectory: Trajectory, state: State) -> None:
+    """Note a flaw where a run goes on from another state than the last one ended in."""
+    final = trajectory.final
+    same = (
+        final is not None
+        and torch.equal(final.parameters, state.parameters)
+        and final.scalars == state.scalars
+        and final.moments.keys() == state.moments.keys()
+        and all(torch.equal(final.moments[k], state.moments[k]) for k in final.moments)
+    )
+    if not same:
+        trajectory.flaws[trajectory.n_steps] = (
+            "training went on from other parameters, or another optimizer state, than "
+            f"step {trajectory.n_steps - 1} had led to"
+        )
+
+
+def _callbacks_touch_gradients(net: NeuralNet) -> bool:
+    own = type(net).on_grad_computed is not NeuralNet.on_grad_computed
+    return own or any(
+        type(callback).on_grad_computed is not Callback.on_grad_computed
+        for _, callback in net.callbacks_
+    )
+
+
+def _declared_clipping(net: NeuralNet) -> Clipping | None:
+    for _, callback in net.callbacks_:
+        bound = getattr(callback, "gradient_clip_value", None)
+        if isinstance(callback, GradientNormClipping) and bound is not None:
+            order = float(callback.gradient_clip_norm_type)
+            return Clipping("norm", float(bound), order)
+    return None
+
+
+def _add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:
+    """Record parameters from the first step on that they are trained in."""
+    known = set(trajectory.addresses)
+    for group, options in enumerate(optimizer.param_groups):
+        for index, parameter in enumerate(options["params"]):
+            if parameter.requires_grad and (group, index) not in known:
+                trajectory.addresses.append((group, index))
+                trajectory.untrained.append(parameter.detach().clone())
+
+
+# Records share what did not change since the last step: they hold its very objects.
+
+
+def _active(live: LiveState, last: StepRecord | None) -> tuple[int, ...]:
+    """Return the positions of the parameters that have a gradient."""
+    now = tuple(k for k, p in enumerate(live.parameters) if p.grad is not None)
+    return last.active if last is not None and last.active == now else now
+
+
+def _hyperparameters(
+    optimizer: torch.optim.Optimizer, last: StepRecord | None
+) -> tuple[Hyperparameters, ...]:
+    """Return the hyper-parameters of each parameter group."""
+    now = tuple(
+        {
+            name: value.item() if isinstance(value, Tensor) else value
+            for name, value in group.items()
+            if name != "params"
+        }
+        for group in optimizer.param_groups
+    )
+    same = last is not None and last.hyperparameters == now
+    return last.hyperparameters if last is not None and same else now

@@ -1,0 +1,127 @@
+"""A table of training runs: optimizers, modules, and options around them.
+
+A case is lazy: it holds what builds a classifier in double precision and nothing else,
+so that a new test over all of them is a few lines.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from skinfluence import SGDInfluenceClassifier
+
+# Smooth activations: a kink within a finite difference's reach would spoil the oracle.
+N_SAMPLES, N_CLASSES, SIDE = 14, 3, 6
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, N_CLASSES))
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(SIDE * SIDE, 5), nn.Tanh(), nn.Linear(5, N_CLASSES)
+    )
+
+
+def dropout() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(SIDE * SIDE, 8),
+        nn.Tanh(),
+        nn.Dropout(0.4),
+        nn.Linear(8, N_CLASSES),
+    )
+
+
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3),
+        nn.Softplus(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, N_CLASSES),
+    )
+
+
+def batch_norm() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, bias=False),
+        nn.BatchNorm2d(3),
+        nn.Softplus(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, N_CLASSES),
+    )
+
+
+MODULES = {f.__name__: f for f in (linear, mlp, cnn, batch_norm, dropout)}
+
+# Adam-like steps divide by the root of a second moment: an eps that is not far below
+# the gradients keeps their third derivative, and with it the oracle's error, small.
+_EPS = {"lr": 0.02, "optimizer__eps": 1e-2}
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer__weight_decay": 0.01},
+    "momentum": {"optimizer__momentum": 0.8, "optimizer__dampening": 0.1},
+    "nesterov": {"optimizer__momentum": 0.8, "optimizer__nesterov": True},
+    "adam": {"optimizer": torch.optim.Adam, "optimizer__weight_decay": 0.01, **_EPS},
+    "amsgrad": {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True, **_EPS},
+    "adamw": {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1, **_EPS},
+    "rmsprop": {"optimizer": torch.optim.RMSprop, **_EPS},
+    "rmsprop_centered": {
+        "optimizer": torch.optim.RMSprop,
+        "optimizer__centered": True,
+        "optimizer__momentum": 0.5,
+        **_EPS,
+    },
+    "adagrad": {"optimizer": torch.optim.Adagrad, **_EPS},
+    "adadelta": {"optimizer": torch.optim.Adadelta, "lr": 1.0, "optimizer__eps": 1e-2},
+    "nadam": {"optimizer": torch.optim.NAdam, **_EPS},
+    "radam": {"optimizer": torch.optim.RAdam, **_EPS},
+    "adamax": {"optimizer": torch.optim.Adamax, **_EPS},
+    "asgd": {"optimizer": torch.optim.ASGD, "optimizer__lambd": 1e-2, "lr": 0.1},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training run to be made."""
+
+    module: str = "mlp"
+    optimizer: str = "sgd"
+    options: dict[str, Any] = field(default_factory=dict)
+    weighted: bool = False
+
+    def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return X, y and weights: every sample unlike the others."""
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(N_SAMPLES, 1, SIDE, SIDE))
+        y = np.arange(N_SAMPLES) % N_CLASSES
+        X += 0.5 * y[:, None, None, None]
+        return X, y, rng.uniform(0.2, 2.0, N_SAMPLES) if self.weighted else None
+
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(1)
+        y = np.arange(7) % N_CLASSES
+        return rng.normal(size=(7, 1, SIDE, SIDE)) + 0.5 * y[:, None, None, None], y
+
+    def classifier(self, **more: Any) -> SGDInfluenceClassifier:
+        options = {
+            "lr": 0.1,
+            "max_epochs": 3,
+            "batch_size": 5,
+            "dtype": "float64",
+            "random_state": 0,
+            **OPTIMIZERS[self.optimizer],
+            **self.options,
+            **more,
+        }
+        return SGDInfluenceClassifier(MODULES[self.module], **options)
+
+    def fitted(self, **more: Any) -> SGDInfluenceClassifier:
+        X, y, weights = self.data()
+        return self.classifier(**more).fit(X, y, sample_weight=weights)

@@ -1,0 +1,216 @@
+"""`refit_without` against plain PyTorch loops with weights on the losses."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch.nn.utils import clip_grad_norm_
+
+from skinfluence.exceptions import (
+    DivergenceWarning,
+    NotRecordedError,
+    TrainingDataChangedError,
+)
+from tests.cases import MODULES, OPTIMIZERS, Case
+from tests.oracles import Run, Spy, retrain
+
+ABSENT = [1, 4, 11]
+# Two loops over the same double-precision arithmetic: only the order of a batch's sum
+# differs.
+TOLERANCE = 1e-12
+
+
+def parameters(module):
+    return np.concatenate([p.detach().numpy().ravel() for p in module.parameters()])
+
+
+def expected(run, case, clf, **options):
+    """Return the final parameters of a plain loop without the absent samples."""
+    X, _, sample_weight = case.data()
+    weights = np.ones(len(X))
+    weights[ABSENT] = 0.0
+    seeds = [0 if r.seed is None else r.seed for r in clf.trajectory_.records]
+    ends = retrain(
+        run, X, weights, seeds=seeds, sample_weight=sample_weight, **options
+    )
+    return parameters(ends[-1])
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_equals_a_plain_loop_with_weights(optimizer, module):
+    case, spy = Case(module, optimizer, weighted=True), Spy()
+    clf = case.fitted(callbacks=[spy])
+    found = parameters(clf.refit_without(ABSENT).module_)
+    np.testing.assert_allclose(
+        found, expected(spy.run, case, clf), rtol=TOLERANCE, atol=TOLERANCE
+    )
+    assert np.abs(found - parameters(clf.module_)).max() > 1e-4
+
+
+def test_clips_and_schedules_as_the_run_did():
+    case, spy = Case("mlp", "momentum"), Spy()
+    schedule = LRScheduler("StepLR", step_size=2, gamma=0.5, step_every="batch")
+    clf = case.fitted(callbacks=[spy, GradientNormClipping(0.2), schedule])
+    np.testing.assert_allclose(
+        parameters(clf.refit_without(ABSENT).module_),
+        expected(spy.run, case, clf, clip=lambda some: clip_grad_norm_(some, 0.2)),
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_without_nobody_is_the_same_run_to_the_bit(optimizer, module):
+    clf = Case(module, optimizer).fitted()
+    again = clf.refit_without([])
+    for state in range(clf.trajectory_.n_steps + 1):
+        before, after = clf.trajectory_.state(state), again.trajectory_.state(state)
+        assert torch.equal(before.parameters, after.parameters)
+        assert all(map(torch.equal, before.buffers, after.buffers))
+    assert np.array_equal(parameters(clf.module_), parameters(again.module_))
+
+
+@pytest.mark.parametrize("record", ["all", 2])
+def test_last_epochs_start_from_the_recorded_state(record):
+    case, spy = Case("mlp", "sgd"), Spy()
+    clf = case.fitted(callbacks=[spy], record=record)
+    X = case.data()[0]
+    seeds = [0] * clf.trajectory_.n_steps
+    begin = retrain(spy.run, X, np.ones(len(X)), seeds=seeds)[0]
+    optimizer = torch.optim.SGD(begin.parameters(), lr=0.1)
+    later = spy.run.epochs.index(2)
+    tail = Run(
+        begin,
+        optimizer,
+        spy.run.batches[later:],
+        spy.run.groups[later:],
+        spy.run.epochs[later:],
+    )
+    last_epochs = 2 if record == "all" else None
+    found = clf.refit_without(ABSENT, last_epochs=last_epochs)
+    np.testing.assert_allclose(
+        parameters(found.module_),
+        expected(tail, case, clf),
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
+    )
+    assert found.trajectory_.first_recorded_step == later
+    with pytest.raises(NotRecordedError, match="`last_epochs` must be between 1 and"):
+        found.influence(*case.validation(), last_epochs=3)
+
+
+def test_its_trajectory_is_that_of_the_run_without_them():
+    case = Case("mlp", "momentum", weighted=True)
+    clf = case.fitted()
+    found = clf.refit_without(ABSENT)
+    # The same run trained from scratch, with the samples' own weights at 0. Weights are
+    # scaled to mean 1, so the others grow: the learning rate takes that back.
+    X, y, weights = case.data()
+    absent = weights.copy()
+    absent[ABSENT] = 0.0
+    share = absent.sum() / weights.sum()
+    direct = case.classifier(lr=0.1 * share).fit(X, y, sample_weight=absent)
+    np.testing.assert_allclose(
+        parameters(found.module_), parameters(direct.module_), rtol=0, atol=TOLERANCE
+    )
+    scores = found.influence(*case.validation())
+    # The influence is linear in a sample's weight, which is smaller here by the share.
+    np.testing.assert_allclose(
+        scores, direct.influence(*case.validation()), rtol=1e-9, atol=1e-12
+    )
+    assert (scores[ABSENT] == 0).all()
+    assert np.array_equal(
+        parameters(found.refit_without(ABSENT).module_), parameters(found.module_)
+    )
+
+
+def test_leaves_the_estimator_as_it_was():
+    clf = Case("batch_norm", "adam").fitted()
+    weights = parameters(clf.module_).copy()
+    moments = copy.deepcopy(clf.optimizer_.state_dict())
+    steps, history = clf.trajectory_.n_steps, len(clf.history)
+    other = clf.refit_without([0])
+    assert np.array_equal(parameters(clf.module_), weights)
+    for name, value in moments["state"][0].items():
+        assert torch.equal(clf.optimizer_.state_dict()["state"][0][name], value)
+    assert (clf.trajectory_.n_steps, len(clf.history)) == (steps, history)
+    assert type(other) is type(clf)
+    assert len(other.history) == 0
+    assert clf.training_data_[0].weights is None
+
+
+def test_goes_on_training():
+    case = Case("mlp", "momentum")
+    clf = case.fitted()
+    X, y, _ = case.data()
+    again = clf.refit_without([]).partial_fit(X, y)
+    assert np.array_equal(
+        parameters(again.module_), parameters(clf.partial_fit(X, y).module_)
+    )
+    assert again.trajectory_.n_epochs == 6
+
+
+def test_counts_rows_through_partial_fit():
+    case = Case("mlp", "sgd")
+    X, y, _ = case.data()
+    clf = case.classifier().partial_fit(X[:8], y[:8], classes=[0, 1, 2])
+    clf.partial_fit(X[8:], y[8:])
+    found = clf.refit_without([9])
+    assert [data.weights is None for data in found.training_data_] == [True, False]
+    assert found.training_data_[1].weights.tolist() == [1, 0, 1, 1, 1, 1]
+
+
+def test_a_mask_is_the_same_as_rows():
+    clf = Case("mlp", "sgd").fitted()
+    mask = np.zeros(14, bool)
+    mask[ABSENT] = True
+    assert np.array_equal(
+        parameters(clf.refit_without(mask).module_),
+        parameters(clf.refit_without(ABSENT).module_),
+    )
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([14], "`samples` must be rows of the training data, 0 to 13, got 14 to 14"),
+        ([-1], "0 to 13, got -1 to -1"),
+        ([0.5], "a one-dimensional array of row numbers or a mask, got dtype float64"),
+        ([[0]], r"got dtype int64 and shape \(1, 1\)"),
+        ([True], "one entry for each of the 14 samples, got 1"),
+    ],
+)
+def test_refuses_samples_that_are_not_rows(samples, message):
+    clf = Case("mlp", "sgd").fitted()
+    with pytest.raises(ValueError, match=message):
+        clf.refit_without(samples)
+
+
+def test_refuses_what_cannot_be_repeated():
+    case = Case("mlp", "sgd")
+    X, y, _ = case.data()
+    with pytest.raises(NotRecordedError, match="nothing was recorded"):
+        case.fitted(record=None).refit_without([0])
+    clf = case.classifier().fit(X, y)
+    X[0] += 1
+    with pytest.raises(TrainingDataChangedError, match="changed in place"):
+        clf.refit_without([0])
+
+
+def test_says_that_the_run_without_them_diverges():
+    # The two samples of the first batch pull in opposite directions; the second of
+    # them alone sends the quadratic loss to infinity.
+    from skinfluence import SGDInfluenceRegressor
+
+    X = np.array([[1.0], [-1.0]])
+    y = np.array([1e200, 1e200])
+    reg = SGDInfluenceRegressor(
+        "linear", module__bias=False, batch_size=2, lr=0.4, max_epochs=4, random_state=0
+    ).fit(X, y)
+    with pytest.warns(DivergenceWarning, match="Without the samples the run diverged"):
+        other = reg.refit_without([0])
+    assert other.trajectory_.diverged_at is not None

@@ -1,0 +1,194 @@
+"""The update rules against torch.optim itself, and against finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from torch import optim
+
+from skinfluence.exceptions import UnsupportedOptimizerError
+from skinfluence.training import PARAMETERS, UpdateRule, moment_names, pull_back
+from tests.cases import OPTIMIZERS
+
+SIZE = 6
+
+
+def make(name):
+    """Return an optimizer of the table on one vector, and that vector."""
+    options = dict(OPTIMIZERS[name])
+    cls = options.pop("optimizer", optim.SGD)
+    options = {k.removeprefix("optimizer__"): v for k, v in options.items()}
+    torch.manual_seed(0)
+    vector = torch.randn(SIZE, dtype=torch.float64, requires_grad=True)
+    return cls([vector], **{"lr": 0.1, **options}), vector
+
+
+def gradient_of(step):
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(SIZE, dtype=torch.float64, generator=generator)
+
+
+def state_of(optimizer, vector):
+    """Return moments and scalars as the library keeps them."""
+    names = moment_names(optimizer)
+    state = optimizer.state.get(vector) or {}
+    moments = {k: v.clone() for k, v in state.items() if k in names and v is not None}
+    scalars = tuple((k, float(v)) for k, v in state.items() if k not in names)
+    return moments, (scalars if state else None)
+
+
+def real_step(name, taken, point):
+    """Take a step of the real optimizer from a point, after some steps."""
+    optimizer, vector = make(name)
+    for step in range(taken):
+        vector.grad = gradient_of(step)
+        optimizer.step()
+    with torch.no_grad():
+        vector.copy_(point[PARAMETERS])
+        for key, value in point.items():
+            if key not in (PARAMETERS, "gradient"):
+                optimizer.state[vector][key].copy_(value)
+    vector.grad = point["gradient"].clone()
+    optimizer.step()
+    moments, _ = state_of(optimizer, vector)
+    return {PARAMETERS: vector.detach().clone(), **moments}
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_jacobian_is_that_of_the_real_step(name, taken):
+    optimizer, vector = make(name)
+    for step in range(taken):
+        vector.grad = gradient_of(step)
+        optimizer.step()
+    moments, scalars = state_of(optimizer, vector)
+    hyperparameters = {
+        k: v for k, v in optimizer.param_groups[0].items() if k != "params"
+    }
+    point = {
+        PARAMETERS: vector.detach().clone(),
+        "gradient": gradient_of(99),
+        **moments,
+    }
+    rule = UpdateRule(type(optimizer), hyperparameters)
+    jacobian = rule.jacobian(
+        point[PARAMETERS],
+        point["gradient"],
+        moments if scalars is not None else {},
+        scalars,
+    )
+    outputs = real_step(name, taken, point)
+    h = 1e-7
+    for key in point:
+        ahead, behind = (
+            real_step(name, taken, {**point, key: point[key] + shift})
+            for shift in (h, -h)
+        )
+        for output in outputs:
+            expected = (ahead[output] - behind[output]) / (2 * h)
+            found = torch.as_tensor(jacobian.get((output, key), 0.0)).expand(SIZE)
+            # Central differences in double precision: about 1e-8 from rounding, less
+            # from the third derivatives (second moments are small).
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_linear_rules_do_not_look_at_the_point():
+    optimizer, _ = make("momentum")
+    hyperparameters = {
+        k: v for k, v in optimizer.param_groups[0].items() if k != "params"
+    }
+    rule = UpdateRule(optim.SGD, hyperparameters)
+    vector = torch.full((3,), float("nan"), dtype=torch.float64)
+    jacobian = rule.jacobian(vector, vector, {"momentum_buffer": vector}, ())
+    # lr 0.1, momentum 0.8, dampening 0.1
+    assert jacobian[PARAMETERS, "gradient"] == pytest.approx(-0.1 * 0.9, rel=1e-12)
+    assert jacobian[PARAMETERS, "momentum_buffer"] == pytest.approx(-0.08, rel=1e-12)
+    assert jacobian["momentum_buffer", "gradient"] == pytest.approx(0.9, rel=1e-12)
+
+
+def test_first_momentum_step_has_no_dampening():
+    optimizer, _ = make("momentum")
+    hyperparameters = {
+        k: v for k, v in optimizer.param_groups[0].items() if k != "params"
+    }
+    rule = UpdateRule(optim.SGD, hyperparameters)
+    one = torch.ones(1, dtype=torch.float64)
+    assert rule.jacobian(one, one, {}, None)[PARAMETERS, "gradient"] == pytest.approx(
+        -0.1, rel=1e-12
+    )
+    # and the next step has its dampening again
+    assert rule.jacobian(one, one, {"momentum_buffer": one}, ())[
+        PARAMETERS, "gradient"
+    ] == pytest.approx(-0.09, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["adam", "amsgrad", "adamw", "rmsprop", "adagrad", "nadam"]
+)
+def test_still_elements_carry_nothing_but_stay_finite(name):
+    # Gradient and second moment exactly 0: the root's slope is infinite there.
+    optimizer, _ = make(name)
+    hyperparameters = {
+        k: v for k, v in optimizer.param_groups[0].items() if k != "params"
+    }
+    hyperparameters["weight_decay"] = 0.0
+    zero = torch.zeros(SIZE, dtype=torch.float64)
+    moments = dict.fromkeys(moment_names(optimizer), zero)
+    rule = UpdateRule(type(optimizer), hyperparameters)
+    jacobian = rule.jacobian(
+        zero + 1, zero, moments, (("step", 3.0), ("mu_product", 0.5))
+    )
+    assert all(torch.as_tensor(value).isfinite().all() for value in jacobian.values())
+    for key in ("exp_avg_sq", "square_avg", "sum"):
+        if (PARAMETERS, key) in jacobian:
+            assert not jacobian[PARAMETERS, key].any()
+
+
+def test_pull_back_is_the_transposed_jacobian():
+    generator = torch.Generator().manual_seed(0)
+    keys_in, keys_out = ("parameters", "gradient", "m"), ("parameters", "m")
+    diagonals = {
+        (o, i): torch.randn(4, generator=generator, dtype=torch.float64)
+        for o in keys_out
+        for i in keys_in
+    }
+    adjoint = {
+        k: torch.randn(3, 4, generator=generator, dtype=torch.float64) for k in keys_out
+    }
+    pulled = pull_back(diagonals, adjoint)
+    dense = torch.cat(
+        [torch.cat([torch.diag(diagonals[o, i]) for i in keys_in], 1) for o in keys_out]
+    )
+    expected = torch.cat([adjoint[k] for k in keys_out], 1) @ dense
+    torch.testing.assert_close(torch.cat([pulled[k] for k in keys_in], 1), expected)
+
+
+class Custom(optim.SGD):
+    """An SGD with a step of its own."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "reason"),
+    [
+        (lambda p: optim.LBFGS(p), "LBFGS: it evaluates the loss several times"),
+        (lambda p: optim.Rprop(p), "Rprop: it uses only the sign"),
+        (lambda p: optim.SparseAdam(p), "SparseAdam: its gradients are sparse"),
+        (lambda p: optim.Adafactor(p), "Adafactor: it mixes the elements"),
+        (lambda p: Custom(p, lr=0.1), "Custom: its step is not one of"),
+    ],
+)
+def test_other_optimizers_are_refused_by_name(make_optimizer, reason):
+    optimizer = make_optimizer([torch.ones(2, 2, requires_grad=True)])
+    with pytest.raises(UnsupportedOptimizerError, match=reason) as error:
+        moment_names(optimizer)
+    assert "record=None" in str(error.value)
+
+
+def test_muon_is_refused_by_name():
+    muon = getattr(optim, "Muon", None)
+    if muon is None:
+        pytest.skip("this version of PyTorch has no Muon")
+    with pytest.raises(UnsupportedOptimizerError, match="Muon: it mixes"):
+        moment_names(muon([torch.ones(2, 2, requires_grad=True)]))
