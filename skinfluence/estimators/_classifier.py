@@ -11,12 +11,159 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ._contract import EstimatorContract
+from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._influence import InfluenceMixin
 from ._refit import RefitMixin
 from ._validation import check_weights
 
 
-class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier):
+class SGDInfluenceClassifier(
+    InfluenceMixin,
+    CounterfactualMixin,
+    RefitMixin,
+    EstimatorContract,
+    NeuralNetClassifier,
+):
+    r"""A classifier that tells how its training samples influence it.
+
+    A skorch net, with the whole of skorch's and scikit-learn's interface. While it
+    trains it records its steps; :meth:`influence` then goes back through them and
+    estimates, for each training sample, how the validation loss would change had the
+    sample been absent [1]_.
+
+    Parameters
+    ----------
+    module : {"mlp", "linear"}, nn.Module class, instance or callable, default="mlp"
+        What is trained. The built-in modules
+        (:class:`~skinfluence.estimators.MLPModule`,
+        :class:`~skinfluence.estimators.LinearModule`) take their sizes and their dtype
+        from the data. An instance is copied at each fit, and so is never changed.
+    criterion : class or instance, default=nn.CrossEntropyLoss
+        The loss, one that can be had for each sample by itself, as torch's criteria
+        give it with ``reduction="none"``. An instance is copied at each fit.
+    optimizer : class, default=torch.optim.SGD
+        One of ``torch.optim``: SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, NAdam,
+        RAdam, Adamax or ASGD; others only with ``record=None``.
+    lr : float, default=0.1
+        Learning rate.
+    max_epochs : int, default=20
+        Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
+    batch_size : int, default=64
+        Samples in a batch; -1 for all.
+    shuffle : bool, default=True
+        Whether the batches are drawn anew in each epoch.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn; multiplied with `sample_weight`.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Of the parameters. With "auto" a built-in module is float64 where X is, and
+        float32 otherwise; a module of your own stays as it is.
+    device : str or torch.device, default="cpu"
+        Where to train.
+    random_state : int, RandomState instance or None, default=None
+        Determines initial weights, batches and dropout, whatever is drawn elsewhere.
+        Pass an int for the same run each time.
+    record : "all", int or None, default="all"
+        Which epochs keep the states that the retrace needs: all, the last `record`, or
+        none. Without them there is no :meth:`influence`.
+    compile : bool, default=False
+        Whether to use ``torch.compile``; only with ``record=None``.
+    train_split : callable or None, default=None
+        Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples that it
+        takes out of the training have influence 0.
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks beside skorch's own; "disable" for none at all.
+    warm_start : bool, default=False
+        Whether a further call of :meth:`fit` trains on, as :meth:`partial_fit` does.
+    verbose : int, default=0
+        1 for skorch's table of the epochs and a progress bar of the retrace.
+    classes : array-like of shape (n_classes,) or None, default=None
+        The labels; by default those that occur in the first y. To be given with a
+        torch Dataset that holds its own targets.
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        What :meth:`predict_proba` applies to the module's outputs: by
+        default the softmax if the criterion is the cross-entropy.
+    iterator_train : class, default=DataLoader
+        Loads the training batches.
+    iterator_valid : class, default=DataLoader
+        Loads the batches of prediction and validation.
+    dataset : class, default=ArrayDataset
+        Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
+    use_caching : bool or "auto", default="auto"
+        Whether skorch's scoring callbacks cache predictions.
+    torch_load_kwargs : dict or None, default=None
+        What skorch gives to ``torch.load``.
+    **kwargs : dict
+        Parameters of the parts: ``module__x``, ``criterion__x``, ``optimizer__x``,
+        ``iterator_train__x``, ``iterator_valid__x``, ``callbacks__x``, ``dataset__x``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    module_ : nn.Module
+        The trained module.
+    criterion_, optimizer_ : object
+        The criterion, with ``reduction="none"``, and the optimizer in its last state.
+    trajectory_ : Trajectory or None
+        What was recorded, see :class:`~skinfluence.Trajectory`.
+    history_ : skorch.history.History
+        skorch's record of each epoch's loss and scores.
+    n_features_in_ : int
+        Number of features of a 2-D X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names in :meth:`fit`.
+    input_shape_ : tuple
+        Shape of one sample, where X is an array.
+    n_outputs_ : int
+        Number of classes.
+    seed_ : int
+        Seed of the run, drawn from `random_state`.
+    n_steps_, n_epochs_ : int
+        How many steps and epochs the model has been trained for, all calls together.
+    dtype_ : torch.dtype or None
+        Of the module's parameters; inputs are cast to it.
+    training_data_ : list
+        The data of each call of :meth:`fit` or :meth:`partial_fit`, not copied.
+
+    See Also
+    --------
+    SGDInfluenceRegressor : The same for regression.
+
+    Notes
+    -----
+    Each step lowers the batch loss
+
+    .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
+
+    :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and :math:`c_i` the
+    sample's weight times that of its class, scaled to mean 1 over all samples. The
+    divisor is the number of samples in the batch, also where a ``CrossEntropyLoss`` has
+    a ``weight`` for each class and torch would divide by the sum of the weights. To use
+    another loss, override :meth:`get_losses`.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019.
+
+    Examples
+    --------
+    Some labels of the iris data are made wrong. They turn out to do harm:
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.datasets import flip_labels
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+    >>> y, flipped = flip_labels(y, 0.1, random_state=0)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
+    >>> scores = clf.influence(X_val, y_val)
+    >>> bool(scores[flipped].mean() < 0 < scores[~flipped].mean())
+    True
+    """
+
     def __init__(
         self,
         module: Any = "mlp",
@@ -48,19 +195,24 @@ class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier)
     ) -> None:
         self._set_init_params(locals())
 
+    encodes_labels_: bool = False
+
     def check_data(self, X: Any, y: Any) -> None:
         """Find the classes of a Dataset that holds its own targets."""
-        if y is None:
+        if not self.encodes_labels_:
             super().check_data(X, y)
 
     def _encode_targets(
         self, y: Any, *, reset: bool, classes: Any = None, name: str = "y"
     ) -> Any:
         """Return class indices."""
-        if y is None:
-            return None
-        check_classification_targets(y)
         if reset:
+            # A Dataset's own targets are class indices, and stay so throughout.
+            self.encodes_labels_ = y is not None
+        if y is None or not self.encodes_labels_:
+            return y
+        if reset:
+            check_classification_targets(y)
             known = self.classes if self.classes is not None else classes
             self.classes_inferred_ = np.unique(y if known is None else known)
             self.n_outputs_ = len(self.classes_inferred_)
@@ -74,7 +226,7 @@ class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier)
         if len(unknown):
             raise ValueError(
                 f"`{name}` must have only labels that the classifier was fitted on "
-                f"({list(self.classes_)}), got {list(unknown)}."
+                f"({self.classes_.tolist()}), got {unknown.tolist()}."
             )
         return indices
 
@@ -89,6 +241,26 @@ class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier)
             given = check_weights(X, sample_weight)
             sample_weight = own if given is None else own * given
         return super()._check_weights(X, y, sample_weight)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features), or as in fit
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, if `predict_nonlinearity` makes some of the outputs.
+        """
+        probabilities = super().predict_proba(X)
+        binary = isinstance(self.criterion_, (nn.BCELoss, nn.BCEWithLogitsLoss))
+        # skorch makes (n, 2, 1) of single outputs that have an axis of their own.
+        if binary and probabilities.shape[2:] == (1,):
+            return probabilities[:, :, 0]
+        return probabilities
 
     def predict(self, X: Any) -> Any:
         """Predict class labels.
@@ -105,4 +277,5 @@ class SGDInfluenceClassifier(RefitMixin, EstimatorContract, NeuralNetClassifier)
             the net's own datasets hold.
         """
         indices = self.predict_proba(X).argmax(axis=1)
-        return indices if self.run_ is not None else self.classes_[indices]
+        encoded = self.encodes_labels_ and self.run_ is None
+        return self.classes_[indices] if encoded else indices

@@ -1,6 +1,7 @@
 """The net's module and criterion, and the per-sample losses that follow from them."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..exceptions import UnsupportedCriterionError
-from ..training import seeded
 from ._modules import BUILT_IN, floating_dtype
 from ._recording import RecordingMixin
 from ._validation import DTYPES
@@ -57,7 +57,8 @@ class ComponentsMixin(RecordingMixin):
         else:
             super().initialize_criterion()
         # "batchmean" sums over all but the samples; "mean" takes the mean.
-        reduction = getattr(self.criterion_, "reduction", None)
+        criterion: Any = self.criterion_
+        reduction = getattr(criterion, "reduction", None)
         if reduction == "sum":
             raise UnsupportedCriterionError(
                 "`criterion` must have reduction 'mean' or 'none', got 'sum': a step "
@@ -65,7 +66,7 @@ class ComponentsMixin(RecordingMixin):
             )
         self.sums_outputs_ = reduction == "batchmean"
         if reduction is not None:
-            self.criterion_.reduction = "none"
+            criterion.reduction = "none"
         return self
 
     def _first_outputs(self) -> tuple[Any, Any, Any]:
@@ -74,7 +75,7 @@ class ComponentsMixin(RecordingMixin):
         data = self.run_.data
         rows = torch.arange(min(2, len(data)))
         inputs, targets = self.fetcher(data.dataset)(rows)
-        with torch.no_grad(), seeded(0, torch.device(self.device)):
+        with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -82,9 +83,17 @@ class ComponentsMixin(RecordingMixin):
         if not isinstance(x, Tensor):
             x = to_tensor(x, device=self.device)
         if not isinstance(x, Tensor):
-            return super().infer(x, **fit_params)
-        dtype = self.dtype_ if x.is_floating_point() else None
-        return self.module_(x.to(self.device, dtype), **fit_params)
+            return super().infer(self._cast(x), **fit_params)
+        return self.module_(self._cast(x), **fit_params)
+
+    def _cast(self, x: Any) -> Any:
+        if isinstance(x, Mapping):
+            return {name: self._cast(value) for name, value in x.items()}
+        if isinstance(x, (list, tuple)):
+            return [self._cast(value) for value in x]
+        if not isinstance(x, Tensor):
+            return x
+        return x.to(self.device, self.dtype_ if x.is_floating_point() else None)
 
     def get_losses(
         self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from skorch.utils import is_dataset
 from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
@@ -14,7 +15,7 @@ from ..trajectory import Trajectory
 from ._components import ComponentsMixin
 from ._data import TrainingData, fingerprint
 from ._parameters import KeywordParametersMixin
-from ._run import TrainingRun
+from ._run import TrainingRun, all_seeded
 from ._validation import (
     check_data,
     check_inputs,
@@ -108,8 +109,11 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         with self._unharmed_by_errors(start):
             # skorch lets a net be initialized by hand before it has seen any data.
             first = start or not hasattr(self, "training_data_")
-            X, y = check_data(self, X, y, reset=first)
-            y, labels = self._encode_targets(y, reset=first, classes=classes), y
+            X, labels = check_data(self, X, y, reset=first)
+            # A Dataset's own targets are trained on: y beside it only splits it.
+            y = None if is_dataset(X) else labels
+            y = self._encode_targets(y, reset=first, classes=classes)
+            y = labels if y is None else y
             weights = self._check_weights(X, labels, sample_weight)
             if first:
                 self._open_books()
@@ -186,7 +190,7 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
     def _initialize(self) -> None:
         self.history_ = None
         seed = derive_seed(self.seed_, "initialization")
-        with seeded(seed, torch.device(self.device)):
+        with all_seeded(seed, torch.device(self.device)):
             self.initialize()
 
     def _check_trainable(self) -> None:
@@ -199,8 +203,8 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
                     "returns one loss for each sample."
                 )
         self._set_training(False)
-        outputs, inputs, targets = self._first_outputs()
-        with torch.no_grad():
+        with torch.no_grad(), seeded(0, torch.device(self.device)):
+            outputs, inputs, targets = self._first_outputs()
             self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return
@@ -210,11 +214,6 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
-        if self.compile or hasattr(self, "accelerator"):
-            raise ValueError(
-                "`compile` and Accelerate change how a step is computed and cannot be "
-                "recorded. Use record=None to train without influence."
-            )
 
     def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Any:
         """Yield the module's outputs for each batch of X."""

@@ -45,7 +45,11 @@ class ArrayDataset(Dataset):
         self.__dict__.update(state)
         self._inputs, self._targets = _as_tensors(self.X), _as_tensors(self.y)
 
-    def __getitems__(self, rows: Sequence[int] | torch.Tensor) -> tuple[Any, Any]:
+    def __getitems__(self, rows: Sequence[int]) -> "Samples":
+        """Return samples that can be had one by one or as a batch."""
+        return Samples(self, rows)
+
+    def batch(self, rows: Sequence[int] | torch.Tensor) -> tuple[Any, Any]:
         """Return the inputs and targets of a batch, collated."""
         index = torch.as_tensor(rows)
         if self._targets is None:
@@ -54,9 +58,23 @@ class ArrayDataset(Dataset):
         return _take(self._inputs, index), _take(self._targets, index)
 
 
-def as_is(batch: Any) -> Any:
-    """Return a batch that is collated already."""
-    return batch
+class Samples(Sequence[Any]):
+    """Samples of an :class:`ArrayDataset`, in the form that collate functions take."""
+
+    def __init__(self, dataset: ArrayDataset, rows: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[self.rows[index]]
+
+
+def collate_whole(samples: Samples) -> tuple[Any, Any]:
+    """Return the samples as one batch, without taking them apart first."""
+    return samples.dataset.batch(samples.rows)
 
 
 def _as_tensors(data: Any) -> Any:

@@ -29,17 +29,15 @@ def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
                 "`at` must be 'final', 'epochs', 'path', a sequence of epoch numbers "
                 f"or a mapping of epoch number to weight, got {at!r}."
             )
-        weights = named[at]
+        pairs = list(named[at].items())
     elif isinstance(at, Mapping):
-        weights = dict(at)
+        pairs = list(at.items())
     elif isinstance(at, (Sequence, np.ndarray)):
-        weights = dict.fromkeys(at, 1.0)
-        if len(weights) != len(at):
-            raise ValueError(f"`at` must name each epoch once, got {list(at)}.")
+        pairs = [(epoch, 1.0) for epoch in at]
     else:
         raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
-    for epoch, weight in weights.items():
-        if not isinstance(epoch, Integral) or epoch not in epochs:
+    for epoch, weight in pairs:
+        if not _is_integer(epoch) or epoch not in epochs:
             raise ValueError(
                 f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
                 f"{epoch!r}."
@@ -49,10 +47,17 @@ def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
                 f"`at` must give finite weights that are not negative, got {weight!r} "
                 f"for epoch {epoch}."
             )
+    weights = {int(epoch): float(weight) for epoch, weight in pairs}
+    if len(weights) != len(pairs):
+        raise ValueError(f"`at` must name each epoch once, got {list(at)}.")
     total = sum(weights.values())
     if not total > 0:
         raise ValueError(f"`at` must give some epoch a positive weight, got {at!r}.")
-    return {int(epoch): weight / total for epoch, weight in weights.items()}
+    return {epoch: weight / total for epoch, weight in weights.items()}
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def first_step(trajectory: Trajectory, last_epochs: Any) -> int:
@@ -60,7 +65,7 @@ def first_step(trajectory: Trajectory, last_epochs: Any) -> int:
     recorded = trajectory.first_recorded_step
     if last_epochs is None:
         return recorded
-    if isinstance(last_epochs, bool) or not isinstance(last_epochs, Integral):
+    if not _is_integer(last_epochs):
         raise TypeError(
             f"`last_epochs` must be an integer or None, got {last_epochs!r}."
         )

@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 from skorch.net import NeuralNet
 from skorch.utils import params_for
 
+_FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
+
 
 class KeywordParametersMixin(NeuralNet):
     """Keeps the parameters that ``__init__`` takes as ``**kwargs``.
@@ -73,6 +75,10 @@ class KeywordParametersMixin(NeuralNet):
         if "callbacks" in params and not self.initialized_:
             # skorch would initialize them at once; what they are is checked in fit.
             self.callbacks = params.pop("callbacks")
+        # skorch fails to give these to a net in use: they are for the next fit.
+        for name in list(params):
+            if name == "optimizer" or name.startswith(_FOR_THE_NEXT_FIT):
+                setattr(self, name, params.pop(name))
         super().set_params(**params)
         # skorch hands these to the optimizer in use, and forgets them before a refit.
         kept = {k: v for k, v in params.items() if k.startswith("optimizer__")}

@@ -1,5 +1,6 @@
 """Recording while skorch trains: every step under its seed, every batch noted."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,12 @@ from skorch.net import NeuralNet
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
-from ..training import batch_coefficients, seeded
-from ._data import ArrayDataset, as_is, rows_of
-from ._run import RecordingBatchSampler, TrainingRun
+from ..training import batch_coefficients, derive_seed, seeded
+from ._data import ArrayDataset, collate_whole, rows_of
+from ._run import RecordingBatchSampler, TrainingRun, all_seeded
+
+# A loader's options that do not say what the batch of given rows is.
+_LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
 
 
 class RecordingMixin(NeuralNet):
@@ -26,6 +30,15 @@ class RecordingMixin(NeuralNet):
             return run.data.dataset
         return super().get_dataset(X, y)
 
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Return the data to train on and to validate on; in training always alike."""
+        if self.run_ is None:
+            return super().get_split_datasets(X, y, **fit_params)
+        # The epochs' samplers count from 1.
+        seed = derive_seed(self.run_.seed, "sampling", 0)
+        with all_seeded(seed, torch.device("cpu")):
+            return super().get_split_datasets(X, y, **fit_params)
+
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the loader; in training one whose batches are recorded."""
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
@@ -34,9 +47,14 @@ class RecordingMixin(NeuralNet):
         if kwargs["batch_size"] == -1:
             kwargs["batch_size"] = len(dataset)
         if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
-            kwargs.setdefault("collate_fn", as_is)
+            kwargs.setdefault("collate_fn", collate_whole)
+        # A loader draws a seed for its workers: not from the global generator.
         if training and self.run_ is not None:
+            generator = torch.Generator().manual_seed(self.run_.seed)
             kwargs = self._recording(dataset, kwargs, self.run_)
+            kwargs.setdefault("generator", generator)
+        elif iterator is DataLoader:
+            kwargs.setdefault("generator", torch.Generator())
         return iterator(dataset, **kwargs)
 
     def fetcher(self, dataset: Any) -> Callable[[Tensor], tuple[Any, Any]]:
@@ -55,14 +73,15 @@ class RecordingMixin(NeuralNet):
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         if isinstance(dataset, ArrayDataset) and plain:
-            return dataset.__getitems__
-        for option in ("batch_size", "shuffle", "sampler", "drop_last", "num_workers"):
-            kwargs.pop(option, None)
+            return dataset.batch
+        options = {k: v for k, v in kwargs.items() if k not in _LOADING}
 
         def fetch(rows: Tensor) -> tuple[Any, Any]:
-            sampler = [rows.tolist()]
             (batch,) = self.iterator_train(
-                dataset, **{**kwargs, "batch_sampler": sampler}
+                dataset,
+                batch_sampler=[rows.tolist()],
+                generator=torch.Generator(),
+                **options,
             )
             inputs, targets = unpack_data(batch)
             return inputs, targets
@@ -82,8 +101,6 @@ class RecordingMixin(NeuralNet):
         if batches is None:
             batches = BatchSampler(sampler, size, drop_last)
         rows = rows_of(dataset, run.data.dataset)
-        # The loader draws a seed for its workers: not from the global generator.
-        kwargs.setdefault("generator", torch.Generator().manual_seed(run.seed))
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:

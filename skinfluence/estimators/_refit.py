@@ -4,7 +4,6 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.history import History
 from torch import Tensor
@@ -14,11 +13,12 @@ from ..training import TrainingStep
 from ..trajectory import Trajectory
 from ._data import TrainingData
 from ._epochs import first_step
-from ._influence import InfluenceMixin, _check_repeats
+from ._groups import sample_rows
+from ._repeating import RepeatingMixin
 from ._run import net_modules
 
 
-class RefitMixin(InfluenceMixin):
+class RefitMixin(RepeatingMixin):
     """Adds :meth:`refit_without` to a recording estimator."""
 
     def refit_without(self, samples: Any, *, last_epochs: int | None = None) -> Any:
@@ -72,9 +72,10 @@ class RefitMixin(InfluenceMixin):
         --------
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
         >>> from skinfluence import SGDInfluenceClassifier
         >>> X, y = load_iris(return_X_y=True)
-        >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
         >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
         >>> most_harmful = clf.influence(X_val, y_val).argsort()[:5]
         >>> cleaned = clf.refit_without(most_harmful)
@@ -83,11 +84,11 @@ class RefitMixin(InfluenceMixin):
         """
         trajectory = self._retraceable()
         first = first_step(trajectory, last_epochs)
-        absent = _absent(samples, trajectory.n_samples)
+        absent = torch.zeros(trajectory.n_samples, dtype=torch.bool)
+        absent[torch.from_numpy(sample_rows(samples, trajectory.n_samples))] = True
         self._check_unbroken(trajectory, first, trajectory.n_steps)
         self._check_data_unchanged()
-        step, other = self._training_step(trajectory)
-        _check_repeats(trajectory, step, trajectory.n_steps)
+        step, other = self._training_step(trajectory, trajectory.n_steps)
         # Its step looks its data up anew each time.
         other.training_data_ = [_without(data, absent) for data in self.training_data_]
         other.trajectory_ = _repeated(trajectory, step, first)
@@ -95,32 +96,6 @@ class RefitMixin(InfluenceMixin):
         other.optimizer_.zero_grad(set_to_none=True)
         _copy_frozen(self, other)
         return other
-
-
-def _absent(samples: Any, n_samples: int) -> Tensor:
-    """Return which samples are to be left out, as a mask."""
-    rows = np.asarray(samples)
-    if rows.size == 0:
-        rows = rows.astype(np.intp)
-    is_mask = rows.dtype == bool
-    if rows.ndim != 1 or not (is_mask or np.issubdtype(rows.dtype, np.integer)):
-        raise ValueError(
-            "`samples` must be a one-dimensional array of row numbers or a mask, got "
-            f"dtype {rows.dtype} and shape {rows.shape}."
-        )
-    if is_mask and len(rows) != n_samples:
-        raise ValueError(
-            f"`samples`, a mask, must have one entry for each of the {n_samples} "
-            f"samples, got {len(rows)}."
-        )
-    if not is_mask and not np.isin(rows, np.arange(n_samples)).all():
-        raise ValueError(
-            f"`samples` must be rows of the training data, 0 to {n_samples - 1}, got "
-            f"{rows.min()} to {rows.max()}."
-        )
-    absent = torch.zeros(n_samples, dtype=torch.bool)
-    absent[torch.from_numpy(rows)] = True
-    return absent
 
 
 def _without(data: TrainingData, absent: Tensor) -> TrainingData:

@@ -11,11 +11,148 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ._contract import EstimatorContract
+from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._influence import InfluenceMixin
 from ._refit import RefitMixin
 
 
-class SGDInfluenceRegressor(RefitMixin, EstimatorContract, NeuralNetRegressor):
+class SGDInfluenceRegressor(
+    InfluenceMixin,
+    CounterfactualMixin,
+    RefitMixin,
+    EstimatorContract,
+    NeuralNetRegressor,
+):
+    r"""A regressor that tells how its training samples influence it.
+
+    A skorch net, with the whole of skorch's and scikit-learn's interface. While it
+    trains it records its steps; :meth:`influence` then goes back through them and
+    estimates, for each training sample, how the validation loss would change had the
+    sample been absent [1]_.
+
+    Parameters
+    ----------
+    module : {"mlp", "linear"}, nn.Module class, instance or callable, default="mlp"
+        What is trained. The built-in modules
+        (:class:`~skinfluence.estimators.MLPModule`,
+        :class:`~skinfluence.estimators.LinearModule`) take their sizes and their dtype
+        from the data. An instance is copied at each fit, and so is never changed.
+    criterion : class or instance, default=nn.MSELoss
+        The loss, one that can be had for each sample by itself, as torch's criteria
+        give it with ``reduction="none"``. An instance is copied at each fit.
+    optimizer : class, default=torch.optim.SGD
+        One of ``torch.optim``: SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, NAdam,
+        RAdam, Adamax or ASGD; others only with ``record=None``.
+    lr : float, default=0.05
+        Learning rate.
+    max_epochs : int, default=20
+        Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
+    batch_size : int, default=64
+        Samples in a batch; -1 for all.
+    shuffle : bool, default=True
+        Whether the batches are drawn anew in each epoch.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Of the parameters. With "auto" a built-in module is float64 where X is, and
+        float32 otherwise; a module of your own stays as it is.
+    device : str or torch.device, default="cpu"
+        Where to train.
+    random_state : int, RandomState instance or None, default=None
+        Determines initial weights, batches and dropout, whatever is drawn elsewhere.
+        Pass an int for the same run each time.
+    record : "all", int or None, default="all"
+        Which epochs keep the states that the retrace needs: all, the last `record`, or
+        none. Without them there is no :meth:`influence`.
+    compile : bool, default=False
+        Whether to use ``torch.compile``; only with ``record=None``.
+    train_split : callable or None, default=None
+        Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples that it
+        takes out of the training have influence 0.
+    callbacks : list of skorch callbacks, "disable" or None, default=None
+        Callbacks beside skorch's own; "disable" for none at all.
+    warm_start : bool, default=False
+        Whether a further call of :meth:`fit` trains on, as :meth:`partial_fit` does.
+    verbose : int, default=0
+        1 for skorch's table of the epochs and a progress bar of the retrace.
+    predict_nonlinearity : callable, "auto" or None, default="auto"
+        What :meth:`predict` applies to the module's outputs; by
+        default nothing.
+    iterator_train : class, default=DataLoader
+        Loads the training batches.
+    iterator_valid : class, default=DataLoader
+        Loads the batches of prediction and validation.
+    dataset : class, default=ArrayDataset
+        Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
+    use_caching : bool or "auto", default="auto"
+        Whether skorch's scoring callbacks cache predictions.
+    torch_load_kwargs : dict or None, default=None
+        What skorch gives to ``torch.load``.
+    **kwargs : dict
+        Parameters of the parts: ``module__x``, ``criterion__x``, ``optimizer__x``,
+        ``iterator_train__x``, ``iterator_valid__x``, ``callbacks__x``, ``dataset__x``.
+
+    Attributes
+    ----------
+    module_ : nn.Module
+        The trained module.
+    criterion_, optimizer_ : object
+        The criterion, with ``reduction="none"``, and the optimizer in its last state.
+    trajectory_ : Trajectory or None
+        What was recorded, see :class:`~skinfluence.Trajectory`.
+    history_ : skorch.history.History
+        skorch's record of each epoch's loss and scores.
+    n_features_in_ : int
+        Number of features of a 2-D X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names in :meth:`fit`.
+    input_shape_ : tuple
+        Shape of one sample, where X is an array.
+    n_outputs_ : int or None
+        Number of targets; None for a one-dimensional y.
+    seed_ : int
+        Seed of the run, drawn from `random_state`.
+    n_steps_, n_epochs_ : int
+        How many steps and epochs the model has been trained for, all calls together.
+    dtype_ : torch.dtype or None
+        Of the module's parameters; inputs are cast to it.
+    training_data_ : list
+        The data of each call of :meth:`fit` or :meth:`partial_fit`, not copied.
+
+    See Also
+    --------
+    SGDInfluenceClassifier : The same for classification.
+
+    Notes
+    -----
+    Each step lowers the batch loss
+
+    .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
+
+    :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over the
+    targets, if there are several), and :math:`c_i` the sample's weight, scaled to mean
+    1 over all samples. To use another loss, override :meth:`get_losses`.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019.
+
+    Examples
+    --------
+    One target is made wrong. It turns out to do the most harm:
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(scale(X), scale(y), random_state=0)
+    >>> y[7] += 10
+    >>> reg = SGDInfluenceRegressor("linear", lr=0.01, random_state=0).fit(X, y)
+    >>> int(reg.influence(X_val, y_val).argmin())
+    7
+    """
+
     def __init__(
         self,
         module: Any = "mlp",
@@ -65,7 +202,8 @@ class SGDInfluenceRegressor(RefitMixin, EstimatorContract, NeuralNetRegressor):
                 f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
                 f"got {shape}."
             )
-        return y if y.dtype.kind == "f" else y.astype(np.float32)
+        # Integers keep all their digits; the loss casts to the dtype of the outputs.
+        return y if y.dtype.kind == "f" else y.astype(np.float64)
 
     @available_if(lambda self: False)
     def predict_proba(self, X: Any) -> Any:

@@ -3,9 +3,12 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
@@ -24,6 +27,18 @@ from ..training import (
 )
 from ..trajectory import StepRecord, Trajectory
 from ._data import TrainingData
+
+
+@contextmanager
+def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed numpy's global generator too: splits and samplers may draw on it."""
+    with seeded(seed, device):
+        state = np.random.get_state()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 class RecordingBatchSampler:
@@ -48,7 +63,7 @@ class RecordingBatchSampler:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        with seeded(self.run.begin_epoch(), torch.device("cpu")):
+        with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
         for batch in drawn:
@@ -91,7 +106,10 @@ class TrainingRun:
         self.trajectory = trajectory
         self.batches: deque[Tensor] = deque()
         self.rows = torch.empty(0, dtype=torch.int64)
+        # Seeds count all that was ever done; records only what the trajectory holds.
+        self.epoch = 0
         self._live: LiveState | None = None
+        self._new_epoch = True
         self._before: State | None = None
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
@@ -99,6 +117,8 @@ class TrainingRun:
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
         self.n_epochs += 1
+        self.epoch = 1 + (0 if self.trajectory is None else self.trajectory.n_epochs)
+        self._new_epoch = True
         self.batches.clear()
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
@@ -115,26 +135,31 @@ class TrainingRun:
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State:
         _add_trained(trajectory, net.optimizer_)
-        live = self._live
-        if live is None or len(live.addresses) != len(trajectory.addresses):
+        grown = self._live is None or len(self._live.addresses) < len(
+            trajectory.addresses
+        )
+        if grown:
             names = moment_names(net.optimizer_)
-            live = LiveState(
+            self._live = LiveState(
                 net.optimizer_, trajectory.addresses, net_buffers(net), names
             )
-            fresh = self._live is None
-            self._live = live
-            state = live.read()
-            if fresh and trajectory.final is not None:
-                _note_other_state(trajectory, state)
-            return state
         after = trajectory.final
-        if after is not None and live.holds(after.parameters):
+        # The optimizer's state is looked at where most callbacks would change it.
+        whole = grown or self._new_epoch
+        self._new_epoch = False
+        if not whole and after is not None and self._live.holds(after.parameters):
             return after
-        trajectory.flaws[self.n_steps] = (
-            f"the parameters were changed between steps {self.n_steps - 1} and "
-            f"{self.n_steps} by something other than the optimizer, such as a callback"
+        state = self._live.read()
+        if after is None:
+            return state
+        if _continues(after, state):
+            return state if grown else after
+        trajectory.flaws[trajectory.n_steps] = (
+            f"the parameters or the optimizer's state were changed between steps "
+            f"{trajectory.n_steps - 1} and {trajectory.n_steps} by something other than "
+            "the optimizer, such as a callback"
         )
-        return live.read()
+        return state
 
     def see_gradients(self, net: NeuralNet) -> None:
         """Note the gradients before the callbacks get to change them."""
@@ -146,14 +171,15 @@ class TrainingRun:
 
     def end_step(self, net: NeuralNet, loss: float, seed: int | None) -> None:
         """Record the step just taken."""
-        step, self.n_steps = self.n_steps, self.n_steps + 1
+        self.n_steps += 1
         live, trajectory, before = self._live, self.trajectory, self._before
         if live is None or trajectory is None or before is None:
             return
+        step = trajectory.n_steps
         last = trajectory.records[-1] if trajectory.records else None
         record = StepRecord(
             step,
-            self.n_epochs,
+            self.epoch,
             self.number,
             self.rows + self.data.offset,
             seed,
@@ -194,6 +220,9 @@ class TrainingRun:
             return
         if not self._live.holds(trajectory.final.parameters):
             self._go_back(trajectory, self._live.read().parameters)
+        # Callbacks may have renewed BatchNorm's statistics: predictions use them.
+        buffers = self._live.read().buffers
+        trajectory.final = replace(trajectory.final, buffers=buffers)
         if (
             trajectory.diverged_at is None
             and not trajectory.final.parameters.isfinite().all()
@@ -213,7 +242,6 @@ class TrainingRun:
         ):
             if torch.equal(trajectory.state(number).parameters, parameters):
                 trajectory.truncate(number)
-                self.n_steps, self.n_epochs = number, trajectory.n_epochs
                 return
         trajectory.flaws[trajectory.n_steps] = (
             "after the last step the parameters were changed to values that no "
@@ -232,21 +260,18 @@ def net_buffers(net: NeuralNet) -> list[Tensor]:
     return [buffer for module in net_modules(net) for buffer in module.buffers()]
 
 
-def _note_other_state(trajectory: Trajectory, state: State) -> None:
-    """Note a flaw where a run goes on from another state than the last one ended in."""
-    final = trajectory.final
-    same = (
-        final is not None
-        and torch.equal(final.parameters, state.parameters)
-        and final.scalars == state.scalars
+def _continues(final: State, state: State) -> bool:
+    """Whether a state goes on from the last one; it may hold more parameters."""
+    size, count = len(final.parameters), len(final.scalars)
+    return (
+        torch.equal(final.parameters, state.parameters[:size])
+        and final.scalars == state.scalars[:count]
         and final.moments.keys() == state.moments.keys()
-        and all(torch.equal(final.moments[k], state.moments[k]) for k in final.moments)
-    )
-    if not same:
-        trajectory.flaws[trajectory.n_steps] = (
-            "training went on from other parameters, or another optimizer state, than "
-            f"step {trajectory.n_steps - 1} had led to"
+        and all(
+            torch.equal(moment, state.moments[name][:size])
+            for name, moment in final.moments.items()
         )
+    )
 
 
 def _callbacks_touch_gradients(net: NeuralNet) -> bool:

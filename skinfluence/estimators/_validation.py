@@ -1,5 +1,7 @@
 """Validation of what users pass: one error for one mistake, before any work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,20 +30,30 @@ _POSITIVE = Interval(Integral, 1, None, closed="left")
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
+    "criterion": [nn.Module, callable],
+    "optimizer": [callable],
     "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "batch_size": [_POSITIVE, Options(Integral, {-1})],
     "shuffle": ["boolean"],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
     "dtype": [StrOptions({"auto", *DTYPES})],
     "random_state": ["random_state"],
     "record": [StrOptions({"all"}), _POSITIVE, None],
+    "train_split": [callable, None],
+    "warm_start": ["boolean"],
     "verbose": ["verbose"],
+    "classes": ["array-like", None],
+    "predict_nonlinearity": [StrOptions({"auto"}), callable, None],
+    "iterator_train": [callable],
+    "iterator_valid": [callable],
+    "dataset": [callable],
 }
 
 
 def check_parameters(net: NeuralNet) -> None:
     """Check the values of the estimator's own parameters."""
-    parameters = {name: getattr(net, name) for name in _CONSTRAINTS}
+    parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
     callbacks = net.callbacks
     if (
@@ -53,6 +65,20 @@ def check_parameters(net: NeuralNet) -> None:
             "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
             f"{callbacks!r}."
         )
+    if net.record is not None and (net.compile or hasattr(net, "accelerator")):
+        raise ValueError(
+            "`compile` and Accelerate change how a step is computed and cannot be "
+            "recorded. Use record=None to train without influence."
+        )
+
+
+@contextmanager
+def explained(demand: str) -> Iterator[None]:
+    """Put what is demanded before the errors of checks that know other names."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{demand}: {error}") from error
 
 
 def check_inputs(net: NeuralNet, X: Any) -> Any:
@@ -91,9 +117,7 @@ def check_data(net: NeuralNet, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any
     return X, y
 
 
-def check_weights(
-    X: Any, sample_weight: Any, name: str = "sample_weight"
-) -> np.ndarray | None:
+def check_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """Return non-negative sample weights that sum to a positive number."""
     if sample_weight is None:
         return None
@@ -102,7 +126,7 @@ def check_weights(
         sample_weight, rows, dtype=np.float64, ensure_non_negative=True
     )
     if not weights.sum() > 0:
-        raise ValueError(f"`{name}` must have a positive sum, got only zeros.")
+        raise ValueError("`sample_weight` must have a positive sum, got only zeros.")
     return np.asarray(weights)
 
 

@@ -39,13 +39,9 @@ class Query:
     def _values(self, inputs: Any, targets: Any) -> Tensor:
         return self.measure(self.objective.forward(inputs), targets)
 
-    def value(self, step: TrainingStep, state: State) -> Tensor:
-        """Return Q at a state, a scalar."""
-        step.live.show(state)
-        self.objective.train(False)
-        with torch.no_grad():
-            parts = [self._values(x, y) @ v for x, y, v in self.batches]
-        return torch.stack(parts).sum()
+    def here(self) -> Tensor:
+        """Return Q at the parameters that the modules hold, a scalar."""
+        return torch.stack([self._values(x, y) @ v for x, y, v in self.batches]).sum()
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
@@ -70,3 +66,7 @@ class SampleQueries(Query):
             each = torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
             rows.append(step.gradient(self._values(inputs, targets), each))
         return torch.cat(rows)
+
+    def here(self) -> Tensor:
+        """Return q_j at the parameters that the modules hold, of shape ``(n_val,)``."""
+        return torch.cat([self._values(x, y) for x, y, _ in self.batches])

@@ -122,9 +122,9 @@ class LiveState:
         self.untrained = tuple(untrained)
         self.layout = FlatLayout([parameter.shape for parameter in self.parameters])
         # Scalars are kept as numbers; their dtypes and devices are the optimizer's.
-        self._prototypes: dict[str, Tensor] = {}
+        self.prototypes: dict[str, Tensor] = {}
         for parameter in self.parameters:
-            self._prototypes.update(self._optimizer_state(parameter) or {})
+            self.prototypes.update(self._optimizer_state(parameter) or {})
 
     def _optimizer_state(self, parameter: Tensor) -> dict[str, Any] | None:
         # `get`: the optimizer's state is a defaultdict, and reading must not fill it.
@@ -204,7 +204,7 @@ class LiveState:
             if scalars is not None:
                 own = {name: views[position].clone() for name, views in moments.items()}
                 for name, value in scalars:
-                    own[name] = torch.full_like(self._prototypes[name], value)
+                    own[name] = torch.full_like(self.prototypes[name], value)
                 self.optimizer.state[self.parameters[position]] = own
 
     def holds(self, vector: Tensor) -> bool:

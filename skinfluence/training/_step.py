@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._typing import Hyperparameters, StepLike
+from .._typing import ClippingLike, Hyperparameters, StepLike
 from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
@@ -72,6 +72,19 @@ class TrainingStep:
             CPU to the bit.
         """
         self.live.write(state)
+        self.advance(step, weights)
+        return self.live.read()
+
+    def advance(self, step: StepLike, weights: Tensor | None = None) -> None:
+        """Take the step from where the private copy stands.
+
+        Parameters
+        ----------
+        step : StepLike
+            The record of the step.
+        weights : Tensor of shape (batch,) or None
+            The w_i of the batch's samples; None for 1.
+        """
         optimizer = self.live.optimizer
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
@@ -80,7 +93,7 @@ class TrainingStep:
         optimizer.zero_grad(set_to_none=True)
         self.objective.train(True)
         with seeded(step.seed, self.device):
-            losses, coefficients = self.objective.batch_losses(step)
+            losses, coefficients = self._batch_losses(step)
             losses.backward(coefficients if weights is None else weights * coefficients)
         for position, parameter in enumerate(self.live.parameters):
             if position not in step.active:
@@ -88,9 +101,14 @@ class TrainingStep:
             elif parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if step.clipping is not None:
-            step.clipping.clip_([self.live.parameters[k] for k in step.active])
+            self._clip(step.clipping, [self.live.parameters[k] for k in step.active])
         optimizer.step()
-        return self.live.read()
+
+    def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
+        return self.objective.batch_losses(step)
+
+    def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:
+        clipping.clip_(parameters)
 
     def backward(
         self, state: State, step: StepLike, adjoint: Adjoint
@@ -170,9 +188,7 @@ class TrainingStep:
         found = _gradient([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
-    def _flat_gradient(
-        self, step: StepLike, gradients: Sequence[Tensor]
-    ) -> Tensor:
+    def _flat_gradient(self, step: StepLike, gradients: Sequence[Tensor]) -> Tensor:
         every = [torch.zeros_like(parameter) for parameter in self.live.parameters]
         for position, gradient in zip(step.active, gradients, strict=True):
             every[position] = gradient.detach()

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
+from skinfluence import SGDInfluenceRegressor
 from skinfluence.exceptions import (
     DivergenceWarning,
     NotRecordedError,
@@ -32,9 +34,7 @@ def expected(run, case, clf, **options):
     weights = np.ones(len(X))
     weights[ABSENT] = 0.0
     seeds = [0 if r.seed is None else r.seed for r in clf.trajectory_.records]
-    ends = retrain(
-        run, X, weights, seeds=seeds, sample_weight=sample_weight, **options
-    )
+    ends = retrain(run, X, weights, seeds=seeds, sample_weight=sample_weight, **options)
     return parameters(ends[-1])
 
 
@@ -201,16 +201,18 @@ def test_refuses_what_cannot_be_repeated():
         clf.refit_without([0])
 
 
-def test_says_that_the_run_without_them_diverges():
-    # The two samples of the first batch pull in opposite directions; the second of
-    # them alone sends the quadratic loss to infinity.
-    from skinfluence import SGDInfluenceRegressor
+class Push(nn.Module):
+    """A loss that draws the output to 0, or drives it away where the target is -1."""
 
-    X = np.array([[1.0], [-1.0]])
-    y = np.array([1e200, 1e200])
+    def forward(self, outputs, targets):
+        return targets * outputs**2
+
+
+def test_says_that_the_run_without_them_diverges():
+    X = np.ones((2, 1), dtype=np.float32)
     reg = SGDInfluenceRegressor(
-        "linear", module__bias=False, batch_size=2, lr=0.4, max_epochs=4, random_state=0
-    ).fit(X, y)
+        "linear", criterion=Push, batch_size=2, lr=1e6, max_epochs=8, random_state=0
+    ).fit(X, [1.0, -1.0])
     with pytest.warns(DivergenceWarning, match="Without the samples the run diverged"):
         other = reg.refit_without([0])
-    assert other.trajectory_.diverged_at is not None
+    assert other.trajectory_.diverged_at == 7

@@ -1,0 +1,6 @@
+"""Forwards again: the recorded run under other weights on its samples."""
+
+from ._ensemble import Ensemble, Way
+from ._stack import StackedStep
+
+__all__ = ["Ensemble", "StackedStep", "Way"]

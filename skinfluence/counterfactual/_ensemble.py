@@ -1,0 +1,202 @@
+"""Many counterfactual runs: forwards again, with weights on the samples."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..training import TrainingStep
+from ..trajectory import StepRecord, Trajectory
+from ._stack import StackedStep
+
+logger = logging.getLogger(__name__)
+
+Way = Literal["auto", "stacked", "loop"]
+
+# Steps of a trial: enough to see past one hiccup, few against a run.
+_TRIAL_STEPS = 3
+
+
+class Ensemble:
+    """The recorded run, repeated under other weights on its samples.
+
+    Same initial state, batches, batch sizes, random numbers, learning rates and
+    clipping (Definition 2 of Hara, Nitanda and Maehara, 2019), w_i as given.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        The recorded run.
+    step : TrainingStep
+        Its training step.
+    query : callable
+        ``query() -> ()`` or ``(n_val,)``: the query at the parameters that the
+        step's modules hold.
+    at : mapping of int to float
+        Number of a state -> its weight in the query.
+    first : int
+        The step before which everything is as recorded.
+    way : {"auto", "stacked", "loop"}
+        Whether runs are taken all at once or one after the other; ``"auto"`` tries
+        a few steps of both.
+    max_bytes : int
+        How much a stack of runs may take.
+    """
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        step: TrainingStep,
+        query: Callable[[], Tensor],
+        at: Mapping[int, float],
+        *,
+        first: int = 0,
+        way: Way = "auto",
+        max_bytes: int = 2**29,
+    ) -> None:
+        self.trajectory = trajectory
+        self.step = step
+        self.query = query
+        self.at = at
+        self.first = first
+        self.stop = max(at)
+        self.way = way
+        self.max_bytes = max_bytes
+        self._recorded: dict[int, Tensor] = {}
+
+    def changes(self, weights: Tensor) -> Tensor:
+        """Return how the query changes under other weights.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (runs, n_samples)
+            The w_i of each run; 1 leaves a sample as it was, 0 takes it out.
+
+        Returns
+        -------
+        Tensor of shape (runs,) or (runs, n_val)
+            Q under the weights minus Q of the recorded run; exactly 0 for a run
+            whose weights make no difference.
+        """
+        begins = self._first_differences(weights)
+        moved = (begins < self.stop).nonzero().flatten()
+        found: list[tuple[Tensor, Tensor]] = []
+        # Runs that part from the recorded one at about the same step share all before.
+        for runs in self._chunks(moved[begins[moved].argsort()], begins):
+            start = int(begins[runs].min())
+            found.append((runs, self._run(weights[runs], start)))
+        like = self._value_at(self.stop)
+        changes = like.new_zeros(len(weights), *like.shape)
+        for runs, values in found:
+            changes[runs] = values
+        return changes
+
+    def _first_differences(self, weights: Tensor) -> Tensor:
+        """Return the first step of each run with a weight other than 1."""
+        begins = torch.full((len(weights),), self.stop)
+        other = (weights != 1).cpu()
+        for record in reversed(self.trajectory.records[self.first : self.stop]):
+            begins[other[:, record.rows].any(1)] = record.step
+        return begins
+
+    def _chunks(self, runs: Tensor, begins: Tensor) -> Iterator[Tensor]:
+        if len(runs) == 0:
+            return iter(())
+        if self.way == "auto":
+            self.way = self._faster_way(int(begins[runs].min()), len(runs))
+        size = 1 if self.way == "loop" else self._stack_size()
+        return iter(runs.split(size))
+
+    def _stack_size(self) -> int:
+        record = self.trajectory.records[self.first]
+        vectors = 3 + len(self.step.live.moments)
+        parameters = self.trajectory.state(self.stop).parameters.nbytes
+        each = vectors * parameters + 2 * self.step.activation_bytes(record)
+        return max(1, self.max_bytes // each - 1)
+
+    def _run(self, weights: Tensor, start: int) -> Tensor:
+        return (
+            self._loop(weights, start)
+            if self.way == "loop"
+            else self._stack(weights, start)
+        )
+
+    def _loop(self, weights: Tensor, start: int) -> Tensor:
+        rows = []
+        for own in weights:
+            self.step.live.write(self.trajectory.state(start))
+            total: Any = 0.0
+            for record in self.trajectory.records[start : self.stop]:
+                self.step.advance(record, own[record.rows])
+                if weight := self.at.get(record.step + 1):
+                    value = self._value(self.query)
+                    total = total + weight * (value - self._value_at(record.step + 1))
+            rows.append(total)
+        return torch.stack(rows)
+
+    def _stack(self, weights: Tensor, start: int) -> Tensor:
+        # One run more, the recorded one: rounding is the same for it as for the others.
+        weights = torch.cat([weights, torch.ones_like(weights[:1])])
+        stack = StackedStep(self.step, len(weights))
+        stack.start(self.trajectory.state(start))
+        total: Any = 0.0
+        for record in self.trajectory.records[start : self.stop]:
+            stack.advance(record, weights[:, record.rows])
+            if weight := self.at.get(record.step + 1):
+                total = total + weight * self._value(lambda: stack.each(self.query))
+        return total[:-1] - total[-1]
+
+    def _value(self, query: Callable[[], Tensor]) -> Tensor:
+        self.step.objective.train(False)
+        with torch.no_grad():
+            return query()
+
+    def _value_at(self, number: int) -> Tensor:
+        """Return the query at a recorded state."""
+        if number not in self._recorded:
+            live = self.step.live
+            held = [parameter.data for parameter in live.parameters]
+            buffers = [buffer.clone() for buffer in live.buffers]
+            live.show(self.trajectory.state(number))
+            self._recorded[number] = self._value(self.query)
+            for parameter, data in zip(live.parameters, held, strict=True):
+                parameter.data = data
+            if buffers:
+                torch._foreach_copy_(list(live.buffers), buffers)
+        return self._recorded[number]
+
+    def _faster_way(self, start: int, runs: int) -> Way:
+        """Take a few steps of both ways and return the faster one."""
+        records = self.trajectory.records[start : self.stop][:_TRIAL_STEPS]
+        state = self.trajectory.state(start)
+        size = min(runs, self._stack_size())
+        try:
+            stack = StackedStep(self.step, size)
+            stack.start(state)
+            stacked = _seconds_a_step(stack, records)
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            logger.info("Runs are taken one after the other: %s", error)
+            return "loop"
+        self.step.live.write(state)
+        alone = size * _seconds_a_step(self.step, records)
+        way: Way = "stacked" if stacked < alone else "loop"
+        logger.info(
+            "A step of %d runs takes %.1f ms at once, %.1f ms one after the other: %s.",
+            size,
+            1e3 * stacked,
+            1e3 * alone,
+            way,
+        )
+        return way
+
+
+def _seconds_a_step(step: TrainingStep, records: Sequence[StepRecord]) -> float:
+    # The first step is slower than the others, whichever way.
+    step.advance(records[0])
+    start = time.perf_counter()
+    for record in records:
+        step.advance(record)
+    return (time.perf_counter() - start) / len(records)

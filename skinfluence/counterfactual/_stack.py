@@ -1,0 +1,117 @@
+"""A stack of runs: one training step whose every tensor has a leading axis of runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from .._typing import ClippingLike, StepLike
+from ..training import LiveState, State, TrainingStep, batch_coefficients
+
+
+class _Caller(nn.Module):
+    """Lets ``functional_call`` reach every parameter that a function depends on."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+
+    def forward(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        return function(*arguments)
+
+
+class StackedStep(TrainingStep):
+    """The training step of several runs that draw the same batches, at once.
+
+    Parameters and optimizer state are stacked along a leading axis, the losses are
+    computed by one :func:`torch.func.vmap`, and the optimizer's own step, which is
+    elementwise, takes the stack for one large parameter.
+
+    Parameters
+    ----------
+    step : TrainingStep
+        The step of one run.
+    runs : int
+        How many runs.
+    """
+
+    def __init__(self, step: TrainingStep, runs: int) -> None:
+        self.runs = runs
+        super().__init__(step.objective, _stacked_live(step.live, runs))
+        self._caller = _Caller(step.objective.modules)
+        names: dict[Tensor, str] = {
+            parameter: name for name, parameter in self._caller.named_parameters()
+        }
+        self._names = [names[parameter] for parameter in step.live.parameters]
+        self._buffer_names = [name for name, _ in self._caller.named_buffers()]
+
+    def start(self, state: State) -> None:
+        """Let every run begin from a state of the recorded run."""
+        runs = self.runs
+        self.live.write(
+            replace(
+                state,
+                parameters=state.parameters.expand(runs, -1),
+                moments={k: v.expand(runs, -1) for k, v in state.moments.items()},
+                buffers=tuple(b.expand(runs, *b.shape) for b in state.buffers),
+            )
+        )
+
+    def each(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Return a function of the modules for every run, stacked."""
+
+        def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor]) -> Tensor:
+            named = dict(zip(self._names, parameters, strict=True))
+            named |= zip(self._buffer_names, buffers, strict=True)
+            return functional_call(self._caller, named, (function, *arguments))
+
+        stacked = vmap(one, randomness="same")
+        return stacked(tuple(self.live.parameters), tuple(self.live.buffers))
+
+    def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step)
+        forward, criterion = self.objective.forward, self.objective.criterion
+        losses = self.each(lambda: criterion(forward(inputs), targets))
+        return losses, batch_coefficients(weights, losses[0]).expand_as(losses)
+
+    def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:
+        # Every run has a norm of its own.
+        gradients = tuple(_gradient(parameter) for parameter in parameters)
+        clipped = vmap(lambda *each: tuple(clipping.clip(each)))(*gradients)
+        for parameter, gradient in zip(parameters, clipped, strict=True):
+            parameter.grad = gradient
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    gradient = parameter.grad
+    return torch.zeros_like(parameter) if gradient is None else gradient
+
+
+def _stacked_live(live: LiveState, runs: int) -> LiveState:
+    """Return a live state of stacked parameters, under an optimizer of its own."""
+    groups: list[dict[str, Any]] = [
+        {**{k: v for k, v in group.items() if k != "params"}, "params": []}
+        for group in live.optimizer.param_groups
+    ]
+    addresses = []
+    for (group, _), parameter in zip(live.addresses, live.parameters, strict=True):
+        addresses.append((group, len(groups[group]["params"])))
+        stack = parameter.detach().expand(runs, *parameter.shape).clone()
+        groups[group]["params"].append(stack.requires_grad_())
+    cls: Any = type(live.optimizer)
+    # Groups of frozen parameters stay, so that the groups keep their numbers; an
+    # optimizer takes no empty first list otherwise.
+    optimizer = cls([{**group} for group in groups], lr=0.1)
+    stacked = LiveState(
+        optimizer,
+        addresses,
+        [b.expand(runs, *b.shape).clone() for b in live.buffers],
+        live.moments,
+        [value.expand(runs, *value.shape) for value in live.untrained],
+    )
+    stacked.layout = live.layout
+    stacked.prototypes = live.prototypes
+    return stacked

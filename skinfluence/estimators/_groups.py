@@ -1,0 +1,100 @@
+"""Which samples are left out: rows, groups of rows, or weights, checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def sample_rows(samples: Any, n_samples: int, name: str = "samples") -> np.ndarray:
+    """Return row numbers, from rows or from a mask; each named once."""
+    rows = np.asarray(samples)
+    if rows.size == 0:
+        rows = rows.astype(np.intp)
+    if rows.ndim == 1 and rows.dtype == bool:
+        if len(rows) != n_samples:
+            raise ValueError(
+                f"`{name}`, a mask, must have one entry for each of the {n_samples} "
+                f"samples, got {len(rows)}."
+            )
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(
+            f"`{name}` must be a one-dimensional array of row numbers or a mask, got "
+            f"dtype {rows.dtype} and shape {rows.shape}."
+        )
+    if rows.size and not (rows.min() >= 0 and rows.max() < n_samples):
+        raise ValueError(
+            f"`{name}` must be rows of the training data, 0 to {n_samples - 1}, got "
+            f"{rows.min()} to {rows.max()}."
+        )
+    values, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"`{name}` must name each sample once, got {values[counts > 1][0]} "
+            f"{counts.max()} times."
+        )
+    return rows
+
+
+def run_weights(samples: Any, n_samples: int) -> Tensor:
+    """Return the samples' weights in each counterfactual run, (runs, n_samples)."""
+    if samples is None:
+        return 1 - torch.eye(n_samples, dtype=torch.float64)
+    if _is_matrix(samples):
+        return _matrix_weights(np.asarray(samples), n_samples)
+    if len(samples) and np.ndim(samples[0]) > 0:
+        groups = [
+            sample_rows(group, n_samples, f"samples[{k}]")
+            for k, group in enumerate(samples)
+        ]
+        return _without(groups, n_samples)
+    return _without([[row] for row in sample_rows(samples, n_samples)], n_samples)
+
+
+def _is_matrix(samples: Any) -> bool:
+    return isinstance(samples, (np.ndarray, Tensor)) and samples.ndim == 2
+
+
+def _matrix_weights(matrix: np.ndarray, n_samples: int) -> Tensor:
+    if matrix.shape[1] != n_samples:
+        raise ValueError(
+            f"`samples`, a matrix, must have shape (n_groups, {n_samples}), got "
+            f"{matrix.shape}."
+        )
+    if matrix.dtype == bool:
+        return _without([np.flatnonzero(row) for row in matrix], n_samples)
+    if matrix.dtype.kind not in "f":
+        raise ValueError(
+            "`samples`, a matrix, must be boolean (groups) or floating point "
+            f"(weights), got dtype {matrix.dtype}."
+        )
+    if not np.isfinite(matrix).all():
+        raise ValueError("`samples`, a matrix of weights, must be finite, got NaN.")
+    for row, weights in enumerate(matrix):
+        if not weights.any():
+            raise ValueError(_empties(row))
+    return torch.from_numpy(matrix.astype(np.float64))
+
+
+def _without(groups: Sequence[Any], n_samples: int) -> Tensor:
+    weights = torch.ones(len(groups), n_samples, dtype=torch.float64)
+    for row, group in enumerate(groups):
+        if len(group) == 0:
+            raise ValueError(
+                f"`samples` must be groups of at least one sample, got an empty one "
+                f"at position {row}."
+            )
+        if len(group) == n_samples:
+            raise ValueError(_empties(row))
+        weights[row, torch.as_tensor(group)] = 0.0
+    return weights
+
+
+def _empties(row: int) -> str:
+    return (
+        f"`samples` must leave something to train on, but group {row} empties every "
+        "batch."
+    )

@@ -1,0 +1,250 @@
+"""A recorded run that can be repeated: its steps and queries, on a copy of the net."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from skorch.net import NeuralNet
+from skorch.utils import to_tensor
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from .._typing import StepLike
+from ..exceptions import (
+    DivergedTrainingError,
+    IrreproducibleStepError,
+    NotRecordedError,
+    TrainingDataChangedError,
+)
+from ..influence import Query
+from ..training import Batch, LiveState, Objective, TrainingStep, moment_names
+from ..trajectory import Trajectory
+from ._data import fingerprint
+from ._epochs import first_step, state_weights
+from ._run import net_buffers, net_modules
+from ._validation import check_data, check_weights, explained
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a run, checked.
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+        The run.
+    at : mapping of int to float
+        Number of a state -> its weight in the query.
+    first : int
+        The step before which everything is taken as given.
+    query : "loss" or callable
+        What is measured on each validation sample.
+    dataset : torch.utils.data.Dataset
+        The validation data.
+    weights : ndarray of shape (n_val,) or None
+        Their weights.
+    """
+
+    trajectory: Trajectory
+    at: Mapping[int, float]
+    first: int
+    query: Any
+    dataset: Any
+    weights: np.ndarray | None
+
+
+class RepeatingMixin(NeuralNet):
+    """What retracing a recorded run and repeating it have in common."""
+
+    def _retraceable(self) -> Trajectory:
+        """Return the trajectory, or say why there is none."""
+        check_is_fitted(self, "trajectory_")
+        trajectory: Trajectory | None = self.trajectory_
+        if trajectory is None:
+            raise NotRecordedError(
+                f"`record` must be 'all' or a number of epochs in fit, got "
+                f"{self.record!r}: nothing was recorded. Fit again with record='all'."
+            )
+        if trajectory.n_steps == 0:
+            raise NotRecordedError("The run must have at least one step, got 0.")
+        if trajectory.diverged_at is not None:
+            raise DivergedTrainingError(
+                "The training run must stay finite, but the loss or a parameter was "
+                f"NaN or infinite from step {trajectory.diverged_at} on. Lower `lr`, "
+                "scale X and y, or clip the gradients."
+            )
+        return trajectory
+
+    def _check_data_unchanged(self) -> None:
+        for data in self.training_data_:
+            if fingerprint(data.X, data.y) != data.digest:
+                raise TrainingDataChangedError(
+                    "The training data must be as it was in fit, but its fingerprint "
+                    "differs: X or y was changed in place. Fit again, or give fit a "
+                    "copy."
+                )
+
+    @staticmethod
+    def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
+        noted = trajectory.n_steps in trajectory.flaws
+        if not noted and not live.holds(trajectory.final.parameters):
+            raise IrreproducibleStepError(
+                "The model must be as the recorded run left it, but its parameters "
+                "were changed since (by set_params, load_params or by hand). Fit again."
+            )
+
+    @staticmethod
+    def _check_unbroken(trajectory: Trajectory, first: int, stop: int) -> None:
+        broken = [state for state in trajectory.flaws if first < state <= stop]
+        if broken:
+            epoch = trajectory.records[max(broken) - 1].epoch
+            later = trajectory.n_epochs - epoch
+            hint = f" Epochs after it can be asked for: last_epochs={later}."
+            raise IrreproducibleStepError(
+                f"The run cannot be retraced through epoch {epoch}: "
+                f"{trajectory.flaws[max(broken)]}." + (hint if later else "")
+            )
+
+    def _question(
+        self,
+        X_val: Any,
+        y_val: Any,
+        sample_weight_val: Any,
+        query: Any,
+        at: Any,
+        last_epochs: Any,
+    ) -> Question:
+        """Check everything that is asked, before any work."""
+        trajectory = self._retraceable()
+        weights = state_weights(trajectory, at)
+        first = first_step(trajectory, last_epochs)
+        if max(weights) <= first:
+            raise ValueError(
+                "`at` must name an epoch among those retraced, got only epochs before "
+                f"them (`last_epochs`={last_epochs}, `record`={self.record!r})."
+            )
+        if query != "loss" and not callable(query):
+            raise ValueError(f"`query` must be 'loss' or a callable, got {query!r}.")
+        dataset, weights_val = self._validation_data(X_val, y_val, sample_weight_val)
+        self._check_unbroken(trajectory, first, max(weights))
+        self._check_data_unchanged()
+        return Question(trajectory, weights, first, query, dataset, weights_val)
+
+    def _validation_data(
+        self, X_val: Any, y_val: Any, sample_weight_val: Any
+    ) -> tuple[Any, np.ndarray | None]:
+        if y_val is None and not isinstance(X_val, Dataset):
+            raise ValueError("`y_val` must be given with X_val, got None.")
+        with explained("`X_val` and `y_val` must be as X and y in fit"):
+            X, y = check_data(self, X_val, y_val, reset=False)
+        y = self._encode_targets(y, reset=False, name="y_val")
+        with explained("`sample_weight_val` must weigh the rows of X_val"):
+            weights = check_weights(X, sample_weight_val)
+        return self.get_dataset(X, y), weights
+
+    def _training_step(
+        self, trajectory: Trajectory, stop: int
+    ) -> tuple[TrainingStep, Any]:
+        """Return the run's training step, on a copy of the net that it may change."""
+        names = self._modules + self._criteria + self._optimizers
+        # One deep copy for all, so that the optimizer's parameters are the modules'.
+        parts = copy.deepcopy({f"{name}_": getattr(self, f"{name}_") for name in names})
+        worker = object.__new__(type(self))
+        worker._keywords = self._keywords
+        worker.__dict__.update(self.__dict__, **parts)
+        objective = Objective(
+            net_modules(worker), worker._outputs, worker._step_losses, worker._fetch()
+        )
+        live = LiveState(
+            worker.optimizer_,
+            trajectory.addresses,
+            net_buffers(worker),
+            moment_names(worker.optimizer_),
+            trajectory.untrained,
+        )
+        self._check_model_unchanged(trajectory, live)
+        step = TrainingStep(objective, live)
+        _check_repeats(trajectory, step, stop)
+        return step, worker
+
+    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
+        x, fit_params = inputs
+        return self.infer(x, **fit_params)
+
+    def _step_losses(self, outputs: Any, targets: tuple[Any, Any]) -> Tensor:
+        y, x = targets
+        return self.get_losses(outputs, y, X=x, training=True)
+
+    def _fetch(self) -> Callable[[StepLike], Batch]:
+        """Return what fetches the batch of a recorded step."""
+        fetchers = [self.fetcher(data.dataset) for data in self.training_data_]
+
+        def fetch(step: StepLike) -> Batch:
+            data = self.training_data_[step.data]
+            rows = step.rows - data.offset if data.offset else step.rows
+            x, y = fetchers[step.data](rows)
+            weights = None if data.weights is None else data.weights[rows]
+            return (x, data.fit_params), (y, x), weights
+
+        return fetch
+
+    def _query(
+        self,
+        step: TrainingStep,
+        asked: Question,
+        kind: type[Query] = Query,
+        rows: Sequence[int] | None = None,
+    ) -> Query:
+        """Return the query of the validation data, or of some rows of it."""
+        query = asked.query
+
+        def measure(outputs: Any, targets: Any) -> Tensor:
+            if query == "loss":
+                return self.get_losses(outputs, targets)
+            values = query(outputs, to_tensor(targets, device=self.device))
+            if getattr(values, "shape", None) != (len(targets),):
+                got = (
+                    tuple(values.shape) if isinstance(values, Tensor) else type(values)
+                )
+                raise ValueError(
+                    "`query` must return one number for each sample, a tensor of "
+                    f"shape ({len(targets)},), got {got}."
+                )
+            if torch.is_grad_enabled() and not values.requires_grad:
+                raise ValueError(
+                    "`query` must be differentiable in the module's outputs, got a "
+                    "tensor without a gradient, as comparisons and counts give it."
+                )
+            return values
+
+        some = asked.dataset if rows is None else Subset(asked.dataset, rows)
+        every = np.ones(len(some)) if asked.weights is None else asked.weights
+        every = every / every.sum()
+        batches: list[tuple[Any, Any, Tensor]] = []
+        start = 0
+        for inputs, targets in self.get_iterator(some, training=False):
+            part = torch.as_tensor(every[start : start + len(targets)])
+            part = part.to(self.device, self.dtype_)
+            batches.append(((inputs, {}), targets, part))
+            start += len(targets)
+        return kind(step.objective, measure, batches)
+
+
+def _check_repeats(trajectory: Trajectory, step: TrainingStep, stop: int) -> None:
+    """Repeat one recorded step: what it leads to must be what was recorded."""
+    record = trajectory.records[stop - 1]
+    again = step.forward(trajectory.state(stop - 1), record).parameters
+    recorded = trajectory.state(stop).parameters
+    scale = (recorded - trajectory.state(stop - 1).parameters).abs().max()
+    # Far above rounding, also where sums are taken in another order (CUDA); far below
+    # what another loss, batch or update would change.
+    if not (again - recorded).abs().max() <= 1e-3 * scale + 1e-6 * recorded.abs().max():
+        raise IrreproducibleStepError(
+            f"Repeating step {record.step} from its record does not lead to the "
+            "recorded model. The net's loss, its data or its train_step depends on "
+            "something that is not recorded."
+        )
