@@ -52,6 +52,8 @@ html_show_sourcelink = False
 
 # skorch's methods are shown if they are also scikit-learn's; the others are hooks.
 SHOWN = {"fit", "partial_fit", "predict", "predict_proba"}
+# These take a method of skorch's away.
+HIDDEN = {"SGDInfluenceRegressor.predict_proba"}
 
 
 def skip_foreign(app, what, name, obj, skip, options):
@@ -65,6 +67,8 @@ def skip_foreign(app, what, name, obj, skip, options):
     if name not in SHOWN and hasattr(NeuralNet, name):
         return True
     function = getattr(obj, "fget", obj)  # of a property
+    if getattr(function, "__qualname__", None) in HIDDEN:
+        return True
     module = str(getattr(function, "__module__", ""))
     return None if module.startswith("skinfluence") else True
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,14 @@ class Spy(Callback):
         return self
 
     def on_train_begin(self, net, **kwargs) -> None:
-        self.run.module, self.run.optimizer = copy.deepcopy(
-            (net.module_, net.optimizer_)
-        )
+        if self.run.module is None:  # not where partial_fit goes on
+            self.run.module, self.run.optimizer = copy.deepcopy(
+                (net.module_, net.optimizer_)
+            )
 
     def on_batch_begin(self, net, batch=None, training=False, **kwargs) -> None:
         if training:
-            inputs, targets = batch
-            self.run.batches.append((inputs.clone(), targets.clone()))
+            self.run.batches.append(tuple(copy.deepcopy(batch)))
             self.run.groups.append(
                 [
                     {k: v for k, v in group.items() if k != "params"}
@@ -58,6 +59,9 @@ def rows_of(inputs: torch.Tensor, X: np.ndarray) -> list[int]:
     ]
 
 
+cross_entropy = partial(nn.functional.cross_entropy, reduction="none")
+
+
 def retrain(
     run: Run,
     X: np.ndarray,
@@ -66,8 +70,13 @@ def retrain(
     seeds: Sequence[int],
     sample_weight: np.ndarray | None = None,
     clip: Callable[[list[nn.Parameter]], Any] | None = None,
+    loss: Callable[[Any, Any], torch.Tensor] = cross_entropy,
+    identify: Callable[[Any], torch.Tensor] = lambda inputs: inputs,
 ) -> list[nn.Module]:
-    """Repeat a run with weights on the samples' losses; return the epochs' modules."""
+    """Repeat a run with weights on the samples' losses; return the epochs' modules.
+
+    `identify` turns a batch's inputs into rows of X, by which the samples are told.
+    """
     module, optimizer = copy.deepcopy((run.module, run.optimizer))
     assert module is not None
     assert optimizer is not None
@@ -76,18 +85,14 @@ def retrain(
     coefficients = torch.from_numpy(weights * scale * len(X) / scale.sum())
     ends = []
     for step, (inputs, targets) in enumerate(run.batches):
-        # Samples are told by their values: nothing of the library's books is used.
-        rows = [
-            int(np.flatnonzero((x == X).reshape(len(X), -1).all(1))[0])
-            for x in inputs.numpy()
-        ]
+        rows = rows_of(identify(inputs), X)
         for group, options in zip(
             optimizer.param_groups, run.groups[step], strict=True
         ):
             group.update(options)
         torch.manual_seed(seeds[step])
         module.train()
-        losses = nn.functional.cross_entropy(module(inputs), targets, reduction="none")
+        losses = loss(module(inputs), targets)
         optimizer.zero_grad()
         ((losses * coefficients[rows]).sum() / len(rows)).backward()
         if clip is not None:

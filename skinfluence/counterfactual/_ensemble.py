@@ -16,8 +16,10 @@ logger = logging.getLogger(__name__)
 
 Way = Literal["auto", "stacked", "loop"]
 
-# Steps of a trial: enough to see past one hiccup, few against a run.
-_TRIAL_STEPS = 3
+# A trial takes this many steps of this many runs: few against the work itself, and
+# more runs at once only favour the stack.
+_TRIAL_STEPS = 2
+_TRIAL_RUNS = 16
 
 
 class Ensemble:
@@ -172,7 +174,7 @@ class Ensemble:
         """Take a few steps of both ways and return the faster one."""
         records = self.trajectory.records[start : self.stop][:_TRIAL_STEPS]
         state = self.trajectory.state(start)
-        size = min(runs, self._stack_size())
+        size = min(runs, self._stack_size(), _TRIAL_RUNS)
         try:
             stack = StackedStep(self.step, size)
             stack.start(state)

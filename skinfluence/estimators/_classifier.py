@@ -111,7 +111,7 @@ class SGDInfluenceClassifier(
         skorch's record of each epoch's loss and scores.
     n_features_in_ : int
         Number of features of a 2-D X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had names in :meth:`fit`.
     input_shape_ : tuple
         Shape of one sample, where X is an array.
@@ -136,11 +136,11 @@ class SGDInfluenceClassifier(
 
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
-    :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and :math:`c_i` the
-    sample's weight times that of its class, scaled to mean 1 over all samples. The
-    divisor is the number of samples in the batch, also where a ``CrossEntropyLoss`` has
-    a ``weight`` for each class and torch would divide by the sum of the weights. To use
-    another loss, override :meth:`get_losses`.
+    where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and
+    :math:`c_i` the sample's weight times that of its class, scaled to mean 1 over all
+    samples. The divisor is the number of samples in the batch, also where a
+    ``CrossEntropyLoss`` has a ``weight`` for each class and torch would divide by the
+    sum of the weights. To use another loss, override :meth:`get_losses`.
 
     References
     ----------
@@ -207,8 +207,9 @@ class SGDInfluenceClassifier(
     ) -> Any:
         """Return class indices."""
         if reset:
-            # A Dataset's own targets are class indices, and stay so throughout.
-            self.encodes_labels_ = y is not None
+            # A Dataset's own targets are class indices; only `classes` can name them.
+            self.encodes_labels_ = y is not None or self.classes is not None
+            self.__dict__.pop("classes_inferred_", None)
         if y is None or not self.encodes_labels_:
             return y
         if reset:

@@ -29,11 +29,10 @@ class ComponentsMixin(RecordingMixin):
             super().initialize_module()
         if self.dtype != "auto":
             self.module_.to(DTYPES[self.dtype])
+        self.dtype_ = floating_dtype(self.module_)
         if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
             self.module_.to(self.device).eval()
-            self.dtype_ = None
             self._first_outputs()
-        self.dtype_ = floating_dtype(self.module_)
         return self
 
     def _built_in_module(self, kwargs: dict[str, Any]) -> nn.Module:
@@ -50,9 +49,8 @@ class ComponentsMixin(RecordingMixin):
 
     def initialize_criterion(self) -> Any:
         """Make the criterion, one that does not reduce over the samples."""
-        if isinstance(self.criterion, nn.Module) and not self.get_params_for(
-            "criterion"
-        ):
+        kwargs = self.get_params_for("criterion")
+        if isinstance(self.criterion, nn.Module) and not kwargs:
             self.criterion_ = copy.deepcopy(self.criterion)
         else:
             super().initialize_criterion()
@@ -67,6 +65,9 @@ class ComponentsMixin(RecordingMixin):
         self.sums_outputs_ = reduction == "batchmean"
         if reduction is not None:
             criterion.reduction = "none"
+        if isinstance(criterion, nn.Module):
+            # A criterion's class weights must have the dtype of the outputs.
+            criterion.to(getattr(self, "dtype_", None))
         return self
 
     def _first_outputs(self) -> tuple[Any, Any, Any]:
@@ -74,7 +75,7 @@ class ComponentsMixin(RecordingMixin):
         assert self.run_ is not None
         data = self.run_.data
         rows = torch.arange(min(2, len(data)))
-        inputs, targets = self.fetcher(data.dataset)(rows)
+        inputs, targets = self._fetcher(data.dataset)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
 

@@ -139,6 +139,7 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
     def _unharmed_by_errors(self, start: bool) -> Iterator[None]:
         """Put everything back if a run fails that has not changed the model yet."""
         before = self.__dict__.copy()
+        n_lines = len(self.history_ or ())
         try:
             yield
         except BaseException:
@@ -146,6 +147,7 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
             if start or run is None or run.n_steps == before.get("n_steps_"):
                 self.__dict__.clear()
                 self.__dict__.update(before)
+                del (self.history_ or [])[n_lines:]
             raise
         finally:
             run = self.__dict__.pop("run_", None)

@@ -126,7 +126,7 @@ def _part_size(runs: int, n_jobs: int | None) -> int:
 
 def _changes(net: Any, asked: Question, key: str, weights: np.ndarray) -> np.ndarray:
     """Compute a part of the runs; `key` stands for net and question in the cache."""
-    step, worker = net._training_step(asked.trajectory, max(asked.at))
+    step, worker = net._training_step(asked.trajectory, max(asked.at), asked.first)
     query = worker._query(step, asked)
     ensemble = Ensemble(asked.trajectory, step, query.here, asked.at, first=asked.first)
     like = step.live.parameters[0]

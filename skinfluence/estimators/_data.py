@@ -18,7 +18,7 @@ _ITEMS_LOOKED_AT = 64
 
 
 class ArrayDataset(Dataset):
-    """skorch's dataset over arrays, which hands out whole batches at once.
+    """Arrays as a dataset that hands out whole batches at once.
 
     Parameters
     ----------
@@ -50,7 +50,20 @@ class ArrayDataset(Dataset):
         return Samples(self, rows)
 
     def batch(self, rows: Sequence[int] | torch.Tensor) -> tuple[Any, Any]:
-        """Return the inputs and targets of a batch, collated."""
+        """Return a batch, collated.
+
+        Parameters
+        ----------
+        rows : sequence or Tensor of int
+            Rows of the data.
+
+        Returns
+        -------
+        inputs : Tensor, or dict or list of Tensor
+            Those of the rows.
+        targets : Tensor
+            Those of the rows; zeros where there are none.
+        """
         index = torch.as_tensor(rows)
         if self._targets is None:
             # skorch's placeholder for a target that is not there.

@@ -121,7 +121,7 @@ class InfluenceMixin(RepeatingMixin):
                 "mean to be weighted."
             )
         asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        step, worker = self._training_step(asked.trajectory, max(asked.at))
+        step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
         run = partial(
             retrace,
             asked.trajectory,

@@ -57,7 +57,7 @@ class RecordingMixin(NeuralNet):
             kwargs.setdefault("generator", torch.Generator())
         return iterator(dataset, **kwargs)
 
-    def fetcher(self, dataset: Any) -> Callable[[Tensor], tuple[Any, Any]]:
+    def _fetcher(self, dataset: Any) -> Callable[[Tensor], tuple[Any, Any]]:
         """Return what fetches the inputs and targets of rows, as the loader would.
 
         Parameters

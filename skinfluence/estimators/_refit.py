@@ -88,7 +88,7 @@ class RefitMixin(RepeatingMixin):
         absent[torch.from_numpy(sample_rows(samples, trajectory.n_samples))] = True
         self._check_unbroken(trajectory, first, trajectory.n_steps)
         self._check_data_unchanged()
-        step, other = self._training_step(trajectory, trajectory.n_steps)
+        step, other = self._training_step(trajectory, trajectory.n_steps, first)
         # Its step looks its data up anew each time.
         other.training_data_ = [_without(data, absent) for data in self.training_data_]
         other.trajectory_ = _repeated(trajectory, step, first)

@@ -103,7 +103,7 @@ class SGDInfluenceRegressor(
         skorch's record of each epoch's loss and scores.
     n_features_in_ : int
         Number of features of a 2-D X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had names in :meth:`fit`.
     input_shape_ : tuple
         Shape of one sample, where X is an array.
@@ -128,9 +128,9 @@ class SGDInfluenceRegressor(
 
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
-    :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over the
-    targets, if there are several), and :math:`c_i` the sample's weight, scaled to mean
-    1 over all samples. To use another loss, override :meth:`get_losses`.
+    where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over
+    the targets, if there are several), and :math:`c_i` the sample's weight, scaled to
+    mean 1 over all samples. To use another loss, override :meth:`get_losses`.
 
     References
     ----------
@@ -191,13 +191,14 @@ class SGDInfluenceRegressor(
         self, y: Any, *, reset: bool, classes: Any = None, name: str = "y"
     ) -> Any:
         """Return the targets in floating point."""
+        if reset:
+            # A Dataset's own targets are not looked at: None for any shape.
+            self.target_shape_ = None if y is None else y.shape[1:]
+            self.n_outputs_ = self.target_shape_[0] if self.target_shape_ else None
         if y is None:
             return None
         shape = y.shape[1:]
-        if reset:
-            self.target_shape_ = shape
-            self.n_outputs_ = shape[0] if shape else None
-        if shape != self.target_shape_:
+        if self.target_shape_ not in (None, shape):
             raise ValueError(
                 f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
                 f"got {shape}."

@@ -22,7 +22,7 @@ from ..exceptions import (
 )
 from ..influence import Query
 from ..training import Batch, LiveState, Objective, TrainingStep, moment_names
-from ..trajectory import Trajectory
+from ..trajectory import StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
 from ._run import net_buffers, net_modules
@@ -91,7 +91,8 @@ class RepeatingMixin(NeuralNet):
     @staticmethod
     def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
         noted = trajectory.n_steps in trajectory.flaws
-        if not noted and not live.holds(trajectory.final.parameters):
+        final = trajectory.state(trajectory.n_steps)
+        if not noted and not live.holds(final.parameters):
             raise IrreproducibleStepError(
                 "The model must be as the recorded run left it, but its parameters "
                 "were changed since (by set_params, load_params or by hand). Fit again."
@@ -147,7 +148,7 @@ class RepeatingMixin(NeuralNet):
         return self.get_dataset(X, y), weights
 
     def _training_step(
-        self, trajectory: Trajectory, stop: int
+        self, trajectory: Trajectory, stop: int, first: int = 0
     ) -> tuple[TrainingStep, Any]:
         """Return the run's training step, on a copy of the net that it may change."""
         names = self._modules + self._criteria + self._optimizers
@@ -168,7 +169,11 @@ class RepeatingMixin(NeuralNet):
         )
         self._check_model_unchanged(trajectory, live)
         step = TrainingStep(objective, live)
-        _check_repeats(trajectory, step, stop)
+        first = max(first, trajectory.first_recorded_step)
+        # Parameters may have been set between two calls of fit: one step of each call.
+        calls = {record.data: record for record in trajectory.records[first:stop]}
+        for record in calls.values():
+            _check_repeats(trajectory, step, record)
         return step, worker
 
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
@@ -181,7 +186,7 @@ class RepeatingMixin(NeuralNet):
 
     def _fetch(self) -> Callable[[StepLike], Batch]:
         """Return what fetches the batch of a recorded step."""
-        fetchers = [self.fetcher(data.dataset) for data in self.training_data_]
+        fetchers = [self._fetcher(data.dataset) for data in self.training_data_]
 
         def fetch(step: StepLike) -> Batch:
             data = self.training_data_[step.data]
@@ -206,10 +211,9 @@ class RepeatingMixin(NeuralNet):
             if query == "loss":
                 return self.get_losses(outputs, targets)
             values = query(outputs, to_tensor(targets, device=self.device))
-            if getattr(values, "shape", None) != (len(targets),):
-                got = (
-                    tuple(values.shape) if isinstance(values, Tensor) else type(values)
-                )
+            given = isinstance(values, Tensor)
+            if not given or values.shape != (len(targets),):
+                got = tuple(values.shape) if given else type(values)
                 raise ValueError(
                     "`query` must return one number for each sample, a tensor of "
                     f"shape ({len(targets)},), got {got}."
@@ -234,12 +238,14 @@ class RepeatingMixin(NeuralNet):
         return kind(step.objective, measure, batches)
 
 
-def _check_repeats(trajectory: Trajectory, step: TrainingStep, stop: int) -> None:
+def _check_repeats(
+    trajectory: Trajectory, step: TrainingStep, record: StepRecord
+) -> None:
     """Repeat one recorded step: what it leads to must be what was recorded."""
-    record = trajectory.records[stop - 1]
-    again = step.forward(trajectory.state(stop - 1), record).parameters
-    recorded = trajectory.state(stop).parameters
-    scale = (recorded - trajectory.state(stop - 1).parameters).abs().max()
+    before = trajectory.state(record.step)
+    again = step.forward(before, record).parameters
+    recorded = trajectory.state(record.step + 1).parameters
+    scale = (recorded - before.parameters).abs().max()
     # Far above rounding, also where sums are taken in another order (CUDA); far below
     # what another loss, batch or update would change.
     if not (again - recorded).abs().max() <= 1e-3 * scale + 1e-6 * recorded.abs().max():

@@ -135,29 +135,28 @@ class TrainingRun:
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State:
         _add_trained(trajectory, net.optimizer_)
-        grown = self._live is None or len(self._live.addresses) < len(
-            trajectory.addresses
-        )
-        if grown:
+        live = self._live
+        grown = live is None or len(live.addresses) < len(trajectory.addresses)
+        if live is None or grown:
             names = moment_names(net.optimizer_)
-            self._live = LiveState(
+            self._live = live = LiveState(
                 net.optimizer_, trajectory.addresses, net_buffers(net), names
             )
         after = trajectory.final
         # The optimizer's state is looked at where most callbacks would change it.
         whole = grown or self._new_epoch
         self._new_epoch = False
-        if not whole and after is not None and self._live.holds(after.parameters):
+        if not whole and after is not None and live.holds(after.parameters):
             return after
-        state = self._live.read()
+        state = live.read()
         if after is None:
             return state
         if _continues(after, state):
             return state if grown else after
         trajectory.flaws[trajectory.n_steps] = (
-            f"the parameters or the optimizer's state were changed between steps "
-            f"{trajectory.n_steps - 1} and {trajectory.n_steps} by something other than "
-            "the optimizer, such as a callback"
+            "the parameters or the optimizer's state were changed between steps "
+            f"{trajectory.n_steps - 1} and {trajectory.n_steps} by something other "
+            "than the optimizer, such as a callback"
         )
         return state
 

@@ -95,6 +95,9 @@ def check_data(net: NeuralNet, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any
     """Return X and y, validated together; `reset` to learn their shape from them."""
     if is_opaque(X):
         _check_opaque(net, X)
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
+                vars(net).pop(name, None)
         if y is not None:
             y = check_array(_on_cpu(y), ensure_2d=False, dtype=None, input_name="y")
             if len(y) != _length(X):

@@ -174,7 +174,6 @@ class UpdateRule:
             moments = {k: torch.zeros_like(inputs[PARAMETERS]) for k in self._names}
             scalars = (*_FIRST_SCALARS, ("eta", self._group["lr"]))
         parameter = inputs[PARAMETERS].clone()
-        parameter = inputs[PARAMETERS].clone()
         parameter.grad = inputs[GRADIENT].clone()
         self._group["params"] = [parameter]
         state = {**moments, **{k: _scalar(k, v) for k, v in scalars}}

@@ -13,7 +13,7 @@ from ._store import MemoryStore
 class StepRecord:
     """One training step as it was taken.
 
-    Attributes
+    Parameters
     ----------
     step : int
         Number of the step in the run, from 0.
@@ -48,7 +48,7 @@ class StepRecord:
 class Trajectory:
     """The steps of a training run and the states they began from.
 
-    Attributes
+    Parameters
     ----------
     seed : int
         Seed of the run: of its initialization, its batches and its steps.
@@ -80,10 +80,20 @@ class Trajectory:
     flaws: dict[int, str] = field(default_factory=dict)
     diverged_at: int | None = None
     n_samples: int = 0
-    _store: MemoryStore = field(default_factory=MemoryStore, repr=False)
+    _store: MemoryStore = field(
+        default_factory=MemoryStore, init=False, repr=False
+    )
 
     def append(self, record: StepRecord, before: State, after: State) -> None:
-        """Add a step, the state it began from and the one it led to."""
+        """Add a step.
+
+        Parameters
+        ----------
+        record : StepRecord
+            The step.
+        before, after : State
+            What it began from, and what it led to.
+        """
         if self.records and record.epoch != self.records[-1].epoch:
             self._forget()
         self.records.append(record)
@@ -101,7 +111,13 @@ class Trajectory:
                 del self._store[record.step]
 
     def truncate(self, n_steps: int) -> None:
-        """End the run after its first `n_steps` steps."""
+        """End the run earlier.
+
+        Parameters
+        ----------
+        n_steps : int
+            How many of its first steps stay.
+        """
         if n_steps == self.n_steps:
             return
         self.final = self._store[n_steps]
@@ -136,16 +152,44 @@ class Trajectory:
         return kept if self.final is None else kept + self.final.nbytes
 
     def state(self, step: int) -> State:
-        """Return what a step began from; the final state for ``n_steps``."""
+        """Return what a step began from.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step; the number of steps for the final state.
+
+        Returns
+        -------
+        State
+            Parameters, optimizer state and buffers.
+        """
         if step == self.n_steps and self.final is not None:
             return self.final
         return self._store[step]
 
     def epoch_ends(self) -> dict[int, int]:
-        """Return epoch -> number of the state at its end, in order."""
+        """Return where the epochs end.
+
+        Returns
+        -------
+        dict of int to int
+            Epoch -> number of the state at its end, in order.
+        """
         return {record.epoch: record.step + 1 for record in self.records}
 
     def first_step_of_last(self, epochs: int) -> int:
-        """Return the number of the first step of the last `epochs` epochs."""
+        """Return where the last epochs begin.
+
+        Parameters
+        ----------
+        epochs : int
+            How many epochs.
+
+        Returns
+        -------
+        int
+            Number of the first step of these epochs.
+        """
         ends = list(self.epoch_ends().values())
         return ends[-epochs - 1] if epochs < len(ends) else 0
