@@ -1,10 +1,13 @@
 """Find and remove the training samples that harm a model trained with SGD."""
 
 from ._version import __version__
+from .cleaning import InfluenceCleaner, InfluenceCleanerCV
 from .estimators import SGDInfluenceClassifier, SGDInfluenceRegressor
 from .trajectory import Trajectory
 
 __all__ = [
+    "InfluenceCleaner",
+    "InfluenceCleanerCV",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "Trajectory",

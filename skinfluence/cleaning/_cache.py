@@ -1,0 +1,70 @@
+"""A cache that several processes share, in which nothing is computed twice."""
+
+import inspect
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock
+from joblib.hashing import NumpyHasher
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_memory
+
+
+class _ContentHasher(NumpyHasher):
+    """Hashes by content what pickles differently each time it is made anew."""
+
+    def save(self, obj: Any) -> None:
+        if isinstance(obj, BaseEstimator) and not isinstance(obj, type):
+            obj = (type(obj), obj.get_params(deep=False))
+        elif isinstance(obj, torch.Tensor):
+            flat = obj.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
+            obj = (str(obj.dtype), obj.shape, obj.requires_grad, flat.numpy())
+        elif isinstance(obj, pd.Series):
+            obj = (pd.Series, str(obj.name), obj.to_frame(name="values"))
+        elif isinstance(obj, pd.DataFrame):
+            rows = pd.util.hash_pandas_object(obj).to_numpy()
+            names, dtypes = obj.columns.tolist(), obj.dtypes.astype(str).tolist()
+            obj = (pd.DataFrame, names, dtypes, rows)
+        super().save(obj)
+
+
+def digest(*objects: Any) -> str:
+    """Return a hash of the objects' contents, the same in every process."""
+    return str(_ContentHasher(coerce_mmap=True).hash(objects))
+
+
+def cached_call(memory: Any, function: Callable[..., Any], key: str, *args: Any) -> Any:
+    """Call ``function(key, *args)``, or return what it returned for that key before.
+
+    Parameters
+    ----------
+    memory : str, path-like, object with the interface of joblib.Memory, or None
+        Where results are kept; None to keep none.
+    function : callable
+        A function of a module, whose first parameter is ``key``.
+    key : str
+        The digest of all that the result depends on.
+    *args : object
+        What the function works on.
+    """
+    if memory is None:
+        return function(key, *args)
+    memory = check_memory(os.fspath(memory) if isinstance(memory, Path) else memory)
+    ignored = list(inspect.signature(function).parameters)[1:]
+    with _locked(memory, key):
+        return memory.cache(function, ignore=ignored)(key, *args)
+
+
+def _locked(memory: Any, name: str) -> Any:
+    """Let one process at a time compute what has that name; the others then load it."""
+    store = getattr(memory, "store_backend", None)
+    if store is None:
+        return nullcontext()
+    folder = Path(store.location)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{name}.lock")

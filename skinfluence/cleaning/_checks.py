@@ -1,0 +1,73 @@
+"""Checks of a cleaner's parameters against each other, before any work is done."""
+
+import os
+from collections.abc import Collection, Mapping
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "estimator": [HasMethods(["fit"]), None],
+    "final_estimator": [HasMethods(["fit"]), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_runs": [Interval(Integral, 1, None, closed="left")],
+    "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
+    "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
+    "refit": [StrOptions({"full", "counterfactual"})],
+    "transform": [StrOptions({"representation"}), None],
+    "memory": [str, os.PathLike, HasMethods(["cache"]), None],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state"],
+}
+"""What the parameters that all cleaners have may be."""
+
+
+def check_choices(cleaner: Any) -> None:
+    """Refuse parameters that do not go together."""
+    estimator, final = cleaner._estimator(), cleaner._final()
+    check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
+    if check_estimator is not None:
+        check_estimator(estimator)
+    if cleaner.refit == "counterfactual":
+        _check_counterfactual(cleaner, estimator)
+    if cleaner._transforms() and not hasattr(final, "forward_iter"):
+        raise TypeError(
+            "transform='representation' needs a network as the final estimator, got "
+            f"{type(final).__name__}."
+        )
+
+
+def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
+    if cleaner.final_estimator is not None:
+        raise ValueError(
+            "`final_estimator` must be None with refit='counterfactual', which repeats "
+            "the run of `estimator`."
+        )
+    if cleaner._ranking_cv() is not None:
+        raise ValueError(
+            "`cv` must be None with refit='counterfactual': there is a run for each "
+            "fold, and none that saw all samples. Use validation data."
+        )
+    if not hasattr(estimator, "refit_without"):
+        raise TypeError(
+            "`estimator` must have a method `refit_without` for "
+            f"refit='counterfactual', got {type(estimator).__name__}. Use an "
+            "SGDInfluenceClassifier or SGDInfluenceRegressor, or refit='full'."
+        )
+
+
+def check_accepts(estimator: Any, role: str, names: Collection[str]) -> None:
+    """Refuse fit parameters that an estimator does not take."""
+    known = signature(estimator.fit).parameters if names else {}
+    if any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
+        return
+    strange = sorted(set(names) - set(known))
+    if strange:
+        raise TypeError(
+            f"`{role}` must take what fit is given, but {type(estimator).__name__} "
+            f"takes no {', '.join(strange)}. With metadata routing enabled, each "
+            "estimator is given what it requests."
+        )

@@ -1,0 +1,190 @@
+"""The cleaner."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.base import is_classifier
+from sklearn.metrics import check_scoring
+from sklearn.utils._param_validation import StrOptions
+
+from ._base import BaseCleaner
+from ._data import CleaningData
+from ._path import FRACTIONS, judged_folds, score_path
+from ._selection import one_standard_error
+
+
+class InfluenceCleaner(BaseCleaner):
+    r"""Rank the training samples, remove the most harmful, and refit.
+
+    `estimator` is trained and recorded, its training is retraced to estimate for each
+    sample how the validation loss would change without it [1]_, and the samples with
+    the lowest estimates are removed before the final fit.
+
+    Without transformation it predicts like any classifier or regressor, as the last
+    step of a scikit-learn Pipeline, and has ``fit_resample`` for a step before another
+    estimator in imbalanced-learn's.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        What ranks the samples: an :class:`~skinfluence.SGDInfluenceClassifier` (that is
+        the default) or :class:`~skinfluence.SGDInfluenceRegressor`. It is cloned.
+    n_remove : int, float or "auto", default=0.05
+        How many samples to remove: a count, or a fraction of all samples. Exactly so
+        many are removed. ``"auto"`` cleans on four fifths and judges on one, five times
+        over, along a path from 0 to two fifths of the samples, and takes the fewest
+        whose score (the default ``score``) is within a standard error of the best;
+        then only samples with a negative estimate are removed, and never a whole
+        class. It divides the validation data if that is given, else the samples.
+    scorer : str, outlier detector or callable, default="influence"
+        The ranking: ``"influence"``, ``"loss"`` or ``"random"``, any scikit-learn
+        outlier detector, or a :class:`~skinfluence.scorers.Scorer`.
+    final_estimator : estimator, default=None
+        What is fitted on the kept samples and predicts; by default `estimator`.
+    validation_fraction : float, default=0.2
+        Stratified fraction of the samples that is set apart to validate on where no
+        validation data is given. These samples are not ranked, and always kept.
+    cv : int, cross-validation generator or iterable, default=None
+        Cross-influence in place of that fraction: each sample is scored by the folds
+        that trained on it, against the fold that did not, and the scores averaged.
+    n_runs : int, default=1
+        Number of runs to average over, each with its own random states.
+    at : "final", "epochs", "path", sequence or mapping, default="epochs"
+        Which models of the run are asked, for ``scorer="influence"``: on noisy labels
+        ``"path"`` finds most, on clean data ``"final"`` does least harm, and
+        ``"epochs"`` stands between.
+    last_epochs : int, default=None
+        Retrace only the last epochs, for ``scorer="influence"``.
+    refit : "full" or "counterfactual", default="full"
+        ``"full"`` fits a clone of the final estimator anew on the kept samples.
+        ``"counterfactual"`` repeats the (first) recorded run without the removed
+        samples, the protocol of [1]_: a gain may then belong to that run's batches.
+        Samples set apart for validation are not trained on.
+    transform : "representation" or None, default=None
+        ``"representation"`` makes the cleaner a transformer as well, to the last
+        hidden layer of the cleaned network; then it does not resample. Its value is
+        read by ``get_params``: the attribute is the method.
+    memory : str, path or joblib.Memory, default=None
+        Where scores are kept: what has been ranked once, on the same data and with the
+        same parameters, is not ranked again, whatever `n_remove` is and in whichever
+        process. The code of your own classes and functions is not looked at: clear the
+        folder when you change it.
+    n_jobs : int, default=None
+        Number of runs (or, for ``"auto"``, of folds) to compute at once, by joblib.
+    random_state : int, RandomState instance or None, default=None
+        Decides the split, and the random states of `estimator`, `scorer` and
+        `final_estimator` where those are None; those of further runs in any case.
+        With `memory`, None stands for 0: what is remembered does not change.
+
+    Attributes
+    ----------
+    influence_ : ndarray of shape (n_samples,), float64
+        The samples' scores. For ``scorer="influence"`` the estimated change of the mean
+        validation loss without the sample: **negative is harmful**. NaN for those that
+        were not ranked.
+    ranking_ : ndarray of shape (n_samples,), int
+        The samples in the order of removal.
+    removed_indices_ : ndarray of shape (n_removed_,), int
+        The removed samples, the most harmful first.
+    sample_indices_ : ndarray of shape (n_samples - n_removed_,), int
+        The kept samples, in their old order.
+    support_ : ndarray of shape (n_samples,), bool
+        Mask of the kept samples.
+    n_removed_ : int
+        Number of removed samples.
+    final_estimator_ : estimator
+        Fitted without the removed samples.
+    estimator_ : estimator
+        The fitted estimator of the first run, with its trajectory: what was before the
+        cleaning.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, if the final estimator is a classifier.
+    n_features_in_ : int
+        Number of features seen during ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X has names.
+
+    See Also
+    --------
+    InfluenceCleanerCV : Chooses the number to remove by cross-validation.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skinfluence.cleaning import InfluenceCleaner
+    >>> from skinfluence.datasets import flip_labels
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y_noisy, flipped = flip_labels(y, 0.1, random_state=0)
+    >>> cleaner = InfluenceCleaner(n_remove=10, random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), cleaner).fit(X, y_noisy)
+    >>> cleaner.removed_indices_.shape
+    (10,)
+    >>> int(flipped[cleaner.removed_indices_].sum())
+    7
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseCleaner._parameter_constraints,
+        "n_remove": [Real, StrOptions({"auto"})],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_remove: Any = 0.05,
+        scorer: Any = "influence",
+        final_estimator: Any = None,
+        validation_fraction: float = 0.2,
+        cv: Any = None,
+        n_runs: int = 1,
+        at: Any = "epochs",
+        last_epochs: int | None = None,
+        refit: str = "full",
+        transform: str | None = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_remove = n_remove
+        self.scorer = scorer
+        self.final_estimator = final_estimator
+        self.validation_fraction = validation_fraction
+        self.cv = cv
+        self.n_runs = n_runs
+        self.at = at
+        self.last_epochs = last_epochs
+        self.refit = refit
+        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _ranking_cv(self) -> Any:
+        return self.cv
+
+    def _choose(self, data: CleaningData) -> tuple[Any, bool]:
+        if not isinstance(self.n_remove, str):
+            return self.n_remove, False
+        if not (
+            self.cv is None
+            or isinstance(self.cv, Integral)
+            or hasattr(self.cv, "split")
+        ):
+            raise ValueError(
+                "`cv` must be a number of folds or a splitter with n_remove='auto', "
+                "which divides the samples first, got splits of all samples."
+            )
+        folds = judged_folds(data, self._seeds()[0], is_classifier(self))
+        scoring = check_scoring(self)
+        table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
+        return FRACTIONS[one_standard_error(table)], True

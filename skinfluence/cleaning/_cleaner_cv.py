@@ -1,0 +1,177 @@
+"""The cleaner that chooses its number by cross-validation."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import check_cv
+from sklearn.utils._param_validation import StrOptions
+
+from ._base import BaseCleaner
+from ._data import CleaningData
+from ._path import FRACTIONS, score_path
+
+
+class InfluenceCleanerCV(BaseCleaner):
+    r"""An :class:`InfluenceCleaner` that chooses how many to remove.
+
+    The same as a grid search over the cleaner's `n_remove`, but each fold is ranked
+    once for all numbers. The number with the best mean score is used to clean all
+    samples; of those alike, the first.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        What ranks the samples; an :class:`~skinfluence.SGDInfluenceClassifier` by
+        default.
+    n_removes : sequence of int or float
+        The numbers to try: counts and fractions of the samples, as in
+        :class:`InfluenceCleaner`. By default nothing, and 1.25 % to 40 % in steps of a
+        factor of 2.
+    cv : int, cross-validation generator or iterable, default=5
+        The folds on which the final estimators are scored.
+    scoring : str or callable, default=None
+        How they are scored; by default by their own ``score``.
+    scorer : str, outlier detector or callable, default="influence"
+        The ranking, as in :class:`InfluenceCleaner`.
+    final_estimator : estimator, default=None
+        What is fitted on the kept samples and predicts; by default `estimator`.
+    validation_fraction : float, default=0.2
+        Fraction of a fold's training samples that the ranking is validated on, where no
+        validation data is given.
+    n_runs : int, default=1
+        Number of runs to average the ranking over.
+    at : "final", "epochs", "path", sequence or mapping, default="epochs"
+        Which models of a run are asked, for ``scorer="influence"``.
+    last_epochs : int, default=None
+        Retrace only the last epochs, for ``scorer="influence"``.
+    refit : "full" or "counterfactual", default="full"
+        How the final estimators are made, as in :class:`InfluenceCleaner`.
+    transform : "representation" or None, default=None
+        Whether the cleaner transforms, as in :class:`InfluenceCleaner`.
+    memory : str, path or joblib.Memory, default=None
+        Where scores are kept, as in :class:`InfluenceCleaner`.
+    n_jobs : int, default=None
+        Number of folds to compute at once, by joblib.
+    random_state : int, RandomState instance or None, default=None
+        As in :class:`InfluenceCleaner`.
+
+    Attributes
+    ----------
+    n_remove_ : int or float
+        The number chosen, as it stands in `n_removes`.
+    best_score_ : float
+        Its mean score over the folds.
+    cv_results_ : dict of str to ndarray
+        ``n_remove``, ``mean_test_score``, ``std_test_score`` and
+        ``split0_test_score`` and so on, an entry for each number. NaN where a class
+        would have been emptied.
+    influence_ : ndarray of shape (n_samples,), float64
+        The samples' scores; NaN for those that were not ranked.
+    ranking_ : ndarray of shape (n_samples,), int
+        The samples in the order of removal.
+    removed_indices_ : ndarray of shape (n_removed_,), int
+        The removed samples, the most harmful first.
+    sample_indices_ : ndarray of shape (n_samples - n_removed_,), int
+        The kept samples, in their old order.
+    support_ : ndarray of shape (n_samples,), bool
+        Mask of the kept samples.
+    n_removed_ : int
+        Number of removed samples.
+    final_estimator_ : estimator
+        Fitted without the removed samples.
+    estimator_ : estimator
+        The fitted estimator of the first run: what was before the cleaning.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, if the final estimator is a classifier.
+    n_features_in_ : int
+        Number of features seen during ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X has names.
+
+    See Also
+    --------
+    InfluenceCleaner : Removes a given number.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skinfluence.cleaning import InfluenceCleanerCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> cleaner = InfluenceCleanerCV(n_removes=[0, 5, 0.1], cv=3, random_state=0)
+    >>> cleaner = cleaner.fit(X, y)
+    >>> cleaner.n_remove_ in (0, 5, 0.1)
+    True
+    >>> cleaner.cv_results_["mean_test_score"].shape
+    (3,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseCleaner._parameter_constraints,
+        "n_removes": [Sequence, np.ndarray],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_removes: Any = FRACTIONS,
+        cv: Any = 5,
+        scoring: Any = None,
+        scorer: Any = "influence",
+        final_estimator: Any = None,
+        validation_fraction: float = 0.2,
+        n_runs: int = 1,
+        at: Any = "epochs",
+        last_epochs: int | None = None,
+        refit: str = "full",
+        transform: str | None = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_removes = n_removes
+        self.cv = cv
+        self.scoring = scoring
+        self.scorer = scorer
+        self.final_estimator = final_estimator
+        self.validation_fraction = validation_fraction
+        self.n_runs = n_runs
+        self.at = at
+        self.last_epochs = last_epochs
+        self.refit = refit
+        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _choose(self, data: CleaningData) -> tuple[Any, bool]:
+        n_removes = list(self.n_removes)
+        if not n_removes:
+            raise ValueError("`n_removes` must hold at least one number, got none.")
+        splitter = check_cv(self.cv, data.y, classifier=is_classifier(self))
+        folds = [
+            (data.take(train), data.held_out(test))
+            for train, test in splitter.split(data.X, data.y)
+        ]
+        table = score_path(self, folds, n_removes, check_scoring(self, self.scoring))
+        means = table.mean(axis=0)
+        if np.isnan(means).all():
+            raise ValueError(
+                "`n_removes` must leave samples of every class in each fold, but none "
+                f"of {n_removes} does. Put 0 among them."
+            )
+        best = int(np.nanargmax(means))
+        self.n_remove_, self.best_score_ = n_removes[best], float(means[best])
+        self.cv_results_ = {
+            "n_remove": np.array(n_removes),
+            "mean_test_score": means,
+            "std_test_score": table.std(axis=0),
+            **{f"split{k}_test_score": row for k, row in enumerate(table)},
+        }
+        return self.n_remove_, False

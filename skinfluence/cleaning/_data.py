@@ -1,0 +1,114 @@
+"""The data of a cleaning: samples, what goes with them, and validation data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_method_params, _num_samples, indexable
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Validation samples.
+
+    Attributes
+    ----------
+    X, y : array-like of n_val rows
+        The samples.
+    sample_weight : array-like of shape (n_val,) or None
+        Their weights.
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any = None
+
+    def take(self, rows: np.ndarray) -> "Validation":
+        """Return some of the samples."""
+        weights = self.sample_weight
+        return Validation(
+            _safe_indexing(self.X, rows),
+            _safe_indexing(self.y, rows),
+            None if weights is None else _safe_indexing(weights, rows),
+        )
+
+
+@dataclass(frozen=True)
+class CleaningData:
+    """What a cleaner is fitted on.
+
+    Attributes
+    ----------
+    X : array-like of n_samples rows
+        The samples, in the user's container.
+    y : ndarray of n_samples rows
+        Their targets.
+    params, final_params : mapping
+        What else the ``fit`` of the ranking and of the final estimator is given.
+    validation : Validation or None
+        Validation data, if it was given.
+    """
+
+    X: Any
+    y: np.ndarray
+    params: Mapping[str, Any] = field(default_factory=dict)
+    final_params: Mapping[str, Any] = field(default_factory=dict)
+    validation: Validation | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> "CleaningData":
+        """Return some of the samples, with what goes with them."""
+        return CleaningData(
+            _safe_indexing(self.X, rows),
+            self.y[rows],
+            _check_method_params(self.X, self.params, rows),
+            _check_method_params(self.X, self.final_params, rows),
+            self.validation,
+        )
+
+    def held_out(self, rows: np.ndarray) -> Validation:
+        """Return some of the samples as validation data."""
+        part = self.take(rows)
+        return Validation(part.X, part.y, part.params.get("sample_weight"))
+
+
+def check_validation(
+    X: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+) -> Validation | None:
+    """Return the validation data that a user gave, or None if there is none.
+
+    Cross-validation cuts whatever has as many rows as X, without a word: a tuple is
+    safe from that, and anything else of that length is refused.
+    """
+    if isinstance(X_val, tuple):
+        X_val, y_val, sample_weight_val = _unpack(X_val, y_val, sample_weight_val)
+    elif X_val is not None and _num_samples(X_val) == _num_samples(X):
+        raise ValueError(
+            f"`X_val` must not have as many rows as X ({_num_samples(X)}): a "
+            "cross-validation would cut both alike, without a word. Pass "
+            "X_val=(X_val, y_val) or X_val=(X_val, y_val, sample_weight_val), a tuple, "
+            "which nothing cuts."
+        )
+    if X_val is None:
+        if y_val is not None or sample_weight_val is not None:
+            raise ValueError(
+                "`X_val` must be given with `y_val` or `sample_weight_val`, got None."
+            )
+        return None
+    if y_val is None:
+        raise ValueError("`y_val` must be given with X_val, got None.")
+    X_val, y_val, sample_weight_val = indexable(X_val, y_val, sample_weight_val)
+    return Validation(X_val, np.asarray(y_val), sample_weight_val)
+
+
+def _unpack(X_val: tuple[Any, ...], y_val: Any, weights: Any) -> tuple[Any, Any, Any]:
+    if y_val is not None or weights is not None or len(X_val) not in (2, 3):
+        raise ValueError(
+            "`X_val`, a tuple, must be (X_val, y_val) or (X_val, y_val, "
+            f"sample_weight_val), with nothing beside it, got {len(X_val)} items."
+        )
+    return X_val if len(X_val) == 3 else (*X_val, None)

@@ -1,0 +1,36 @@
+"""The ranked samples as a table."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def samples_frame(
+    X: Any,
+    y: np.ndarray,
+    scores: np.ndarray,
+    ranking: np.ndarray,
+    support: np.ndarray,
+    model: Any,
+) -> pd.DataFrame:
+    """Return one row a sample, in the order of the ranking.
+
+    With a model, what it predicts for each sample, and how probable that is to it.
+    """
+    columns = {"score": scores, **_outputs("label", y)}
+    if model is not None:
+        columns.update(_outputs("prediction", model.predict(X)))
+        if hasattr(model, "predict_proba"):
+            columns["probability"] = model.predict_proba(X).max(axis=1)
+    columns["removed"] = ~support
+    # A frame's own row labels tell its user most.
+    index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
+    return pd.DataFrame(columns, index=index).iloc[ranking]
+
+
+def _outputs(name: str, values: Any) -> dict[str, np.ndarray]:
+    values = np.asarray(values)
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}_{output}": column for output, column in enumerate(values.T)}

@@ -1,0 +1,114 @@
+"""Scores along a path of numbers of samples to remove, on data held out for it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from sklearn.utils.parallel import Parallel, delayed
+
+from ._data import CleaningData, Validation
+from ._selection import beneficial_removals, check_n_remove, emptied_classes
+from ._splits import class_codes, stratified_folds
+
+FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
+"""Nothing, and then twice as much each time."""
+
+N_FOLDS = 5
+
+Fold = tuple[CleaningData, Validation]
+"""What to clean, and what to judge the result by."""
+
+
+def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fold]:
+    """Yield folds that each clean on one part and judge on the rest.
+
+    What validation data was given is what counts: a part of it ranks, the rest judges.
+    Without any, it is the samples that are divided.
+    """
+    given = data.validation
+    y = data.y if given is None else given.y
+    if len(y) < N_FOLDS:
+        raise ValueError(
+            f"n_remove='auto' needs at least {N_FOLDS} samples to choose by, got "
+            f"n_samples={len(y)}."
+        )
+    folds = stratified_folds(class_codes(y, classifier), N_FOLDS, seed)
+    for number in range(N_FOLDS):
+        rest, part = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
+        if given is None:
+            yield data.take(rest), data.held_out(part)
+        else:
+            yield replace(data, validation=given.take(rest)), given.take(part)
+
+
+def score_path(
+    cleaner: Any,
+    folds: Iterable[Fold],
+    n_removes: Sequence[float],
+    scoring: Callable[..., float],
+    *,
+    beneficial: bool = False,
+) -> np.ndarray:
+    """Return the score of every number of samples to remove on every fold.
+
+    Parameters
+    ----------
+    cleaner : BaseCleaner
+        Ranks and refits.
+    folds : iterable of Fold
+        The folds; each is ranked once.
+    n_removes : sequence of int or float
+        Counts and fractions.
+    scoring : callable
+        ``scoring(estimator, X, y)``, higher is better.
+    beneficial : bool
+        Whether only samples with a negative score are removed.
+
+    Returns
+    -------
+    ndarray of shape (n_folds, len(n_removes))
+        NaN where a class would have been emptied.
+    """
+    rows = Parallel(n_jobs=cleaner.n_jobs)(
+        delayed(_score_fold)(cleaner, data, judge, n_removes, scoring, beneficial)
+        for data, judge in folds
+    )
+    return np.array(rows, dtype=np.float64)
+
+
+def _score_fold(
+    cleaner: Any,
+    data: CleaningData,
+    judge: Validation,
+    n_removes: Sequence[float],
+    scoring: Callable[..., float],
+    beneficial: bool,
+) -> list[float]:
+    ranking = cleaner._rank(data, () if beneficial else n_removes)
+    codes = cleaner._codes(data)
+    order = beneficial_removals(ranking, codes) if beneficial else ranking.order
+    weights = judge.sample_weight
+    weighted = weights is not None and _takes_weights(scoring)
+    options = {"sample_weight": weights} if weighted else {}
+    n_samples = len(data)
+    counts = [
+        min(check_n_remove(n_remove, n_samples, n_samples), len(order))
+        for n_remove in n_removes
+    ]
+
+    def score(count: int) -> float:
+        if emptied_classes(data.y, codes, order[:count]):
+            return np.nan
+        model = cleaner._refit(data, ranking, order[:count])
+        return float(scoring(model, judge.X, judge.y, **options))
+
+    scores = {count: score(count) for count in sorted(set(counts))}
+    return [scores[count] for count in counts]
+
+
+def _takes_weights(scoring: Callable[..., float]) -> bool:
+    # scikit-learn's scorers know it of the metric that they hold.
+    knows = getattr(scoring, "_accept_sample_weight", None)
+    return bool(knows() if knows else "sample_weight" in signature(scoring).parameters)

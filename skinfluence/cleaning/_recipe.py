@@ -1,0 +1,114 @@
+"""What a cleaner's parameters say: how to rank, and how to refit."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+
+from ..estimators import SGDInfluenceClassifier
+from ..scorers import get_scorer
+from ._checks import CONSTRAINTS
+from ._data import CleaningData
+from ._runs import Ranking, plan_runs, score_runs, with_seed
+from ._selection import check_n_remove
+from ._splits import class_codes, ranking_splits
+
+
+class CleaningRecipe(BaseEstimator):
+    """The parameters that all cleaners have, and the work that they describe."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    estimator: Any
+    scorer: Any
+    final_estimator: Any
+    validation_fraction: float
+    n_runs: int
+    at: Any
+    last_epochs: int | None
+    refit: str
+    memory: Any
+    n_jobs: int | None
+    random_state: Any
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        final, ranked = get_tags(self._final()), get_tags(self._estimator())
+        tags.estimator_type = final.estimator_type
+        tags.classifier_tags = final.classifier_tags
+        tags.regressor_tags = final.regressor_tags
+        tags.target_tags = final.target_tags
+        tags.target_tags.required = True
+        for name in ("sparse", "allow_nan"):
+            both = getattr(final.input_tags, name) and getattr(ranked.input_tags, name)
+            setattr(tags.input_tags, name, both)
+        return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return who is given which metadata.
+
+        Returns
+        -------
+        MetadataRouter
+            The cleaner itself takes the validation data; what else ``fit`` is given
+            goes to the ``fit`` of `estimator` and of `final_estimator`.
+        """
+        fit = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(estimator=self._estimator(), method_mapping=fit)
+        if self.final_estimator is not None:
+            router.add(final_estimator=self.final_estimator, method_mapping=fit)
+        return router
+
+    def _estimator(self) -> Any:
+        return SGDInfluenceClassifier() if self.estimator is None else self.estimator
+
+    def _final(self) -> Any:
+        final = self.final_estimator
+        return self._estimator() if final is None else final
+
+    def _scorer(self) -> Any:
+        return get_scorer(self.scorer, at=self.at, last_epochs=self.last_epochs)
+
+    def _ranking_cv(self) -> Any:
+        """Return the cross-validation that the ranking is made by, if any."""
+        return None
+
+    def _codes(self, data: CleaningData) -> np.ndarray:
+        return class_codes(data.y, is_classifier(self))
+
+    def _seeds(self) -> Any:
+        """Return the seeds of the split, of the final fit, and of each run."""
+        # What is remembered is the same each time: so is, then, what leads to it.
+        fixed = self.random_state is None and self.memory is not None
+        rng = check_random_state(0 if fixed else self.random_state)
+        return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
+
+    def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:
+        """Rank the samples, of which so many are to be removed."""
+        split_seed, final_seed, *run_seeds = self._seeds()
+        splits = ranking_splits(
+            data,
+            self.validation_fraction,
+            self._ranking_cv(),
+            split_seed,
+            is_classifier(self),
+        )
+        n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
+        for n_remove in n_removes:
+            check_n_remove(n_remove, len(data), n_ranked)
+        runs = plan_runs(self._estimator(), self._scorer(), splits, run_seeds)
+        scores, estimator = score_runs(runs, data, self.memory, self.n_jobs)
+        return Ranking(scores, estimator, runs[0].train, final_seed)
+
+    def _refit(self, data: CleaningData, ranking: Ranking, removed: np.ndarray) -> Any:
+        """Return the final estimator, fitted without the removed samples."""
+        if self.refit == "counterfactual":
+            absent = np.flatnonzero(np.isin(ranking.train, removed))
+            return ranking.estimator.refit_without(absent)
+        kept = data.take(np.delete(np.arange(len(data)), removed))
+        final = with_seed(self._final(), ranking.seed)
+        return final.fit(kept.X, kept.y, **kept.final_params)

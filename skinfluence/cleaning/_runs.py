@@ -1,0 +1,170 @@
+"""The ranking: recorded runs, each scored, and the mean of their scores.
+
+Validation data, cross-influence and several seeds are all the same thing here: a list
+of runs. Each is fitted and scored on its own, in any process, and remembered if there
+is a cache.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+
+from .._version import __version__
+from ._cache import cached_call, digest
+from ._data import CleaningData
+from ._splits import Split
+
+
+class Run(NamedTuple):
+    """A training run whose samples are scored.
+
+    Attributes
+    ----------
+    estimator : object
+        The unfitted estimator, its random states set.
+    scorer : callable
+        The scorer, its random states set.
+    train : ndarray of int
+        The rows trained on.
+    validation : ndarray of int, or None
+        The rows to validate on; None for the validation data that was given.
+    """
+
+    estimator: Any
+    scorer: Callable[..., np.ndarray]
+    train: np.ndarray
+    validation: np.ndarray | None
+
+
+class Ranking(NamedTuple):
+    """What came of the runs.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Mean score of each sample over the runs that trained on it; NaN if none did.
+    estimator : object
+        The fitted estimator of the first run.
+    train : ndarray of int
+        The rows that it was trained on.
+    seed : int
+        For what comes after the ranking.
+    """
+
+    scores: np.ndarray
+    estimator: Any
+    train: np.ndarray
+    seed: int
+
+    @property
+    def order(self) -> np.ndarray:
+        """The samples in the order of removal; those without a score come last."""
+        return np.argsort(self.scores, kind="stable")
+
+
+def plan_runs(
+    estimator: Any, scorer: Any, splits: Sequence[Split], seeds: Sequence[int]
+) -> list[Run]:
+    """Return a run for each split and seed.
+
+    The first seed leaves alone the random states that the user has set.
+    """
+    return [
+        Run(
+            with_seed(estimator, seed, always=number > 0),
+            with_seed(scorer, seed, always=number > 0),
+            train,
+            validation,
+        )
+        for number, seed in enumerate(seeds)
+        for train, validation in splits
+    ]
+
+
+def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
+    """Return a copy whose random states come from `seed` where they are None.
+
+    With `always`, also where they are not.
+    """
+    if not hasattr(estimator, "get_params"):
+        return estimator
+    copy = clone(estimator)
+    states = {
+        name: value
+        for name, value in copy.get_params().items()
+        if name == "random_state" or name.endswith("__random_state")
+    }
+    # Each has a number of its own, whichever of them are set.
+    rng = np.random.RandomState(seed)
+    fresh = {name: rng.randint(np.iinfo(np.int32).max) for name in sorted(states)}
+    copy.set_params(
+        **{name: fresh[name] for name in states if always or states[name] is None}
+    )
+    return copy
+
+
+def score_runs(
+    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: Any
+) -> tuple[np.ndarray, Any]:
+    """Return the mean scores over the runs, and the fitted estimator of the first."""
+    content = "" if memory is None else _content(data)
+    first = fit_run(runs[0], data)
+
+    def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
+        key = "" if memory is None else digest(content, run)
+        return memory, score_run, key, run, data, fitted
+
+    if len(runs) == 1:
+        # What is at hand is not fitted again, nor sent to another process.
+        scores = [cached_call(*call(runs[0], first))]
+    else:
+        scores = Parallel(n_jobs=n_jobs)(
+            delayed(cached_call)(*call(run)) for run in runs
+        )
+    total, count = np.zeros(len(data)), np.zeros(len(data))
+    for run, part in zip(runs, scores, strict=True):
+        total[run.train] += part
+        count[run.train] += 1
+    mean = np.full(len(data), np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean, first
+
+
+def _content(data: CleaningData) -> str:
+    """Return the digest of all that a ranking depends on."""
+    return digest(__version__, data.X, data.y, data.params, data.validation)
+
+
+def fit_run(run: Run, data: CleaningData) -> Any:
+    """Return the run's estimator, fitted."""
+    train = data.take(run.train)
+    return clone(run.estimator).fit(train.X, train.y, **train.params)
+
+
+def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray:
+    """Return the scores of a run's samples; what the key says decides them.
+
+    The estimator is fitted first, unless that has been done.
+    """
+    estimator = fit_run(run, data) if fitted is None else fitted
+    train = data.take(run.train)
+    validation = data.validation
+    if run.validation is not None:
+        validation = data.held_out(run.validation)
+    assert validation is not None
+    weights = validation.sample_weight
+    options = {} if weights is None else {"sample_weight_val": weights}
+    scores = run.scorer(
+        estimator, train.X, train.y, validation.X, validation.y, **options
+    )
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (len(train),) or np.isnan(scores).any():
+        raise ValueError(
+            "`scorer` must return one number for each training sample, an array of "
+            f"shape ({len(train)},) without NaN, got shape {scores.shape} with "
+            f"{np.isnan(scores).sum()} NaN."
+        )
+    return scores

@@ -1,0 +1,83 @@
+"""How many of the ranked samples are removed, and which."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from ._runs import Ranking
+
+
+def check_n_remove(n_remove: Any, n_samples: int, n_ranked: int) -> int:
+    """Return a count or a fraction of all samples as a count."""
+    if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
+        raise TypeError(
+            "`n_remove` must be a count (an integer), a fraction (a float) or 'auto', "
+            f"got {n_remove!r}."
+        )
+    if isinstance(n_remove, Integral):
+        count = int(n_remove)
+        if count < 0:
+            raise ValueError(f"`n_remove` must not be negative, got {count}.")
+        if count >= n_samples:
+            raise ValueError(
+                f"`n_remove` must be below the number of samples ({n_samples}), got "
+                f"{count}."
+            )
+    else:
+        if not 0 <= float(n_remove) < 1:
+            raise ValueError(
+                "`n_remove`, a fraction, must be at least 0 and below 1, got "
+                f"{n_remove}. A count must be an integer."
+            )
+        count = round(float(n_remove) * n_samples)
+    if count > n_ranked:
+        raise ValueError(
+            f"`n_remove` must not exceed the number of samples that are ranked "
+            f"({n_ranked}; the others of the {n_samples} are for validation), got "
+            f"{n_remove}. Give validation data as X_val and y_val, or use cv."
+        )
+    return count
+
+
+def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
+    """Return the samples with a negative score, except the best of each class."""
+    order = ranking.order
+    candidates = order[ranking.scores[order] < 0]
+    # The first of its class in the reversed order is the last to be removed.
+    _, last = np.unique(codes[order[::-1]], return_index=True)
+    keep = order[::-1][last]
+    return candidates[~np.isin(candidates, keep)]
+
+
+def emptied_classes(y: np.ndarray, codes: np.ndarray, removed: np.ndarray) -> list[Any]:
+    """Return the labels that would not be left if the samples were removed."""
+    gone = np.setdiff1d(codes, np.delete(codes, removed))
+    return list(np.unique(y[np.isin(codes, gone)]).tolist())
+
+
+def check_classes_stay(y: np.ndarray, codes: np.ndarray, removed: np.ndarray) -> None:
+    """Refuse to remove all samples of a class."""
+    gone = emptied_classes(y, codes, removed)
+    if gone:
+        raise ValueError(
+            "`n_remove` must leave samples of every class, but removing "
+            f"{len(removed)} would leave none of {', '.join(map(repr, gone))}. Lower "
+            "`n_remove`, use n_remove='auto', which never empties a class, or leave "
+            "out rare classes."
+        )
+
+
+def one_standard_error(table: np.ndarray) -> int:
+    """Return the first column whose mean is within a standard error of the best.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_folds, n_candidates)
+        Scores, higher is better; the candidates in the order of preference. NaN for a
+        candidate that was not possible.
+    """
+    means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
+    best = int(means.argmax())
+    error = table[:, best].std(ddof=1) / np.sqrt(len(table))
+    return int(np.flatnonzero(means >= means[best] - error)[0])

@@ -1,0 +1,104 @@
+"""Which samples are ranked, and which of them validate the ranking."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from ._data import CleaningData
+
+Split = tuple[np.ndarray, np.ndarray | None]
+"""Rows to train on and rows to validate on; None where there is validation data."""
+
+
+def class_codes(y: np.ndarray, classifier: bool) -> np.ndarray:
+    """Return each sample's class as a number from 0; for a regressor they are alike."""
+    if not classifier:
+        return np.zeros(len(y), dtype=np.intp)
+    return np.unique(y, return_inverse=True)[1]
+
+
+def ranking_splits(
+    data: CleaningData, fraction: float, cv: Any, seed: int, classifier: bool
+) -> list[Split]:
+    """Return the splits whose scores make up a ranking.
+
+    One of all samples where validation data was given; else the folds of `cv`; else one
+    that sets a stratified fraction apart.
+    """
+    if data.validation is not None:
+        if cv is not None:
+            raise ValueError("`cv` must be None where X_val is given, got both.")
+        splits: list[Split] = [(np.arange(len(data)), None)]
+    elif cv is not None:
+        splitter = check_cv(cv, data.y, classifier=classifier)
+        splits = list(splitter.split(data.X, data.y))
+    else:
+        splits = [set_apart(class_codes(data.y, classifier), fraction, seed)]
+    for train, rows in splits:
+        if classifier:
+            _check_classes(data, train, rows)
+        if rows is not None:
+            _check_weights(data, rows)
+    return splits
+
+
+def set_apart(
+    codes: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split off a stratified fraction; a sample of every class is left to train on."""
+    n_samples = len(codes)
+    count = max(1, round(fraction * n_samples))
+    rng = np.random.RandomState(seed)
+    # Every k-th sample, after sorting by class: each class gives its share, rounded.
+    order = _shuffled_by_class(codes, rng)
+    places = (np.arange(count) + rng.uniform()) * n_samples / count
+    chosen = order[places.astype(np.intp)]
+    chosen = chosen[np.isin(codes[chosen], np.delete(codes, chosen))]
+    if not len(chosen):
+        raise ValueError(
+            "`validation_fraction` must leave samples to train on and to validate on, "
+            f"of the same classes: got {fraction} of n_samples={n_samples}. Give more "
+            "samples, or validation data as X_val and y_val."
+        )
+    return np.setdiff1d(np.arange(n_samples), chosen), np.sort(chosen)
+
+
+def stratified_folds(codes: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Return the number of each sample's fold, drawn at random within the classes."""
+    folds = np.empty(len(codes), dtype=np.intp)
+    order = _shuffled_by_class(codes, np.random.RandomState(seed))
+    folds[order] = np.arange(len(codes)) % n_folds
+    return folds
+
+
+def _shuffled_by_class(codes: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    return np.lexsort((rng.uniform(size=len(codes)), codes))
+
+
+def _check_classes(data: CleaningData, train: np.ndarray, rows: Any) -> None:
+    """Refuse validation samples of classes that the model would not know."""
+    given = data.validation is not None
+    labels = data.validation.y if data.validation is not None else data.y[rows]
+    strange = np.setdiff1d(labels, data.y[train]).tolist()
+    if strange and given:
+        raise ValueError(
+            f"`y_val` must have only labels that y has, got {strange} as well. Leave "
+            "these samples out."
+        )
+    if strange:
+        raise ValueError(
+            "`cv` must leave samples of every class to train on, but in a fold there "
+            f"are none of {strange}. Use fewer folds, validation_fraction, or leave "
+            "rare classes out."
+        )
+
+
+def _check_weights(data: CleaningData, rows: np.ndarray) -> None:
+    """Refuse validation samples that count for nothing."""
+    weights = data.params.get("sample_weight")
+    if weights is not None and not np.any(np.asarray(weights)[rows]):
+        raise ValueError(
+            "`sample_weight` must not be 0 for all samples that are set apart for "
+            "validation. Leave out samples of weight 0, or give X_val and y_val."
+        )

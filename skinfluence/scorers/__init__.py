@@ -1,0 +1,14 @@
+"""Scorers: rankings of the training samples, from the most harmful to the most useful.
+
+A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns one
+number for each training sample: **the lower, the sooner the sample is removed**.
+"""
+
+from ._influence import SGDInfluence
+from ._loss import Loss
+from ._outlier import Outlier
+from ._protocol import Scorer
+from ._random import Random
+from ._resolve import get_scorer
+
+__all__ = ["Loss", "Outlier", "Random", "SGDInfluence", "Scorer", "get_scorer"]

@@ -1,0 +1,116 @@
+"""The SGD-influence as a scorer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ..exceptions import NotRecordedError
+
+
+class SGDInfluence(BaseEstimator):
+    """Score the samples by their influence on the validation loss.
+
+    The name ``"influence"`` stands for it. A negative score is the estimate that the
+    validation loss would be lower without the sample [1]_.
+
+    Parameters
+    ----------
+    at : "final", "epochs", "path", sequence or mapping, default="epochs"
+        Which models of the run are asked, as in the estimator's ``influence``: on noisy
+        labels ``"path"`` finds most, on clean data ``"final"`` does least harm, and
+        ``"epochs"`` stands between.
+    last_epochs : int, optional
+        Retrace only the last epochs; by default all that was recorded.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.scorers import SGDInfluence
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+    >>> clf = SGDInfluenceClassifier(max_epochs=5, random_state=0).fit(X, y)
+    >>> SGDInfluence(at="path")(clf, X, y, X_val, y_val).shape
+    (112,)
+    """
+
+    def __init__(
+        self,
+        at: str | Sequence[int] | Mapping[int, float] = "epochs",
+        last_epochs: int | None = None,
+    ) -> None:
+        self.at = at
+        self.last_epochs = last_epochs
+
+    def check_estimator(self, estimator: Any) -> None:
+        """Raise an error if the estimator cannot be asked for influence.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted or not.
+
+        Raises
+        ------
+        TypeError
+            If it has no method ``influence``.
+        NotRecordedError
+            If it does not record its training.
+        """
+        if not hasattr(estimator, "influence"):
+            raise TypeError(
+                "`estimator` must have a method `influence` for the scorer "
+                f"'influence', got {type(estimator).__name__}. Use an "
+                "SGDInfluenceClassifier or SGDInfluenceRegressor, or another scorer "
+                "such as 'loss'."
+            )
+        if getattr(estimator, "record", "all") is None:
+            raise NotRecordedError(
+                "`estimator` must record its training for the scorer 'influence', got "
+                "record=None. Use record='all', or a number of last epochs."
+            )
+
+    def __call__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        sample_weight_val: Any = None,
+    ) -> np.ndarray:
+        """Return the samples' influence on the mean validation loss.
+
+        Parameters
+        ----------
+        estimator : object
+            A recorded estimator, fitted on X and y.
+        X, y : array-like of n_samples rows
+            What it was fitted on; not looked at, the estimator knows them.
+        X_val, y_val : array-like of n_val rows
+            Validation data.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Weights of the validation samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Estimated change of the mean validation loss without each sample.
+        """
+        scores: np.ndarray = estimator.influence(
+            X_val,
+            y_val,
+            sample_weight_val=sample_weight_val,
+            at=self.at,
+            last_epochs=self.last_epochs,
+        )
+        return scores

@@ -1,0 +1,47 @@
+"""What a scorer is."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+
+# The Protocol's generated ``__init__`` takes no parameters worth a word.
+class Scorer(Protocol):  # numpydoc ignore=PR01
+    """Anything that gives each training sample a number: the lower, the more harmful.
+
+    A plain function is a scorer too. It may leave out `sample_weight_val`, which is
+    given only where the validation samples have weights. A scorer may have a method
+    ``check_estimator(estimator)`` as well, which raises an error if it cannot score
+    with that estimator, and is called before any work is done. What a scorer draws at
+    random follows its parameter ``random_state``, if it has one.
+    """
+
+    def __call__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        sample_weight_val: Any = None,
+    ) -> np.ndarray:
+        """Score the samples that an estimator was trained on.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted on X and y.
+        X, y : array-like of n_samples rows
+            What it was fitted on, in the containers that were given to its ``fit``.
+        X_val, y_val : array-like of n_val rows
+            Validation data.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Weights of the validation samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The samples' scores; the lowest are removed first.
+        """
+        ...

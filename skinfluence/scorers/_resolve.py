@@ -1,0 +1,80 @@
+"""From what users pass as a scorer to a scorer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_outlier_detector
+
+from ._influence import SGDInfluence
+from ._loss import Loss
+from ._outlier import Outlier
+from ._random import Random
+
+_NAMED: dict[str, type[BaseEstimator]] = {
+    "influence": SGDInfluence,
+    "loss": Loss,
+    "random": Random,
+}
+
+
+def get_scorer(scorer: Any, **options: Any) -> Callable[..., np.ndarray]:
+    """Return the scorer that a name, an outlier detector or a callable stands for.
+
+    Parameters
+    ----------
+    scorer : str, outlier detector or callable
+        ``"influence"``, ``"loss"`` or ``"random"``; a scikit-learn outlier detector; or
+        a scorer already.
+    **options : dict
+        Parameters for a scorer that is named; those that it does not have are left out.
+
+    Returns
+    -------
+    callable
+        A :class:`Scorer`.
+
+    Raises
+    ------
+    ValueError
+        If no scorer has that name.
+    TypeError
+        If `scorer` is of another kind.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from skinfluence.scorers import get_scorer
+    >>> get_scorer("influence", at="path")
+    SGDInfluence(at='path')
+    >>> get_scorer(IsolationForest())
+    Outlier(detector=IsolationForest())
+    """
+    if isinstance(scorer, str):
+        if scorer not in _NAMED:
+            raise ValueError(
+                f"`scorer` must be one of {sorted(_NAMED)}, an outlier detector or a "
+                f"callable, got {scorer!r}."
+            )
+        kind = _NAMED[scorer]
+        known = kind().get_params()
+        named: Any = kind(**{k: v for k, v in options.items() if k in known})
+        return named
+    if isinstance(scorer, type):
+        raise TypeError(
+            f"`scorer` must be an instance, got the class {scorer.__name__}: call it."
+        )
+    if _is_detector(scorer):
+        return Outlier(scorer)
+    if not callable(scorer):
+        raise TypeError(
+            f"`scorer` must be one of {sorted(_NAMED)}, an outlier detector or a "
+            f"callable, got {scorer!r}."
+        )
+    return scorer
+
+
+def _is_detector(scorer: Any) -> bool:
+    if not hasattr(scorer, "fit"):
+        return False
+    return is_outlier_detector(scorer) or hasattr(scorer, "score_samples")

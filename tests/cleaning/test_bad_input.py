@@ -1,0 +1,187 @@
+"""What a cleaner refuses, before any work, and that nothing is left behind."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils.data import TensorDataset
+
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.cleaning import InfluenceCleaner
+from tests.cleaning.problems import flipped_blobs, quick
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return flipped_blobs()
+
+
+def state_of(cleaner):
+    return {name: id(value) for name, value in vars(cleaner).items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"n_remove": 200},
+            ValueError,
+            r"below the number of samples \(120\), got 200",
+        ),
+        ({"n_remove": 1.5}, ValueError, "a fraction, must be at least 0 and below 1"),
+        ({"n_remove": True}, TypeError, "must be a count"),
+        ({"n_remove": "some"}, ValueError, "'n_remove' parameter of InfluenceCleaner"),
+        ({"n_remove": 100}, ValueError, r"samples that are ranked \(96; the others"),
+        ({"scorer": "lost"}, ValueError, "`scorer` must be one of"),
+        (
+            {"estimator": LogisticRegression()},
+            TypeError,
+            "must have a method `influence`",
+        ),
+        ({"estimator": quick(record=None)}, ValueError, "must record its training"),
+        ({"validation_fraction": 1.0}, ValueError, "'validation_fraction' parameter"),
+        ({"n_runs": 0}, ValueError, "'n_runs' parameter"),
+        ({"at": "last"}, ValueError, "'at' parameter"),
+        ({"refit": "half"}, ValueError, "'refit' parameter"),
+        ({"transform": "pca"}, ValueError, "'transform' parameter"),
+        ({"memory": 3}, ValueError, "'memory' parameter"),
+        (
+            {"cv": 3, "refit": "counterfactual"},
+            ValueError,
+            "`cv` must be None with ref",
+        ),
+        (
+            {"final_estimator": quick(), "refit": "counterfactual"},
+            ValueError,
+            "`final_estimator` must be None with refit='counterfactual'",
+        ),
+        (
+            {
+                "estimator": LogisticRegression(),
+                "scorer": "loss",
+                "refit": "counterfactual",
+            },
+            TypeError,
+            "must have a method `refit_without`",
+        ),
+        (
+            {"final_estimator": LogisticRegression(), "transform": "representation"},
+            TypeError,
+            "needs a network as the final estimator, got LogisticRegression",
+        ),
+        (
+            {"n_remove": "auto", "cv": [(np.arange(60), np.arange(60, 120))]},
+            ValueError,
+            "a number of folds or a splitter with n_remove='auto'",
+        ),
+    ],
+)
+def test_refuses_parameters_before_any_work(
+    blobs, monkeypatch, options, error, message
+):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick()).fit(X, y).set_params(**options)
+    before = state_of(cleaner)
+    for estimator in (SGDInfluenceClassifier, LogisticRegression):
+        monkeypatch.setattr(estimator, "fit", lambda self, *data: pytest.fail("work"))
+    with pytest.raises(error, match=message):
+        cleaner.fit(X, y)
+    assert state_of(cleaner) == before
+    fresh = InfluenceCleaner(quick()).set_params(**options)
+    with pytest.raises(error, match=message):
+        fresh.fit(X, y)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("kind", [dict, TensorDataset])
+def test_refuses_what_it_cannot_take_rows_from(blobs, kind):
+    X, y, *_ = blobs
+    data = {"X": X} if kind is dict else TensorDataset(torch.from_numpy(X))
+    with pytest.raises(TypeError, match=f"can be taken out, got {kind.__name__}"):
+        InfluenceCleaner(quick()).fit(data, y)
+
+
+def test_refuses_bad_validation_data(blobs, monkeypatch):
+    X, y, _, X_val, y_val = blobs
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "fit", lambda self, *data: pytest.fail("work")
+    )
+    cleaner = InfluenceCleaner(quick())
+    with pytest.raises(ValueError, match="`y_val` must be given with X_val, got None"):
+        cleaner.fit(X, y, X_val)
+    with pytest.raises(ValueError, match="`X_val` must be given with `y_val`"):
+        cleaner.fit(X, y, y_val=y_val)
+    with pytest.raises(ValueError, match="`X_val` must be given with"):
+        cleaner.fit(X, y, sample_weight_val=y_val)
+    with pytest.raises(ValueError, match="X has 3 features, but InfluenceCleaner is"):
+        cleaner.fit(X, y, X_val[:, :3], y_val)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        cleaner.fit(X, y, X_val, y_val[:-1])
+    with pytest.raises(ValueError, match=r"only labels that y has, got \[7\] as well"):
+        cleaner.fit(X, y, X_val, np.where(y_val == 1, 7, y_val))
+    with pytest.raises(ValueError, match="`cv` must be None where X_val is given"):
+        InfluenceCleaner(quick(), cv=3).fit(X, y, X_val, y_val)
+    with pytest.raises(ValueError, match="with nothing beside it, got 2 items"):
+        cleaner.fit(X, y, (X_val, y_val), y_val)
+
+
+def test_validation_data_as_long_as_the_samples_must_be_a_tuple(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick())
+    with pytest.raises(ValueError, match=r"as many rows as X \(120\): a cross-validat"):
+        cleaner.fit(X, y, X[::-1], y[::-1])
+    cleaner.fit(X, y, (X[::-1], y[::-1]))
+    clf = quick().fit(X, y)
+    expected = clf.influence(X[::-1], y[::-1], at="epochs")
+    assert np.array_equal(cleaner.influence_, expected)
+    weights = np.arange(120.0)
+    cleaner.fit(X, y, (X[::-1], y[::-1], weights))
+    expected = clf.influence(X[::-1], y[::-1], sample_weight_val=weights, at="epochs")
+    assert np.array_equal(cleaner.influence_, expected)
+
+
+def test_refuses_to_empty_a_class(blobs):
+    X, y, *_ = blobs
+    few = np.concatenate([np.flatnonzero(y == 0)[:2], np.flatnonzero(y == 1)])
+    labels = np.array(["rare", "common"])[y[few]]
+
+    def rare_first(estimator, X, y, X_val, y_val):
+        return np.where(y == "rare", -1.0, 1.0)
+
+    cleaner = InfluenceCleaner(quick(), n_remove=3, scorer=rare_first)
+    with pytest.raises(ValueError, match="removing 3 would leave none of 'rare'"):
+        cleaner.fit(X[few], labels, X[few[:2]], labels[:2])
+    assert not [name for name in vars(cleaner) if name.endswith("_")]
+
+
+def test_refuses_fit_parameters_that_the_final_estimator_does_not_take(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick(), final_estimator=KNeighborsClassifier())
+    with pytest.raises(
+        TypeError,
+        match="but KNeighborsClassifier takes no sample_weight",
+    ):
+        cleaner.fit(X, y, sample_weight=np.ones(len(y)))
+
+
+def test_nothing_half_fitted_stays_behind(blobs):
+    X, y, *_ = blobs
+
+    class Broken(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            raise RuntimeError("broken")
+
+    cleaner = InfluenceCleaner(quick(), final_estimator=Broken(), random_state=0)
+    with pytest.raises(RuntimeError, match="broken"):
+        cleaner.fit(X, y)
+    assert not [name for name in vars(cleaner) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        cleaner.predict(X)
+    cleaner.set_params(final_estimator=LogisticRegression()).fit(X, y)
+    before = state_of(cleaner)
+    with pytest.raises(RuntimeError, match="broken"):
+        cleaner.set_params(final_estimator=Broken()).fit(X[:60], y[:60])
+    before["final_estimator"] = id(cleaner.final_estimator)
+    assert state_of(cleaner) == before

@@ -1,0 +1,222 @@
+"""What is remembered: how often is ranked, in which processes, under which keys."""
+
+import os
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.ensemble import IsolationForest
+from sklearn.model_selection import GridSearchCV
+from torch import nn
+
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.cleaning import InfluenceCleaner
+from skinfluence.cleaning._cache import digest
+from skinfluence.scorers import Outlier, SGDInfluence
+from tests.cleaning.counting import CountingInfluence
+from tests.cleaning.problems import flipped_blobs, quick
+
+GRID = {"n_remove": [0, 5, 10, 0.2]}
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return flipped_blobs()
+
+
+@pytest.fixture
+def calls(tmp_path):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    return folder
+
+
+def count(folder):
+    return len(list(folder.iterdir()))
+
+
+def search(X, y, calls, memory, n_jobs=None, cv=3, **options):
+    cleaner = InfluenceCleaner(
+        quick(), scorer=CountingInfluence(calls), memory=memory, **options
+    )
+    return GridSearchCV(cleaner, GRID, cv=cv, n_jobs=n_jobs).fit(X, y)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_grid_search_ranks_each_fold_once(blobs, calls, tmp_path, seed):
+    X, y, *_ = blobs
+    found = search(X, y, calls, tmp_path / "memory", random_state=seed)
+    assert count(calls) == 3 + 1
+    if seed is not None:
+        expected = search(X, y, calls, None, random_state=seed)
+        assert count(calls) == 3 + 1 + 3 * 4 + 1
+        for name in ("mean_test_score", "std_test_score"):
+            assert np.array_equal(found.cv_results_[name], expected.cv_results_[name])
+        np.testing.assert_array_equal(
+            found.best_estimator_.influence_, expected.best_estimator_.influence_
+        )
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("loky", marks=pytest.mark.slow), "threading"]
+)
+def test_several_workers_rank_each_fold_once(blobs, calls, tmp_path, backend):
+    # More workers than folds: one asks for a ranking that is just being made.
+    X, y, *_ = blobs
+    memory = str(tmp_path / "memory")
+    with joblib.parallel_backend(backend):
+        search(X, y, calls, memory, n_jobs=3, cv=2, random_state=0)
+    assert count(calls) == 2 + 1
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_ranks_each_fold_once(blobs, calls, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    X, y, *_ = blobs
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=tmp_path / "dask",
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_backend("dask"),
+    ):
+        pids = set(client.run(os.getpid).values())
+        assert len(pids) == 2
+        found = search(X, y, calls, tmp_path / "memory", random_state=0)
+    assert count(calls) == 3 + 1
+    expected = search(X, y, calls, None, random_state=0)
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
+def test_every_run_is_remembered_by_itself(blobs, calls, tmp_path):
+    X, y, _, X_val, y_val = blobs
+    cleaner = InfluenceCleaner(
+        quick(),
+        scorer=CountingInfluence(calls),
+        memory=joblib.Memory(tmp_path, verbose=0),
+        random_state=0,
+    )
+    cleaner.fit(X, y, X_val, y_val)
+    cleaner.set_params(n_runs=3).fit(X, y, X_val, y_val)
+    assert count(calls) == 3
+    cleaner.set_params(refit="counterfactual", n_remove=7).fit(X, y, X_val, y_val)
+    assert count(calls) == 3
+
+
+def test_what_a_ranking_depends_on_makes_a_new_one(blobs, calls, tmp_path):
+    X, y, _, X_val, y_val = blobs
+    weights = np.linspace(1, 2, len(y))
+    scorer = CountingInfluence(calls)
+    cleaner = InfluenceCleaner(quick(), scorer=scorer, memory=tmp_path)
+    other = X.copy()
+    other[3, 1] += 1
+    swapped = np.where(np.arange(len(y)) == 2, (y + 1) % 3, y)
+    for number, (options, data, params) in enumerate(
+        [
+            ({}, (X, y, X_val, y_val), {}),
+            ({}, (other, y, X_val, y_val), {}),
+            ({}, (X, swapped, X_val, y_val), {}),
+            ({}, (X, y, X_val + 1, y_val), {}),
+            ({}, (X, y, X_val, y_val[::-1]), {}),
+            ({}, (X, y), {}),
+            ({"random_state": 1}, (X, y), {}),
+            ({"validation_fraction": 0.3}, (X, y), {}),
+            ({"cv": 2}, (X, y), {}),
+            ({}, (X, y, X_val, y_val), {"sample_weight": weights}),
+            ({"estimator": quick(lr=0.2)}, (X, y, X_val, y_val), {}),
+            ({"estimator": quick(random_state=1)}, (X, y, X_val, y_val), {}),
+            ({"scorer": CountingInfluence(calls, "path")}, (X, y, X_val, y_val), {}),
+        ],
+        start=1,
+    ):
+        before = count(calls)
+        fresh = InfluenceCleaner(**{**cleaner.get_params(deep=False), **options})
+        fresh.fit(*data, **params)
+        assert count(calls) > before, number
+        again = count(calls)
+        InfluenceCleaner(**{**fresh.get_params(deep=False), "n_remove": 1}).fit(
+            *data, **params
+        )
+        assert count(calls) == again, number
+
+
+def test_without_memory_nothing_is_remembered(blobs, calls):
+    X, y, _, X_val, y_val = blobs
+    cleaner = InfluenceCleaner(quick(), scorer=CountingInfluence(calls))
+    cleaner.fit(X, y, X_val, y_val).fit(X, y, X_val, y_val)
+    assert count(calls) == 2
+
+
+def make_things():
+    """Return things to hash, made anew each time."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU())
+    frame = pd.DataFrame(
+        {"a": [1.0, 2.0], "b": pd.Categorical(["x", "y"]), "c": ["u", None]}
+    )
+    return [
+        SGDInfluenceClassifier(
+            module,
+            optimizer__momentum=0.5,
+            criterion__weight=torch.tensor([1.0, 2.0]),
+            random_state=np.random.RandomState(0),
+        ),
+        Outlier(IsolationForest(random_state=0)),
+        SGDInfluence({1: 1.0, 2: 0.5}),
+        frame,
+        frame["b"],
+        sparse.csr_array(np.eye(3)),
+        torch.zeros((), dtype=torch.bfloat16),
+        {"weights": np.arange(3.0), "names": ["a", "b"]},
+    ]
+
+
+def test_digests_are_the_same_in_every_process():
+    code = (
+        "from tests.cleaning.test_memory import make_things, digest;"
+        "print([digest(thing) for thing in make_things()])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    here = [digest(thing) for thing in make_things()]
+    assert run.stdout.strip() == str(here)
+    assert len(set(here)) == len(here)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (quick(lr=0.1), quick(lr=0.2)),
+        (quick(), SGDInfluenceClassifier(nn.Linear(4, 3), random_state=0)),
+        (torch.zeros(2), torch.zeros(3)),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        (torch.zeros(2), torch.ones(2)),
+        (np.zeros(4), np.zeros((2, 2))),
+        (pd.Series([1, 2]), pd.Series([1, 3])),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]})),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1.0]})),
+        (SGDInfluence("path"), SGDInfluence("final")),
+    ],
+)
+def test_digests_differ_where_the_contents_do(one, other):
+    assert digest(one) != digest(other)
+
+
+def test_digests_look_into_modules():
+    torch.manual_seed(0)
+    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    assert digest(SGDInfluenceClassifier(one)) != digest(SGDInfluenceClassifier(other))
+    other.load_state_dict(one.state_dict())
+    assert digest(SGDInfluenceClassifier(one)) == digest(SGDInfluenceClassifier(other))

@@ -1,0 +1,152 @@
+"""The mean over the runs, their seeds, and what a scorer may return."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.cleaning import InfluenceCleaner
+from skinfluence.cleaning._runs import with_seed
+from skinfluence.scorers import Outlier, Random
+from tests.cleaning.problems import flipped_blobs, quick
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return flipped_blobs()
+
+
+def test_validation_data_ranks_by_the_estimators_influence(blobs):
+    X, y, _, X_val, y_val = blobs
+    weights = np.linspace(1, 3, len(y_val))
+    for at in ("final", "path"):
+        cleaner = InfluenceCleaner(quick(), at=at, last_epochs=3)
+        cleaner.fit(X, y, X_val, y_val, sample_weight_val=weights)
+        expected = (
+            quick()
+            .fit(X, y)
+            .influence(X_val, y_val, sample_weight_val=weights, at=at, last_epochs=3)
+        )
+        assert np.array_equal(cleaner.influence_, expected)
+    assert np.array_equal(cleaner.ranking_, expected.argsort(kind="stable"))
+
+
+def test_a_fraction_is_set_apart_and_not_ranked(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick(), validation_fraction=0.25, random_state=1)
+    cleaner.fit(X, y)
+    apart = np.flatnonzero(np.isnan(cleaner.influence_))
+    assert len(apart) == 30
+    train = np.setdiff1d(np.arange(len(y)), apart)
+    clf = quick().fit(X[train], y[train])
+    expected = clf.influence(X[apart], y[apart], at="epochs")
+    assert np.array_equal(cleaner.influence_[train], expected)
+    assert cleaner.support_[apart].all()
+    assert set(cleaner.ranking_[-30:]) == set(apart)
+
+
+def test_cross_influence_is_the_mean_over_the_folds(blobs):
+    X, y, *_ = blobs
+    weights = np.linspace(0.5, 2, len(y))
+    cleaner = InfluenceCleaner(quick(), cv=3, random_state=0)
+    cleaner.fit(X, y, sample_weight=weights)
+    total, count = np.zeros(len(y)), np.zeros(len(y))
+    for train, rows in StratifiedKFold(3).split(X, y):
+        clf = quick().fit(X[train], y[train], sample_weight=weights[train])
+        total[train] += clf.influence(
+            X[rows], y[rows], sample_weight_val=weights[rows], at="epochs"
+        )
+        count[train] += 1
+    assert set(count) == {2}
+    np.testing.assert_allclose(cleaner.influence_, total / count, rtol=1e-12)
+
+
+def test_several_runs_are_averaged(blobs):
+    X, y, _, X_val, y_val = blobs
+    one = InfluenceCleaner(quick(random_state=7), random_state=3)
+    many = InfluenceCleaner(quick(random_state=7), random_state=3, n_runs=3)
+    one.fit(X, y, X_val, y_val)
+    many.fit(X, y, X_val, y_val)
+    # The first run keeps the seed that the user gave; the others have their own.
+    first = quick(random_state=7).fit(X, y).influence(X_val, y_val, at="epochs")
+    assert np.array_equal(one.influence_, first)
+    # Seeds are drawn one after the other: for the split, the last fit, and each run.
+    seeds = np.random.RandomState(3).randint(np.iinfo(np.int32).max, size=5)[3:]
+    scores = [first]
+    for seed in seeds:
+        own = np.random.RandomState(seed).randint(np.iinfo(np.int32).max)
+        clf = quick(random_state=int(own)).fit(X, y)
+        scores.append(clf.influence(X_val, y_val, at="epochs"))
+    assert not np.array_equal(scores[1], scores[2])
+    np.testing.assert_allclose(many.influence_, np.mean(scores, axis=0), rtol=1e-12)
+
+
+def test_processes_give_the_same_scores(blobs):
+    X, y, _, X_val, y_val = blobs
+    found = [
+        InfluenceCleaner(quick(), n_runs=2, random_state=0, n_jobs=n_jobs)
+        .fit(X, y, X_val, y_val)
+        .influence_
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+def test_seeds_fill_in_what_is_none():
+    assert with_seed(SGDInfluenceClassifier(random_state=4), 0).random_state == 4
+    filled = with_seed(SGDInfluenceClassifier(), 0).random_state
+    assert filled == with_seed(SGDInfluenceClassifier(), 0).random_state
+    assert filled != with_seed(SGDInfluenceClassifier(), 1).random_state
+    always = with_seed(SGDInfluenceClassifier(random_state=4), 0, always=True)
+    assert always.random_state == filled
+    nested = with_seed(Outlier(IsolationForest()), 0)
+    assert nested.detector.random_state is not None
+    parts = make_pipeline(IsolationForest(), IsolationForest(random_state=2))
+    states = with_seed(parts, 0).get_params()
+    assert states["isolationforest-2__random_state"] == 2
+    assert with_seed(len, 0) is len
+    assert with_seed(Random(), 5).random_state is not None
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.zeros(3), r"shape \(120,\) without NaN, got shape \(3,\) with 0 NaN"),
+        (np.full(120, np.nan), r"got shape \(120,\) with 120 NaN"),
+        (np.zeros((120, 2)), r"got shape \(120, 2\)"),
+    ],
+)
+def test_refuses_scores_that_are_not_one_number_each(blobs, scores, message):
+    X, y, _, X_val, y_val = blobs
+    cleaner = InfluenceCleaner(quick(), scorer=lambda *data: scores)
+    with pytest.raises(ValueError, match=message):
+        cleaner.fit(X, y, X_val, y_val)
+
+
+def test_a_function_is_a_scorer(blobs):
+    X, y, _, X_val, y_val = blobs
+    seen = []
+
+    def scorer(estimator, *data):
+        seen.extend([estimator.n_features_in_, *map(len, data)])
+        return -np.arange(len(data[0]))
+
+    cleaner = InfluenceCleaner(quick(), n_remove=3, scorer=scorer)
+    cleaner.fit(X, y, X_val, y_val)
+    assert seen == [4, 120, 120, 40, 40]
+    assert cleaner.removed_indices_.tolist() == [119, 118, 117]
+
+
+@pytest.mark.parametrize("scorer", ["random", IsolationForest(n_estimators=5)])
+def test_scorers_without_a_seed_get_one(blobs, scorer):
+    X, y, _, X_val, y_val = blobs
+    found = [
+        InfluenceCleaner(quick(), scorer=scorer, random_state=seed)
+        .fit(X, y, X_val, y_val)
+        .influence_
+        for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])

@@ -1,0 +1,85 @@
+"""How many samples are removed, and which."""
+
+import numpy as np
+import pytest
+
+from skinfluence.cleaning._runs import Ranking
+from skinfluence.cleaning._selection import (
+    beneficial_removals,
+    check_classes_stay,
+    check_n_remove,
+    one_standard_error,
+)
+
+
+@pytest.mark.parametrize(
+    ("n_remove", "count"),
+    [(0, 0), (7, 7), (149, 149), (0.0, 0), (0.05, 8), (0.1, 15), (np.int64(3), 3)],
+)
+def test_counts_and_fractions(n_remove, count):
+    assert check_n_remove(n_remove, 150, 150) == count
+
+
+@pytest.mark.parametrize(
+    ("n_remove", "error", "message"),
+    [
+        (200, ValueError, r"must be below the number of samples \(150\), got 200\."),
+        (150, ValueError, r"must be below the number of samples \(150\), got 150\."),
+        (-1, ValueError, "must not be negative, got -1"),
+        (1.0, ValueError, "a fraction, must be at least 0 and below 1, got 1.0"),
+        (-0.1, ValueError, "at least 0 and below 1, got -0.1"),
+        (float("nan"), ValueError, "at least 0 and below 1, got nan"),
+        (True, TypeError, "must be a count .* got True"),
+        (np.bool_(True), TypeError, "must be a count .* got np.True_"),
+        ("all", TypeError, "must be a count .* got 'all'"),
+        (121, ValueError, r"that are ranked \(120; the others of the 150 are for vali"),
+    ],
+)
+def test_refuses_other_numbers(n_remove, error, message):
+    with pytest.raises(error, match=f"`n_remove`.*{message}"):
+        check_n_remove(n_remove, 150, 120)
+
+
+def ranking(scores):
+    return Ranking(np.array(scores), None, np.arange(len(scores)), 0)
+
+
+def test_order_is_by_score_then_row_and_unranked_last():
+    scores = [0.5, np.nan, -1.0, 0.5, -2.0, np.nan]
+    assert ranking(scores).order.tolist() == [4, 2, 0, 3, 1, 5]
+
+
+def test_only_negative_scores_are_beneficial_to_remove():
+    scores = [0.5, np.nan, -1.0, 0.0, -2.0, -0.5]
+    codes = np.zeros(6, dtype=int)
+    assert beneficial_removals(ranking(scores), codes).tolist() == [4, 2, 5]
+
+
+def test_beneficial_removals_leave_a_sample_of_every_class():
+    scores = [-3.0, -2.0, -1.0, -5.0, 1.0, -4.0]
+    codes = np.array([0, 0, 0, 1, 2, 2])
+    assert beneficial_removals(ranking(scores), codes).tolist() == [5, 0, 1]
+
+
+def test_names_the_class_that_would_vanish():
+    y = np.array(["a", "b", "b", "c", "a"])
+    codes = np.array([0, 1, 1, 2, 0])
+    check_classes_stay(y, codes, np.array([0, 1]))
+    with pytest.raises(ValueError, match="removing 3 would leave none of 'b', 'c'"):
+        check_classes_stay(y, codes, np.array([1, 3, 2]))
+    with pytest.raises(ValueError, match=r"removing 1 would leave none of 2\. Lower"):
+        check_classes_stay(np.array([1, 2]), np.array([0, 1]), np.array([1]))
+
+
+def test_one_standard_error_rule():
+    # Best is the third with mean 0.8; its standard error is 0.1 / sqrt(4) = 0.05.
+    spread = np.array([-0.1, -0.1, 0.1, 0.1]) * np.sqrt(3) / 2
+    means = np.array([0.74, 0.76, 0.80, 0.79])
+    table = means + spread[:, None]
+    assert spread.std(ddof=1) == pytest.approx(0.1)
+    assert one_standard_error(table) == 1
+    # Nothing can win, also where the rest was not possible.
+    assert one_standard_error(np.full((5, 3), 0.7)) == 0
+    assert one_standard_error(np.array([[0.7, np.nan], [0.6, 0.9]])) == 0
+    # Without any spread only the best is good enough.
+    assert one_standard_error(np.array([[0.5, 0.6], [0.5, 0.6]])) == 1

@@ -1,0 +1,172 @@
+"""The scorers against what they are defined by, and how they are asked for."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.metrics import log_loss
+from sklearn.neighbors import KernelDensity, LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence.exceptions import NotRecordedError
+from skinfluence.scorers import Loss, Outlier, Random, SGDInfluence, get_scorer
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    return X[::2], y[::2], X[1::4], y[1::4]
+
+
+def test_influence_is_the_estimators(iris):
+    X, y, X_val, y_val = iris
+    clf = SGDInfluenceClassifier(max_epochs=4, random_state=0).fit(X, y)
+    weights = np.linspace(0.5, 2, len(y_val))
+    found = SGDInfluence("path", last_epochs=2)(
+        clf, X, y, X_val, y_val, sample_weight_val=weights
+    )
+    expected = clf.influence(
+        X_val, y_val, sample_weight_val=weights, at="path", last_epochs=2
+    )
+    assert np.array_equal(found, expected)
+    default = SGDInfluence()(clf, X, y, X_val, y_val)
+    assert np.array_equal(default, clf.influence(X_val, y_val, at="epochs"))
+
+
+def test_negative_influence_means_that_removal_helps(iris):
+    X, y, X_val, y_val = iris
+    clf = SGDInfluenceClassifier(
+        "linear", max_epochs=4, dtype="float64", random_state=0
+    ).fit(X, y)
+    scores = SGDInfluence("final")(clf, X, y, X_val, y_val)
+    before = log_loss(y_val, clf.predict_proba(X_val))
+    for sample, sign in ((scores.argmin(), -1), (scores.argmax(), 1)):
+        without = clf.refit_without([sample]).predict_proba(X_val)
+        change = log_loss(y_val, without) - before
+        assert np.sign(change) == sign
+        # A linear estimate of a small change.
+        assert change == pytest.approx(scores[sample], rel=0.2)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["b", "c", "a"]])
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_loss_of_a_net_is_its_criterions(iris, labels, batch_size):
+    X, y = iris[0], np.array(labels)[iris[1]]
+    clf = SGDInfluenceClassifier(
+        module__dropout=0.5, max_epochs=3, batch_size=batch_size, random_state=0
+    ).fit(X, y, sample_weight=np.linspace(0.1, 1, len(y)))
+    likely = clf.predict_proba(X)[np.arange(len(y)), np.searchsorted(clf.classes_, y)]
+    scores = Loss()(clf, X, y, None, None)
+    assert scores.dtype == np.float64
+    # The probabilities are in single precision.
+    np.testing.assert_allclose(scores, np.log(likely), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_outputs", [None, 2])
+@pytest.mark.parametrize(
+    "regressor", [SGDInfluenceRegressor(random_state=0), LinearRegression()]
+)
+def test_loss_of_a_regressor_is_the_squared_error(regressor, n_outputs):
+    X, y = load_diabetes(return_X_y=True)
+    y = (y - y.mean()) / y.std()
+    if n_outputs:
+        y = np.stack([y, y[::-1]], axis=1)
+    scores = Loss()(regressor.fit(X, y), X, y)
+    errors = (y - regressor.predict(X)) ** 2
+    expected = -(errors.mean(axis=1) if n_outputs else errors)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_of_a_classifier_is_the_logarithmic_loss(iris):
+    X, y = iris[0], np.array(["b", "a", "c"])[iris[1]]
+    clf = LogisticRegression().fit(X, y)
+    scores = Loss()(clf, X, y)
+    assert -scores.mean() == pytest.approx(log_loss(y, clf.predict_proba(X)))
+    # An impossible label has the lowest score, and a finite one.
+    clf.coef_ *= 1e6
+    wrong = np.roll(clf.classes_, 1)[np.searchsorted(clf.classes_, clf.predict(X))]
+    assert np.isfinite(Loss()(clf, X, wrong)).all()
+
+
+@pytest.mark.parametrize(
+    ("detector", "expected"),
+    [
+        (IsolationForest(random_state=0), lambda d, X: d.fit(X).score_samples(X)),
+        (LocalOutlierFactor(), lambda d, X: d.fit(X).negative_outlier_factor_),
+        (OneClassSVM(), lambda d, X: d.fit(X).score_samples(X)),
+        (KernelDensity(), lambda d, X: d.fit(X).score_samples(X)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_outlier_scores_are_the_detectors(iris, detector, expected):
+    X = iris[0].copy()
+    X[5] = 30.0
+    scorer = get_scorer(detector)
+    assert isinstance(scorer, Outlier)
+    scores = scorer(None, X, iris[1], None, None)
+    assert np.array_equal(scores, expected(clone(detector), X))
+    assert scores.argmin() == 5
+    assert not hasattr(detector, "offset_")
+
+
+def test_random_scores_follow_their_seed():
+    X = np.zeros((1000, 1))
+    scores = Random(random_state=3)(None, X, None, None, None)
+    assert np.array_equal(scores, Random(random_state=3)(None, X))
+    assert not np.array_equal(scores, Random(random_state=4)(None, X))
+    assert scores.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_names_stand_for_scorers_with_options():
+    scorer = get_scorer("influence", at="path", last_epochs=3)
+    assert scorer.get_params() == {"at": "path", "last_epochs": 3}
+    assert isinstance(get_scorer("loss", at="path", last_epochs=3), Loss)
+    assert isinstance(get_scorer("random", at="path"), Random)
+    assert repr(clone(scorer)) == "SGDInfluence(at='path', last_epochs=3)"
+
+
+def test_scorers_and_functions_stand_for_themselves():
+    def scorer(estimator, X, y, X_val, y_val):
+        return np.zeros(len(X))
+
+    loss = Loss()
+    assert get_scorer(scorer, at="path") is scorer
+    assert get_scorer(loss) is loss
+
+
+@pytest.mark.parametrize(
+    ("scorer", "error", "message"),
+    [
+        (
+            "influenze",
+            ValueError,
+            r"`scorer` must be one of \['influence', 'loss', 'random'\], an outlier "
+            "detector or a callable, got 'influenze'",
+        ),
+        (3, TypeError, "an outlier detector or a callable, got 3"),
+        (Loss, TypeError, "must be an instance, got the class Loss: call it"),
+        (StandardScaler(), TypeError, r"or a callable, got StandardScaler\(\)"),
+    ],
+)
+def test_refuses_what_is_no_scorer(scorer, error, message):
+    with pytest.raises(error, match=message):
+        get_scorer(scorer)
+
+
+def test_says_which_estimators_cannot_be_scored():
+    with pytest.raises(TypeError, match="a method `influence` for the scorer"):
+        SGDInfluence().check_estimator(LogisticRegression())
+    with pytest.raises(NotRecordedError, match="got record=None"):
+        SGDInfluence().check_estimator(SGDInfluenceClassifier(record=None))
+    with pytest.raises(TypeError, match="`get_losses`, have"):
+        Loss().check_estimator(RidgeClassifier())
+    for estimator in (SGDInfluenceClassifier(record=1), SGDInfluenceRegressor()):
+        SGDInfluence().check_estimator(estimator)
+        Loss().check_estimator(estimator)
+    Loss().check_estimator(LogisticRegression())
+    Loss().check_estimator(LinearRegression())
