@@ -1,0 +1,5 @@
+"""Looking at it: displays in scikit-learn's convention."""
+
+from ._cleaning_curve import CleaningCurveDisplay
+
+__all__ = ["CleaningCurveDisplay"]

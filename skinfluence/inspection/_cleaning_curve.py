@@ -1,0 +1,190 @@
+"""The score against the number of removed samples, drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..cleaning import InfluenceCleanerCV
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
+# that the lines can be told apart in grey as well.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+class CleaningCurveDisplay:
+    """Cross-validated score against the number of removed samples.
+
+    Parameters
+    ----------
+    n_removes : array-like of shape (n_counts,)
+        How many samples were removed: counts, or fractions of the samples.
+    scores : mapping of str to array-like of shape (n_folds, n_counts)
+        Name of a ranking -> test scores after removal.
+    score_name : str, default="score"
+        What the scores are.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        The figure.
+    lines_ : list of matplotlib ErrorbarContainer
+        One for each ranking.
+
+    See Also
+    --------
+    skinfluence.cleaning.InfluenceCleanerCV : Computes the scores of one ranking.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skinfluence.inspection import CleaningCurveDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> display = CleaningCurveDisplay.from_estimator(
+    ...     None, X, y, scorers=["influence", "random"], n_removes=[0, 10], cv=2
+    ... )
+    >>> display.scores["random"].shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_removes: Sequence[float],
+        scores: Mapping[str, Any],
+        score_name: str = "score",
+    ) -> None:
+        self.n_removes = n_removes
+        self.scores = scores
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        scorers: Any = ("influence",),
+        n_removes: Sequence[float] = (0, 0.025, 0.05, 0.1, 0.2, 0.3),
+        cv: Any = 5,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        ax: Any = None,
+        **cleaner: Any,
+    ) -> "CleaningCurveDisplay":
+        """Clean in every fold with every ranking, and draw the scores.
+
+        Parameters
+        ----------
+        estimator : estimator or None
+            What ranks the samples and is refitted; None for the cleaner's default.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Their targets.
+        scorers : sequence of scorers, or mapping of str to scorer
+            The rankings, as in :class:`~skinfluence.cleaning.InfluenceCleaner`; a
+            mapping gives them names.
+        n_removes : sequence of int or float
+            How many to remove: counts, or fractions of a fold's training samples.
+        cv : int, cross-validation generator or iterable, default=5
+            The folds; the same for every ranking.
+        scoring : str, callable or None, default=None
+            As in :func:`sklearn.model_selection.cross_validate`.
+        n_jobs : int or None, default=None
+            Number of folds at once, through joblib.
+        random_state : int, RandomState instance or None, default=None
+            As in :class:`~skinfluence.cleaning.InfluenceCleaner`.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+        **cleaner : dict
+            Further parameters of
+            :class:`~skinfluence.cleaning.InfluenceCleanerCV`, such as ``at``.
+
+        Returns
+        -------
+        CleaningCurveDisplay
+            The display, drawn.
+        """
+        named = scorers if isinstance(scorers, Mapping) else _named(scorers)
+        scores = {}
+        for name, scorer in named.items():
+            search = InfluenceCleanerCV(
+                estimator,
+                n_removes=list(n_removes),
+                cv=cv,
+                scoring=scoring,
+                scorer=scorer,
+                n_jobs=n_jobs,
+                random_state=random_state,
+                **cleaner,
+            ).fit(X, y)
+            results = search.cv_results_
+            folds = sorted(k for k in results if k.startswith("split"))
+            scores[name] = np.array([results[fold] for fold in folds])
+        name = scoring if isinstance(scoring, str) else "score"
+        return cls(n_removes=n_removes, scores=scores, score_name=name).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> "CleaningCurveDisplay":
+        """Draw the means, with the standard errors over the folds as bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        CleaningCurveDisplay
+            Itself.
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+        self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        removed = np.asarray(self.n_removes, dtype=float)
+        fractions = bool(((removed > 0) & (removed < 1)).any())
+        for k, (name, scores) in enumerate(self.scores.items()):
+            table = np.atleast_2d(np.asarray(scores, dtype=float))
+            error = (
+                table.std(axis=0, ddof=1) / len(table) ** 0.5
+                if len(table) > 1
+                else None
+            )
+            line = ax.errorbar(
+                100 * removed if fractions else removed,
+                table.mean(axis=0),
+                yerr=error,
+                label=name,
+                color=_COLORS[k % len(_COLORS)],
+                marker=_MARKERS[k % len(_MARKERS)],
+                markersize=5,
+                capsize=3,
+            )
+            self.lines_.append(line)
+        ax.set_xlabel("removed samples (%)" if fractions else "removed samples")
+        ax.set_ylabel(f"cross-validated {self.score_name.replace('_', ' ')}")
+        ax.legend(title="removed first by", frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
+        return self
+
+
+def _named(scorers: Any) -> dict[str, Any]:
+    if isinstance(scorers, str) or not isinstance(scorers, Sequence) or not scorers:
+        raise ValueError(
+            "`scorers` must be a sequence of rankings, or a mapping of name to "
+            f"ranking, got {scorers!r}."
+        )
+    names = [s if isinstance(s, str) else type(s).__name__ for s in scorers]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"`scorers` must have names of their own, got {names}. Give a mapping of "
+            "name to ranking."
+        )
+    return dict(zip(names, scorers, strict=True))
