@@ -80,9 +80,7 @@ class Trajectory:
     flaws: dict[int, str] = field(default_factory=dict)
     diverged_at: int | None = None
     n_samples: int = 0
-    _store: MemoryStore = field(
-        default_factory=MemoryStore, init=False, repr=False
-    )
+    _store: MemoryStore = field(default_factory=MemoryStore, init=False, repr=False)
 
     def append(self, record: StepRecord, before: State, after: State) -> None:
         """Add a step.

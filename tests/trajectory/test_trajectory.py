@@ -1,6 +1,7 @@
 """The books of a run, with states made by hand."""
 
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -127,7 +128,7 @@ def test_backwards_between_two_states(stop, first):
 def test_backwards_shares_states_between_steps():
     # A state is one object: what a step ends in is what the next one began from.
     steps = list(backwards(trajectory([1, 1, 2]), 3))
-    for (_, before, _), (_, _, after) in zip(steps, steps[1:], strict=False):
+    for (_, before, _), (_, _, after) in pairwise(steps):
         assert after is before
 
 
@@ -164,7 +165,9 @@ def test_truncate_keeps_the_flaws_of_what_is_left():
     assert run.flaws == {1: "first", 2: "second"}
 
 
-@pytest.mark.parametrize(("diverged_at", "left"), [(0, 0), (1, 1), (2, None), (3, None)])
+@pytest.mark.parametrize(
+    ("diverged_at", "left"), [(0, 0), (1, 1), (2, None), (3, None)]
+)
 def test_truncate_forgets_a_divergence_after_the_new_end(diverged_at, left):
     run = trajectory([1, 1, 2, 2])
     run.diverged_at = diverged_at
