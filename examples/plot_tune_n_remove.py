@@ -50,7 +50,7 @@ plt.show()
 # Tuned like any other parameter
 # ------------------------------
 # ``n_remove`` is a parameter, and ``GridSearchCV`` finds it, inside a Pipeline as well.
-# (:class:`~skinfluence.cleaning.InfluenceCleanerCV` does the same with one ranking for
+# (:class:`~skinfluence.InfluenceCleanerCV` does the same with one ranking for
 # each fold.)
 cleaner = InfluenceCleaner(clf, at="path", random_state=0)
 search = GridSearchCV(

@@ -130,7 +130,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
         Returns
         -------
-        X_resampled, y_resampled : array-like of n_samples - n_removed_ rows
+        X_resampled, y_resampled : array-like of n_samples - n_removed rows
             The kept samples, in the containers and dtypes that were given.
 
         Raises
@@ -241,7 +241,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
         Returns
         -------
-        ndarray of shape (n_samples,), bool, or (n_samples - n_removed_,), int
+        ndarray of shape (n_samples,), bool, or (n_samples - n_removed,), int
             The mask, or the row numbers.
         """
         check_is_fitted(self)

@@ -72,9 +72,9 @@ class InfluenceCleanerCV(BaseCleaner):
         The samples' scores; NaN for those that were not ranked.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
-    removed_indices_ : ndarray of shape (n_removed_,), int
+    removed_indices_ : ndarray of shape (n_removed,), int
         The removed samples, the most harmful first.
-    sample_indices_ : ndarray of shape (n_samples - n_removed_,), int
+    sample_indices_ : ndarray of shape (n_samples - n_removed,), int
         The kept samples, in their old order.
     support_ : ndarray of shape (n_samples,), bool
         Mask of the kept samples.
@@ -88,7 +88,7 @@ class InfluenceCleanerCV(BaseCleaner):
         Labels, if the final estimator is a classifier.
     n_features_in_ : int
         Number of features seen during ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X has names.
 
     See Also

@@ -36,7 +36,7 @@ class CleaningCurveDisplay:
 
     See Also
     --------
-    skinfluence.cleaning.InfluenceCleanerCV : Computes the scores of one ranking.
+    skinfluence.InfluenceCleanerCV : Computes the scores of one ranking.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class CleaningCurveDisplay:
         y : array-like of shape (n_samples,)
             Their targets.
         scorers : sequence of scorers, or mapping of str to scorer
-            The rankings, as in :class:`~skinfluence.cleaning.InfluenceCleaner`; a
+            The rankings, as in :class:`~skinfluence.InfluenceCleaner`; a
             mapping gives them names.
         n_removes : sequence of int or float
             How many to remove: counts, or fractions of a fold's training samples.
@@ -99,12 +99,12 @@ class CleaningCurveDisplay:
         n_jobs : int or None, default=None
             Number of folds at once, through joblib.
         random_state : int, RandomState instance or None, default=None
-            As in :class:`~skinfluence.cleaning.InfluenceCleaner`.
+            As in :class:`~skinfluence.InfluenceCleaner`.
         ax : matplotlib Axes or None, default=None
             Where to draw; a new figure by default.
         **cleaner : dict
             Further parameters of
-            :class:`~skinfluence.cleaning.InfluenceCleanerCV`, such as ``at``.
+            :class:`~skinfluence.InfluenceCleanerCV`, such as ``at``.
 
         Returns
         -------

@@ -14,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.callbacks import EpochScoring
+from skorch.dataset import ValidSplit
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
@@ -204,6 +206,24 @@ def test_string_labels_in_a_data_frame(data):
     np.testing.assert_array_equal(
         clf.influence(frame_val, names[y_val]), plain.influence(X_val, places[y_val])
     )
+
+
+@pytest.mark.parametrize("use_caching", [True, False])
+def test_callbacks_score_string_labels(data, use_caching):
+    X, y, _, _ = data
+    names = np.array(["no", "maybe", "yes"])
+
+    def scores(labels):
+        callback = EpochScoring("accuracy", name="own", use_caching=use_caching)
+        split = ValidSplit(3, stratified=True)
+        clf = classifier(train_split=split, callbacks=[callback], max_epochs=9)
+        clf.fit(X, labels)
+        return clf.history[:, "own"], clf.history[:, "valid_acc"]
+
+    own, valid = scores(names[y])
+    assert own == valid
+    assert max(own) > 0.5
+    assert (own, valid) == scores(np.array([1, 0, 2])[y])  # as the names are sorted
 
 
 def test_classes_may_be_given_in_any_order(data):

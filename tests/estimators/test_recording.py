@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import (
     BatchSampler,
     Sampler,
+    Subset,
     WeightedRandomSampler,
     default_collate,
 )
@@ -149,6 +150,23 @@ def test_rows_are_those_of_the_data_given_under_a_train_split():
     trained = np.setdiff1d(np.arange(N_SAMPLES), held_out)
     assert (found[held_out] == 0).all()
     assert (found[trained] != 0).all()
+
+
+def test_rows_under_a_split_of_a_split():
+    case, spy = Case("linear"), Spy()
+    X, _, _ = case.data()
+
+    def split(dataset, y=None):
+        some = Subset(dataset, range(3, N_SAMPLES))
+        return Subset(some, [0, 2, 5, 6, 9]), Subset(some, [1, 3])
+
+    clf = case.fitted(train_split=split, callbacks=[spy])
+    for record, (inputs, _) in zip(
+        clf.trajectory_.records, spy.run.batches, strict=True
+    ):
+        np.testing.assert_array_equal(X[record.rows], inputs)
+    used = clf.influence(*case.validation()) != 0
+    assert np.flatnonzero(used).tolist() == [3, 5, 8, 9, 12]
 
 
 def test_weights_follow_their_rows_under_a_train_split():
@@ -676,6 +694,21 @@ def test_a_change_from_outside_is_noticed(change, event):
     np.testing.assert_array_equal(
         clf.influence(X_val, y_val, at=[1]), short.influence(X_val, y_val)
     )
+
+
+def test_what_is_left_after_several_changes():
+    class Restart(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            forget(net)
+
+    case = Case("mlp", "momentum")
+    clf = case.fitted(callbacks=[Restart()])
+    assert list(clf.trajectory_.flaws) == [3, 6]
+    X_val, y_val = case.validation()
+    for options in ({}, {"last_epochs": 2}):
+        with pytest.raises(IrreproducibleStepError, match="last_epochs=1"):
+            clf.influence(X_val, y_val, **options)
+    assert np.abs(clf.influence(X_val, y_val, last_epochs=1)).max() > 0
 
 
 @pytest.mark.parametrize(
