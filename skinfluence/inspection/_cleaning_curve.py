@@ -68,6 +68,8 @@ class CleaningCurveDisplay:
         X: Any,
         y: Any,
         *,
+        X_val: Any = None,
+        y_val: Any = None,
         scorers: Any = ("influence",),
         n_removes: Sequence[float] = (0, 0.025, 0.05, 0.1, 0.2, 0.3),
         cv: Any = 5,
@@ -86,6 +88,11 @@ class CleaningCurveDisplay:
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Samples.
         y : array-like of shape (n_samples,)
+            Their targets.
+        X_val : array-like, or tuple, or None, default=None
+            Data to validate the rankings on, as in
+            :meth:`skinfluence.InfluenceCleaner.fit`; by default a part of each fold.
+        y_val : array-like or None, default=None
             Their targets.
         scorers : sequence of scorers, or mapping of str to scorer
             The rankings, as in :class:`~skinfluence.InfluenceCleaner`; a
@@ -123,7 +130,7 @@ class CleaningCurveDisplay:
                 n_jobs=n_jobs,
                 random_state=random_state,
                 **cleaner,
-            ).fit(X, y)
+            ).fit(X, y, X_val, y_val)
             results = search.cv_results_
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
