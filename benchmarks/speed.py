@@ -58,7 +58,7 @@ PROBLEMS: list[Problem] = [
         mnist_cnn,
         images,
         1280,
-        {"max_epochs": 5, "batch_size": 64, "lr": 0.05},
+        {"max_epochs": 10, "batch_size": 64, "lr": 0.05},
     ),
 ]
 
