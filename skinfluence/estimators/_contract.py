@@ -175,11 +175,9 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
             )
         if self.trajectory_ is not None:
             data.digest = fingerprint(X, y)
-            for known in self.training_data_:
-                data.offset = known.offset
-                if known.digest == data.digest:
-                    return data
-                data.offset += len(known)
+            places = {known.digest: known.offset for known in self.training_data_}
+            ends = [known.offset + len(known) for known in self.training_data_]
+            data.offset = places.get(data.digest, max(ends, default=0))
         return data
 
     def _check_weights(self, X: Any, y: Any, sample_weight: Any) -> Tensor | None:

@@ -502,6 +502,18 @@ def test_training_on_other_data_appends_its_rows():
     assert clf.influence(*case.validation()).shape == (len(everything),)
 
 
+def test_rows_are_never_given_twice():
+    # A set that comes back keeps its rows; what is new comes after all there are.
+    case = Case("linear")
+    X, y, _ = case.data()
+    clf = case.fitted()
+    for X_more, y_more in ((X[:4] + 1, y[:4]), (X, y), (X[:3] + 2, y[:3])):
+        clf.partial_fit(X_more, y_more)
+    offsets = [data.offset for data in clf.training_data_]
+    assert offsets == [0, N_SAMPLES, 0, N_SAMPLES + 4]
+    assert clf.trajectory_.n_samples == N_SAMPLES + 7
+
+
 def test_finite_differences_through_other_data():
     case, spy = Case("mlp", "momentum"), Spy()
     X, y, _ = case.data()
