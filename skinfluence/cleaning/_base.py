@@ -44,7 +44,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     """Ranks the training samples, removes the most harmful, and refits."""
 
     def _choose(self, data: CleaningData) -> tuple[Any, bool]:
-        """Return `n_remove`, and whether only negative scores are removed."""
+        """Return `n_remove`, and whether only negative scores are removed.
+
+        This is where the two cleaners differ.
+        """
         raise NotImplementedError
 
     def fit(

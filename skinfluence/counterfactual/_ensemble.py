@@ -180,6 +180,8 @@ class Ensemble:
             stack.start(state)
             stacked = _seconds_a_step(stack, records)
         except (RuntimeError, NotImplementedError, ValueError) as error:
+            # What vmap raises for modules that it cannot take; the loop raises again
+            # what is a mistake of the module itself.
             logger.info("Runs are taken one after the other: %s", error)
             return "loop"
         self.step.live.write(state)
