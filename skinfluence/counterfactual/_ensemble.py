@@ -16,10 +16,16 @@ logger = logging.getLogger(__name__)
 
 Way = Literal["auto", "stacked", "loop"]
 
-# A trial takes this many steps of this many runs: few against the work itself, and
-# more runs at once only favour the stack.
+# Stacks of these sizes are tried before the work, one step to warm up and then these
+# many; a larger stack is not always a faster one, since it leaves the caches.
+_TRIAL_SIZES = (4, 16, 64, 256, 1024)
 _TRIAL_STEPS = 2
-_TRIAL_RUNS = 16
+
+# No trial may take more than this part of the steps of all runs,
+_TRIAL_SHARE = 0.05
+
+# and none follows one that was that much slower than the best before it.
+_HOPELESS = 1.2
 
 
 class Ensemble:
@@ -42,8 +48,8 @@ class Ensemble:
     first : int
         The step before which everything is as recorded.
     way : {"auto", "stacked", "loop"}
-        Whether runs are taken all at once or one after the other; ``"auto"`` tries
-        a few steps of both.
+        Whether runs are taken as large stacks or one after the other; ``"auto"``
+        tries a few steps of both, and of stacks of several sizes.
     max_bytes : int
         How much a stack of runs may take.
     """
@@ -68,6 +74,7 @@ class Ensemble:
         self.way = way
         self.max_bytes = max_bytes
         self._recorded: dict[int, Tensor] = {}
+        self._size: int | None = None
 
     def changes(self, weights: Tensor) -> Tensor:
         """Return how the query changes under other weights.
@@ -107,24 +114,23 @@ class Ensemble:
     def _chunks(self, runs: Tensor, begins: Tensor) -> Iterator[Tensor]:
         if len(runs) == 0:
             return iter(())
-        if self.way == "auto":
-            self.way = self._faster_way(int(begins[runs].min()), len(runs))
-        size = 1 if self.way == "loop" else self._stack_size()
-        return iter(runs.split(size))
+        if self._size is None:
+            start = int(begins[runs].min())
+            steps = int((self.stop - begins[runs]).sum())
+            self._size = self._fastest_size(start, self._stack_size(len(runs)), steps)
+        return iter(runs.split(self._size))
 
-    def _stack_size(self) -> int:
+    def _stack_size(self, runs: int) -> int:
+        """Return how many runs fit into memory."""
         record = self.trajectory.records[self.first]
         vectors = 3 + len(self.step.live.moments)
         parameters = self.trajectory.state(self.stop).parameters.nbytes
         each = vectors * parameters + 2 * self.step.activation_bytes(record)
-        return max(1, self.max_bytes // each - 1)
+        return max(1, min(runs, self.max_bytes // each - 1))
 
     def _run(self, weights: Tensor, start: int) -> Tensor:
-        return (
-            self._loop(weights, start)
-            if self.way == "loop"
-            else self._stack(weights, start)
-        )
+        alone = len(weights) == 1 and self.way != "stacked"
+        return self._loop(weights, start) if alone else self._stack(weights, start)
 
     def _loop(self, weights: Tensor, start: int) -> Tensor:
         rows = []
@@ -170,37 +176,44 @@ class Ensemble:
                 torch._foreach_copy_(list(live.buffers), buffers)
         return self._recorded[number]
 
-    def _faster_way(self, start: int, runs: int) -> Way:
-        """Take a few steps of both ways and return the faster one."""
+    def _fastest_size(self, start: int, largest: int, steps: int) -> int:
+        """Return how many runs to take at once; 1 for one after the other."""
+        if self.way != "auto":
+            return 1 if self.way == "loop" else largest
         records = self.trajectory.records[start : self.stop][:_TRIAL_STEPS]
         state = self.trajectory.state(start)
-        size = min(runs, self._stack_size(), _TRIAL_RUNS)
-        try:
-            stack = StackedStep(self.step, size)
-            stack.start(state)
-            stacked = _seconds_a_step(stack, records)
-        except (RuntimeError, NotImplementedError, ValueError) as error:
-            # What vmap raises for modules that it cannot take; the loop raises again
-            # what is a mistake of the module itself.
-            logger.info("Runs are taken one after the other: %s", error)
-            return "loop"
         self.step.live.write(state)
-        alone = size * _seconds_a_step(self.step, records)
-        way: Way = "stacked" if stacked < alone else "loop"
+        seconds = {1: _seconds_a_step(self.step, records)}
+        for size in sorted({min(size, largest) for size in _TRIAL_SIZES} - {1}):
+            if size * (_TRIAL_STEPS + 1) > _TRIAL_SHARE * steps and len(seconds) > 1:
+                break
+            try:
+                stack = StackedStep(self.step, size)
+                stack.start(state)
+                seconds[size] = _seconds_a_step(stack, records) / size
+            except (RuntimeError, NotImplementedError, ValueError) as error:
+                # What vmap raises for modules that it cannot take; the loop raises
+                # again what is a mistake of the module itself.
+                logger.info("Runs are taken one after the other: %s", error)
+                return 1
+            if seconds[size] > _HOPELESS * min(seconds.values()):
+                break
+        best = min(seconds, key=seconds.__getitem__)
         logger.info(
-            "A step of %d runs takes %.1f ms at once, %.1f ms one after the other: %s.",
-            size,
-            1e3 * stacked,
-            1e3 * alone,
-            way,
+            "Runs are taken %s. Milliseconds for a step of a run, by the number of "
+            "runs at once: %s.",
+            f"{best} at once" if best > 1 else "one after the other",
+            {size: round(1e3 * value, 3) for size, value in seconds.items()},
         )
-        return way
+        return best
 
 
 def _seconds_a_step(step: TrainingStep, records: Sequence[StepRecord]) -> float:
     # The first step is slower than the others, whichever way.
     step.advance(records[0])
-    start = time.perf_counter()
+    seconds = []
     for record in records:
+        start = time.perf_counter()
         step.advance(record)
-    return (time.perf_counter() - start) / len(records)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
