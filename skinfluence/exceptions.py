@@ -3,6 +3,7 @@
 __all__ = [
     "DivergedTrainingError",
     "DivergenceWarning",
+    "InfluenceReliabilityWarning",
     "IrreproducibleStepError",
     "NotRecordedError",
     "SkinfluenceError",
@@ -42,3 +43,7 @@ class DivergedTrainingError(SkinfluenceError):
 
 class DivergenceWarning(UserWarning):
     """The training run diverged: the loss or a parameter is NaN or infinite."""
+
+
+class InfluenceReliabilityWarning(UserWarning):
+    """Small changes grow so much in the run that its derivative may foretell little."""

@@ -4,9 +4,11 @@ from ._classifier import SGDInfluenceClassifier
 from ._data import ArrayDataset
 from ._modules import LinearModule, MLPModule
 from ._regressor import SGDInfluenceRegressor
+from ._reliability import InfluenceCheck
 
 __all__ = [
     "ArrayDataset",
+    "InfluenceCheck",
     "LinearModule",
     "MLPModule",
     "SGDInfluenceClassifier",

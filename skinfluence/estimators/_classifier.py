@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
-from ._influence import InfluenceMixin
 from ._refit import RefitMixin
+from ._reliability import ReliabilityMixin
 from ._validation import check_weights
 
 
 class SGDInfluenceClassifier(
-    InfluenceMixin,
+    ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,
     EstimatorContract,

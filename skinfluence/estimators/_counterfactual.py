@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor
 
 from ..counterfactual import Ensemble
+from ..influence import Query
 from ._data import fingerprint
 from ._groups import run_weights
 from ._repeating import Question, RepeatingMixin
@@ -108,14 +109,27 @@ class CounterfactualMixin(RepeatingMixin):
         (5,)
         """
         asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        weights = run_weights(samples, asked.trajectory.n_samples)
-        compute = check_memory(memory).cache(_changes, ignore=["net", "asked"])
-        key = _key(self, asked) if memory is not None else ""
-        jobs = (
-            delayed(compute)(self, asked, key, part.numpy())
-            for part in weights.split(_part_size(len(weights), n_jobs))
-        )
-        return np.concatenate(Parallel(n_jobs=n_jobs)(jobs))
+        weights = run_weights(samples, asked.used())
+        return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
+
+
+def exact_changes(
+    net: Any,
+    asked: Question,
+    weights: Tensor,
+    *,
+    kind: type[Query] = Query,
+    memory: Any = None,
+    n_jobs: int | None = None,
+) -> np.ndarray:
+    """Return the query's change in each run, a row of weights each."""
+    compute = check_memory(memory).cache(_changes, ignore=["net", "asked"])
+    key = _key(net, asked) if memory is not None else ""
+    jobs = (
+        delayed(compute)(net, asked, kind, key, part.numpy())
+        for part in weights.split(_part_size(len(weights), n_jobs))
+    )
+    return np.concatenate(Parallel(n_jobs=n_jobs)(jobs))
 
 
 def _part_size(runs: int, n_jobs: int | None) -> int:
@@ -124,10 +138,12 @@ def _part_size(runs: int, n_jobs: int | None) -> int:
     return max(1, min(_RUNS_A_PART, -(-runs // workers)))
 
 
-def _changes(net: Any, asked: Question, key: str, weights: np.ndarray) -> np.ndarray:
+def _changes(
+    net: Any, asked: Question, kind: type[Query], key: str, weights: np.ndarray
+) -> np.ndarray:
     """Compute a part of the runs; `key` stands for net and question in the cache."""
     step, worker = net._training_step(asked.trajectory, max(asked.at), asked.first)
-    query = worker._query(step, asked)
+    query = worker._query(step, asked, kind)
     ensemble = Ensemble(asked.trajectory, step, query.here, asked.at, first=asked.first)
     like = step.live.parameters[0]
     found = ensemble.changes(torch.from_numpy(weights).to(like))

@@ -37,7 +37,7 @@ def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
     else:
         raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
     for epoch, weight in pairs:
-        if not _is_integer(epoch) or epoch not in epochs:
+        if not is_integer(epoch) or epoch not in epochs:
             raise ValueError(
                 f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
                 f"{epoch!r}."
@@ -56,7 +56,8 @@ def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
     return {epoch: weight / total for epoch, weight in weights.items()}
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -65,7 +66,7 @@ def first_step(trajectory: Trajectory, last_epochs: Any) -> int:
     recorded = trajectory.first_recorded_step
     if last_epochs is None:
         return recorded
-    if not _is_integer(last_epochs):
+    if not is_integer(last_epochs):
         raise TypeError(
             f"`last_epochs` must be an integer or None, got {last_epochs!r}."
         )

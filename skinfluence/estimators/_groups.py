@@ -39,8 +39,27 @@ def sample_rows(samples: Any, n_samples: int, name: str = "samples") -> np.ndarr
     return rows
 
 
-def run_weights(samples: Any, n_samples: int) -> Tensor:
-    """Return the samples' weights in each counterfactual run, (runs, n_samples)."""
+def run_weights(samples: Any, used: Tensor) -> Tensor:
+    """Return the samples' weights in each counterfactual run, (runs, n_samples).
+
+    Parameters
+    ----------
+    samples : None, array-like of int, sequence of array-likes, or matrix
+        What to leave out, as in ``counterfactual_influence``.
+    used : Tensor of shape (n_samples,), bool
+        Whether a step that is repeated uses the sample.
+    """
+    weights = _weights(samples, len(used))
+    empty = ~(weights[:, used] != 0).any(1)
+    if empty.any():
+        raise ValueError(
+            "`samples` must leave something to train on, but group "
+            f"{int(empty.nonzero()[0])} empties every batch."
+        )
+    return weights
+
+
+def _weights(samples: Any, n_samples: int) -> Tensor:
     if samples is None:
         return 1 - torch.eye(n_samples, dtype=torch.float64)
     if _is_matrix(samples):
@@ -73,9 +92,6 @@ def _matrix_weights(matrix: np.ndarray, n_samples: int) -> Tensor:
         )
     if not np.isfinite(matrix).all():
         raise ValueError("`samples`, a matrix of weights, must be finite, got NaN.")
-    for row, weights in enumerate(matrix):
-        if not weights.any():
-            raise ValueError(_empties(row))
     return torch.from_numpy(matrix.astype(np.float64))
 
 
@@ -87,14 +103,5 @@ def _without(groups: Sequence[Any], n_samples: int) -> Tensor:
                 f"`samples` must be groups of at least one sample, got an empty one "
                 f"at position {row}."
             )
-        if len(group) == n_samples:
-            raise ValueError(_empties(row))
         weights[row, torch.as_tensor(group)] = 0.0
     return weights
-
-
-def _empties(row: int) -> str:
-    return (
-        f"`samples` must leave something to train on, but group {row} empties every "
-        "batch."
-    )

@@ -1,6 +1,7 @@
 """The influence of the training samples, asked of a fitted estimator."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,13 +9,20 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..influence import SampleQueries, retrace
+from ..exceptions import InfluenceReliabilityWarning
+from ..influence import Query, SampleQueries, retrace
 from ..training import TrainingStep
 from ..trajectory import Trajectory
-from ._repeating import RepeatingMixin
+from ._counterfactual import exact_changes
+from ._epochs import is_integer
+from ._groups import run_weights
+from ._repeating import Question, RepeatingMixin
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
+
+# How far a change may grow on its way back through the run without a warning.
+_MOST_GROWTH = 3.0
 
 
 class InfluenceMixin(RepeatingMixin):
@@ -30,6 +38,7 @@ class InfluenceMixin(RepeatingMixin):
         at: str | Sequence[int] | Mapping[int, float] = "final",
         last_epochs: int | None = None,
         aggregate: str | None = "mean",
+        verify: int = 0,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change without each sample.
 
@@ -64,14 +73,21 @@ class InfluenceMixin(RepeatingMixin):
             paper's approximation. By default all that was recorded.
         aggregate : "mean" or None, default="mean"
             None for the influence on each validation sample by itself.
+        verify : int, default=0
+            How many samples at each end, of the most harmful and of the most helpful
+            by the estimate, get their exact value instead, as
+            :meth:`counterfactual_influence` computes it. Costs up to
+            ``2 * verify`` repetitions of the training, many of them at once where that
+            is faster, and spread over processes inside
+            ``joblib.parallel_config(n_jobs=...)``.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_val), float64
             Estimated change of the query if the sample had been absent, in the
-            query's unit. **Negative: removing the sample lowers the loss; it is
-            harmful.** Exactly 0 for a sample that no retraced step used. Rows are
-            those of the X given to ``fit``.
+            query's unit; the exact change for those that were verified. **Negative:
+            removing the sample lowers the loss; it is harmful.** Exactly 0 for a
+            sample that no retraced step used. Rows are those of the X given to ``fit``.
 
         Raises
         ------
@@ -87,6 +103,12 @@ class InfluenceMixin(RepeatingMixin):
             If training diverged.
         ValueError
             If a parameter or the validation data is not as described.
+
+        Warns
+        -----
+        InfluenceReliabilityWarning
+            If the run enlarges small changes so much that its derivative may foretell
+            little. :meth:`check_influence` tells how good the estimate is.
 
         Notes
         -----
@@ -120,7 +142,22 @@ class InfluenceMixin(RepeatingMixin):
                 "`sample_weight_val` must be None with aggregate=None: there is no "
                 "mean to be weighted."
             )
+        verify = _check_verify(verify)
         asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        kind = Query if aggregate == "mean" else SampleQueries
+        scores, growth = self._estimate(asked, kind)
+        if growth > _MOST_GROWTH:
+            _warn_of_growth(growth)
+        if verify:
+            rows = _extremes(scores, verify)
+            weights = run_weights(rows, asked.used())
+            scores[rows] = exact_changes(self, asked, weights, kind=kind)
+        return scores
+
+    def _estimate(
+        self, asked: Question, kind: type[Query] = Query
+    ) -> tuple[np.ndarray, float]:
+        """Retrace the run; return the influence, and how far a change grew."""
         step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
         run = partial(
             retrace,
@@ -130,15 +167,40 @@ class InfluenceMixin(RepeatingMixin):
             first=asked.first,
             progress=partial(self._progress, total=max(asked.at) - asked.first),
         )
-        if aggregate == "mean":
-            return run(worker._query(step, asked)).cpu().numpy()
-        parts = _parts(len(asked.dataset), step, asked.trajectory)
-        queries = (worker._query(step, asked, SampleQueries, rows) for rows in parts)
-        return np.concatenate([run(each).cpu().numpy() for each in queries], axis=1)
+        parts: Iterable[range | None] = [None]
+        if kind is SampleQueries:
+            parts = _parts(len(asked.dataset), step, asked.trajectory)
+        found = [run(worker._query(step, asked, kind, rows)) for rows in parts]
+        scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
+        return scores, max(each.growth for each in found)
 
     def _progress(self, steps: Any, total: int) -> Any:
         hidden = not self.verbose
         return tqdm(steps, desc="Retrace", total=total, unit="step", disable=hidden)
+
+
+def _check_verify(verify: Any) -> int:
+    if not is_integer(verify) or verify < 0:
+        raise ValueError(f"`verify` must be an integer of at least 0, got {verify!r}.")
+    return int(verify)
+
+
+def _extremes(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the samples with the k lowest and the k highest scores."""
+    order = np.argsort(scores if scores.ndim == 1 else scores.mean(axis=1))
+    return np.union1d(order[:k], order[-k:])
+
+
+def _warn_of_growth(growth: float) -> None:
+    warnings.warn(
+        "The influence may be unreliable: on its way back through this run a small "
+        f"change grew {growth:.3g} times (usual is up to {_MOST_GROWTH:g}), as it does "
+        "in long training at a large learning rate. Compare some samples with the "
+        "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
+        "epochs, a smaller learning rate, or `verify` for the samples that matter.",
+        InfluenceReliabilityWarning,
+        stacklevel=3,
+    )
 
 
 def _parts(n_val: int, step: TrainingStep, trajectory: Trajectory) -> Iterator[range]:

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
-from ._influence import InfluenceMixin
 from ._refit import RefitMixin
+from ._reliability import ReliabilityMixin
 
 
 class SGDInfluenceRegressor(
-    InfluenceMixin,
+    ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,
     EstimatorContract,

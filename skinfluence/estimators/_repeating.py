@@ -56,6 +56,13 @@ class Question:
     dataset: Any
     weights: np.ndarray | None
 
+    def used(self) -> Tensor:
+        """Return which samples the steps in question use, (n_samples,) bool."""
+        used = torch.zeros(self.trajectory.n_samples, dtype=torch.bool)
+        for record in self.trajectory.records[self.first : max(self.at)]:
+            used[record.rows] = True
+        return used
+
 
 class RepeatingMixin(NeuralNet):
     """What retracing a recorded run and repeating it have in common."""

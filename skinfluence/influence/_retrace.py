@@ -1,6 +1,7 @@
 """The retrace: the adjoint of the query, carried backwards through the run."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,28 @@ from ._queries import Query
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
+# The adjoint's size is looked at this many times on the way: often enough to see it
+# grow, too seldom to cost anything.
+_LOOKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Retraced:
+    """What a retrace found.
+
+    Attributes
+    ----------
+    scores : Tensor of shape (n_samples,) or (n_samples, q), float64
+        The change of Q without the sample, in Q's unit; 0 for a sample that no step
+        used.
+    growth : float
+        The largest norm of the adjoint on the way over that of all that the query put
+        into it: how much the run enlarges a small change of its parameters.
+    """
+
+    scores: Tensor
+    growth: float
+
 
 def retrace(
     trajectory: Trajectory,
@@ -22,7 +45,7 @@ def retrace(
     *,
     first: int = 0,
     progress: Progress = iter,
-) -> Tensor:
+) -> Retraced:
     r"""Estimate how the query would change without each sample.
 
     Algorithm 2 of Hara, Nitanda and Maehara (2019), for any optimizer: the adjoint
@@ -48,26 +71,31 @@ def retrace(
 
     Returns
     -------
-    Tensor of shape (n_samples,) or (n_samples, q), float64
-        The change of Q without the sample, in Q's unit; 0 for a sample that no step
-        used.
+    Retraced
+        The influence, and how the adjoint grew.
     """
     adjoint: Adjoint = {}
     slopes, rows = [], []
+    put_in, largest = 0.0, 0.0
+    every = -(-(max(at) - first) // _LOOKS)
     for record, before, after in progress(backwards(trajectory, max(at), first)):
         weight = at.get(record.step + 1)
         if weight:
             asked = weight * query.gradient(step, after)
             adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
+            put_in += float(asked.norm())
         slope, adjoint = step.backward(before, record, adjoint)
         slopes.append(slope)
         rows.append(record.rows)
+        if record.step % every == 0:
+            largest = max(largest, float(adjoint[PARAMETERS].norm()))
     _check_finite(adjoint)
     # One sum over all steps, in double precision whatever they were computed in.
     total = torch.cat(slopes, dim=-1).double()
     scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples)
     scores.index_add_(-1, torch.cat(rows).to(total.device), total, alpha=-1)
-    return scores.T if scores.dim() == 2 else scores
+    scores = scores.T if scores.dim() == 2 else scores
+    return Retraced(scores, largest / put_in if put_in else 0.0)
 
 
 def _check_finite(adjoint: Adjoint) -> None:

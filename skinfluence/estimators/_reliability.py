@@ -1,0 +1,293 @@
+"""How good the estimate is: verified on some samples, and bounded for linear models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import pearsonr
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from ..influence import ErrorBound
+from ._convex import curvature_of, inputs_with_ones, output_slopes, plain_sgd
+from ._counterfactual import exact_changes
+from ._epochs import is_integer
+from ._groups import run_weights
+from ._influence import InfluenceMixin
+
+# Fisher's interval needs more than three pairs.
+_FEWEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class InfluenceCheck:
+    """Estimated beside true influence, for some samples.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_checked,), int64
+        The samples that were verified, as rows of the training data.
+    estimated : ndarray of shape (n_checked,), float64
+        Their influence, in the query's unit.
+    exact : ndarray of shape (n_checked,), float64
+        The true change of the query without each, in the same unit.
+    correlation : float
+        Pearson's correlation of the two; NaN where one of them is constant.
+    confidence_interval : tuple of (float, float)
+        Its 95 % confidence interval, by Fisher's transformation.
+    slope : float
+        Of the least-squares line of `exact` over `estimated`; 1 is ideal, and below 1
+        the estimate exaggerates.
+    verdict : str
+        What this means, in words.
+    """
+
+    samples: np.ndarray
+    estimated: np.ndarray
+    exact: np.ndarray
+    correlation: float
+    confidence_interval: tuple[float, float]
+    slope: float
+    verdict: str
+
+    def __str__(self) -> str:
+        low, high = self.confidence_interval
+        return (
+            f"{len(self.samples)} samples verified: correlation "
+            f"{self.correlation:.2f} (95 % interval {low:.2f} to {high:.2f}), "
+            f"slope {self.slope:.2f}.\n{self.verdict}"
+        )
+
+
+class ReliabilityMixin(InfluenceMixin):
+    """Adds :meth:`check_influence` and :meth:`influence_error_bound`."""
+
+    def check_influence(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        n_samples: int = 50,
+        *,
+        sample_weight_val: Any = None,
+        query: str | Callable[[Any, Any], Tensor] = "loss",
+        at: str | Sequence[int] | Mapping[int, float] = "final",
+        last_epochs: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> InfluenceCheck:
+        """Compare the influence of some samples with the truth.
+
+        Samples are drawn at random from those that the training used, and the
+        recorded run is repeated without each (:meth:`counterfactual_influence`). Costs
+        `n_samples` trainings, many of them at once where that is faster.
+
+        Parameters
+        ----------
+        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+            Validation samples.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs)
+            Their targets; None where a Dataset holds them.
+        n_samples : int, default=50
+            How many samples to verify, at least 4; all if there are fewer.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Non-negative weights of the validation samples in the mean.
+        query : "loss" or callable, default="loss"
+            As in :meth:`influence`.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            As in :meth:`influence`.
+        last_epochs : int, optional
+            As in :meth:`influence`.
+        random_state : int, RandomState instance or None, default=None
+            Draws the samples.
+        n_jobs : int, optional
+            Number of processes over which the runs are spread, through joblib.
+
+        Returns
+        -------
+        InfluenceCheck
+            Correlation with its confidence interval, slope, and a verdict in words;
+            ``print`` it.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not as described, or the training used fewer than four
+            samples. The other errors are those of :meth:`influence`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
+        >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X, y)
+        >>> print(clf.check_influence(X_val, y_val, 20, random_state=0))
+        20 samples verified: correlation 1.00 (95 % interval 1.00 to 1.00), slope 1.01.
+        The estimate can be trusted on this run, in order and in size.
+        """
+        if not is_integer(n_samples) or n_samples < _FEWEST:
+            raise ValueError(
+                f"`n_samples` must be an integer of at least {_FEWEST}, got "
+                f"{n_samples!r}."
+            )
+        rng = check_random_state(random_state)
+        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        used = np.flatnonzero(asked.used().numpy())
+        if len(used) < _FEWEST:
+            raise ValueError(
+                f"The steps in question must have used at least {_FEWEST} samples to "
+                f"compare, got {len(used)}."
+            )
+        samples = np.sort(rng.permutation(used)[:n_samples])
+        estimated = self._estimate(asked)[0][samples]
+        weights = run_weights(samples, asked.used())
+        exact = exact_changes(self, asked, weights, n_jobs=n_jobs)
+        return _check(samples, estimated, exact)
+
+    def influence_error_bound(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        sample_weight_val: Any = None,
+        at: str | Sequence[int] | Mapping[int, float] = "final",
+        last_epochs: int | None = None,
+    ) -> np.ndarray:
+        r"""Bound how far each sample's influence can be from the truth.
+
+        For ``module="linear"`` with a convex loss and plain SGD, by the argument of
+        Theorem 5 in [1]_: both the true and the estimated change of the parameters
+        obey recursions whose matrices have bounded norms. The theorem bounds the
+        change of the parameters; here the difference of the two recursions is bounded
+        too, by the loss's third derivative, and carried on to the query:
+
+        .. math::
+
+           |\text{influence}_j - (Q(θ_{-j}) - Q(θ))| \le
+           \|∇Q\| \, e_j + \tfrac12 \, \sup\|∇^2 Q\| \, d_j^2 .
+
+        Parameters
+        ----------
+        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+            Validation samples.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs)
+            Their targets; None where a Dataset holds them.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Non-negative weights of the validation samples in the mean.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            As in :meth:`influence`.
+        last_epochs : int, optional
+            As in :meth:`influence`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            The bound, in the loss's unit, never negative; 0 for a sample that no step
+            in question used. It holds for exact arithmetic, and it is a worst case:
+            the true error is often a small part of it.
+
+        Raises
+        ------
+        UnsupportedCriterionError
+            If the criterion is not the cross-entropy, with or without logits of two
+            classes, or the squared error.
+        UnsupportedOptimizerError
+            If the optimizer is not SGD without momentum, the same for all parameters,
+            or gradients were clipped.
+        ValueError
+            If `module` is not "linear", or a parameter is not as described.
+            The other errors are those of :meth:`influence`.
+
+        References
+        ----------
+        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+           with SGD", NeurIPS 2019, Theorem 5.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
+        >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X, y)
+        >>> error = clf.influence(X_val, y_val) - clf.counterfactual_influence(
+        ...     X_val, y_val
+        ... )
+        >>> bool((abs(error) <= clf.influence_error_bound(X_val, y_val)).all())
+        True
+        """
+        curvature = curvature_of(self)
+        asked = self._question(X_val, y_val, sample_weight_val, "loss", at, last_epochs)
+        options = [
+            plain_sgd(self, record)
+            for record in asked.trajectory.records[asked.first : max(asked.at)]
+        ]
+        step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
+        query = worker._query(step, asked)
+        # ∇²Q is at most the second derivative in the outputs times this.
+        rows = [
+            inputs_with_ones(x) * v.sqrt()[:, None] for (x, _), _, v in query.batches
+        ]
+        spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
+        bound = ErrorBound(asked.trajectory.n_samples, curvature)
+        total = torch.zeros_like(bound.error)
+        step.live.write(asked.trajectory.state(asked.first))
+        for record, (lr, weight_decay) in zip(
+            asked.trajectory.records[asked.first : max(asked.at)], options, strict=True
+        ):
+            bound.advance(record.rows, *output_slopes(step, record), lr, weight_decay)
+            step.advance(record)
+            if weight := asked.at.get(record.step + 1):
+                state = step.live.read()
+                steepness = float(query.gradient(step, state).norm())
+                total += weight * bound.of_query(steepness, curvature.second * spread)
+                step.live.write(state)
+        return total.numpy()
+
+
+def _check(
+    samples: np.ndarray, estimated: np.ndarray, exact: np.ndarray
+) -> InfluenceCheck:
+    correlation, interval, slope = np.nan, (np.nan, np.nan), np.nan
+    if np.ptp(estimated) > 0:
+        slope = float(np.polyfit(estimated, exact, 1)[0])
+    if np.ptp(estimated) > 0 and np.ptp(exact) > 0:
+        found = pearsonr(estimated, exact)
+        correlation = float(found.statistic)
+        low, high = found.confidence_interval(0.95)
+        interval = float(low), float(high)
+    verdict = _verdict(*interval, slope)
+    return InfluenceCheck(
+        samples, estimated, exact, correlation, interval, slope, verdict
+    )
+
+
+def _verdict(low: float, high: float, slope: float) -> str:
+    """Say what correlation and slope mean for the user."""
+    if not low <= high:
+        return "Nothing can be said: all estimates, or all true changes, are the same."
+    if low >= 0.9:
+        if 2 / 3 <= slope <= 3 / 2:
+            return "The estimate can be trusted on this run, in order and in size."
+        return (
+            "The order of the estimate can be trusted on this run; its size is to be "
+            f"multiplied by {slope:.2g}."
+        )
+    if low >= 0.5:
+        return (
+            "The estimate is rough on this run: good for a ranking, not for the single "
+            "number. Verify the samples that matter (`verify`)."
+        )
+    if high < 0.5:
+        return (
+            "The estimate cannot be trusted on this run. Try at='path', `last_epochs`, "
+            "fewer epochs or a smaller learning rate, or compute the truth "
+            "(`counterfactual_influence`)."
+        )
+    return "Undecided: verify more samples (`n_samples`)."
