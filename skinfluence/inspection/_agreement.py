@@ -1,0 +1,151 @@
+"""Estimated against true influence, drawn."""
+
+from typing import Any
+
+import numpy as np
+
+from ..metrics import kendall_tau
+
+
+class AgreementDisplay:
+    """Estimated against true influence, with the diagonal (the paper's Figure 1 [1]_).
+
+    Parameters
+    ----------
+    estimated : array-like of shape (n_samples,)
+        Influence of some training samples.
+    exact : array-like of shape (n_samples,)
+        The true change of the query without each of them.
+    name : str, default="influence"
+        What the estimate is called in the legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        The figure.
+    points_ : matplotlib PathCollection
+        The samples.
+    diagonal_ : matplotlib Line2D
+        Where estimate and truth are the same.
+
+    See Also
+    --------
+    skinfluence.SGDInfluenceClassifier.check_influence : The figures, and a verdict.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019, Figure 1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.inspection import AgreementDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X[::2], y[::2])
+    >>> display = AgreementDisplay.from_estimator(
+    ...     clf, X[1::2], y[1::2], n_samples=20, random_state=0
+    ... )
+    >>> display.estimated.shape
+    (20,)
+    """
+
+    def __init__(self, *, estimated: Any, exact: Any, name: str = "influence") -> None:
+        self.estimated = estimated
+        self.exact = exact
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        n_samples: int = 50,
+        random_state: Any = None,
+        name: str = "influence",
+        ax: Any = None,
+        **asked: Any,
+    ) -> "AgreementDisplay":
+        """Verify some samples drawn at random, and draw them.
+
+        Parameters
+        ----------
+        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A fitted estimator whose run was recorded.
+        X_val : array-like
+            Validation samples.
+        y_val : array-like
+            Their targets.
+        n_samples : int, default=50
+            How many training samples to verify.
+        random_state : int, RandomState instance or None, default=None
+            Draws them.
+        name : str, default="influence"
+            What the estimate is called in the legend.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+        **asked : dict
+            Further arguments of
+            :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`, such as ``at``.
+
+        Returns
+        -------
+        AgreementDisplay
+            The display, drawn.
+        """
+        check = estimator.check_influence(
+            X_val, y_val, n_samples, random_state=random_state, **asked
+        )
+        display = cls(estimated=check.estimated, exact=check.exact, name=name)
+        return display.plot(ax=ax)
+
+    def plot(self, ax: Any = None, **scatter: Any) -> "AgreementDisplay":
+        """Draw the samples and the diagonal, with the figures in the legend.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+        **scatter : dict
+            Options of matplotlib's ``scatter``.
+
+        Returns
+        -------
+        AgreementDisplay
+            Itself.
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(5, 5), layout="constrained")
+        estimated, exact = (
+            np.asarray(values, dtype=np.float64)
+            for values in (self.estimated, self.exact)
+        )
+        correlation = np.corrcoef(estimated, exact)[0, 1]
+        tau = kendall_tau(estimated, exact)
+        style = {"s": 28, "alpha": 0.7, "linewidths": 0, "color": "#0072B2"}
+        self.ax_, self.figure_ = ax, ax.figure
+        # Behind the samples, and through all of the picture.
+        self.diagonal_ = ax.axline(
+            (0, 0), slope=1, color="#808080", linewidth=1, zorder=0, label="equal"
+        )
+        self.points_ = ax.scatter(
+            exact,
+            estimated,
+            label=f"{self.name}: r = {correlation:.2f}, τ = {tau:.2f}",
+            **{**style, **scatter},
+        )
+        ax.set_xlabel("true change without the sample")
+        ax.set_ylabel("estimated change")
+        ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
+        ax.legend(frameon=False, loc="best")
+        ax.spines[["top", "right"]].set_visible(False)
+        return self
