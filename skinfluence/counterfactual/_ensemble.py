@@ -16,16 +16,19 @@ logger = logging.getLogger(__name__)
 
 Way = Literal["auto", "stacked", "loop"]
 
-# Stacks of these sizes are tried before the work, one step to warm up and then these
-# many; a larger stack is not always a faster one, since it leaves the caches.
+# Stacks of these sizes are tried before the work: a larger stack is not always a faster
+# one, since it leaves the caches.
 _TRIAL_SIZES = (4, 16, 64, 256, 1024)
-_TRIAL_STEPS = 2
 
-# No trial may take more than this part of the steps of all runs,
-_TRIAL_SHARE = 0.05
+# A trial takes one step to warm up and then these many at most; the fastest counts, as
+# other programs may hold up some of them.
+_TRIAL_STEPS = 8
+
+# No trial may take more than this part of the steps of all runs (it needs two steps),
+_TRIAL_SHARE = 0.03
 
 # and none follows one that was that much slower than the best before it.
-_HOPELESS = 1.2
+_HOPELESS = 1.3
 
 
 class Ensemble:
@@ -185,8 +188,10 @@ class Ensemble:
         self.step.live.write(state)
         seconds = {1: _seconds_a_step(self.step, records)}
         for size in sorted({min(size, largest) for size in _TRIAL_SIZES} - {1}):
-            if size * (_TRIAL_STEPS + 1) > _TRIAL_SHARE * steps and len(seconds) > 1:
+            affordable = int(_TRIAL_SHARE * steps / size) - 1
+            if affordable < 2 and len(seconds) > 1:
                 break
+            records = records[: max(affordable, 2)]
             try:
                 stack = StackedStep(self.step, size)
                 stack.start(state)

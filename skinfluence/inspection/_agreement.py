@@ -129,8 +129,6 @@ class AgreementDisplay:
             np.asarray(values, dtype=np.float64)
             for values in (self.estimated, self.exact)
         )
-        correlation = np.corrcoef(estimated, exact)[0, 1]
-        tau = kendall_tau(estimated, exact)
         style = {"s": 28, "alpha": 0.7, "linewidths": 0, "color": "#0072B2"}
         self.ax_, self.figure_ = ax, ax.figure
         # Behind the samples, and through all of the picture.
@@ -140,7 +138,7 @@ class AgreementDisplay:
         self.points_ = ax.scatter(
             exact,
             estimated,
-            label=f"{self.name}: r = {correlation:.2f}, τ = {tau:.2f}",
+            label=f"{self.name}{_figures(estimated, exact)}",
             **{**style, **scatter},
         )
         ax.set_xlabel("true change without the sample")
@@ -149,3 +147,10 @@ class AgreementDisplay:
         ax.legend(frameon=False, loc="best")
         ax.spines[["top", "right"]].set_visible(False)
         return self
+
+
+def _figures(estimated: np.ndarray, exact: np.ndarray) -> str:
+    if np.ptp(estimated) == 0 or np.ptp(exact) == 0:
+        return ""
+    correlation = np.corrcoef(estimated, exact)[0, 1]
+    return f": r = {correlation:.2f}, τ = {kendall_tau(estimated, exact):.2f}"

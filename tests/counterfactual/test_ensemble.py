@@ -151,6 +151,58 @@ def test_runs_begin_where_they_part_from_the_recorded_one(monkeypatch):
     assert taken == [last.step, last.step]
 
 
+def sizes_taken(monkeypatch, seconds, runs=300, epochs=60):
+    """Return in what sizes runs are taken if a step of `size` runs takes `seconds`."""
+    from skinfluence.counterfactual import _ensemble
+
+    def pretended(step, records):
+        return seconds(getattr(step, "runs", 1))
+
+    monkeypatch.setattr(_ensemble, "_seconds_a_step", pretended)
+    taken = []
+    for name, size in (("_stack", len), ("_loop", lambda weights: 1)):
+
+        def noted(self, weights, start, size=size):
+            taken.append(size(weights))
+            return torch.zeros(len(weights), dtype=torch.float64)
+
+        monkeypatch.setattr(Ensemble, name, noted)
+    case = Case("mlp", "sgd", {"max_epochs": epochs})
+    clf = case.fitted()
+    weights = np.random.default_rng(0).uniform(0, 2, (runs, len(case.data()[0])))
+    changes(clf, case, weights, "auto")
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"),
+    [
+        # the cost of a stack is that of its overhead: the larger the better
+        (lambda runs: 1.0, {300}),
+        # as slow as one by one and slower: not tried beyond the smallest
+        (lambda runs: 1.3 * runs if runs > 1 else 1.0, {1}),
+        # beyond 64 runs the caches are left
+        (lambda runs: 1 + 0.1 * runs + (runs > 64) * runs, {64, 44}),
+        # a third of the time of one by one, whatever the size
+        (lambda runs: runs / 3 if runs > 1 else 1.0, {4}),
+    ],
+)
+def test_takes_the_size_that_was_fastest_in_the_trial(monkeypatch, seconds, taken):
+    assert set(sizes_taken(monkeypatch, seconds)) == taken
+
+
+def test_the_trial_is_a_small_part_of_the_work(monkeypatch):
+    tried = []
+
+    def seconds(runs):
+        tried.append(runs)
+        return 1.0
+
+    sizes_taken(monkeypatch, seconds, runs=20, epochs=10)
+    # 20 runs of 30 steps: three steps of 16 runs would be more than a thirtieth.
+    assert tried == [1, 4]
+
+
 class Branching(nn.Module):
     """Looks at its numbers, which a stack of runs cannot do."""
 
