@@ -145,6 +145,15 @@ def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
     assert len(calls) > 6
 
 
+def test_leaving_out_all_that_is_trained_on_is_refused():
+    case = Case("mlp", "sgd", {"iterator_train__sampler": [0, 1, 2, 3, 4, 5, 6]})
+    clf = case.fitted()
+    with pytest.raises(ValueError, match="group 1 empties every batch"):
+        clf.counterfactual_influence(
+            *case.validation(), [[0], [0, 1, 2, 3, 4, 5, 6, 9]]
+        )
+
+
 def test_unused_samples_change_nothing():
     case = Case("mlp", "sgd", {"iterator_train__sampler": [0, 1, 2, 3, 4, 5, 6]})
     clf = case.fitted()

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
+from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from skinfluence import SGDInfluenceRegressor
+from skinfluence.influence import retrace
 from tests.cases import MODULES, OPTIMIZERS, Case
 from tests.oracles import (
     Spy,
@@ -223,3 +226,32 @@ def test_equals_autograd_through_the_unrolled_run():
     expected = -torch.autograd.grad(q, w)[0].numpy()
     # Both are exact but for rounding.
     assert relative_error(clf.influence(X_val, y_val), expected) <= 1e-12
+
+
+@pytest.mark.parametrize("at", [{2: 1.0}, {1: 0.5, 2: 0.5}])
+def test_growth_is_the_largest_adjoint_over_what_the_query_put_in(at):
+    # A squared error of one parameter: each step multiplies the adjoint by
+    # 1 - 1.5 · 2 = -2.
+    X = np.ones((6, 1))
+    reg = SGDInfluenceRegressor(
+        nn.Linear(1, 1, bias=False),
+        lr=1.5,
+        max_epochs=2,
+        batch_size=2,
+        dtype="float64",
+        random_state=0,
+    ).fit(X, np.arange(6.0))
+    asked = reg._question(X, np.zeros(6), None, "loss", at, None)
+    step, worker = reg._training_step(asked.trajectory, 6)
+    found = retrace(asked.trajectory, step, worker._query(step, asked), asked.at)
+    slopes = {}
+    for epoch in at:
+        state = asked.trajectory.state(3 * epoch)
+        slopes[epoch] = 2 * float(state.parameters[0])  # of the mean of θ²
+    if len(at) == 1:
+        assert found.growth == pytest.approx(2.0**6, rel=1e-12)
+        return
+    late, early = 0.5 * slopes[2], 0.5 * slopes[1]
+    at_start = abs((late * (-2.0) ** 3 + early) * (-2.0) ** 3)
+    expected = at_start / (abs(late) + abs(early))
+    assert found.growth == pytest.approx(expected, rel=1e-12)
