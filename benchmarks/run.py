@@ -10,9 +10,12 @@ import torch
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import speed, timing
+from benchmarks import ensemble, speed, timing
 
-BENCHMARKS = {"speed": (speed.run, "Speed: ratios of seconds, same batches")}
+BENCHMARKS = {
+    "speed": (speed.run, "Speed: ratios of seconds, same batches"),
+    "ensemble": (ensemble.run, "Counterfactual runs: ratios of seconds, same batches"),
+}
 
 
 def main() -> None:

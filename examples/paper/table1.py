@@ -1,0 +1,175 @@
+"""Table 1 of Hara, Nitanda and Maehara (2019): linear influence against the truth.
+
+For each data set and model, and many random subsamples: Kendall's tau, and the Jaccard
+index of the ten lowest and ten highest samples, between the influence and the true
+change of the validation loss (200 trainings without one sample each). Beside it what
+``verify=k`` makes of the two, which puts the exact values of the k samples at each end
+in the place of the estimates, and what that costs.
+
+The data are fetched from OpenML, or read from the folder that the environment variable
+``SKINFLUENCE_DATA`` names. A row for each subsample goes to a CSV file; a run that is
+broken off goes on where it stopped. Run it with ``python examples/paper/table1.py``, or
+with ``--quick`` for three subsamples of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import problems
+
+import skinfluence
+from skinfluence.metrics import jaccard_extremes, kendall_tau
+
+VERIFIED = (10, 20, 40, 60)
+CELLS = [(data, model) for data in problems.DATA for model in ("LogReg", "DNN")]
+
+# Table 1: Kendall's tau and Jaccard index of the paper's estimate and of the influence
+# function of Koh and Liang (2017).
+PAPER = {
+    ("Adult", "LogReg"): (0.93, 0.80, 0.85),
+    ("20News", "LogReg"): (0.94, 0.79, 0.82),
+    ("MNIST", "LogReg"): (0.95, 0.83, 0.70),
+    ("Adult", "DNN"): (0.75, 0.59, 0.54),
+    ("20News", "DNN"): (0.45, 0.25, 0.37),
+    ("MNIST", "DNN"): (0.45, 0.37, 0.27),
+}
+
+
+def with_exact_ends(scores: np.ndarray, truth: np.ndarray, k: int) -> np.ndarray:
+    """Return what ``influence(..., verify=k)`` does: the truth at both ends."""
+    order = np.argsort(scores)
+    ends = np.concatenate([order[:k], order[len(order) - k :]])
+    verified = scores.copy()
+    verified[ends] = truth[ends]
+    return verified
+
+
+def one_subsample(data: str, model: str, seed: int, timed: bool) -> dict[str, Any]:
+    """Return a row of the table: one cell, one subsample."""
+    (X, y), (X_val, y_val) = problems.subsample(data, seed)
+    clf = problems.classifier(data, model, X, y, seed)
+    start = time.perf_counter()
+    clf.fit(X, y)
+    row: dict[str, Any] = {"data": data, "model": model, "seed": seed}
+    row["fit_seconds"] = time.perf_counter() - start
+    start = time.perf_counter()
+    scores = clf.influence(X_val, y_val)
+    row["influence_seconds"] = time.perf_counter() - start
+    start = time.perf_counter()
+    truth = clf.counterfactual_influence(X_val, y_val)
+    row["truth_seconds"] = time.perf_counter() - start
+    for k in (0, *VERIFIED):
+        verified = with_exact_ends(scores, truth, k)
+        row[f"kendall_{k}"] = kendall_tau(verified, truth)
+        row[f"jaccard_{k}"] = jaccard_extremes(verified, truth)
+    for k in VERIFIED if timed else ():
+        start = time.perf_counter()
+        clf.influence(X_val, y_val, verify=k)
+        row[f"seconds_{k}"] = time.perf_counter() - start
+    return row
+
+
+def rows(
+    path: Path, cells: list[tuple[str, str]], n_subsamples: int, n_timed: int
+) -> Iterator[pd.DataFrame]:
+    """Yield the table as it grows; what is in the file already is not done again."""
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    done = (
+        set(table[["data", "model", "seed"]].itertuples(index=False, name=None))
+        if (len(table))
+        else set()
+    )
+    todo = [
+        (data, model, seed)
+        for seed in range(n_subsamples)
+        for data, model in cells
+        if (data, model, seed) not in done
+    ]
+    yield table
+    for data, model, seed in tqdm(todo, unit="subsample"):
+        row = one_subsample(data, model, seed, timed=seed < n_timed)
+        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+        _write(table, path)
+        yield table
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    # Renamed at the end: a run that is killed leaves a whole file.
+    part = path.with_suffix(".part")
+    table.to_csv(part, index=False, float_format="%.6g")
+    os.replace(part, path)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return means and standard errors over the subsamples, beside the paper's."""
+    found = []
+    for (data, model), own in table.groupby(["data", "model"], sort=False):
+        tau, jaccard, koh_liang = PAPER[data, model]
+        line: dict[str, Any] = {"data": data, "model": model, "n": len(own)}
+        for name, theirs in (("kendall", tau), ("jaccard", jaccard)):
+            values = own[f"{name}_0"]
+            line[name] = values.mean()
+            line[f"{name}_se"] = values.std(ddof=1) / len(values) ** 0.5
+            line[f"{name}_paper"] = theirs
+        line["kendall_koh_liang"] = koh_liang
+        for k in VERIFIED:
+            line[f"jaccard_{k}"] = own[f"jaccard_{k}"].mean()
+        once = own["fit_seconds"]
+        line["influence_cost"] = (own["influence_seconds"] / once).mean()
+        for k in VERIFIED:
+            if f"seconds_{k}" in own:
+                line[f"cost_{k}"] = (own[f"seconds_{k}"] / once).mean()
+        found.append(line)
+    return pd.DataFrame(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--subsamples", type=int, default=100)
+    parser.add_argument(
+        "--timed", type=int, default=3, help="on how many the cost of verify is timed"
+    )
+    parser.add_argument("--data", nargs="+", choices=problems.DATA, default=None)
+    parser.add_argument("--quick", action="store_true", help="three subsamples each")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / "results" / "table1.csv"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.quick:
+        options.subsamples, options.timed = 3, 1
+    cells = [cell for cell in CELLS if options.data is None or cell[0] in options.data]
+    *_, table = rows(options.output, cells, options.subsamples, options.timed)
+    done = summary(table)
+    _write(done, options.output.with_name(f"{options.output.stem}_summary.csv"))
+    about = {
+        "command": f"python examples/paper/table1.py {' '.join(sys.argv[1:])}".strip(),
+        "skinfluence": skinfluence.__version__,
+        "torch": torch.__version__,
+        "threads": options.threads,
+    }
+    options.output.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+    with pd.option_context("display.width", 120, "display.precision", 3):
+        print(done.T.to_string(header=False))
+
+
+if __name__ == "__main__":
+    main()
