@@ -5,6 +5,7 @@ __all__ = [
     "DivergenceWarning",
     "InfluenceReliabilityWarning",
     "IrreproducibleStepError",
+    "NondeterminismWarning",
     "NotRecordedError",
     "SkinfluenceError",
     "TrainingDataChangedError",
@@ -47,3 +48,7 @@ class DivergenceWarning(UserWarning):
 
 class InfluenceReliabilityWarning(UserWarning):
     """Small changes grow so much in the run that its derivative may foretell little."""
+
+
+class NondeterminismWarning(UserWarning):
+    """Repeated steps led to other rounding errors than the recorded ones."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..training import TrainingStep
-from ..trajectory import StepRecord, Trajectory
+from ..trajectory import Replay, StepRecord, Trajectory
 from ._stack import StackedStep
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Ensemble:
         max_bytes: int = 2**29,
     ) -> None:
         self.trajectory = trajectory
+        self.replay = Replay(trajectory, step)
         self.step = step
         self.query = query
         self.at = at
@@ -127,7 +128,7 @@ class Ensemble:
         """Return how many runs fit into memory."""
         record = self.trajectory.records[self.first]
         vectors = 3 + len(self.step.live.moments)
-        parameters = self.trajectory.state(self.stop).parameters.nbytes
+        parameters = sum(parameter.nbytes for parameter in self.step.live.parameters)
         each = vectors * parameters + 2 * self.step.activation_bytes(record)
         return max(1, min(runs, self.max_bytes // each - 1))
 
@@ -137,14 +138,17 @@ class Ensemble:
 
     def _loop(self, weights: Tensor, start: int) -> Tensor:
         rows = []
+        state = self.replay.state(start)
+        later = (number for number in self.at if number > start)
+        recorded = {number: self._value_at(number) for number in later}
         for own in weights:
-            self.step.live.write(self.trajectory.state(start))
+            self.step.live.write(state)
             total: Any = 0.0
             for record in self.trajectory.records[start : self.stop]:
                 self.step.advance(record, own[record.rows])
                 if weight := self.at.get(record.step + 1):
-                    value = self._value(self.query)
-                    total = total + weight * (value - self._value_at(record.step + 1))
+                    change = self._value(self.query) - recorded[record.step + 1]
+                    total = total + weight * change
             rows.append(total)
         return torch.stack(rows)
 
@@ -152,7 +156,7 @@ class Ensemble:
         # One run more, the recorded one: rounding is the same for it as for the others.
         weights = torch.cat([weights, torch.ones_like(weights[:1])])
         stack = StackedStep(self.step, len(weights))
-        stack.start(self.trajectory.state(start))
+        stack.start(self.replay.state(start))
         total: Any = 0.0
         for record in self.trajectory.records[start : self.stop]:
             stack.advance(record, weights[:, record.rows])
@@ -168,15 +172,8 @@ class Ensemble:
     def _value_at(self, number: int) -> Tensor:
         """Return the query at a recorded state."""
         if number not in self._recorded:
-            live = self.step.live
-            held = [parameter.data for parameter in live.parameters]
-            buffers = [buffer.clone() for buffer in live.buffers]
-            live.show(self.trajectory.state(number))
+            self.step.live.show(self.replay.state(number))
             self._recorded[number] = self._value(self.query)
-            for parameter, data in zip(live.parameters, held, strict=True):
-                parameter.data = data
-            if buffers:
-                torch._foreach_copy_(list(live.buffers), buffers)
         return self._recorded[number]
 
     def _fastest_size(self, start: int, largest: int, steps: int) -> int:
@@ -184,7 +181,7 @@ class Ensemble:
         if self.way != "auto":
             return 1 if self.way == "loop" else largest
         records = self.trajectory.records[start : self.stop][:_TRIAL_STEPS]
-        state = self.trajectory.state(start)
+        state = self.replay.state(start)
         self.step.live.write(state)
         seconds = {1: _seconds_a_step(self.step, records)}
         for size in sorted({min(size, largest) for size in _TRIAL_SIZES} - {1}):

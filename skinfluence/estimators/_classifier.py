@@ -66,6 +66,16 @@ class SGDInfluenceClassifier(
     record : "all", int or None, default="all"
         Which epochs keep the states that the retrace needs: all, the last `record`, or
         none. Without them there is no :meth:`influence`.
+    checkpoint_every : "auto" or int, default="auto"
+        Every how many steps the state is kept; the states between are recomputed when
+        they are needed, to the same bits on a CPU. With "auto" the least number with
+        which `max_trajectory_bytes` is kept to: 1 for small runs. It is doubled when a
+        run turns out longer than foreseen.
+    max_trajectory_bytes : "auto" or int, default="auto"
+        What all states may take together, the kept ones and those recomputed at one
+        time. With "auto" a quarter of the free memory of the device, at most 4 GiB.
+        Where states lie further apart than the square root of the number of steps T,
+        steps are recomputed more than once; 2·log2(T) states are always enough.
     compile : bool, default=False
         Whether to use ``torch.compile``; only with ``record=None``.
     train_split : callable or None, default=None
@@ -179,6 +189,8 @@ class SGDInfluenceClassifier(
         device: Any = "cpu",
         random_state: Any = None,
         record: Any = "all",
+        checkpoint_every: Any = "auto",
+        max_trajectory_bytes: Any = "auto",
         compile: Any = False,
         train_split: Any = None,
         callbacks: Any = None,

@@ -148,6 +148,8 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
                 self.__dict__.clear()
                 self.__dict__.update(before)
                 del (self.history_ or [])[n_lines:]
+            else:
+                run.close(self)
             raise
         finally:
             run = self.__dict__.pop("run_", None)

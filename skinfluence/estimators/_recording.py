@@ -100,6 +100,7 @@ class RecordingMixin(NeuralNet):
             sampler = (RandomSampler if shuffle else SequentialSampler)(dataset)
         if batches is None:
             batches = BatchSampler(sampler, size, drop_last)
+        run.foresee(self, batches)
         rows = rows_of(dataset, run.data.dataset)
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..exceptions import DivergenceWarning
 from ..training import TrainingStep
-from ..trajectory import Trajectory
+from ..trajectory import Replay, Trajectory, parameters_digest
 from ._data import TrainingData
 from ._epochs import first_step
 from ._groups import sample_rows
@@ -118,13 +118,18 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
         list(trajectory.untrained),
         trajectory.records[:first],
         n_samples=trajectory.n_samples,
+        interval=trajectory.interval,
+        max_bytes=trajectory.max_bytes,
     )
-    before = trajectory.state(first)
+    live = step.live
+    live.write(Replay(trajectory, step).state(first))
     for record in trajectory.records[first:]:
-        after = step.forward(before, record)
-        again.append(record, before, after)
-        before = after
-    if not before.parameters.isfinite().all():
+        before = live.read() if again.keeps(record.step) else None
+        step.advance(record)
+        digest = parameters_digest(live.layout.flatten(live.parameters))
+        again.append(replace(record, digest=digest), before, None)
+    again.final = live.read()
+    if not again.final.parameters.isfinite().all():
         again.diverged_at = trajectory.n_steps - 1
         warnings.warn(
             "Without the samples the run diverged: its final parameters are not "

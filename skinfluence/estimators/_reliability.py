@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ..influence import ErrorBound
+from ..trajectory import Replay
 from ._convex import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from ._counterfactual import exact_changes
 from ._epochs import is_integer
@@ -237,7 +238,7 @@ class ReliabilityMixin(InfluenceMixin):
         spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
         bound = ErrorBound(asked.trajectory.n_samples, curvature)
         total = torch.zeros_like(bound.error)
-        step.live.write(asked.trajectory.state(asked.first))
+        step.live.write(Replay(asked.trajectory, step).state(asked.first))
         for record, (lr, weight_decay) in zip(
             asked.trajectory.records[asked.first : max(asked.at)], options, strict=True
         ):

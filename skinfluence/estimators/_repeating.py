@@ -22,7 +22,7 @@ from ..exceptions import (
 )
 from ..influence import Query
 from ..training import Batch, LiveState, Objective, TrainingStep, moment_names
-from ..trajectory import StepRecord, Trajectory
+from ..trajectory import Replay, StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
 from ._run import net_buffers, net_modules
@@ -157,7 +157,21 @@ class RepeatingMixin(NeuralNet):
     def _training_step(
         self, trajectory: Trajectory, stop: int, first: int = 0
     ) -> tuple[TrainingStep, Any]:
-        """Return the run's training step, on a copy of the net that it may change."""
+        """Return the run's training step, and the copy of the net that it may change.
+
+        That the steps repeat is tried first.
+        """
+        step, worker = self._bare_step(trajectory)
+        self._check_model_unchanged(trajectory, step.live)
+        first = max(first, trajectory.first_recorded_step)
+        # Parameters may have been set between two calls of fit: one step of each call.
+        calls = {record.data: record for record in trajectory.records[first:stop]}
+        for record in calls.values():
+            _check_repeats(trajectory, step, record)
+        return step, worker
+
+    def _bare_step(self, trajectory: Trajectory) -> tuple[TrainingStep, Any]:
+        """Return the training step and the copy of the net, with nothing checked."""
         names = self._modules + self._criteria + self._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
         parts = copy.deepcopy({f"{name}_": getattr(self, f"{name}_") for name in names})
@@ -174,14 +188,7 @@ class RepeatingMixin(NeuralNet):
             moment_names(worker.optimizer_),
             trajectory.untrained,
         )
-        self._check_model_unchanged(trajectory, live)
-        step = TrainingStep(objective, live)
-        first = max(first, trajectory.first_recorded_step)
-        # Parameters may have been set between two calls of fit: one step of each call.
-        calls = {record.data: record for record in trajectory.records[first:stop]}
-        for record in calls.values():
-            _check_repeats(trajectory, step, record)
-        return step, worker
+        return TrainingStep(objective, live), worker
 
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
         x, fit_params = inputs
@@ -249,9 +256,12 @@ def _check_repeats(
     trajectory: Trajectory, step: TrainingStep, record: StepRecord
 ) -> None:
     """Repeat one recorded step: what it leads to must be what was recorded."""
-    before = trajectory.state(record.step)
+    replay = Replay(trajectory, step)
+    before = replay.state(record.step)
+    recorded = replay.state(record.step + 1).parameters
     again = step.forward(before, record).parameters
-    recorded = trajectory.state(record.step + 1).parameters
+    known = len(before.parameters)
+    again, recorded = again[:known], recorded[:known]
     scale = (recorded - before.parameters).abs().max()
     # Far above rounding, also where sums are taken in another order (CUDA); far below
     # what another loss, batch or update would change.

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from skorch.net import NeuralNet
 from torch import Tensor, nn
 
 from .._typing import Hyperparameters
-from ..exceptions import DivergenceWarning
+from ..exceptions import DivergenceWarning, IrreproducibleStepError
 from ..training import (
     Clipping,
     LiveState,
@@ -24,8 +24,10 @@ from ..training import (
     moment_names,
     observe_clipping,
     seeded,
+    state_nbytes,
 )
-from ..trajectory import StepRecord, Trajectory
+from ..trajectory import Replay, StepRecord, Trajectory, parameters_digest
+from ._budget import choose_interval, trajectory_bytes
 from ._data import TrainingData
 
 
@@ -66,6 +68,7 @@ class RecordingBatchSampler:
         with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
+        self.run.n_left = len(drawn)
         for batch in drawn:
             index = torch.tensor(batch, dtype=torch.int64)
             self.run.batches.append(index if self.rows is None else self.rows[index])
@@ -105,14 +108,51 @@ class TrainingRun:
         self.n_epochs = n_epochs
         self.trajectory = trajectory
         self.batches: deque[Tensor] = deque()
+        self.n_left = 0  # steps of the epoch that are still to be taken
         self.rows = torch.empty(0, dtype=torch.int64)
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
         self._live: LiveState | None = None
         self._new_epoch = True
         self._before: State | None = None
+        # The parameters that the last step led to.
+        final = None if trajectory is None else trajectory.final
+        self._after = None if final is None else final.parameters
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
+
+    def foresee(self, net: Any, batches: Any) -> None:
+        """Choose which states to keep for the steps to come.
+
+        Raises
+        ------
+        ValueError
+            If they cannot be retraced in the memory that the trajectory may take.
+        """
+        trajectory = self.trajectory
+        if trajectory is None:
+            return
+        try:
+            n_batches = len(batches)
+        except (TypeError, NotImplementedError):
+            n_batches = 0  # states are let go when they become too many
+        kept, keep_epochs = trajectory.kept, trajectory.keep_epochs
+        n_steps = trajectory.n_steps - trajectory.first_recorded_step
+        n_steps += net.max_epochs * n_batches
+        # This call's first state is kept too, and one before the oldest epoch.
+        n_fixed = sum(number % trajectory.interval != 0 for number in kept)
+        if keep_epochs is not None:
+            n_steps = min(n_steps, keep_epochs * max(n_batches, 1))
+            n_fixed += 1
+        trajectory.max_bytes = trajectory_bytes(
+            net.max_trajectory_bytes, torch.device(net.device), trajectory.nbytes
+        )
+        size = state_nbytes(net.optimizer_, net_buffers(net))
+        trajectory.widen(
+            choose_interval(
+                net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed
+            )
+        )
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
@@ -129,36 +169,55 @@ class TrainingRun:
     def begin_step(self, net: NeuralNet) -> int:
         """Take the next batch in hand, note the state, and return the step's seed."""
         self.rows = self.batches.popleft()
+        self.n_left -= 1
         if self.trajectory is not None:
             self._before = self._state_before(net, self.trajectory)
         return derive_seed(self.seed, "step", self.n_steps)
 
-    def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State:
+    def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
+        """Return the state, or None if it is not to be kept."""
         _add_trained(trajectory, net.optimizer_)
-        live = self._live
+        live, number = self._live, trajectory.n_steps
+        # A setting that changed between two calls concerns the steps of one only.
+        new_call = live is None
         grown = live is None or len(live.addresses) < len(trajectory.addresses)
         if live is None or grown:
             names = moment_names(net.optimizer_)
             self._live = live = LiveState(
                 net.optimizer_, trajectory.addresses, net_buffers(net), names
             )
-        after = trajectory.final
         # The optimizer's state is looked at where most callbacks would change it.
         whole = grown or self._new_epoch
         self._new_epoch = False
-        if not whole and after is not None and live.holds(after.parameters):
-            return after
-        state = live.read()
-        if after is None:
-            return state
-        if _continues(after, state):
-            return state if grown else after
-        trajectory.flaws[trajectory.n_steps] = (
-            "the parameters or the optimizer's state were changed between steps "
-            f"{trajectory.n_steps - 1} and {trajectory.n_steps} by something other "
-            "than the optimizer, such as a callback"
-        )
-        return state
+        after = self._after
+        if whole or after is None or not live.holds(after):
+            state = live.read()
+            if after is not None:
+                self._compare(trajectory, after, state, grown and not new_call)
+        elif trajectory.keeps(number):
+            state = live.read() if trajectory.final is None else trajectory.final
+        else:
+            return None
+        return state if new_call or trajectory.keeps(number) else None
+
+    @staticmethod
+    def _compare(
+        trajectory: Trajectory, after: Tensor, state: State, grown: bool
+    ) -> None:
+        """Note how a state differs from what the last step led to."""
+        final, number = trajectory.final, trajectory.n_steps
+        if not torch.equal(after, state.parameters[: len(after)]) or (
+            final is not None and not _continues(final, state)
+        ):
+            trajectory.flaws[number] = (
+                "the parameters or the optimizer's state were changed between steps "
+                f"{number - 1} and {number} by something other than the optimizer, "
+                "such as a callback"
+            )
+        elif grown or final is None or not _same(final.buffers, state.buffers):
+            # The steps before do not lead to parameters that are first trained now,
+            # or to buffers that a callback renewed.
+            trajectory.anchors.add(number)
 
     def see_gradients(self, net: NeuralNet) -> None:
         """Note the gradients before the callbacks get to change them."""
@@ -172,10 +231,12 @@ class TrainingRun:
         """Record the step just taken."""
         self.n_steps += 1
         live, trajectory, before = self._live, self.trajectory, self._before
-        if live is None or trajectory is None or before is None:
+        if live is None or trajectory is None:
             return
         step = trajectory.n_steps
         last = trajectory.records[-1] if trajectory.records else None
+        clipping = self._clipping(net, live, trajectory, step)
+        self._after, after = self._state_after(live, trajectory)
         record = StepRecord(
             step,
             self.epoch,
@@ -184,13 +245,25 @@ class TrainingRun:
             seed,
             _hyperparameters(net.optimizer_, last),
             _active(live, last),
-            self._clipping(net, live, trajectory, step),
+            clipping,
+            None if trajectory.interval == 1 else parameters_digest(self._after),
         )
-        trajectory.append(record, before, live.read())
+        trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)
         trajectory.n_samples = max(trajectory.n_samples, samples)
         if trajectory.diverged_at is None and not math.isfinite(loss):
             trajectory.diverged_at = step
+
+    def _state_after(
+        self, live: LiveState, trajectory: Trajectory
+    ) -> tuple[Tensor, State | None]:
+        """Return the parameters, and the whole state if it is to be kept."""
+        # At an epoch's end callbacks may look at the trajectory, or save it.
+        if self.n_left == 0 or trajectory.keeps(trajectory.n_steps + 1):
+            state = live.read()
+            return state.parameters, state
+        with torch.no_grad():
+            return live.layout.flatten(live.parameters), None
 
     def _clipping(
         self, net: NeuralNet, live: LiveState, trajectory: Trajectory, step: int
@@ -215,12 +288,17 @@ class TrainingRun:
     def end(self, net: NeuralNet) -> None:
         """Close the run: end it where a callback went back to, look for divergence."""
         trajectory = self.trajectory
-        if trajectory is None or trajectory.final is None or self._live is None:
+        live, after = self._live, self._after
+        if trajectory is None or live is None or after is None:
             return
-        if not self._live.holds(trajectory.final.parameters):
-            self._go_back(trajectory, self._live.read().parameters)
+        if not live.holds(after):
+            self._go_back(net, trajectory, live.read().parameters)
+        self.close(net)
+        assert trajectory.final is not None
         # Callbacks may have renewed BatchNorm's statistics: predictions use them.
-        buffers = self._live.read().buffers
+        buffers = live.read().buffers
+        if not _same(buffers, trajectory.final.buffers):
+            trajectory.anchors.add(trajectory.n_steps)
         trajectory.final = replace(trajectory.final, buffers=buffers)
         if (
             trajectory.diverged_at is None
@@ -235,17 +313,45 @@ class TrainingRun:
                 stacklevel=4,
             )
 
-    def _go_back(self, trajectory: Trajectory, parameters: Tensor) -> None:
+    def close(self, net: Any) -> None:
+        """Make the final state whole, as it need not be in the middle of an epoch."""
+        trajectory, live, after = self.trajectory, self._live, self._after
+        if trajectory is None or live is None or after is None:
+            return
+        if trajectory.final is None:
+            holds = live.holds(after)
+            trajectory.final = (
+                live.read()
+                if holds
+                else _replay(net, trajectory).state(trajectory.n_steps)
+            )
+
+    def _go_back(self, net: Any, trajectory: Trajectory, parameters: Tensor) -> None:
+        digest, kept = parameters_digest(parameters), set(trajectory.kept)
         for number in range(
             trajectory.n_steps - 1, trajectory.first_recorded_step - 1, -1
         ):
-            if torch.equal(trajectory.state(number).parameters, parameters):
-                trajectory.truncate(number)
+            if number in kept:
+                state = trajectory.state(number)
+            elif trajectory.records[number - 1].digest == digest:
+                try:
+                    state = _replay(net, trajectory).state(number)
+                except IrreproducibleStepError:
+                    continue
+            else:
+                continue
+            if torch.equal(state.parameters, parameters):
+                trajectory.truncate(number, state)
                 return
         trajectory.flaws[trajectory.n_steps] = (
             "after the last step the parameters were changed to values that no "
             "recorded step had"
         )
+
+
+def _replay(net: Any, trajectory: Trajectory) -> Replay:
+    step, _ = net._bare_step(trajectory)
+    return Replay(trajectory, step)
 
 
 def net_modules(net: NeuralNet) -> list[nn.Module]:
@@ -271,6 +377,10 @@ def _continues(final: State, state: State) -> bool:
             for name, moment in final.moments.items()
         )
     )
+
+
+def _same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(map(torch.equal, tensors, others))
 
 
 def _callbacks_touch_gradients(net: NeuralNet) -> bool:

@@ -40,6 +40,8 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "dtype": [StrOptions({"auto", *DTYPES})],
     "random_state": ["random_state"],
     "record": [StrOptions({"all"}), _POSITIVE, None],
+    "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
+    "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
     "verbose": ["verbose"],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..exceptions import DivergedTrainingError
 from ..training import PARAMETERS, Adjoint, TrainingStep
-from ..trajectory import Trajectory, backwards
+from ..trajectory import Replay, Trajectory
 from ._queries import Query
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -78,7 +78,8 @@ def retrace(
     slopes, rows = [], []
     put_in, largest = 0.0, 0.0
     every = -(-(max(at) - first) // _LOOKS)
-    for record, before, after in progress(backwards(trajectory, max(at), first)):
+    walk = Replay(trajectory, step).backwards(max(at), first, progress)
+    for record, before, after in walk:
         weight = at.get(record.step + 1)
         if weight:
             asked = weight * query.gradient(step, after)
@@ -89,6 +90,7 @@ def retrace(
         rows.append(record.rows)
         if record.step % every == 0:
             largest = max(largest, float(adjoint[PARAMETERS].norm()))
+        del before, after  # whether they are still needed is for the walk to say
     _check_finite(adjoint)
     # One sum over all steps, in double precision whatever they were computed in.
     total = torch.cat(slopes, dim=-1).double()

@@ -4,6 +4,7 @@ from ._clipping import Clipping, observe_clipping
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, seeded
+from ._size import state_nbytes
 from ._step import Adjoint, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
 
@@ -25,4 +26,5 @@ __all__ = [
     "observe_clipping",
     "pull_back",
     "seeded",
+    "state_nbytes",
 ]

@@ -1,6 +1,16 @@
 """What a training run did: its recorded steps and states."""
 
-from ._replay import backwards
-from ._trajectory import StepRecord, Trajectory
+from ._replay import Replay
+from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
+from ._trajectory import StepRecord, Trajectory, parameters_digest
 
-__all__ = ["StepRecord", "Trajectory", "backwards"]
+__all__ = [
+    "Replay",
+    "Schedule",
+    "StepRecord",
+    "Trajectory",
+    "fewest_states",
+    "leaves_room",
+    "parameters_digest",
+    "smallest_interval",
+]

@@ -1,34 +1,165 @@
-"""The recorded run, walked from its end."""
+"""The recorded run, walked from its end; states that are not kept are recomputed."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from ..training import State
-from ._trajectory import StepRecord, Trajectory
+import torch
+from torch import Tensor
+
+from ..exceptions import IrreproducibleStepError, NondeterminismWarning
+from ..training import State, TrainingStep
+from ._schedule import Advance, Backward, Check, Drop
+from ._trajectory import StepRecord, Trajectory, parameters_digest
+
+Around = tuple[StepRecord, State, State]
 
 
-def backwards(
-    trajectory: Trajectory, stop: int, first: int = 0
-) -> Iterator[tuple[StepRecord, State, State]]:
-    """Yield the steps between two states, the last first, with the states around them.
+class Replay:
+    """The states of a recorded run: as kept, or by taking steps again.
 
     Parameters
     ----------
     trajectory : Trajectory
         The run.
-    stop : int
-        Number of the state to begin at: that after step ``stop - 1``.
-    first : int
-        Number of the state to end at: that before step ``first``.
-
-    Yields
-    ------
-    record : StepRecord
-        The step.
-    before, after : State
-        What it began from, and what it led to.
+    step : TrainingStep
+        Its training step. Its modules hold no state in particular after a call.
     """
-    after = trajectory.state(stop)
-    for record in reversed(trajectory.records[first:stop]):
-        before = trajectory.state(record.step)
-        yield record, before, after
-        after = before
+
+    def __init__(self, trajectory: Trajectory, step: TrainingStep) -> None:
+        self.trajectory = trajectory
+        self.step = step
+        self._at: int | None = None
+
+    def state(self, number: int) -> State:
+        """Return a state of the run.
+
+        Parameters
+        ----------
+        number : int
+            Number of the step that began from it; the number of steps for the final
+            state.
+
+        Returns
+        -------
+        State
+            As recorded; on a CPU to the bit.
+
+        Raises
+        ------
+        IrreproducibleStepError
+            If on a CPU the steps do not lead to what they led to in training.
+        """
+        base = self.trajectory.last_kept(number)
+        if base == number:
+            return self.trajectory.state(number)
+        self._at = None
+        start = self.trajectory.state(base)
+        self._advance(start, base, number)
+        state = self.step.live.read()
+        recorded = self.trajectory.records[number - 1].digest
+        if recorded is not None and self._deterministic:
+            # Parameters that were first trained later are no part of the digest.
+            known = state.parameters[: len(start.parameters)]
+            if parameters_digest(known) != recorded:
+                raise _irreproducible(base, number)
+        return state
+
+    def backwards(
+        self,
+        stop: int,
+        first: int = 0,
+        progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    ) -> Iterator[Around]:
+        """Yield the steps between two states, the last first, with the states around.
+
+        A state that is not kept is let go with the step that it is yielded for as the
+        state after.
+
+        Parameters
+        ----------
+        stop : int
+            Number of the state to begin at: that after step ``stop - 1``.
+        first : int
+            Number of the state to end at: that before step ``first``.
+        progress : callable
+            Wraps the iteration over the steps.
+
+        Yields
+        ------
+        record : StepRecord
+            The step.
+        before, after : State
+            What it began from, and what it led to.
+        """
+        walk = self._walk(stop, first)
+        # A progress bar holds what it passes on: it gets no states.
+        for _ in progress(range(stop - first)):
+            yield next(walk)
+
+    def _walk(self, stop: int, first: int) -> Iterator[Around]:
+        held: dict[int, State] = {}
+
+        def find(number: int) -> State:
+            return held[number] if number in held else self.trajectory.state(number)
+
+        self._at = None
+        for action in self.trajectory.schedule(stop, first):
+            match action:
+                case Advance(start, end):
+                    self._advance(find(start), start, end)
+                    held[end] = self.step.live.read()
+                case Check(base, start, end):
+                    self._advance(find(start), start, end)
+                    self._check(base, end)
+                case Backward(number):
+                    record = self.trajectory.records[number]
+                    yield record, find(number), find(number + 1)
+                    # Whoever was given the states may have used the modules.
+                    self._at = None
+                case Drop(number):
+                    del held[number]
+
+    def _advance(self, state: State, start: int, stop: int) -> None:
+        """Take the steps from a state on, in which the modules may stand already."""
+        if self._at != start:
+            self.step.live.write(state)
+        for record in self.trajectory.records[start:stop]:
+            self.step.advance(record)
+        self._at = stop
+
+    @property
+    def _deterministic(self) -> bool:
+        return self.step.device.type == "cpu"
+
+    def _check(self, base: int, number: int) -> None:
+        """Compare the state just reached with the kept one."""
+        live = self.step.live
+        recorded = self.trajectory.state(number).parameters
+        found = live.layout.flatten(live.parameters).detach()[: len(recorded)]
+        if torch.equal(found, recorded):
+            return
+        if self._deterministic:
+            raise _irreproducible(base, number)
+        warnings.warn(
+            f"Repeating steps {base} to {number - 1} led to parameters that differ "
+            f"from the recorded ones by up to {_relative(found, recorded):.1e} of the "
+            "largest: this device does not add in the same order each time. To have "
+            "the same bits, call torch.use_deterministic_algorithms(True) with the "
+            "environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before training, or "
+            "keep every state (checkpoint_every=1).",
+            NondeterminismWarning,
+            stacklevel=2,
+        )
+
+
+def _relative(found: Tensor, recorded: Tensor) -> float:
+    return float((found - recorded).abs().max() / recorded.abs().max())
+
+
+def _irreproducible(base: int, number: int) -> IrreproducibleStepError:
+    return IrreproducibleStepError(
+        f"Repeating steps {base} to {number - 1} from their records does not lead to "
+        "the recorded model. The net's loss, its data or its train_step depends on "
+        "something that is not recorded."
+    )

@@ -1,12 +1,23 @@
 """What a training run did: its steps, and the states they began from."""
 
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from .._typing import Hyperparameters
 from ..training import Address, Clipping, State
+from ._schedule import Schedule, leaves_room
 from ._store import MemoryStore
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
+
+
+def parameters_digest(parameters: torch.Tensor) -> int:
+    """Return a sum of the parameters' bits, by which unequal ones are told apart."""
+    bits = _BITS.get(parameters.element_size(), torch.int64)
+    return int(parameters.detach().view(bits).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class StepRecord:
         Which of the recorded parameters had a gradient, by position.
     clipping : Clipping or None
         The gradient clipping in force.
+    digest : int or None
+        Digest of the parameters that the step led to; None if it was not taken.
     """
 
     step: int
@@ -42,11 +55,15 @@ class StepRecord:
     hyperparameters: tuple[Hyperparameters, ...]
     active: tuple[int, ...]
     clipping: Clipping | None = None
+    digest: int | None = None
 
 
 @dataclass
 class Trajectory:
     """The steps of a training run and the states they began from.
+
+    Every `interval`-th state is kept; the others follow from it by taking the steps
+    again.
 
     Parameters
     ----------
@@ -62,13 +79,20 @@ class Trajectory:
     records : list of StepRecord
         Every step of the run.
     final : State or None
-        The state after the last step.
+        The state after the last step; None before the first, and while training goes
+        on after a step whose state is not kept.
     flaws : dict of int to str
         Number of a state -> why the path into that state cannot be retraced.
     diverged_at : int or None
         The first step whose loss or parameters are not finite.
     n_samples : int
         Number of samples that the steps' rows count in.
+    interval : int
+        How far the kept states lie apart. It grows when they become too many.
+    max_bytes : int or None
+        What kept and recomputed states may take together; None for any size.
+    anchors : set of int
+        Numbers of states that must be kept, as the steps before do not lead to them.
     """
 
     seed: int
@@ -80,50 +104,118 @@ class Trajectory:
     flaws: dict[int, str] = field(default_factory=dict)
     diverged_at: int | None = None
     n_samples: int = 0
+    interval: int = 1
+    max_bytes: int | None = None
+    anchors: set[int] = field(default_factory=set)
     _store: MemoryStore = field(default_factory=MemoryStore, init=False, repr=False)
+    _oldest: int = field(default=0, init=False, repr=False)
 
-    def append(self, record: StepRecord, before: State, after: State) -> None:
+    def keeps(self, number: int) -> bool:
+        """Return whether a state is one of those to be kept.
+
+        Parameters
+        ----------
+        number : int
+            Number of the state.
+        """
+        fixed = number in self.anchors or number in self.flaws
+        return fixed or number % self.interval == 0 or not self._store
+
+    def append(
+        self, record: StepRecord, before: State | None, after: State | None
+    ) -> None:
         """Add a step.
 
         Parameters
         ----------
         record : StepRecord
             The step.
-        before, after : State
-            What it began from, and what it led to.
+        before, after : State or None
+            What it began from, None if that is not kept, and what it led to.
         """
-        if self.records and record.epoch != self.records[-1].epoch:
-            self._forget()
+        new_epoch = record.epoch != self.n_epochs
         self.records.append(record)
-        self._store[record.step] = before
         self.final = after
+        if before is not None:
+            self._store[record.step] = before
+        if new_epoch:
+            self._forget()
+        if before is not None:
+            self._thin()
 
     def _forget(self) -> None:
         """Drop the states of the epochs that are no longer kept."""
-        if self.keep_epochs is not None:
-            # The epoch about to begin is one of those to keep.
-            oldest = self.n_epochs + 2 - self.keep_epochs
-            for record in self.records[self.first_recorded_step :]:
-                if record.epoch >= oldest:
-                    break
-                del self._store[record.step]
+        if self.keep_epochs is None:
+            return
+        oldest = self.n_epochs + 1 - self.keep_epochs
+        for record in self.records[self.first_recorded_step :]:
+            if record.epoch >= oldest:
+                break
+            self._oldest = record.step + 1
+        # The oldest state may follow from one before it.
+        kept = list(self._store)
+        for number in kept[: bisect_right(kept, self._oldest) - 1]:
+            del self._store[number]
 
-    def truncate(self, n_steps: int) -> None:
+    def _thin(self) -> None:
+        """Keep fewer states if they leave no room for a walk between two of them."""
+        limit = self.max_states
+        while len(self._store) > 1 and not leaves_room(
+            len(self._store) + 1, self.interval, limit
+        ):
+            first, *others = self._store
+            free = [k for k in others if k not in self.anchors and k not in self.flaws]
+            spare = [k for k in free if k % self.interval]
+            if free and not spare:
+                self.interval *= 2
+                spare = [k for k in free if k % self.interval]
+            if not free:
+                # Nothing of what is left could be computed again.
+                self._oldest, spare = others[0], [first]
+            for number in spare:
+                self._let_go(number)
+
+    def _let_go(self, number: int) -> None:
+        """Drop a state, but not what it can be told by."""
+        state = self._store.pop(number)
+        if number > 0 and self.records[number - 1].digest is None:
+            digest = parameters_digest(state.parameters)
+            record = replace(self.records[number - 1], digest=digest)
+            self.records[number - 1] = record
+
+    def widen(self, interval: int) -> None:
+        """Keep states further apart from now on, and let those between them go.
+
+        Parameters
+        ----------
+        interval : int
+            The least distance; what is kept already lies on a grid that stays.
+        """
+        if not self._store:
+            self.interval = max(self.interval, interval)
+        while self.interval < interval:
+            self.interval *= 2
+        self._thin()
+
+    def truncate(self, n_steps: int, final: State | None = None) -> None:
         """End the run earlier.
 
         Parameters
         ----------
         n_steps : int
             How many of its first steps stay.
+        final : State or None
+            The state after them; to be given if it is not kept.
         """
         if n_steps == self.n_steps:
             return
-        self.final = self._store[n_steps]
-        for record in self.records[n_steps:]:
-            del self._store[record.step]
+        self.final = self._store[n_steps] if final is None else final
+        for number in [k for k in self._store if k >= n_steps]:
+            del self._store[number]
         del self.records[n_steps:]
         # A state's flaw lies on the path into it: the new end keeps its own.
         self.flaws = {k: why for k, why in self.flaws.items() if k <= n_steps}
+        self.anchors = {k for k in self.anchors if k <= n_steps}
         if self.diverged_at is not None and self.diverged_at >= n_steps:
             self.diverged_at = None
 
@@ -139,9 +231,22 @@ class Trajectory:
 
     @property
     def first_recorded_step(self) -> int:
-        """The first step whose state is kept; ``n_steps`` if there is none."""
-        # Steps are added in order and dropped from either end.
-        return next(iter(self._store), self.n_steps)
+        """The first step whose state can be had; ``n_steps`` if there is none."""
+        # States are added in order.
+        return max(self._oldest, next(iter(self._store), self.n_steps))
+
+    @property
+    def kept(self) -> list[int]:
+        """Numbers of the states that are kept, in order."""
+        return [*self._store, *([] if self.final is None else [self.n_steps])]
+
+    @property
+    def max_states(self) -> float:
+        """How many states may be held at once, kept and recomputed ones together."""
+        if self.max_bytes is None or not self._store:
+            return math.inf
+        latest = next(reversed(list(self._store)))
+        return self.max_bytes // max(1, self._store[latest].nbytes)
 
     @property
     def nbytes(self) -> int:
@@ -150,7 +255,7 @@ class Trajectory:
         return kept if self.final is None else kept + self.final.nbytes
 
     def state(self, step: int) -> State:
-        """Return what a step began from.
+        """Return what a step began from, if that is kept.
 
         Parameters
         ----------
@@ -165,6 +270,41 @@ class Trajectory:
         if step == self.n_steps and self.final is not None:
             return self.final
         return self._store[step]
+
+    def last_kept(self, number: int) -> int:
+        """Return which kept state a state follows from.
+
+        Parameters
+        ----------
+        number : int
+            Number of the state.
+
+        Returns
+        -------
+        int
+            Number of the last kept state that is not after it.
+        """
+        kept = self.kept
+        place = bisect_right(kept, number)
+        if not self.first_recorded_step <= number <= self.n_steps or place == 0:
+            raise KeyError(number)
+        return kept[place - 1]
+
+    def schedule(self, stop: int, first: int = 0) -> Schedule:
+        """Plan how to walk backwards from one state to another.
+
+        Parameters
+        ----------
+        stop, first : int
+            Numbers of the state to begin at, and of the earlier one to end at.
+
+        Returns
+        -------
+        Schedule
+            What to do in which order; it tells its peak of states and how many steps
+            are taken again.
+        """
+        return Schedule(self.kept, stop, first, self.max_states, frozenset(self.flaws))
 
     def epoch_ends(self) -> dict[int, int]:
         """Return where the epochs end.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skinfluence.training import State
-from skinfluence.trajectory import StepRecord, Trajectory, backwards
+from skinfluence.trajectory import Replay, StepRecord, Trajectory
 from skinfluence.trajectory._store import MemoryStore
 
 
@@ -42,6 +42,11 @@ def trajectory(epochs, keep_epochs=None):
     for step, epoch in enumerate(epochs):
         run.append(record(step, epoch), run.final or state(step), state(step + 1))
     return run
+
+
+def backwards(run, stop, first=0):
+    """Walk a run whose states are all kept: no step is taken again."""
+    return Replay(run, step=None).backwards(stop, first)
 
 
 def number_of(found):

@@ -1,0 +1,81 @@
+"""How far apart the kept states of a run lie, from what they may take of memory."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..trajectory import fewest_states, leaves_room, smallest_interval
+
+_AT_MOST = 4 * 2**30
+
+
+def trajectory_bytes(asked: Any, device: torch.device, held: int = 0) -> int:
+    """Return what a trajectory may take: as asked, or a quarter of what is free to it.
+
+    What it holds already is free to it.
+    """
+    if asked != "auto":
+        return int(asked)
+    return min((free_bytes(device) + held) // 4, _AT_MOST)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        # What the system would make free counts too; only Linux tells.
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        values = dict(line.split(":") for line in lines)
+        return 1024 * int(values["MemAvailable"].split()[0])
+    except (OSError, KeyError):
+        names = getattr(os, "sysconf_names", {})
+        if "SC_PHYS_PAGES" not in names:
+            return 4 * _AT_MOST
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def choose_interval(
+    every: Any, n_steps: int, state_bytes: int, max_bytes: int, n_fixed: int = 0
+) -> int:
+    """Return how far apart states are kept.
+
+    Parameters
+    ----------
+    every : "auto" or int
+        The estimator's `checkpoint_every`.
+    n_steps : int
+        Number of steps that the run is to have.
+    state_bytes, max_bytes : int
+        Size of a state, and what all states at once may take.
+    n_fixed : int
+        How many states are kept besides.
+
+    Raises
+    ------
+    ValueError
+        If so many steps cannot be retraced with so few states.
+    """
+    max_states = max_bytes // max(1, state_bytes) - n_fixed
+    fewest = fewest_states(n_steps)
+    if max_states < fewest:
+        raise ValueError(
+            f"`max_trajectory_bytes` must have room for {fewest + n_fixed} states of "
+            f"{state_bytes:,} bytes to retrace {n_steps} steps, "
+            f"{(fewest + n_fixed) * state_bytes:,} bytes in all, got {max_bytes:,}. "
+            "Raise it, record only the last epochs (`record`), or train without "
+            "influence (record=None)."
+        )
+    if every == "auto":
+        return smallest_interval(n_steps, max_states)
+    n_kept = -(-n_steps // int(every)) + 1
+    if not leaves_room(n_kept, min(int(every), max(n_steps, 1)), max_states):
+        raise ValueError(
+            f"`checkpoint_every` must leave room for the states between two kept ones: "
+            f"with {every} the run keeps {n_kept} states of {state_bytes:,} bytes, "
+            f"and `max_trajectory_bytes` ({max_bytes:,}) has room for {max_states}. "
+            "Use 'auto', or raise `max_trajectory_bytes`."
+        )
+    return int(every)
