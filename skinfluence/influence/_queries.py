@@ -47,7 +47,8 @@ class Query:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
         step.live.show(state)
         self.objective.train(False)
-        total = torch.zeros_like(state.parameters)
+        # A state older than some parameters' training is shorter.
+        total = state.parameters.new_zeros(step.live.layout.size)
         for inputs, targets, weights in self.batches:
             total = step.gradient(self._values(inputs, targets), weights).add_(total)
         return total
