@@ -51,23 +51,24 @@ def choose_interval(
     state_bytes, max_bytes : int
         Size of a state, and what all states at once may take.
     n_fixed : int
-        How many states are kept besides.
+        How many states are kept besides, as long as there is room for them.
 
     Raises
     ------
     ValueError
         If so many steps cannot be retraced with so few states.
     """
-    max_states = max_bytes // max(1, state_bytes) - n_fixed
+    max_states = max_bytes // max(1, state_bytes)
     fewest = fewest_states(n_steps)
     if max_states < fewest:
         raise ValueError(
-            f"`max_trajectory_bytes` must have room for {fewest + n_fixed} states of "
+            f"`max_trajectory_bytes` must have room for {fewest} states of "
             f"{state_bytes:,} bytes to retrace {n_steps} steps, "
-            f"{(fewest + n_fixed) * state_bytes:,} bytes in all, got {max_bytes:,}. "
+            f"{fewest * state_bytes:,} bytes in all, got {max_bytes:,}. "
             "Raise it, record only the last epochs (`record`), or train without "
             "influence (record=None)."
         )
+    max_states = max(max_states - n_fixed, fewest)
     if every == "auto":
         return smallest_interval(n_steps, max_states)
     n_kept = -(-n_steps // int(every)) + 1

@@ -39,7 +39,7 @@ def _count_moments(cls: type[torch.optim.Optimizer], group: dict[str, object]) -
     optimizer = cls([number], lr=0.1)  # type: ignore[call-arg]
     own = optimizer.param_groups[0]
     own.update({k: v for k, v in group.items() if k != "params"})
-    own.update({k: False for k in _WAYS if k in own})
+    own.update({"lr": 0.1, **{k: False for k in _WAYS if k in own}})
     optimizer.step()
     state = optimizer.state[number]
     return sum(state.get(name) is not None for name in moment_names(optimizer))

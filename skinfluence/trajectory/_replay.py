@@ -109,9 +109,9 @@ class Replay:
                 case Advance(start, end):
                     self._advance(find(start), start, end)
                     held[end] = self.step.live.read()
-                case Check(base, start, end):
+                case Check(low, start, end):
                     self._advance(find(start), start, end)
-                    self._check(base, end)
+                    self._check(low, end)
                 case Backward(number):
                     record = self.trajectory.records[number]
                     yield record, find(number), find(number + 1)

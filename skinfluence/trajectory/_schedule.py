@@ -19,9 +19,9 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Go on from the state just reached: it must lead to a kept state."""
+    """Go on from the state just reached: it must lead to the next kept state."""
 
-    base: int
+    low: int  # the kept state before
     start: int
     stop: int
 
@@ -128,8 +128,8 @@ class Schedule:
         room = max(self.max_states - len(self.kept), 2)
         for low, high in reversed(list(pairwise(self.kept))):
             if low < self.stop and high > self.first:
-                base, top = max(low, self.first), min(high, self.stop)
-                yield low, base, top, high, room, high not in self.unchecked
+                bottom, top = max(low, self.first), min(high, self.stop)
+                yield low, bottom, top, high, room, high not in self.unchecked
 
     @property
     def peak_states(self) -> int:
@@ -142,22 +142,21 @@ class Schedule:
         return sum(steps for _, steps in self._costs())
 
     def _costs(self) -> Iterator[tuple[int, int]]:
-        for low, base, top, high, room, checked in self._segments():
-            yield _cost(base - low, top - low, high - low, room, checked)
+        for low, bottom, top, high, room, checked in self._segments():
+            yield _cost(bottom - low, top - low, high - low, room, checked)
 
 
 def _segment(
-    low: int, base: int, top: int, high: int, room: float, checked: bool
+    low: int, bottom: int, top: int, high: int, room: float, checked: bool
 ) -> Iterator[Action]:
-    """Go back from `top` to `base`, which lie between the kept states around them."""
+    """Go back from `top` to `bottom`, which lie between two kept states."""
     # If the state to begin at is not kept, it is found on the way to the one after it.
     end = min(high, top + 1)
-    if base > low:
-        yield Advance(low, base)
-        room -= 1
     checked = checked and end > low + 1
-    for action in _binomial(base, end, room):
+    held = set()
+    for action in _binomial(low, end, room):
         if isinstance(action, Advance):
+            held.add(action.stop)
             yield action
             continue
         if checked:
@@ -166,18 +165,21 @@ def _segment(
         if action.step < top:
             yield action
             if action.step + 1 < high:
+                held.remove(action.step + 1)
                 yield Drop(action.step + 1)
-    if base > low:
-        yield Drop(base)
+        if action.step == bottom:
+            break
+    for state in sorted(held):
+        yield Drop(state)
 
 
 @lru_cache
 def _cost(
-    base: int, top: int, high: int, room: float, checked: bool
+    bottom: int, top: int, high: int, room: float, checked: bool
 ) -> tuple[int, int]:
     """Return how many states a segment holds at most, and its recomputed steps."""
     held = peak = steps = 0
-    for action in _segment(0, base, top, high, room, checked):
+    for action in _segment(0, bottom, top, high, room, checked):
         held += isinstance(action, Advance) - isinstance(action, Drop)
         peak = max(peak, held)
         if isinstance(action, Advance | Check):
@@ -185,14 +187,14 @@ def _cost(
     return peak, steps
 
 
-def _binomial(base: int, end: int, room: float) -> Iterator[Advance | Backward]:
-    """Go back from state `end` to `base` with room for so many states between."""
-    length = end - base
-    # One snapshot is `base` itself. Where steps are to be taken again, the states
+def _binomial(low: int, end: int, room: float) -> Iterator[Advance | Backward]:
+    """Go back from state `end` to `low` with room for so many states between."""
+    length = end - low
+    # One snapshot is `low` itself. Where steps are to be taken again, the states
     # before and after the step at hand are held beside the snapshots.
     snapshots = length - 1 if room >= length - 1 else max(int(room) - 1, 1)
     for action in MultistageCheckpointSchedule(length, snapshots, 0):
         if isinstance(action, Forward) and not action.write_adj_deps:
-            yield Advance(base + action.n0, base + action.n1)
+            yield Advance(low + action.n0, low + action.n1)
         elif isinstance(action, Reverse):
-            yield Backward(base + action.n0)
+            yield Backward(low + action.n0)

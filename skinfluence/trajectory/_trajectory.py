@@ -154,7 +154,7 @@ class Trajectory:
             self._oldest = record.step + 1
         # The oldest state may follow from one before it.
         kept = list(self._store)
-        for number in kept[: bisect_right(kept, self._oldest) - 1]:
+        for number in kept[: max(bisect_right(kept, self._oldest) - 1, 0)]:
             del self._store[number]
 
     def _thin(self) -> None:
