@@ -14,8 +14,8 @@ from ..trajectory import Replay, Trajectory, parameters_digest
 from ._data import TrainingData
 from ._epochs import first_step
 from ._groups import sample_rows
+from ._observed import net_modules
 from ._repeating import RepeatingMixin
-from ._run import net_modules
 
 
 class RefitMixin(RepeatingMixin):

@@ -25,7 +25,7 @@ from ..training import Batch, LiveState, Objective, TrainingStep, moment_names
 from ..trajectory import Replay, StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
-from ._run import net_buffers, net_modules
+from ._observed import net_buffers, net_modules
 from ._validation import check_data, check_weights, explained
 
 

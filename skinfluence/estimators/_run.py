@@ -3,18 +3,16 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._typing import Hyperparameters
 from ..exceptions import DivergenceWarning, IrreproducibleStepError
 from ..training import (
     Clipping,
@@ -29,6 +27,16 @@ from ..training import (
 from ..trajectory import Replay, StepRecord, Trajectory, parameters_digest
 from ._budget import choose_interval, trajectory_bytes
 from ._data import TrainingData
+from ._observed import (
+    active,
+    add_trained,
+    callbacks_touch_gradients,
+    continues,
+    declared_clipping,
+    hyperparameters,
+    net_buffers,
+    same,
+)
 
 
 @contextmanager
@@ -176,7 +184,7 @@ class TrainingRun:
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
         """Return the state, or None if it is not to be kept."""
-        _add_trained(trajectory, net.optimizer_)
+        add_trained(trajectory, net.optimizer_)
         live, number = self._live, trajectory.n_steps
         # A setting that changed between two calls concerns the steps of one only.
         new_call = live is None
@@ -207,21 +215,21 @@ class TrainingRun:
         """Note how a state differs from what the last step led to."""
         final, number = trajectory.final, trajectory.n_steps
         if not torch.equal(after, state.parameters[: len(after)]) or (
-            final is not None and not _continues(final, state)
+            final is not None and not continues(final, state)
         ):
             trajectory.flaws[number] = (
                 "the parameters or the optimizer's state were changed between steps "
                 f"{number - 1} and {number} by something other than the optimizer, "
                 "such as a callback"
             )
-        elif grown or final is None or not _same(final.buffers, state.buffers):
+        elif grown or final is None or not same(final.buffers, state.buffers):
             # The steps before do not lead to parameters that are first trained now,
             # or to buffers that a callback renewed.
             trajectory.anchors.add(number)
 
     def see_gradients(self, net: NeuralNet) -> None:
         """Note the gradients before the callbacks get to change them."""
-        if self._live is not None and _callbacks_touch_gradients(net):
+        if self._live is not None and callbacks_touch_gradients(net):
             self._raw = [
                 torch.zeros_like(p) if p.grad is None else p.grad.clone()
                 for p in self._live.parameters
@@ -243,8 +251,8 @@ class TrainingRun:
             self.number,
             self.rows + self.data.offset,
             seed,
-            _hyperparameters(net.optimizer_, last),
-            _active(live, last),
+            hyperparameters(net.optimizer_, last),
+            active(live, last),
             clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
         )
@@ -274,7 +282,7 @@ class TrainingRun:
         seen = [
             torch.zeros_like(p) if p.grad is None else p.grad for p in live.parameters
         ]
-        known = self._known_clipping or _declared_clipping(net)
+        known = self._known_clipping or declared_clipping(net)
         if known is None and all(map(torch.equal, raw, seen)):
             return None
         self._known_clipping = observe_clipping(raw, seen, known)
@@ -297,7 +305,7 @@ class TrainingRun:
         assert trajectory.final is not None
         # Callbacks may have renewed BatchNorm's statistics: predictions use them.
         buffers = live.read().buffers
-        if not _same(buffers, trajectory.final.buffers):
+        if not same(buffers, trajectory.final.buffers):
             trajectory.anchors.add(trajectory.n_steps)
         trajectory.final = replace(trajectory.final, buffers=buffers)
         if (
@@ -352,84 +360,3 @@ class TrainingRun:
 def _replay(net: Any, trajectory: Trajectory) -> Replay:
     step, _ = net._bare_step(trajectory)
     return Replay(trajectory, step)
-
-
-def net_modules(net: NeuralNet) -> list[nn.Module]:
-    """Return the net's modules and criteria."""
-    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-    return [part for part in parts if isinstance(part, nn.Module)]
-
-
-def net_buffers(net: NeuralNet) -> list[Tensor]:
-    """Return the buffers of the net's modules."""
-    return [buffer for module in net_modules(net) for buffer in module.buffers()]
-
-
-def _continues(final: State, state: State) -> bool:
-    """Whether a state goes on from the last one; it may hold more parameters."""
-    size, count = len(final.parameters), len(final.scalars)
-    return (
-        torch.equal(final.parameters, state.parameters[:size])
-        and final.scalars == state.scalars[:count]
-        and final.moments.keys() == state.moments.keys()
-        and all(
-            torch.equal(moment, state.moments[name][:size])
-            for name, moment in final.moments.items()
-        )
-    )
-
-
-def _same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(map(torch.equal, tensors, others))
-
-
-def _callbacks_touch_gradients(net: NeuralNet) -> bool:
-    own = type(net).on_grad_computed is not NeuralNet.on_grad_computed
-    return own or any(
-        type(callback).on_grad_computed is not Callback.on_grad_computed
-        for _, callback in net.callbacks_
-    )
-
-
-def _declared_clipping(net: NeuralNet) -> Clipping | None:
-    for _, callback in net.callbacks_:
-        bound = getattr(callback, "gradient_clip_value", None)
-        if isinstance(callback, GradientNormClipping) and bound is not None:
-            order = float(callback.gradient_clip_norm_type)
-            return Clipping("norm", float(bound), order)
-    return None
-
-
-def _add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:
-    """Record parameters from the first step on that they are trained in."""
-    known = set(trajectory.addresses)
-    for group, options in enumerate(optimizer.param_groups):
-        for index, parameter in enumerate(options["params"]):
-            if parameter.requires_grad and (group, index) not in known:
-                trajectory.addresses.append((group, index))
-                trajectory.untrained.append(parameter.detach().clone())
-
-
-# Records share what did not change since the last step: they hold its very objects.
-
-
-def _active(live: LiveState, last: StepRecord | None) -> tuple[int, ...]:
-    """Return the positions of the parameters that have a gradient."""
-    now = tuple(k for k, p in enumerate(live.parameters) if p.grad is not None)
-    return last.active if last is not None and last.active == now else now
-
-
-def _hyperparameters(
-    optimizer: torch.optim.Optimizer, last: StepRecord | None
-) -> tuple[Hyperparameters, ...]:
-    """Return the hyper-parameters of each parameter group."""
-    now = tuple(
-        {
-            name: value.item() if isinstance(value, Tensor) else value
-            for name, value in group.items()
-            if name != "params"
-        }
-        for group in optimizer.param_groups
-    )
-    same = last is not None and last.hyperparameters == now
-    return last.hyperparameters if last is not None and same else now

@@ -1,0 +1,93 @@
+"""What is seen of a net while it trains."""
+
+from collections.abc import Sequence
+
+import torch
+from skorch.callbacks import Callback, GradientNormClipping
+from skorch.net import NeuralNet
+from torch import Tensor, nn
+
+from .._typing import Hyperparameters
+from ..training import Clipping, LiveState, State
+from ..trajectory import StepRecord, Trajectory
+
+
+def net_modules(net: NeuralNet) -> list[nn.Module]:
+    """Return the net's modules and criteria."""
+    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+def net_buffers(net: NeuralNet) -> list[Tensor]:
+    """Return the buffers of the net's modules."""
+    return [buffer for module in net_modules(net) for buffer in module.buffers()]
+
+
+def continues(final: State, state: State) -> bool:
+    """Whether a state goes on from the last one; it may hold more parameters."""
+    size, count = len(final.parameters), len(final.scalars)
+    return (
+        torch.equal(final.parameters, state.parameters[:size])
+        and final.scalars == state.scalars[:count]
+        and final.moments.keys() == state.moments.keys()
+        and all(
+            torch.equal(moment, state.moments[name][:size])
+            for name, moment in final.moments.items()
+        )
+    )
+
+
+def same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(map(torch.equal, tensors, others))
+
+
+def callbacks_touch_gradients(net: NeuralNet) -> bool:
+    own = type(net).on_grad_computed is not NeuralNet.on_grad_computed
+    return own or any(
+        type(callback).on_grad_computed is not Callback.on_grad_computed
+        for _, callback in net.callbacks_
+    )
+
+
+def declared_clipping(net: NeuralNet) -> Clipping | None:
+    for _, callback in net.callbacks_:
+        bound = getattr(callback, "gradient_clip_value", None)
+        if isinstance(callback, GradientNormClipping) and bound is not None:
+            order = float(callback.gradient_clip_norm_type)
+            return Clipping("norm", float(bound), order)
+    return None
+
+
+def add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:
+    """Record parameters from the first step on that they are trained in."""
+    known = set(trajectory.addresses)
+    for group, options in enumerate(optimizer.param_groups):
+        for index, parameter in enumerate(options["params"]):
+            if parameter.requires_grad and (group, index) not in known:
+                trajectory.addresses.append((group, index))
+                trajectory.untrained.append(parameter.detach().clone())
+
+
+# Records share what did not change since the last step: they hold its very objects.
+
+
+def active(live: LiveState, last: StepRecord | None) -> tuple[int, ...]:
+    """Return the positions of the parameters that have a gradient."""
+    now = tuple(k for k, p in enumerate(live.parameters) if p.grad is not None)
+    return last.active if last is not None and last.active == now else now
+
+
+def hyperparameters(
+    optimizer: torch.optim.Optimizer, last: StepRecord | None
+) -> tuple[Hyperparameters, ...]:
+    """Return the hyper-parameters of each parameter group."""
+    now = tuple(
+        {
+            name: value.item() if isinstance(value, Tensor) else value
+            for name, value in group.items()
+            if name != "params"
+        }
+        for group in optimizer.param_groups
+    )
+    same = last is not None and last.hyperparameters == now
+    return last.hyperparameters if last is not None and same else now
