@@ -1,6 +1,7 @@
 """Errors and warnings of the library."""
 
 __all__ = [
+    "CompilationWarning",
     "DivergedTrainingError",
     "DivergenceWarning",
     "InfluenceReliabilityWarning",
@@ -52,3 +53,7 @@ class InfluenceReliabilityWarning(UserWarning):
 
 class NondeterminismWarning(UserWarning):
     """Repeated steps led to other rounding errors than the recorded ones."""
+
+
+class CompilationWarning(UserWarning):
+    """A step could not be compiled; it is computed without, more slowly."""

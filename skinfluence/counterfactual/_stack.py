@@ -5,22 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
+from torch.func import vmap
 
 from .._typing import ClippingLike, StepLike
-from ..training import LiveState, State, TrainingStep, batch_coefficients
-
-
-class _Caller(nn.Module):
-    """Lets ``functional_call`` reach every parameter that a function depends on."""
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(modules)
-
-    def forward(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        return function(*arguments)
+from ..training import (
+    Functional,
+    LiveState,
+    State,
+    TrainingStep,
+    batch_coefficients,
+)
 
 
 class StackedStep(TrainingStep):
@@ -41,12 +36,7 @@ class StackedStep(TrainingStep):
     def __init__(self, step: TrainingStep, runs: int) -> None:
         self.runs = runs
         super().__init__(step.objective, _stacked_live(step.live, runs))
-        self._caller = _Caller(step.objective.modules)
-        names: dict[Tensor, str] = {
-            parameter: name for name, parameter in self._caller.named_parameters()
-        }
-        self._names = [names[parameter] for parameter in step.live.parameters]
-        self._buffer_names = [name for name, _ in self._caller.named_buffers()]
+        self._functional = Functional(step.objective.modules, step.live.parameters)
 
     def start(self, state: State) -> None:
         """Let every run begin from a state of the recorded run."""
@@ -64,9 +54,8 @@ class StackedStep(TrainingStep):
         """Return a function of the modules for every run, stacked."""
 
         def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor]) -> Tensor:
-            named = dict(zip(self._names, parameters, strict=True))
-            named |= zip(self._buffer_names, buffers, strict=True)
-            return functional_call(self._caller, named, (function, *arguments))
+            call: Tensor = self._functional(parameters, buffers, function, *arguments)
+            return call
 
         stacked = vmap(one, randomness="same")
         return stacked(tuple(self.live.parameters), tuple(self.live.buffers))

@@ -106,6 +106,7 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         classes: Any = None,
     ) -> Any:
         check_parameters(self)
+        self.__dict__.pop("compiled_functions_", None)
         with self._unharmed_by_errors(start):
             # skorch lets a net be initialized by hand before it has seen any data.
             first = start or not hasattr(self, "training_data_")

@@ -74,7 +74,10 @@ class SGDInfluenceRegressor(
         Where states lie further apart than the square root of the number of steps T,
         steps are recomputed more than once; 2·log2(T) states are always enough.
     compile : bool, default=False
-        Whether to use ``torch.compile``; only with ``record=None``.
+        Whether :meth:`influence` compiles the way back through a step with
+        ``torch.compile``, once for each fit: that takes some ten seconds or more, and
+        pays where the retrace takes longer. Training itself is compiled only with
+        ``record=None``, as skorch does it.
     train_split : callable or None, default=None
         Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples that it
         takes out of the training have influence 0.

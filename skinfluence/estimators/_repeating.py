@@ -21,7 +21,15 @@ from ..exceptions import (
     TrainingDataChangedError,
 )
 from ..influence import Query
-from ..training import Batch, LiveState, Objective, TrainingStep, moment_names
+from ..training import (
+    Batch,
+    CompiledFunctions,
+    CompiledStep,
+    LiveState,
+    Objective,
+    TrainingStep,
+    moment_names,
+)
 from ..trajectory import Replay, StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
@@ -66,6 +74,13 @@ class Question:
 
 class RepeatingMixin(NeuralNet):
     """What retracing a recorded run and repeating it have in common."""
+
+    compiled_functions_: CompiledFunctions | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code stays where it was compiled.
+        state: dict[str, Any] = super().__getstate__()
+        return {k: v for k, v in state.items() if k != "compiled_functions_"}
 
     def _retraceable(self) -> Trajectory:
         """Return the trajectory, or say why there is none."""
@@ -188,7 +203,17 @@ class RepeatingMixin(NeuralNet):
             moment_names(worker.optimizer_),
             trajectory.untrained,
         )
-        return TrainingStep(objective, live), worker
+        return self._step(trajectory, objective, live), worker
+
+    def _step(
+        self, trajectory: Trajectory, objective: Objective, live: LiveState
+    ) -> TrainingStep:
+        if not self.compile:
+            return TrainingStep(objective, live)
+        if self.compiled_functions_ is None:
+            self.compiled_functions_ = CompiledFunctions()
+        largest = max(len(record.rows) for record in trajectory.records)
+        return CompiledStep(objective, live, largest, self.compiled_functions_)
 
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
         x, fit_params = inputs

@@ -42,6 +42,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "record": [StrOptions({"all"}), _POSITIVE, None],
     "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
     "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
+    "compile": ["boolean"],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
@@ -67,10 +68,10 @@ def check_parameters(net: NeuralNet) -> None:
             "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
             f"{callbacks!r}."
         )
-    if net.record is not None and (net.compile or hasattr(net, "accelerator")):
+    if net.record is not None and hasattr(net, "accelerator"):
         raise ValueError(
-            "`compile` and Accelerate change how a step is computed and cannot be "
-            "recorded. Use record=None to train without influence."
+            "Accelerate changes how a step is computed, and it cannot be recorded. "
+            "Use record=None to train without influence."
         )
 
 

@@ -1,7 +1,9 @@
 """What a training step is: its state, its objective, its update, its adjoint."""
 
 from ._clipping import Clipping, observe_clipping
+from ._compiled import CompiledFunctions, CompiledStep
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
+from ._functional import Functional
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, seeded
 from ._size import state_nbytes
@@ -14,7 +16,10 @@ __all__ = [
     "Adjoint",
     "Batch",
     "Clipping",
+    "CompiledFunctions",
+    "CompiledStep",
     "FlatLayout",
+    "Functional",
     "LiveState",
     "Objective",
     "State",

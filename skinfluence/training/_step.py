@@ -15,6 +15,11 @@ from ._update import GRADIENT, UpdateRule, pull_back
 Adjoint = Mapping[str, Tensor]
 """∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
 
+Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]
+"""``gradient() -> (p,)`` of the batch loss as the optimizer saw it, and
+``pull(direction) -> (slopes, through)``: ⟨direction, gradient⟩ differentiated in the
+samples' weights and in the parameters, for one direction or a stack of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:
@@ -131,29 +136,45 @@ class TrainingStep:
         adjoint : mapping of str to Tensor
             ∂Q/∂s of the state before the step.
         """
+        return self._pull(state, step, adjoint, *self._linearize(state, step))
+
+    def _linearize(self, state: State, step: StepLike) -> Linearization:
+        """Return the step's gradient at a state, and what differentiates it further."""
         self.live.show(state)
         self.objective.train(True)
         with seeded(step.seed, self.device):
             losses, coefficients = self.objective.batch_losses(step)
-        weights = coefficients.requires_grad_()
-        gradients: Sequence[Tensor] = torch.autograd.grad(
+        gradients, weights = weighted_gradients(
             losses,
+            coefficients,
             [self.live.parameters[k] for k in step.active],
-            weights,
-            create_graph=True,
-            materialize_grads=True,
+            step.clipping,
         )
-        if step.clipping is not None:
-            gradients = step.clipping.clip(gradients)
-        before, direction = self._pull_update(
-            state, step, adjoint, lambda: self._flat_gradient(step, gradients)
-        )
-        directions = self.live.layout.split(direction)
-        slopes, through = self._pull_gradient(
-            gradients, [directions[k] for k in step.active], weights
-        )
+
+        def pull(direction: Tensor) -> tuple[Tensor, Tensor]:
+            directions = self.live.layout.split(direction)
+            slopes, *through = derivatives_along(
+                gradients,
+                [weights, *self.live.parameters],
+                [directions[k] for k in step.active],
+            )
+            return slopes * weights.detach(), self.live.layout.flatten(through)
+
+        return lambda: self._flat_gradient(step, gradients), pull
+
+    def _pull(
+        self,
+        state: State,
+        step: StepLike,
+        adjoint: Adjoint,
+        gradient: Callable[[], Tensor],
+        pull: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Adjoint]:
+        """Pull the adjoint through the update, and then through its gradient."""
+        before, direction = self._pull_update(state, step, adjoint, gradient)
+        slopes, through = pull(direction)
         before[PARAMETERS] = before[PARAMETERS] + through
-        return slopes * weights.detach(), before
+        return slopes, before
 
     def activation_bytes(self, step: StepLike) -> int:
         """Return what a forward pass of the step's batch keeps for its backward."""
@@ -193,18 +214,6 @@ class TrainingStep:
         for position, gradient in zip(step.active, gradients, strict=True):
             every[position] = gradient.detach()
         return self.live.layout.flatten(every)
-
-    def _pull_gradient(
-        self, gradients: Sequence[Tensor], directions: Sequence[Tensor], weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Differentiate ⟨direction, gradient⟩ in the weights and the parameters."""
-        moving = [k for k, gradient in enumerate(gradients) if gradient.requires_grad]
-        slopes, *through = _gradient(
-            [gradients[k] for k in moving],
-            [weights, *self.live.parameters],
-            [directions[k] for k in moving],
-        )
-        return slopes, self.live.layout.flatten(through)
 
     def _pull_update(
         self,
@@ -277,6 +286,33 @@ def _pull_block(
         block.scalars,
     )
     return pull_back(jacobian, {k: block.part(v) for k, v in adjoint.items()})
+
+
+def weighted_gradients(
+    losses: Tensor,
+    coefficients: Tensor,
+    parameters: Sequence[Tensor],
+    clipping: ClippingLike | None,
+) -> tuple[Sequence[Tensor], Tensor]:
+    """Return the batch loss's gradients, differentiable in what they depend on.
+
+    Also the coefficients as a leaf, in which they can be differentiated.
+    """
+    weights = coefficients.requires_grad_()
+    gradients: Sequence[Tensor] = torch.autograd.grad(
+        losses, parameters, weights, create_graph=True, materialize_grads=True
+    )
+    return gradients if clipping is None else clipping.clip(gradients), weights
+
+
+def derivatives_along(
+    gradients: Sequence[Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Differentiate ⟨direction, gradient⟩ in the inputs."""
+    moving = [k for k, gradient in enumerate(gradients) if gradient.requires_grad]
+    return _gradient(
+        [gradients[k] for k in moving], inputs, [directions[k] for k in moving]
+    )
 
 
 def _gradient(

@@ -470,7 +470,7 @@ def test_a_wrong_learning_rate_nan():
     ("options", "error", "message"),
     [
         ({"callbacks": 3}, TypeError, "`callbacks` must be a list .*got 3"),
-        ({"compile": True}, ValueError, "`compile` .*Use record=None"),
+        ({"compile": 3}, ValueError, "'compile' parameter"),
         ({"modul__x": 1}, (TypeError, ValueError), "modul__x"),
         ({"module__x": 1}, TypeError, "unexpected keyword argument 'x'"),
         ({"module__activation": "step"}, ValueError, "`module__activation` .*'step'"),
