@@ -90,6 +90,28 @@ def collate_whole(samples: Samples) -> tuple[Any, Any]:
     return samples.dataset.batch(samples.rows)
 
 
+class WholeBatches:
+    """What a DataLoader with default options does, for whole batches of rows.
+
+    Parameters
+    ----------
+    dataset : ArrayDataset
+        The data.
+    batch_sampler : iterable of sequence of int
+        The rows of each batch.
+    """
+
+    def __init__(self, dataset: ArrayDataset, batch_sampler: Any) -> None:
+        self.dataset = dataset
+        self.batch_sampler = batch_sampler
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return map(self.dataset.batch, self.batch_sampler)
+
+
 def _as_tensors(data: Any) -> Any:
     """Return tensors on the arrays' own memory; sparse matrices as they are."""
     if isinstance(data, Mapping):

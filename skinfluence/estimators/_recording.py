@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from ..training import batch_coefficients, derive_seed, seeded
-from ._data import ArrayDataset, collate_whole, rows_of
+from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
 from ._run import RecordingBatchSampler, TrainingRun, all_seeded
 
 # A loader's options that do not say what the batch of given rows is.
@@ -52,6 +52,10 @@ class RecordingMixin(NeuralNet):
         if training and self.run_ is not None:
             generator = torch.Generator().manual_seed(self.run_.seed)
             kwargs = self._recording(dataset, kwargs, self.run_)
+            plain = kwargs.keys() == {"batch_sampler", "collate_fn"}
+            whole = kwargs.get("collate_fn") is collate_whole
+            if type(dataset) is ArrayDataset and plain and whole:
+                return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())

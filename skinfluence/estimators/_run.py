@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,12 @@ class RecordingBatchSampler:
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
         self.run.n_left = len(drawn)
-        for batch in drawn:
-            index = torch.tensor(batch, dtype=torch.int64)
-            self.run.batches.append(index if self.rows is None else self.rows[index])
+        # One tensor for the epoch: to make one costs as much for a batch as for all.
+        every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
+        rows = every if self.rows is None else self.rows[every]
+        for batch, own in zip(drawn, rows.split([*map(len, drawn)]), strict=True):
+            # What is recorded outlives the epoch, each batch by itself.
+            self.run.batches.append(own.clone())
             yield batch
 
 

@@ -39,16 +39,20 @@ class CompiledFunctions:
 
     Attributes
     ----------
-    functions : dict of Hashable to callable
-        What was compiled, by what it was compiled for.
-    trusted : dict of Hashable to bool
-        Whether it gives what the step gives without it.
+    numbers : dict of Hashable to int
+        What was compiled for, numbered: shapes of the batch, clipping, and the like.
+    functions : dict of (str, int) to callable
+        What was compiled, by its name and that number.
+    trusted : dict of (int, int) to bool
+        Whether it gives what the step gives without it, by that number and the
+        number of samples.
     pads : bool or None
         Whether short batches may be filled up; None if that was not asked yet.
     """
 
-    functions: dict[Hashable, Function] = field(default_factory=dict)
-    trusted: dict[Hashable, bool] = field(default_factory=dict)
+    numbers: dict[Hashable, int] = field(default_factory=dict)
+    functions: dict[tuple[str, int], Function] = field(default_factory=dict)
+    trusted: dict[tuple[int, int], bool] = field(default_factory=dict)
     pads: bool | None = None
 
 
@@ -56,7 +60,7 @@ class CompiledFunctions:
 class _Call:
     """A step as the compiled functions see it: tensors, and what they are made for."""
 
-    key: Hashable
+    key: int
     size: int
     tensors: tuple[Any, ...]
     spec: Any
@@ -129,7 +133,10 @@ class CompiledStep(TrainingStep):
         """Compile, and use what was compiled if it gives what is expected."""
         # Whatever the compiler fails with, the step can be had without it.
         try:
-            found = self._compiled(call, state, step, adjoint)
+            with warnings.catch_warnings():
+                # The compiler's own warnings are about its own parts.
+                warnings.simplefilter("ignore")
+                found = self._compiled(call, state, step, adjoint)
             trusted = _agree(found, expected)
             reason = "its result differs from the step's own"
         except Exception as error:
@@ -227,7 +234,9 @@ class CompiledStep(TrainingStep):
         if weights is not None:
             coefficients *= weights.to(coefficients)
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
-        key = shapes, spec, kinds, step.active, step.clipping
+        made_for = shapes, spec, kinds, step.active, step.clipping
+        # A number in its place: it would be hashed several times in every step.
+        key = self.compiled.numbers.setdefault(made_for, len(self.compiled.numbers))
         fixed = self._functional.fixed
         return _Call(
             key, size, (tensors, list(state.buffers), fixed, coefficients), spec, others

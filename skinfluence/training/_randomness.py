@@ -18,7 +18,7 @@ def derive_seed(seed: int, purpose: str, counter: int = 0) -> int:
     key = (_PURPOSES[purpose], counter)
     sequence = np.random.SeedSequence(seed, spawn_key=key)
     # PyTorch's seeds are signed 64-bit integers on some devices.
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
 
 def _default_generators(device: torch.device) -> list[torch.Generator]:

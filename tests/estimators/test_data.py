@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import ArrayDataset
 from skinfluence.exceptions import UnsupportedCriterionError
+from tests.cases import Case
 from tests.oracles import Spy, cross_entropy, finite_differences, relative_error
 
 # What the library promises; the oracle's own error is about 1e-9.
@@ -640,3 +641,19 @@ class Scalar(nn.Module):
 def test_criteria_without_a_loss_for_each_sample_are_refused(criterion, message):
     with pytest.raises(UnsupportedCriterionError, match=message):
         classifier(criterion=criterion).fit(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_whole_batches_train_as_a_data_loader_does(shuffle):
+    class Loader(torch.utils.data.DataLoader):
+        """Known to be no more than a loader of the user's own."""
+
+    case = Case("dropout", options={"shuffle": shuffle})
+    ours, theirs = case.fitted(), case.fitted(iterator_train=Loader)
+    for mine, other in zip(
+        ours.trajectory_.records, theirs.trajectory_.records, strict=True
+    ):
+        assert torch.equal(mine.rows, other.rows)
+    assert torch.equal(
+        ours.trajectory_.final.parameters, theirs.trajectory_.final.parameters
+    )

@@ -1,0 +1,104 @@
+"""The compiled way back through a step against the step as it is without."""
+
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import GradientNormClipping
+
+from skinfluence.exceptions import CompilationWarning
+from skinfluence.training import _compiled
+from tests.cases import MODULES, Case
+from tests.oracles import relative_error
+
+# Both are sums of the same products in double precision, in another order.
+TOLERANCE = 1e-9
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count what is compiled, and run it without a compiler."""
+    compiled = []
+
+    def count(graph, **options):
+        compiled.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", count)
+    return compiled
+
+
+def both(case, **options):
+    asked = case.validation()
+    expected = case.fitted(**options).influence(*asked, at="epochs")
+    clf = case.fitted(compile=True, **options)
+    return clf, clf.influence(*asked, at="epochs"), expected
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_equals_the_step_without(module, optimizer, counted):
+    _, found, expected = both(Case(module, optimizer, weighted=True))
+    assert relative_error(found, expected) <= TOLERANCE
+    # Dropout draws random numbers, which compiled code would draw otherwise; Adam's
+    # step is differentiated at its gradient, a function of its own.
+    functions = {"dropout": 0}.get(module, 2 if optimizer == "adam" else 1)
+    assert len(counted) == functions
+
+
+def test_equals_the_step_without_under_clipping(counted):
+    _, found, expected = both(Case("mlp"), callbacks=[GradientNormClipping(0.2)])
+    assert relative_error(found, expected) <= TOLERANCE
+    assert counted
+
+
+def test_a_second_call_compiles_nothing(counted):
+    clf, found, _ = both(Case("mlp"))
+    number = len(counted)
+    np.testing.assert_array_equal(
+        clf.influence(*Case("mlp").validation(), at="epochs"), found
+    )
+    assert len(counted) == number == 1
+
+
+def test_short_batches_are_filled_up_only_where_samples_do_not_mix(counted):
+    assert both(Case("mlp"))[0].compiled_functions_.pads
+    assert not both(Case("batch_norm"))[0].compiled_functions_.pads
+
+
+def test_copies_and_refits_do_not_hold_compiled_code(counted):
+    clf, _, _ = both(Case("mlp"))
+    for other in (copy.deepcopy(clf), pickle.loads(pickle.dumps(clf))):
+        assert other.compiled_functions_ is None
+    X, y, _ = Case("mlp").data()
+    assert clf.fit(X, y).compiled_functions_ is None
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_falls_back_with_a_warning(wrong, monkeypatch):
+    def fail(graph, **options):
+        if wrong:
+            return lambda *a: [2 * value for value in graph(*a)]
+        raise RuntimeError("no C++ compiler")
+
+    case = Case("mlp")
+    expected = case.fitted().influence(*case.validation())
+    clf = case.fitted(compile=True)
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.warns(CompilationWarning, match="differs" if wrong else "no C"):
+        found = clf.influence(*case.validation())
+    np.testing.assert_array_equal(found, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.influence(*case.validation())
+
+
+@pytest.mark.slow
+def test_compiles():
+    assert _compiled.BACKEND == "inductor"
+    clf, found, expected = both(Case("mlp"))
+    assert all(clf.compiled_functions_.trusted.values())
+    assert relative_error(found, expected) <= TOLERANCE
