@@ -10,6 +10,7 @@ __all__ = [
     "NotRecordedError",
     "SkinfluenceError",
     "TrainingDataChangedError",
+    "TrajectoryFileError",
     "UnsupportedCriterionError",
     "UnsupportedOptimizerError",
 ]
@@ -33,6 +34,10 @@ class UnsupportedCriterionError(SkinfluenceError):
 
 class TrainingDataChangedError(SkinfluenceError):
     """The training data is no longer what the estimator was fitted on."""
+
+
+class TrajectoryFileError(SkinfluenceError):
+    """A file of a saved run is damaged or foreign, or its folder cannot be written."""
 
 
 class IrreproducibleStepError(SkinfluenceError):

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..exceptions import IrreproducibleStepError, NondeterminismWarning
 from ..training import State, TrainingStep
+from ._record import StepRecord, parameters_digest
 from ._schedule import Advance, Backward, Check, Drop
-from ._trajectory import StepRecord, Trajectory, parameters_digest
+from ._trajectory import Trajectory
 
 Around = tuple[StepRecord, State, State]
 

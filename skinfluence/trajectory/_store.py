@@ -1,11 +1,21 @@
 """Where the states of a run are kept."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 
 from ..training import State
 
 
-class MemoryStore(MutableMapping[int, State]):
+class StateStore(MutableMapping[int, State]):
+    """States by the number of the step that began from them."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Size of the states in bytes."""
+
+
+class MemoryStore(StateStore):
     """States by the number of the step that began from them, in memory."""
 
     def __init__(self) -> None:

@@ -3,59 +3,14 @@
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
-from .._typing import Hyperparameters
-from ..training import Address, Clipping, State
+from ..training import Address, State
+from ._record import StepRecord, parameters_digest
 from ._schedule import Schedule, leaves_room
-from ._store import MemoryStore
-
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
-
-
-def parameters_digest(parameters: torch.Tensor) -> int:
-    """Return a sum of the parameters' bits, by which unequal ones are told apart."""
-    bits = _BITS.get(parameters.element_size(), torch.int64)
-    return int(parameters.detach().view(bits).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One training step as it was taken.
-
-    Parameters
-    ----------
-    step : int
-        Number of the step in the run, from 0.
-    epoch : int
-        Number of its epoch, from 1.
-    data : int
-        Which of the data sets given to ``fit`` and ``partial_fit`` it drew on.
-    rows : Tensor of shape (batch,), int64
-        The samples of the batch, as rows of the run's samples; a sample drawn twice
-        stands twice.
-    seed : int or None
-        Seed of the random numbers that the step drew; None if it drew none.
-    hyperparameters : tuple of mapping
-        What the optimizer really used, a mapping for each parameter group.
-    active : tuple of int
-        Which of the recorded parameters had a gradient, by position.
-    clipping : Clipping or None
-        The gradient clipping in force.
-    digest : int or None
-        Digest of the parameters that the step led to; None if it was not taken.
-    """
-
-    step: int
-    epoch: int
-    data: int
-    rows: torch.Tensor
-    seed: int | None
-    hyperparameters: tuple[Hyperparameters, ...]
-    active: tuple[int, ...]
-    clipping: Clipping | None = None
-    digest: int | None = None
+from ._store import MemoryStore, StateStore
 
 
 @dataclass
@@ -107,7 +62,7 @@ class Trajectory:
     interval: int = 1
     max_bytes: int | None = None
     anchors: set[int] = field(default_factory=set)
-    _store: MemoryStore = field(default_factory=MemoryStore, init=False, repr=False)
+    _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
     _oldest: int = field(default=0, init=False, repr=False)
 
     def keeps(self, number: int) -> bool:
@@ -331,3 +286,63 @@ class Trajectory:
         """
         ends = list(self.epoch_ends().values())
         return ends[-epochs - 1] if epochs < len(ends) else 0
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the trajectory to a folder: safetensors and JSON, no pickle.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, which must not exist yet. It takes its name only once all is
+            written.
+        overwrite : bool, default=False
+            Whether to replace what has this name.
+
+        Raises
+        ------
+        TrajectoryFileError
+            If the folder exists or cannot be written.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from skinfluence import Trajectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Trajectory(seed=3).save(f"{folder}/run")
+        ...     Trajectory.load(f"{folder}/run").seed
+        3
+        """
+        from ._saving import save
+
+        save(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, device: torch.device | str = "cpu"
+    ) -> "Trajectory":
+        """Return a trajectory from a folder, or what a killed run has left there.
+
+        States are read when they are asked for, some of them at once. The folder is
+        never changed: what is added to the trajectory stays in memory.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        device : torch.device or str, default="cpu"
+            Where the states are put.
+
+        Returns
+        -------
+        Trajectory
+            The run, bit for bit. Its :attr:`final` is None where a run was killed.
+
+        Raises
+        ------
+        TrajectoryFileError
+            If a file is missing, damaged or foreign; for the states' files, this
+            shows when they are read.
+        """
+        from ._saving import load
+
+        return load(path, device)

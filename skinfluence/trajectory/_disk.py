@@ -1,0 +1,439 @@
+"""The store on disk: a folder that can be read whenever the run is killed."""
+
+import json
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from .._files import (
+    PART,
+    checksum,
+    damaged,
+    read_any,
+    read_file,
+    write_file,
+    writing,
+)
+from .._version import __version__
+from ..exceptions import TrajectoryFileError
+from ..training import State
+from ._format import (
+    RecordEncoder,
+    states_to_bytes,
+    tensors_from_bytes,
+    tensors_to_bytes,
+)
+from ._journal import Journal, JournalContent, Records, read_journal
+from ._record import StepRecord
+from ._shards import SavedStates, Shard
+from ._trajectory import Trajectory
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "skinfluence trajectory", 1
+_LOCK = "lock"
+
+# A file is worth its cost from some size on; two of them are in memory at most.
+_SHARD_BYTES, _SHARD_STATES = 8 << 20, 256
+
+
+class DiskStore(SavedStates):
+    """The states of a run in a folder of its own, and the run's records beside them.
+
+    A step is written down before its state: after a crash the steps up to the last
+    whole line of the journal are there, and the states up to the last whole file,
+    the first one always. To be made with :meth:`create` or :meth:`reopen`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: FileLock,
+        trajectory: Trajectory,
+        shards: list[Shard],
+        content: JournalContent,
+    ) -> None:
+        super().__init__(folder, shards)
+        self._lock = lock
+        self._trajectory = trajectory
+        self._shards = shards
+        self._journal = Journal(folder, content.length)
+        self._encoder = RecordEncoder()
+        self._noted: Any = None
+        self._n_flaws = len(content.flaws)
+        self._anchors = set(content.anchors)
+        self._untrained = content.run.get("untrained")
+        self._writer = ThreadPoolExecutor(1, "skinfluence-store")
+        self._pending: Future[None] | None = None
+        self._closed = False
+        numbers = [int(shard.file[7:13]) for shard in shards]
+        self._next = max(numbers, default=-1) + 1
+        self._open = self._new_shard()
+        trajectory.records = Records(
+            content.records, self._note, self._renew, self._cut
+        )
+        trajectory._store = self
+
+    @classmethod
+    def create(cls, path: str | Path, trajectory: Trajectory) -> "DiskStore":
+        """Begin a run in a new or empty folder.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        trajectory : Trajectory
+            A run without steps; its records and states go to the folder from now on.
+        """
+        folder = Path(path)
+        assert not trajectory.records
+        made = not folder.exists()
+        try:
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _refuse_used(folder)
+            lock = _locked(folder)
+            try:
+                with writing(folder):
+                    _refuse_used(folder)  # another run may have come and gone
+                    write_file(folder / MANIFEST, _manifest(trajectory, 0, []))
+                    return cls(folder, lock, trajectory, [], JournalContent())
+            except BaseException:
+                lock.release()
+                for name in (MANIFEST, _LOCK):
+                    with suppress(OSError):
+                        (folder / name).unlink(missing_ok=True)
+                raise
+        except BaseException:
+            if made:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> "DiskStore":
+        """Go on with the run in a folder, from where it was closed or killed.
+
+        The journal is cut back to its last whole line, and what was not yet part of
+        the run is removed. A run of which not one state is left has no steps.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder; its :attr:`trajectory` has the run.
+        """
+        folder = Path(path)
+        read_manifest(folder)
+        lock = _locked(folder)
+        try:
+            manifest = read_manifest(folder)
+            content = read_journal(folder, manifest["journal_bytes"])
+            trajectory, shards = described(folder, manifest, content)
+            n_states = sum(len(shard.sizes) for shard in shards)
+            with writing(folder):
+                _remove_strays(folder, shards, content)
+                store = cls(folder, lock, trajectory, shards, content)
+            if content.records and not n_states:
+                del trajectory.records[0:]
+            take_final(trajectory)
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The run."""
+        return self._trajectory
+
+    def __setitem__(self, step: int, state: State) -> None:
+        self._check_writable()
+        super().__setitem__(step, state)
+        # There is always a state on the disk from which the run can go on.
+        alone = not any(shard.sizes for shard in self._shards)
+        sizes = self._open.sizes
+        full = len(sizes) * state.nbytes >= _SHARD_BYTES or len(sizes) >= _SHARD_STATES
+        if alone or full:
+            first = not self._shards
+            self._flush()
+            if first:
+                self._wait()
+
+    def close(self) -> None:
+        """Write down all that is left, the final state too, and let others write."""
+        if self._closed:
+            return
+        try:
+            if self._trajectory.final is not None:
+                self[self._trajectory.n_steps] = self._trajectory.final
+            with writing(self._folder):
+                self._describe()
+            self._flush()
+            self._wait()
+        finally:
+            self._release()
+        if self._trajectory.n_steps in self:
+            del self[self._trajectory.n_steps]
+
+    def _release(self) -> None:
+        self._closed = True
+        self._writer.shutdown()
+        self._journal.close()
+        with suppress(OSError):
+            (self._folder / _LOCK).unlink(missing_ok=True)
+        self._lock.release()
+
+    def __reduce__(self) -> Any:
+        # A copy reads the same files; only one may write.
+        if not self._closed:
+            self._wait()
+        copy = SavedStates(self._folder, (), self._device)
+        copy._places = dict(self._places)
+        copy._open = self._open
+        return _same, (copy,)
+
+    def _note(self, record: StepRecord) -> None:
+        self._check_writable()
+        with writing(self._folder):
+            self._describe()
+            self._journal.write(self._encoder.encode(record))
+
+    def _renew(self, record: StepRecord) -> None:
+        self._check_writable()
+        with writing(self._folder):
+            self._journal.write(json.dumps({"led_to": [record.step, record.digest]}))
+
+    def _describe(self) -> None:
+        """Write down what has changed in the run besides its steps."""
+        run = self._trajectory
+        changing = {
+            "diverged_at": run.diverged_at,
+            "n_samples": run.n_samples,
+            "interval": run.interval,
+            "max_bytes": run.max_bytes,
+            "oldest": run._oldest,
+        }
+        known = len(run.addresses), len(run.flaws), len(run.anchors), changing
+        if known == self._noted:
+            return
+        if self._untrained is None or self._untrained["count"] != len(run.untrained):
+            self._untrained = self._write_untrained(run.untrained)
+        line = {
+            **changing,
+            "addresses": run.addresses,
+            "untrained": self._untrained,
+            "flaws": dict(list(run.flaws.items())[self._n_flaws :]),
+            "anchors": sorted(run.anchors - self._anchors),
+        }
+        self._journal.write(json.dumps(line))
+        self._noted = known
+        self._n_flaws, self._anchors = len(run.flaws), set(run.anchors)
+
+    def _write_untrained(self, tensors: list[Tensor]) -> dict[str, Any]:
+        file = f"untrained-{len(tensors):06d}.safetensors"
+        data = tensors_to_bytes({str(k): tensor for k, tensor in enumerate(tensors)})
+        write_file(self._folder / file, data)
+        return {
+            "file": file,
+            "bytes": len(data),
+            "crc32": checksum(data),
+            "count": len(tensors),
+        }
+
+    def _cut(self, n_steps: int) -> None:
+        self._check_writable()
+        # First the states: those of a cut-off branch must never meet its successor.
+        for step in [step for step in self if step >= n_steps]:
+            del self[step]
+        self._flush()
+        self._wait()
+        with writing(self._folder):
+            self._journal.write(json.dumps({"cut": n_steps}))
+        self._encoder = RecordEncoder()
+        self._n_flaws = sum(state <= n_steps for state in self._trajectory.flaws)
+        self._anchors = {state for state in self._anchors if state <= n_steps}
+        self._noted = None
+
+    def _new_shard(self) -> Shard:
+        shard = Shard(f"states-{self._next:06d}.safetensors", states={})
+        self._next += 1
+        return shard
+
+    def _check_writable(self) -> None:
+        if self._closed:
+            raise TrajectoryFileError(
+                f"The run in {str(self._folder)!r} must be reopened before it goes on, "
+                "it was closed."
+            )
+        if self._pending is not None and self._pending.done():
+            self._pending.result()
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+    def _flush(self) -> None:
+        """Hand the states in memory, and the books as they are now, to the writer."""
+        self._wait()
+        left = [shard for shard in self._shards if shard.sizes]
+        dead = [shard for shard in self._shards if not shard.sizes]
+        # The last states stay until there are others to go on from.
+        if not left and not self._open.sizes and self._trajectory.records:
+            dead, left = left, dead
+        full = self._open if self._open.sizes else None
+        if full is not None:
+            left = [*left, full]
+            self._open = self._new_shard()
+        self._shards = left
+        states = dict(full.states or {}) if full is not None else {}
+        entries = [shard.entry() for shard in left]
+        self._pending = self._writer.submit(
+            self._write, full, states, entries, dead, self._journal.length
+        )
+
+    def _write(
+        self,
+        full: Shard | None,
+        states: dict[int, State],
+        entries: list[dict[str, Any]],
+        dead: list[Shard],
+        journal_bytes: int,
+    ) -> None:
+        with writing(self._folder):
+            # In this order: the manifest tells only of what is on the disk.
+            self._journal.sync()
+            if full is not None:
+                data = states_to_bytes(states)
+                write_file(self._folder / full.file, data)
+                full.length, full.digest = len(data), checksum(data)
+                entries[-1].update(bytes=full.length, crc32=full.digest)
+            write_file(
+                self._folder / MANIFEST,
+                _manifest(self._trajectory, journal_bytes, entries),
+            )
+            if full is not None:
+                full.states = None
+            for shard in dead:
+                (self._folder / shard.file).unlink(missing_ok=True)
+
+
+def _same(store: SavedStates) -> SavedStates:
+    return store
+
+
+def _refuse_used(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    used = {name for name in names if name != _LOCK and not name.endswith(PART)}
+    if used:
+        what = "holds a run" if MANIFEST in used else f"holds {min(used)!r}"
+        raise TrajectoryFileError(
+            f"The folder {str(folder)!r} must be new or empty, but it {what}. Choose "
+            "another one, or resume the run."
+        )
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TrajectoryFileError(
+            f"The folder {str(folder)!r} must not be in use, but another run writes "
+            "into it. Wait for it to end, or choose another folder."
+        ) from None
+    except OSError as error:
+        with writing(folder):
+            raise error
+    return lock
+
+
+def _manifest(
+    run: Trajectory, journal_bytes: int, entries: list[dict[str, Any]]
+) -> bytes:
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": {"skinfluence": __version__, "torch": torch.__version__},
+        "run": {"seed": run.seed, "keep_epochs": run.keep_epochs},
+        "journal_bytes": journal_bytes,
+        "shards": entries,
+    }
+    return sealed(content)
+
+
+def sealed(content: Any) -> bytes:
+    """Return content as JSON under its own checksum."""
+    text = json.dumps(content)
+    return f'{{"crc32": "{checksum(text.encode())}", "content": {text}}}\n'.encode()
+
+
+def unsealed(path: Path, kind: str, version: int) -> Any:
+    """Return the content of a file that :func:`sealed` made, of the given format."""
+    data = read_any(path)
+    try:
+        sheet = json.loads(data)
+        content, digest = sheet["content"], sheet["crc32"]
+        found = content["format"], content["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"it does not hold a {kind} ({error!r})") from error
+    if checksum(json.dumps(content).encode()) != digest:
+        raise damaged(path, "its checksum differs from that of what was written")
+    if found[0] != kind:
+        raise damaged(path, f"it is of the format {found[0]!r} and not a {kind}")
+    if found[1] > version:
+        raise damaged(path, f"a newer skinfluence wrote it (format {found[1]})")
+    return content
+
+
+def read_manifest(folder: Path) -> Any:
+    """Return what the manifest of a run says."""
+    return unsealed(folder / MANIFEST, FORMAT, VERSION)
+
+
+def described(
+    folder: Path, manifest: Any, content: JournalContent
+) -> tuple[Trajectory, list[Shard]]:
+    """Return the run that manifest and journal tell of, and the files of its states."""
+    run = content.run
+    untrained: list[Tensor] = []
+    if run:
+        entry = run["untrained"]
+        data = read_file(folder / entry["file"], entry["bytes"], entry["crc32"])
+        untrained = list(_numbered(tensors_from_bytes(data)[0]))
+    trajectory = Trajectory(
+        **manifest["run"],
+        addresses=[(group, index) for group, index in run.get("addresses", ())],
+        untrained=untrained,
+        records=content.records,
+        flaws=content.flaws,
+        diverged_at=run.get("diverged_at"),
+        n_samples=run.get("n_samples", 0),
+        interval=run.get("interval", 1),
+        max_bytes=run.get("max_bytes"),
+        anchors=content.anchors,
+    )
+    trajectory._oldest = run.get("oldest", 0)
+    return trajectory, [Shard.from_entry(entry) for entry in manifest["shards"]]
+
+
+def _numbered(tensors: dict[str, Tensor]) -> list[Tensor]:
+    return [tensors[str(k)] for k in range(len(tensors))]
+
+
+def take_final(trajectory: Trajectory) -> None:
+    """Let the final state be the trajectory's own; a killed run has none."""
+    trajectory.final = trajectory._store.pop(trajectory.n_steps, None)
+
+
+def _remove_strays(folder: Path, shards: list[Shard], content: JournalContent) -> None:
+    """Remove files that the run was killed over."""
+    known = {shard.file for shard in shards}
+    known.add(content.run.get("untrained", {}).get("file", ""))
+    for path in folder.iterdir():
+        ours = path.name.startswith(("states-", "untrained-"))
+        if path.name.endswith(PART) or (ours and path.name not in known):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""One training step as it was taken."""
+
+from dataclasses import dataclass
+
+import torch
+
+from .._typing import Hyperparameters
+from ..training import Clipping
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
+
+
+def parameters_digest(parameters: torch.Tensor) -> int:
+    """Return a sum of the parameters' bits, by which unequal ones are told apart."""
+    bits = _BITS.get(parameters.element_size(), torch.int64)
+    return int(parameters.detach().view(bits).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One training step as it was taken.
+
+    Parameters
+    ----------
+    step : int
+        Number of the step in the run, from 0.
+    epoch : int
+        Number of its epoch, from 1.
+    data : int
+        Which of the data sets given to ``fit`` and ``partial_fit`` it drew on.
+    rows : Tensor of shape (batch,), int64
+        The samples of the batch, as rows of the run's samples; a sample drawn twice
+        stands twice.
+    seed : int or None
+        Seed of the random numbers that the step drew; None if it drew none.
+    hyperparameters : tuple of mapping
+        What the optimizer really used, a mapping for each parameter group.
+    active : tuple of int
+        Which of the recorded parameters had a gradient, by position.
+    clipping : Clipping or None
+        The gradient clipping in force.
+    digest : int or None
+        Digest of the parameters that the step led to; None if it was not taken.
+    """
+
+    step: int
+    epoch: int
+    data: int
+    rows: torch.Tensor
+    seed: int | None
+    hyperparameters: tuple[Hyperparameters, ...]
+    active: tuple[int, ...]
+    clipping: Clipping | None = None
+    digest: int | None = None

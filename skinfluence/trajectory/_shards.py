@@ -1,0 +1,148 @@
+"""States in files of several, read when they are asked for."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._files import damaged, read_file
+from ..training import State
+from ._format import states_from_bytes
+from ._store import StateStore
+
+
+@dataclass(eq=False)
+class Shard:
+    """Some states that have a file to themselves, or will have.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file.
+    sizes : dict of int to int
+        Number of a state -> its size in bytes, for those not deleted.
+    states : dict of int to State or None
+        The states while they are in memory; None once they are in the file.
+    length, digest : int, str
+        Length and checksum of the file.
+    """
+
+    file: str
+    sizes: dict[int, int] = field(default_factory=dict)
+    states: dict[int, State] | None = None
+    length: int = 0
+    digest: str = ""
+    _ranges: tuple[int, list[list[int]]] = (0, [])
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the manifest says of the file."""
+        # States are only deleted once there is a file: their count tells of a change.
+        if self._ranges[0] != len(self.sizes):
+            self._ranges = len(self.sizes), _ranges(self.sizes)
+        return {
+            "file": self.file,
+            "bytes": self.length,
+            "crc32": self.digest,
+            "states": self._ranges[1],
+        }
+
+    @classmethod
+    def from_entry(cls, entry: dict[str, Any]) -> "Shard":
+        """Return the shard that the manifest tells of."""
+        sizes = {
+            step: size
+            for start, stop, stride, size in entry["states"]
+            for step in range(start, stop, stride)
+        }
+        return cls(entry["file"], sizes, None, entry["bytes"], entry["crc32"])
+
+
+def _ranges(sizes: dict[int, int]) -> list[list[int]]:
+    """Return runs [start, stop, stride, size] of evenly spaced states of one size."""
+    runs: list[list[int]] = []
+    for step, size in sizes.items():
+        if runs and runs[-1][3] == size:
+            start, stop, stride, _ = runs[-1]
+            single = stop == start + 1
+            if (single and step > start) or step == stop - 1 + stride:
+                runs[-1] = [start, step + 1, step - (stop - 1), size]
+                continue
+        runs.append([step, step + 1, 1, size])
+    return runs
+
+
+class SavedStates(StateStore):
+    """States in a folder, which is never changed; what is added stays in memory.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are.
+    shards : iterable of Shard
+        The files.
+    device : torch.device or str
+        Where the states are put.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shards: Iterable[Shard] = (),
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._folder = folder
+        self._device = device
+        self._places = {step: shard for shard in shards for step in shard.sizes}
+        self._open = Shard("", states={})
+        self._cache: tuple[Shard, dict[int, State]] | None = None
+
+    def __getitem__(self, step: int) -> State:
+        shard = self._places[step]
+        # Another thread may take the states out of memory meanwhile.
+        states = shard.states
+        return (self._read(shard) if states is None else states)[step]
+
+    def _read(self, shard: Shard) -> dict[int, State]:
+        """Return the states of a file; those of the last one are at hand."""
+        if self._cache is None or self._cache[0] is not shard:
+            self._cache = None  # not two at once
+            path = self._folder / shard.file
+            data = read_file(path, shard.length, shard.digest)
+            try:
+                self._cache = shard, states_from_bytes(data, self._device)
+            except Exception as error:
+                raise damaged(path, f"it is not a file of states ({error})") from error
+        return self._cache[1]
+
+    def __setitem__(self, step: int, state: State) -> None:
+        if step in self._places:
+            del self[step]
+        assert self._open.states is not None
+        self._open.states[step] = state
+        self._open.sizes[step] = state.nbytes
+        self._places[step] = self._open
+
+    def __delitem__(self, step: int) -> None:
+        shard = self._places.pop(step)
+        del shard.sizes[step]
+        states = shard.states
+        if states is not None:
+            states.pop(step, None)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the states in bytes, wherever they are."""
+        shards = dict.fromkeys(self._places.values())
+        return sum(chain.from_iterable(shard.sizes.values() for shard in shards))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": None}
