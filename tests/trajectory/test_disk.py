@@ -1,0 +1,638 @@
+"""Runs on disk: the same bits, whatever is killed, cut, flipped or full."""
+
+import copy
+import errno
+import os
+import pickle
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from skinfluence import Trajectory
+from skinfluence.exceptions import TrajectoryFileError
+from skinfluence.training import Clipping, State
+from skinfluence.trajectory import StepRecord, _disk
+from skinfluence.trajectory._disk import DiskStore
+from tests.cases import Case
+
+
+@pytest.fixture(autouse=True)
+def _small_files(monkeypatch):
+    monkeypatch.setattr(_disk, "_SHARD_STATES", 3)
+
+
+def state(number):
+    return State(
+        torch.full((5,), float(number)),
+        {"momentum_buffer": torch.full((5,), -float(number))},
+        (None, (("step", float(number)),)),
+        (torch.tensor(number),),
+    )
+
+
+def record(step, epoch):
+    return StepRecord(
+        step,
+        epoch,
+        data=0,
+        rows=torch.tensor([step, step + 1]),
+        seed=step,
+        hyperparameters=({"lr": 1 / (1 + epoch), "betas": (0.9, 0.99)},),
+        active=(0, 1),
+        clipping=Clipping("norm", 0.5) if step % 2 else None,
+    )
+
+
+def extend(run, epochs):
+    for epoch in epochs:
+        step = run.n_steps
+        if step == 4:
+            run.flaws[4] = "a callback"
+        run.append(record(step, epoch), run.final or state(step), state(step + 1))
+        run.n_samples = step + 2
+    return run
+
+
+EPOCHS = [1, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def in_memory(epochs=EPOCHS, keep=None):
+    run = Trajectory(3, keep, [(0, 0), (0, 1)], [torch.zeros(3), torch.ones(2)])
+    return extend(run, epochs)
+
+
+def on_disk(path, epochs=EPOCHS, keep=None):
+    run = Trajectory(3, keep, [(0, 0), (0, 1)], [torch.zeros(3), torch.ones(2)])
+    store = DiskStore.create(path, run)
+    extend(run, epochs)
+    return run, store
+
+
+def assert_state(mine, theirs):
+    assert torch.equal(mine.parameters, theirs.parameters)
+    assert mine.moments.keys() == theirs.moments.keys()
+    for name, moment in mine.moments.items():
+        assert torch.equal(moment, theirs.moments[name])
+    assert mine.scalars == theirs.scalars
+    assert all(map(torch.equal, mine.buffers, theirs.buffers))
+
+
+def assert_records(mine, theirs):
+    assert len(mine) == len(theirs)
+    for left, right in zip(mine, theirs, strict=True):
+        assert torch.equal(left.rows, right.rows)
+        for name in left.__dataclass_fields__:
+            if name != "rows":
+                assert getattr(left, name) == getattr(right, name), name
+
+
+def assert_run(mine, theirs):
+    for name in ("seed", "keep_epochs", "addresses", "flaws", "diverged_at"):
+        assert getattr(mine, name) == getattr(theirs, name), name
+    assert mine.n_samples == theirs.n_samples
+    assert all(map(torch.equal, mine.untrained, theirs.untrained))
+    assert_records(mine.records, theirs.records)
+    assert list(mine._store) == list(theirs._store)
+    assert mine.nbytes == theirs.nbytes
+    for step in range(theirs.first_recorded_step, theirs.n_steps + 1):
+        assert_state(mine.state(step), theirs.state(step))
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+# What is written is what was there
+
+
+@pytest.mark.parametrize("keep", [None, 1, 2])
+def test_a_run_on_disk_is_the_run_in_memory(tmp_path, keep):
+    run, store = on_disk(tmp_path / "run", keep=keep)
+    assert_run(run, in_memory(keep=keep))
+    store.close()
+    assert_run(run, in_memory(keep=keep))
+    assert_run(Trajectory.load(tmp_path / "run"), in_memory(keep=keep))
+
+
+@pytest.mark.parametrize("keep", [None, 2])
+def test_save_and_load(tmp_path, keep):
+    run = in_memory(keep=keep)
+    run.diverged_at = 7
+    run.save(tmp_path / "new" / "run")
+    assert_run(Trajectory.load(tmp_path / "new" / "run"), run)
+    # And once more, out of the folder.
+    Trajectory.load(tmp_path / "new" / "run").save(tmp_path / "again")
+    assert_run(Trajectory.load(tmp_path / "again"), run)
+
+
+def test_a_run_without_steps(tmp_path):
+    Trajectory(5).save(tmp_path / "run")
+    again = Trajectory.load(tmp_path / "run")
+    assert (again.seed, again.n_steps, again.final) == (5, 0, None)
+
+
+def test_states_may_have_gaps(tmp_path):
+    run = in_memory()
+    for step in (1, 2, 5, 6, 8):
+        del run._store[step]
+    run.save(tmp_path / "run")
+    again = Trajectory.load(tmp_path / "run")
+    assert list(again._store) == [0, 3, 4, 7, 9]
+    for step in again._store:
+        assert_state(again.state(step), state(step))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "asgd"])
+def test_the_influence_is_the_same_to_the_bit(tmp_path, optimizer):
+    fitted = Case("batch_norm", optimizer).fitted()
+    expected = fitted.influence(*Case().validation())
+    fitted.trajectory_.save(tmp_path / "run")
+    fitted.trajectory_ = Trajectory.load(tmp_path / "run")
+    np.testing.assert_array_equal(fitted.influence(*Case().validation()), expected)
+
+
+def test_a_loaded_run_goes_on_and_leaves_its_folder_alone(tmp_path):
+    in_memory().save(tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    again = Trajectory.load(tmp_path / "run")
+    extend(again, [4, 4])
+    again.truncate(11)
+    expected = extend(in_memory(), [4, 4])
+    expected.truncate(11)
+    assert_run(again, expected)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_few_states_are_in_memory(tmp_path):
+    run, store = on_disk(tmp_path / "run", range(1, 41))
+    store._wait()
+    shards = set(store._places.values())
+    assert sum(len(shard.states or ()) for shard in shards) <= 2 * 3
+    for step in reversed(range(40)):
+        assert_state(run.state(step), state(step))
+        assert len(store._cache[1]) <= 3 if store._cache else True
+    store.close()
+
+
+def test_deleted_states_take_their_files_with_them(tmp_path):
+    run, store = on_disk(tmp_path / "run", range(1, 41), keep=2)
+    assert list(store) == [38, 39]
+    store.close()
+    assert sum(name.startswith("states") for name in names(tmp_path / "run")) <= 3
+    assert_run(Trajectory.load(tmp_path / "run"), run)
+
+
+@pytest.mark.parametrize("n_steps", [0, 1, 3, 5, 9])
+def test_truncate_and_go_on(tmp_path, n_steps):
+    run, store = on_disk(tmp_path / "run")
+    expected = in_memory()
+    for each in (run, expected):
+        each.truncate(n_steps)
+        extend(each, [3, 4, 4])
+    assert_run(run, expected)
+    store.close()
+    assert_run(Trajectory.load(tmp_path / "run"), expected)
+
+
+@pytest.mark.parametrize(
+    "way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_reads_the_same_files(tmp_path, way):
+    run, store = on_disk(tmp_path / "run")
+    again = way(run)
+    assert_run(again, run)
+    extend(again, [9])
+    assert (again.n_steps, run.n_steps) == (11, 10)
+    store.close()
+    assert_run(Trajectory.load(tmp_path / "run"), run)
+    assert_run(way(Trajectory.load(tmp_path / "run")), run)
+
+
+def test_reopening_goes_on(tmp_path):
+    _, store = on_disk(tmp_path / "run", EPOCHS[:5])
+    store.close()
+    store = DiskStore.reopen(tmp_path / "run")
+    extend(store.trajectory, EPOCHS[5:])
+    assert_run(store.trajectory, in_memory())
+    store.close()
+    assert_run(Trajectory.load(tmp_path / "run"), in_memory())
+    assert "lock" not in names(tmp_path / "run")
+
+
+# One run, one folder
+
+
+def test_a_used_folder_is_refused(tmp_path):
+    run, store = on_disk(tmp_path / "run")
+    with pytest.raises(TrajectoryFileError, match=r"new or empty, but it holds a run"):
+        DiskStore.create(tmp_path / "run", Trajectory(0))
+    store.close()
+    with pytest.raises(TrajectoryFileError, match=r"run.* must not exist yet"):
+        run.save(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("all of it")
+    with pytest.raises(TrajectoryFileError, match=r"thesis\.tex"):
+        DiskStore.create(tmp_path / "other", Trajectory(0))
+    assert names(tmp_path / "other") == ["thesis.tex"]
+    assert_run(Trajectory.load(tmp_path / "run"), run)
+
+
+def test_overwriting_replaces_all(tmp_path):
+    in_memory().save(tmp_path / "run")
+    in_memory(EPOCHS[:2]).save(tmp_path / "run", overwrite=True)
+    assert_run(Trajectory.load(tmp_path / "run"), in_memory(EPOCHS[:2]))
+    assert names(tmp_path) == ["run"]
+
+
+def test_two_runs_cannot_write_at_once(tmp_path):
+    _, store = on_disk(tmp_path / "run")
+    with pytest.raises(TrajectoryFileError, match="another run writes"):
+        DiskStore.reopen(tmp_path / "run")
+    store.close()
+    DiskStore.reopen(tmp_path / "run").close()
+
+
+def test_a_closed_run_takes_no_more_steps(tmp_path):
+    run, store = on_disk(tmp_path / "run")
+    store.close()
+    store.close()
+    with pytest.raises(TrajectoryFileError, match="must be reopened"):
+        extend(run, [4])
+    assert_run(run, in_memory())
+
+
+# Killed
+
+# Each run is a process of its own, forked so that they all are imported for once.
+WRITERS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from tests.trajectory import test_disk
+test_disk._disk._SHARD_STATES = 3
+for number in range(8):
+    pid = os.fork()
+    if not pid:
+        keep = (None, 1)[number % 2]
+        run = test_disk.on_disk(f"{sys.argv[2]}/{number}", [], keep=keep)[0]
+        print("ready", flush=True)
+        for step in range(100_000):
+            test_disk.extend(run, [1 + step // 4])
+        os._exit(1)
+    sys.stdin.readline()
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    print("killed", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+def test_killed_while_it_writes(tmp_path):
+    rng = random.Random(0)
+    root = str(Path(__file__).parents[2])
+    writers = subprocess.Popen(
+        [sys.executable, "-c", WRITERS, root, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with writers:
+        for _ in range(8):
+            assert writers.stdout.readline() == "ready\n"
+            time.sleep(rng.uniform(0.0, 0.1))
+            writers.stdin.write("\n")
+            writers.stdin.flush()
+            assert writers.stdout.readline() == "killed\n"
+    assert writers.returncode == 0
+    for number in range(8):
+        check_killed(tmp_path / str(number), (None, 1)[number % 2])
+
+
+def check_killed(folder, keep):
+    left = Trajectory.load(folder)
+    store = DiskStore.reopen(folder)
+    run = store.trajectory
+    n_steps = run.n_steps
+    expected = in_memory([1 + step // 4 for step in range(n_steps)])
+    assert_records(left.records[:n_steps], run.records)
+    assert_records(run.records, expected.records)
+    assert run.flaws == expected.flaws
+    # There is a state to go on from, and none is wrong.
+    assert len(store) or not n_steps
+    for step in store:
+        assert step < n_steps
+        assert_state(store[step], state(step))
+    if keep is None and n_steps:
+        assert 0 in store
+    # What was lost can be computed again; here it is known.
+    run.final = expected.final
+    for step in range(run.first_recorded_step, n_steps):
+        store.setdefault(step, state(step))
+    extend(run, [1 + step // 4 for step in range(n_steps, n_steps + 8)])
+    store.close()
+    again = Trajectory.load(folder)
+    assert again.n_steps == n_steps + 8
+    assert_state(again.final, state(n_steps + 8) if n_steps else state(8))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing after it is carried out."""
+
+
+@pytest.mark.parametrize("keep", [None, 1])
+@pytest.mark.parametrize("moment", range(12))
+def test_killed_between_any_two_calls_of_the_system(
+    tmp_path, monkeypatch, moment, keep
+):
+    """Copy the folder at each rename and removal of a file, and before each line."""
+    copies = []
+
+    def spying(function):
+        def spy(*args, **kwargs):
+            if len(copies) <= moment:
+                target = tmp_path / f"copy-{len(copies)}"
+                copy_folder(tmp_path / "run", target)
+                copies.append(target)
+            return function(*args, **kwargs)
+
+        return spy
+
+    run, store = on_disk(tmp_path / "run", EPOCHS[:5], keep=keep)
+    store._wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", spying(os.replace))
+        patch.setattr(Path, "unlink", spying(Path.unlink))
+        patch.setattr(os, "fsync", spying(os.fsync))
+        extend(run, EPOCHS[5:])
+        run.truncate(8)
+        store.close()
+    if len(copies) <= moment:
+        pytest.skip("the run is over before")
+    store = DiskStore.reopen(copies[moment])
+    found = store.trajectory
+    assert len(store)
+    assert_records(found.records, in_memory().records[: found.n_steps])
+    for step in store:
+        assert_state(store[step], state(step))
+    store.close()
+
+
+def copy_folder(source, target):
+    target.mkdir()
+    for path in list(source.iterdir()):
+        # The writer's thread may rename it meanwhile: then it is not there any more.
+        try:
+            (target / path.name).write_bytes(path.read_bytes())
+        except FileNotFoundError:
+            continue
+
+
+# Damaged
+
+
+@pytest.fixture
+def saved(tmp_path):
+    in_memory().save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def read_all(folder):
+    run = Trajectory.load(folder)
+    for step in range(run.first_recorded_step, run.n_steps + 1):
+        run.state(step)
+    return run
+
+
+FILES = [
+    "manifest.json",
+    "journal.jsonl",
+    "states-000000.safetensors",
+    "states-000002.safetensors",
+    "untrained-000002.safetensors",
+]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("left", [0, 1, 0.3, 0.5, 0.9, -1])
+def test_a_truncated_file_is_named(saved, file, left):
+    path = saved / file
+    data = path.read_bytes()
+    length = int(left * len(data)) if isinstance(left, float) else left
+    path.write_bytes(data[:length])
+    if file == "manifest.json" and left == -1:
+        read_all(saved)  # it ends with a newline, which tells nothing
+        return
+    with pytest.raises(TrajectoryFileError, match=file):
+        read_all(saved)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_named(saved, file):
+    (saved / file).unlink()
+    with pytest.raises(TrajectoryFileError, match=f"{file}.* is missing"):
+        read_all(saved)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("bit", [0, 5, 7])
+def test_a_flipped_bit_never_passes_unseen(saved, file, bit):
+    """Positions all over the file: lengths, headers, tensors, digests, newlines."""
+    path = saved / file
+    data = path.read_bytes()
+    positions = {*range(12), *range(len(data) - 12, len(data))}
+    positions |= set(range(0, len(data), max(1, len(data) // 40)))
+    for position in sorted(positions):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << bit
+        path.write_bytes(flipped)
+        try:
+            run = read_all(saved)
+        except TrajectoryFileError as error:
+            assert file in str(error)
+        else:
+            # White space of JSON, nothing else, may be changed for other white space.
+            assert file == "manifest.json"
+            assert data[position : position + 1].isspace()
+            assert_run(run, in_memory())
+
+
+def test_reopening_a_damaged_run_names_the_file_and_changes_nothing(saved):
+    path = saved / "journal.jsonl"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    before = {p: p.read_bytes() for p in saved.iterdir()}
+    with pytest.raises(TrajectoryFileError, match=r"journal\.jsonl.*line \d+"):
+        DiskStore.reopen(saved)
+    after = {p: p.read_bytes() for p in saved.iterdir() if p.name != "lock"}
+    assert after == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\x80\x04K\x01.", b'"x"'])
+def test_a_foreign_manifest_is_named(saved, content):
+    (saved / "manifest.json").write_bytes(content)
+    with pytest.raises(TrajectoryFileError, match=r"manifest\.json"):
+        Trajectory.load(saved)
+
+
+def test_another_format_is_told(saved, monkeypatch):
+    sealed = _disk.sealed({"format": "other", "version": 1})
+    (saved / "manifest.json").write_bytes(sealed)
+    with pytest.raises(TrajectoryFileError, match="of the format 'other'"):
+        Trajectory.load(saved)
+    sealed = _disk.sealed({"format": _disk.FORMAT, "version": 2})
+    (saved / "manifest.json").write_bytes(sealed)
+    with pytest.raises(TrajectoryFileError, match="a newer skinfluence"):
+        Trajectory.load(saved)
+
+
+def test_the_files_of_two_runs_cannot_be_mixed(saved, tmp_path):
+    other = in_memory()
+    other.records[4] = record(4, 1)
+    other.save(tmp_path / "other")
+    for name in ("states-000001.safetensors", "journal.jsonl"):
+        assert (tmp_path / "other" / name).exists()
+    other._store[4] = state(77)
+    other.save(tmp_path / "third")
+    name = next(
+        n
+        for n in names(saved)
+        if (saved / n).read_bytes() != (tmp_path / "third" / n).read_bytes()
+        and n.startswith("states")
+    )
+    (saved / name).write_bytes((tmp_path / "third" / name).read_bytes())
+    with pytest.raises(TrajectoryFileError, match=name):
+        read_all(saved)
+
+
+def test_loading_what_is_not_there(tmp_path):
+    with pytest.raises(TrajectoryFileError, match=r"manifest\.json.* is missing"):
+        Trajectory.load(tmp_path / "nothing")
+    assert names(tmp_path) == []
+
+
+# Where nothing can be written
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    for path in ("run", "run/below"):
+        with pytest.raises(TrajectoryFileError, match=r"run.* cannot be written"):
+            DiskStore.create(tmp_path / path, Trajectory(0))
+    with pytest.raises(TrajectoryFileError, match=r"run.* cannot be written"):
+        in_memory().save(tmp_path / "run" / "below")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_read_only_folder(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(0o500)
+    try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user can write to read-only folders")
+        with pytest.raises(TrajectoryFileError, match=r"run.* cannot be written"):
+            DiskStore.create(folder, Trajectory(0))
+        with pytest.raises(TrajectoryFileError, match=r"run.* cannot be written"):
+            in_memory().save(folder / "below")
+    finally:
+        folder.chmod(0o700)
+    assert names(folder) == []
+
+
+class Disk:
+    """A disk that takes so many bytes and no more."""
+
+    def __init__(self, monkeypatch, room):
+        self.room = room
+        self.write = os.write
+        monkeypatch.setattr(os, "write", self)
+
+    def __call__(self, descriptor, data):
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self.write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("room", [0, 100, 700, 1500, 3000, 6000])
+def test_a_full_disk_while_recording(tmp_path, monkeypatch, room):
+    with monkeypatch.context() as patch:
+        disk = Disk(patch, room)
+        with pytest.raises(TrajectoryFileError, match=r"run.*No space left"):
+            on_disk(tmp_path / "run", [1] * 100)[1].close()
+        assert disk.room <= 0
+    if not (tmp_path / "run").exists():
+        return
+    assert not [name for name in names(tmp_path / "run") if name.endswith(".part")]
+    # The run up to there can be read.
+    run = read_all_there(tmp_path / "run")
+    assert_records(run.records, in_memory([1] * 100).records[: run.n_steps])
+
+
+def read_all_there(folder):
+    run = Trajectory.load(folder)
+    for step in run._store:
+        assert_state(run.state(step), state(step))
+    return run
+
+
+def test_an_error_of_the_writer_is_raised_by_the_next_step_and_at_the_end(
+    tmp_path, monkeypatch
+):
+    run, store = on_disk(tmp_path / "run", EPOCHS[:3])
+    store._wait()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrajectoryFileError, match="No space left"):
+        for _ in range(100):
+            extend(run, [2])
+            time.sleep(0.01)
+    with pytest.raises(TrajectoryFileError, match="No space left"):
+        store.close()
+    assert not [name for name in names(tmp_path / "run") if name.endswith(".part")]
+    monkeypatch.undo()
+    store = DiskStore.reopen(tmp_path / "run")  # it is not locked
+    store.close()
+
+
+@pytest.mark.parametrize("room", [0, 300, 2000])
+def test_a_full_disk_while_saving_leaves_nothing(tmp_path, monkeypatch, room):
+    in_memory(EPOCHS[:2]).save(tmp_path / "old")
+    with monkeypatch.context() as patch:
+        Disk(patch, room)
+        for path, overwrite in (("run", False), ("old", True)):
+            with pytest.raises(TrajectoryFileError, match="No space left"):
+                in_memory().save(tmp_path / path, overwrite=overwrite)
+    assert names(tmp_path) == ["old"]
+    assert_run(Trajectory.load(tmp_path / "old"), in_memory(EPOCHS[:2]))
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        mounted = 1
+    if mounted:
+        pytest.skip("no file system can be mounted here")
+    try:
+        with pytest.raises(TrajectoryFileError, match=r"run.*No space left"):
+            on_disk(folder / "run", range(1000))[1].close()
+        read_all_there(folder / "run")
+        with pytest.raises(TrajectoryFileError, match=r"other.*No space left"):
+            in_memory(range(1000)).save(folder / "other")
+        assert names(folder) == ["run"]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
