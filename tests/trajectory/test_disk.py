@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import json
 import os
 import pickle
 import random
@@ -346,9 +347,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("keep", [None, 1])
 @pytest.mark.parametrize("moment", range(12))
-def test_killed_between_any_two_calls_of_the_system(
-    tmp_path, monkeypatch, moment, keep
-):
+def test_killed_between_two_calls_of_the_system(tmp_path, monkeypatch, moment, keep):
     """Copy the folder at each rename and removal of a file, and before each line."""
     copies = []
 
@@ -450,15 +449,19 @@ def test_a_flipped_bit_never_passes_unseen(saved, file, bit):
         flipped = bytearray(data)
         flipped[position] ^= 1 << bit
         path.write_bytes(flipped)
-        try:
-            run = read_all(saved)
-        except TrajectoryFileError as error:
-            assert file in str(error)
+        if file == "manifest.json" and json_is_the_same(data, flipped):
+            assert_run(read_all(saved), in_memory())
         else:
-            # White space of JSON, nothing else, may be changed for other white space.
-            assert file == "manifest.json"
-            assert data[position : position + 1].isspace()
-            assert_run(run, in_memory())
+            with pytest.raises(TrajectoryFileError, match=file):
+                read_all(saved)
+
+
+def json_is_the_same(data, flipped):
+    """Whether only white space is another, which means nothing in JSON."""
+    try:
+        return json.loads(data) == json.loads(bytes(flipped))
+    except ValueError:
+        return False
 
 
 def test_reopening_a_damaged_run_names_the_file_and_changes_nothing(saved):
@@ -593,10 +596,11 @@ def test_an_error_of_the_writer_is_raised_by_the_next_step_and_at_the_end(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
+    extend(run, [2, 2])  # fills a file, which the writer's thread fails to write
     with pytest.raises(TrajectoryFileError, match="No space left"):
-        for _ in range(100):
-            extend(run, [2])
-            time.sleep(0.01)
+        store._wait()
+    with pytest.raises(TrajectoryFileError, match="No space left"):
+        extend(run, [2])
     with pytest.raises(TrajectoryFileError, match="No space left"):
         store.close()
     assert not [name for name in names(tmp_path / "run") if name.endswith(".part")]
