@@ -7,35 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from .._files import (
-    PART,
-    checksum,
-    damaged,
-    read_any,
-    read_file,
-    write_file,
-    writing,
-)
-from .._version import __version__
+from .._files import PART, checksum, write_file, writing
 from ..exceptions import TrajectoryFileError
 from ..training import State
-from ._format import (
-    RecordEncoder,
-    states_to_bytes,
-    tensors_from_bytes,
-    tensors_to_bytes,
-)
+from ._format import RecordEncoder, states_to_bytes, tensors_to_bytes
 from ._journal import Journal, JournalContent, Records, read_journal
+from ._manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
 from ._record import StepRecord
 from ._shards import SavedStates, Shard
 from ._trajectory import Trajectory
 
-MANIFEST = "manifest.json"
-FORMAT, VERSION = "skinfluence trajectory", 1
 _LOCK = "lock"
 
 # A file is worth its cost from some size on; two of them are in memory at most.
@@ -101,7 +85,7 @@ class DiskStore(SavedStates):
             try:
                 with writing(folder):
                     _refuse_used(folder)  # another run may have come and gone
-                    write_file(folder / MANIFEST, _manifest(trajectory, 0, []))
+                    write_file(folder / MANIFEST, manifest_bytes(trajectory, 0, []))
                     return cls(folder, lock, trajectory, [], JournalContent())
             except BaseException:
                 lock.release()
@@ -313,7 +297,7 @@ class DiskStore(SavedStates):
                 entries[-1].update(bytes=full.length, crc32=full.digest)
             write_file(
                 self._folder / MANIFEST,
-                _manifest(self._trajectory, journal_bytes, entries),
+                manifest_bytes(self._trajectory, journal_bytes, entries),
             )
             if full is not None:
                 full.states = None
@@ -349,84 +333,6 @@ def _locked(folder: Path) -> FileLock:
         with writing(folder):
             raise error
     return lock
-
-
-def _manifest(
-    run: Trajectory, journal_bytes: int, entries: list[dict[str, Any]]
-) -> bytes:
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "written_by": {"skinfluence": __version__, "torch": torch.__version__},
-        "run": {"seed": run.seed, "keep_epochs": run.keep_epochs},
-        "journal_bytes": journal_bytes,
-        "shards": entries,
-    }
-    return sealed(content)
-
-
-def sealed(content: Any) -> bytes:
-    """Return content as JSON under its own checksum."""
-    text = json.dumps(content)
-    return f'{{"crc32": "{checksum(text.encode())}", "content": {text}}}\n'.encode()
-
-
-def unsealed(path: Path, kind: str, version: int) -> Any:
-    """Return the content of a file that :func:`sealed` made, of the given format."""
-    data = read_any(path)
-    try:
-        sheet = json.loads(data)
-        content, digest = sheet["content"], sheet["crc32"]
-        found = content["format"], content["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"it does not hold a {kind} ({error!r})") from error
-    if checksum(json.dumps(content).encode()) != digest:
-        raise damaged(path, "its checksum differs from that of what was written")
-    if found[0] != kind:
-        raise damaged(path, f"it is of the format {found[0]!r} and not a {kind}")
-    if found[1] > version:
-        raise damaged(path, f"a newer skinfluence wrote it (format {found[1]})")
-    return content
-
-
-def read_manifest(folder: Path) -> Any:
-    """Return what the manifest of a run says."""
-    return unsealed(folder / MANIFEST, FORMAT, VERSION)
-
-
-def described(
-    folder: Path, manifest: Any, content: JournalContent
-) -> tuple[Trajectory, list[Shard]]:
-    """Return the run that manifest and journal tell of, and the files of its states."""
-    run = content.run
-    untrained: list[Tensor] = []
-    if run:
-        entry = run["untrained"]
-        data = read_file(folder / entry["file"], entry["bytes"], entry["crc32"])
-        untrained = list(_numbered(tensors_from_bytes(data)[0]))
-    trajectory = Trajectory(
-        **manifest["run"],
-        addresses=[(group, index) for group, index in run.get("addresses", ())],
-        untrained=untrained,
-        records=content.records,
-        flaws=content.flaws,
-        diverged_at=run.get("diverged_at"),
-        n_samples=run.get("n_samples", 0),
-        interval=run.get("interval", 1),
-        max_bytes=run.get("max_bytes"),
-        anchors=content.anchors,
-    )
-    trajectory._oldest = run.get("oldest", 0)
-    return trajectory, [Shard.from_entry(entry) for entry in manifest["shards"]]
-
-
-def _numbered(tensors: dict[str, Tensor]) -> list[Tensor]:
-    return [tensors[str(k)] for k in range(len(tensors))]
-
-
-def take_final(trajectory: Trajectory) -> None:
-    """Let the final state be the trajectory's own; a killed run has none."""
-    trajectory.final = trajectory._store.pop(trajectory.n_steps, None)
 
 
 def _remove_strays(folder: Path, shards: list[Shard], content: JournalContent) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from .._files import new_folder
-from ._disk import DiskStore, described, read_manifest, take_final
+from ._disk import DiskStore
 from ._journal import read_journal
+from ._manifest import described, read_manifest, take_final
 from ._shards import SavedStates
 from ._trajectory import Trajectory
 

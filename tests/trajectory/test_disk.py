@@ -18,7 +18,7 @@ import torch
 from skinfluence import Trajectory
 from skinfluence.exceptions import TrajectoryFileError
 from skinfluence.training import Clipping, State
-from skinfluence.trajectory import StepRecord, _disk
+from skinfluence.trajectory import StepRecord, _disk, _manifest
 from skinfluence.trajectory._disk import DiskStore
 from tests.cases import Case
 
@@ -484,11 +484,11 @@ def test_a_foreign_manifest_is_named(saved, content):
 
 
 def test_another_format_is_told(saved, monkeypatch):
-    sealed = _disk.sealed({"format": "other", "version": 1})
+    sealed = _manifest.sealed({"format": "other", "version": 1})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="of the format 'other'"):
         Trajectory.load(saved)
-    sealed = _disk.sealed({"format": _disk.FORMAT, "version": 2})
+    sealed = _manifest.sealed({"format": _manifest.FORMAT, "version": 2})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="a newer skinfluence"):
         Trajectory.load(saved)
@@ -596,7 +596,7 @@ def test_an_error_of_the_writer_is_raised_by_the_next_step_and_at_the_end(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    extend(run, [2, 2])  # fills a file, which the writer's thread fails to write
+    extend(run, [2])  # fills a file, which the writer's thread fails to write
     with pytest.raises(TrajectoryFileError, match="No space left"):
         store._wait()
     with pytest.raises(TrajectoryFileError, match="No space left"):

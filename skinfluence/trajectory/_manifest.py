@@ -1,0 +1,97 @@
+"""The manifest of a run on disk, and the run that it and the journal tell of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._files import checksum, damaged, read_any, read_file
+from .._version import __version__
+from ._format import tensors_from_bytes
+from ._journal import JournalContent
+from ._shards import Shard
+from ._trajectory import Trajectory
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "skinfluence trajectory", 1
+
+
+def manifest_bytes(
+    run: Trajectory, journal_bytes: int, entries: list[dict[str, Any]]
+) -> bytes:
+    """Return the manifest of a run."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": {"skinfluence": __version__, "torch": torch.__version__},
+        "run": {"seed": run.seed, "keep_epochs": run.keep_epochs},
+        "journal_bytes": journal_bytes,
+        "shards": entries,
+    }
+    return sealed(content)
+
+
+def sealed(content: Any) -> bytes:
+    """Return content as JSON under its own checksum."""
+    text = json.dumps(content)
+    return f'{{"crc32": "{checksum(text.encode())}", "content": {text}}}\n'.encode()
+
+
+def unsealed(path: Path, kind: str, version: int) -> Any:
+    """Return the content of a file that :func:`sealed` made, of the given format."""
+    data = read_any(path)
+    try:
+        sheet = json.loads(data)
+        content, digest = sheet["content"], sheet["crc32"]
+        found = content["format"], content["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"it does not hold a {kind} ({error!r})") from error
+    if checksum(json.dumps(content).encode()) != digest:
+        raise damaged(path, "its checksum differs from that of what was written")
+    if found[0] != kind:
+        raise damaged(path, f"it is of the format {found[0]!r} and not a {kind}")
+    if found[1] > version:
+        raise damaged(path, f"a newer skinfluence wrote it (format {found[1]})")
+    return content
+
+
+def read_manifest(folder: Path) -> Any:
+    """Return what the manifest of a run says."""
+    return unsealed(folder / MANIFEST, FORMAT, VERSION)
+
+
+def described(
+    folder: Path, manifest: Any, content: JournalContent
+) -> tuple[Trajectory, list[Shard]]:
+    """Return the run that manifest and journal tell of, and the files of its states."""
+    run = content.run
+    untrained: list[Tensor] = []
+    if run:
+        entry = run["untrained"]
+        data = read_file(folder / entry["file"], entry["bytes"], entry["crc32"])
+        untrained = list(_numbered(tensors_from_bytes(data)[0]))
+    trajectory = Trajectory(
+        **manifest["run"],
+        addresses=[(group, index) for group, index in run.get("addresses", ())],
+        untrained=untrained,
+        records=content.records,
+        flaws=content.flaws,
+        diverged_at=run.get("diverged_at"),
+        n_samples=run.get("n_samples", 0),
+        interval=run.get("interval", 1),
+        max_bytes=run.get("max_bytes"),
+        anchors=content.anchors,
+    )
+    trajectory._oldest = run.get("oldest", 0)
+    return trajectory, [Shard.from_entry(entry) for entry in manifest["shards"]]
+
+
+def _numbered(tensors: dict[str, Tensor]) -> list[Tensor]:
+    return [tensors[str(k)] for k in range(len(tensors))]
+
+
+def take_final(trajectory: Trajectory) -> None:
+    """Let the final state be the trajectory's own; a killed run has none."""
+    trajectory.final = trajectory._store.pop(trajectory.n_steps, None)
