@@ -94,14 +94,14 @@ def assert_records(mine, theirs):
 
 
 def assert_run(mine, theirs):
-    for name in ("seed", "keep_epochs", "addresses", "flaws", "diverged_at"):
+    for name in vars(theirs).keys() - {"untrained", "records", "final", "_store"}:
         assert getattr(mine, name) == getattr(theirs, name), name
-    assert mine.n_samples == theirs.n_samples
     assert all(map(torch.equal, mine.untrained, theirs.untrained))
     assert_records(mine.records, theirs.records)
     assert list(mine._store) == list(theirs._store)
     assert mine.nbytes == theirs.nbytes
-    for step in range(theirs.first_recorded_step, theirs.n_steps + 1):
+    assert mine.kept == theirs.kept
+    for step in theirs.kept:
         assert_state(mine.state(step), theirs.state(step))
 
 
@@ -156,6 +156,55 @@ def test_the_influence_is_the_same_to_the_bit(tmp_path, optimizer):
     fitted.trajectory_.save(tmp_path / "run")
     fitted.trajectory_ = Trajectory.load(tmp_path / "run")
     np.testing.assert_array_equal(fitted.influence(*Case().validation()), expected)
+
+
+@pytest.mark.parametrize("record", ["all", 2])
+@pytest.mark.parametrize("module", ["batch_norm", "dropout"])
+def test_a_thinned_run_is_retraced_to_the_bit(tmp_path, module, record):
+    """What is kept of it, what that was told by, and what must not be let go."""
+    case = Case(module, "adam")
+    fitted = case.fitted(record=record, checkpoint_every=3, max_trajectory_bytes=10**7)
+    expected = case.fitted(record=record).influence(*case.validation())
+    fitted.trajectory_.save(tmp_path / "run")
+    again = Trajectory.load(tmp_path / "run")
+    assert_run(again, fitted.trajectory_)
+    assert len(again.kept) < again.n_steps - again.first_recorded_step
+    fitted.trajectory_ = again
+    np.testing.assert_array_equal(fitted.influence(*case.validation()), expected)
+
+
+# Room for six states: more of them are thinned out.
+ROOM = 6 * state(0).nbytes
+
+
+def thinned(run, epochs=range(1, 31)):
+    run.max_bytes = ROOM
+    run.anchors.add(7)
+    return extend(run, epochs)
+
+
+def test_a_run_that_is_thinned_on_disk(tmp_path):
+    run, store = on_disk(tmp_path / "run", [])
+    thinned(run)
+    expected = thinned(in_memory([]))
+    assert expected.interval > 1
+    assert 7 in expected.kept
+    assert any(record.digest is not None for record in expected.records)
+    assert_run(run, expected)
+    store.close()
+    assert_run(Trajectory.load(tmp_path / "run"), expected)
+
+
+def test_cutting_a_thinned_run_on_disk(tmp_path):
+    run, store = on_disk(tmp_path / "run", [])
+    expected = in_memory([])
+    for each in (run, expected):
+        thinned(each)
+        each.anchors |= {20, 29}
+        each.truncate(24, state(24))
+        extend(each, [40, 40])
+    store.close()
+    assert_run(Trajectory.load(tmp_path / "run"), expected)
 
 
 def test_a_loaded_run_goes_on_and_leaves_its_folder_alone(tmp_path):

@@ -99,6 +99,7 @@ def assert_same(mine, theirs):
         for name in ("step", "epoch", "data", "seed", "hyperparameters", "active"):
             assert bits(getattr(left, name)) == bits(getattr(right, name)), name
         assert left.clipping == right.clipping
+        assert left.digest == right.digest
 
 
 def test_records_come_back():
@@ -111,6 +112,8 @@ def test_records_come_back():
         record(4, data=1, hyperparameters=({"lr": math.nan}, {"lr": -0.0})),
         record(5, data=1, hyperparameters=({"lr": math.nan}, {"lr": 0.0})),
         record(6, data=1, active=(), rows=torch.empty(0, dtype=torch.int64)),
+        record(7, digest=-(2**40)),
+        record(8, digest=None),
     ]
     assert_same(through(records), records)
 
