@@ -6,9 +6,41 @@ from typing import Any
 
 import torch
 
-from ..trajectory import fewest_states, leaves_room, smallest_interval
+from ..training import state_nbytes
+from ..trajectory import Trajectory, fewest_states, leaves_room, smallest_interval
+from ._observed import net_buffers
 
 _AT_MOST = 4 * 2**30
+
+
+def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
+    """Choose which states a trajectory keeps of the steps to come.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be retraced in the memory that the trajectory may take.
+    """
+    try:
+        n_batches = len(batches)
+    except (TypeError, NotImplementedError):
+        n_batches = 0  # states are let go when they become too many
+    n_steps = trajectory.n_steps - trajectory.first_recorded_step
+    n_steps += net.max_epochs * n_batches
+    # This call's first state is kept too, and one before the oldest epoch.
+    n_fixed = sum(number % trajectory.interval != 0 for number in trajectory.kept)
+    if trajectory.keep_epochs is not None:
+        n_steps = min(n_steps, trajectory.keep_epochs * max(n_batches, 1))
+        n_fixed += 1
+    trajectory.max_bytes = trajectory_bytes(
+        net.max_trajectory_bytes, torch.device(net.device), trajectory.nbytes
+    )
+    size = state_nbytes(net.optimizer_, net_buffers(net))
+    trajectory.widen(
+        choose_interval(
+            net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed
+        )
+    )
 
 
 def trajectory_bytes(asked: Any, device: torch.device, held: int = 0) -> int:

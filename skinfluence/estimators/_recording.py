@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from ..training import batch_coefficients, derive_seed, seeded
+from ._budget import foresee
 from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
 from ._run import RecordingBatchSampler, TrainingRun, all_seeded
 
@@ -104,7 +105,8 @@ class RecordingMixin(NeuralNet):
             sampler = (RandomSampler if shuffle else SequentialSampler)(dataset)
         if batches is None:
             batches = BatchSampler(sampler, size, drop_last)
-        run.foresee(self, batches)
+        if run.trajectory is not None:
+            foresee(run.trajectory, self, batches)
         rows = rows_of(dataset, run.data.dataset)
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 

@@ -23,10 +23,8 @@ from ..training import (
     moment_names,
     observe_clipping,
     seeded,
-    state_nbytes,
 )
 from ..trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from ._budget import choose_interval, trajectory_bytes
 from ._data import TrainingData
 from ._observed import (
     active,
@@ -132,39 +130,6 @@ class TrainingRun:
         self._after = None if final is None else final.parameters
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
-
-    def foresee(self, net: Any, batches: Any) -> None:
-        """Choose which states to keep for the steps to come.
-
-        Raises
-        ------
-        ValueError
-            If they cannot be retraced in the memory that the trajectory may take.
-        """
-        trajectory = self.trajectory
-        if trajectory is None:
-            return
-        try:
-            n_batches = len(batches)
-        except (TypeError, NotImplementedError):
-            n_batches = 0  # states are let go when they become too many
-        kept, keep_epochs = trajectory.kept, trajectory.keep_epochs
-        n_steps = trajectory.n_steps - trajectory.first_recorded_step
-        n_steps += net.max_epochs * n_batches
-        # This call's first state is kept too, and one before the oldest epoch.
-        n_fixed = sum(number % trajectory.interval != 0 for number in kept)
-        if keep_epochs is not None:
-            n_steps = min(n_steps, keep_epochs * max(n_batches, 1))
-            n_fixed += 1
-        trajectory.max_bytes = trajectory_bytes(
-            net.max_trajectory_bytes, torch.device(net.device), trajectory.nbytes
-        )
-        size = state_nbytes(net.optimizer_, net_buffers(net))
-        trajectory.widen(
-            choose_interval(
-                net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed
-            )
-        )
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
