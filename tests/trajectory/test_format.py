@@ -67,7 +67,11 @@ def test_scalars_of_numpy_and_torch_become_plain(value):
     assert bits(from_json(to_json(value))) == bits(value.item())
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, torch.zeros(2), 1j], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, torch.zeros(2), 1j],
+    ids=lambda value: type(value).__name__,
+)
 def test_other_values_are_refused(value):
     with pytest.raises(TypeError, match="must be a number"):
         to_json({"lr": value})
