@@ -135,6 +135,9 @@ class SavedStates(StateStore):
     def __iter__(self) -> Iterator[int]:
         return iter(self._places)
 
+    def __reversed__(self) -> Iterator[int]:
+        return reversed(self._places)
+
     def __len__(self) -> int:
         return len(self._places)
 

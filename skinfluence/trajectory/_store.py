@@ -9,6 +9,10 @@ from ..training import State
 class StateStore(MutableMapping[int, State]):
     """States by the number of the step that began from them."""
 
+    @abstractmethod
+    def __reversed__(self) -> Iterator[int]:
+        """Iterate over the numbers, the last one first."""
+
     @property
     @abstractmethod
     def nbytes(self) -> int:
@@ -32,6 +36,9 @@ class MemoryStore(StateStore):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._states)
+
+    def __reversed__(self) -> Iterator[int]:
+        return reversed(self._states)
 
     def __len__(self) -> int:
         return len(self._states)

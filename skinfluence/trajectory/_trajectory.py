@@ -72,6 +72,11 @@ class Trajectory:
         ----------
         number : int
             Number of the state.
+
+        Returns
+        -------
+        bool
+            Whether it is on the grid, or could not be computed again.
         """
         fixed = number in self.anchors or number in self.flaws
         return fixed or number % self.interval == 0 or not self._store
@@ -114,9 +119,8 @@ class Trajectory:
 
     def _thin(self) -> None:
         """Keep fewer states if they leave no room for a walk between two of them."""
-        limit = self.max_states
         while len(self._store) > 1 and not leaves_room(
-            len(self._store) + 1, self.interval, limit
+            len(self._store) + 1, self.interval, self.max_states
         ):
             first, *others = self._store
             free = [k for k in others if k not in self.anchors and k not in self.flaws]
@@ -200,7 +204,7 @@ class Trajectory:
         """How many states may be held at once, kept and recomputed ones together."""
         if self.max_bytes is None or not self._store:
             return math.inf
-        latest = next(reversed(list(self._store)))
+        latest = next(reversed(self._store))
         return self.max_bytes // max(1, self._store[latest].nbytes)
 
     @property
@@ -293,8 +297,7 @@ class Trajectory:
         Parameters
         ----------
         path : str or Path
-            The folder, which must not exist yet. It takes its name only once all is
-            written.
+            A folder to be made; it takes its name only once all is written.
         overwrite : bool, default=False
             Whether to replace what has this name.
 
@@ -335,13 +338,12 @@ class Trajectory:
         Returns
         -------
         Trajectory
-            The run, bit for bit. Its :attr:`final` is None where a run was killed.
+            The run, bit for bit. Its `final` is None where a run was killed.
 
         Raises
         ------
         TrajectoryFileError
-            If a file is missing, damaged or foreign; for the states' files, this
-            shows when they are read.
+            If a file is missing, damaged or foreign; of states, when they are read.
         """
         from ._saving import load
 
