@@ -163,6 +163,24 @@ def test_repeating_the_run_is_the_same_to_the_bit(name, plan, whole):
     )
 
 
+def test_the_error_bound_is_the_same_to_the_bit():
+    case = Case()
+    X, y, _ = case.data()
+    X_val, y_val = case.validation()
+    X, X_val = X.reshape(len(X), -1), X_val.reshape(len(X_val), -1)
+
+    def bound(every):
+        clf = SGDInfluenceClassifier(
+            "linear", max_epochs=4, batch_size=8, random_state=0, checkpoint_every=every
+        )
+        clf.fit(X, y)
+        start = clf.trajectory_.first_step_of_last(2)
+        assert (start in clf.trajectory_.kept) == (every == 1)
+        return clf.influence_error_bound(X_val, y_val, last_epochs=2)
+
+    np.testing.assert_array_equal(bound(5), bound(1))
+
+
 @pytest.mark.parametrize(("name", "plan"), PAIRS)
 def test_recomputed_states_are_the_recorded_ones(name, plan, whole):
     full = whole(name)
