@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
+
+# For tests whose runs are as rough as the warning says, and which ask for something
+# else than how much the influence foretells.
+rough = pytest.mark.filterwarnings(
+    "ignore::skinfluence.exceptions.InfluenceReliabilityWarning"
+)
 
 # Smooth activations: a kink within a finite difference's reach would spoil the oracle.
 N_SAMPLES, N_CLASSES, SIDE = 14, 3, 6

@@ -1,16 +1,14 @@
 """scikit-learn's own checks of an estimator, none of them expected to fail."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.optim import Adam
 
 from skinfluence import SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
+from tests.cases import rough
 
 # The checks' data is not scaled, and their training is as rough as the warning says.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::skinfluence.exceptions.InfluenceReliabilityWarning"
-)
+pytestmark = rough
 
 
 @parametrize_with_checks(

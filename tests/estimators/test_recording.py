@@ -26,7 +26,7 @@ from torch.utils.data import (
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.exceptions import DivergenceWarning, IrreproducibleStepError
 from skinfluence.training import State
-from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case
+from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss
 
 
@@ -68,6 +68,7 @@ def numbers(trajectory):
 # --- recording changes nothing -------------------------------------------------------
 
 
+@rough
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_recording_changes_no_bit(module, optimizer):

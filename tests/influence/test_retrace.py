@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from skinfluence import SGDInfluenceRegressor
 from skinfluence.influence import retrace
-from tests.cases import MODULES, OPTIMIZERS, Case
+from tests.cases import MODULES, OPTIMIZERS, Case, rough
 from tests.oracles import (
     Spy,
     finite_differences,
@@ -18,9 +18,7 @@ from tests.oracles import (
 )
 
 # The derivative is exact in rough runs too, however little it foretells.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::skinfluence.exceptions.InfluenceReliabilityWarning"
-)
+pytestmark = rough
 
 # The oracle's own error is 1e-9 or less (double precision, fourth order); the bound is
 # the accuracy that the library promises.
