@@ -323,7 +323,7 @@ class Trajectory:
     def load(
         cls, path: str | Path, *, device: torch.device | str = "cpu"
     ) -> "Trajectory":
-        """Return a trajectory from a folder, or what a killed run has left there.
+        """Return the trajectory that was saved to a folder.
 
         States are read when they are asked for, some of them at once. The folder is
         never changed: what is added to the trajectory stays in memory.
@@ -338,7 +338,7 @@ class Trajectory:
         Returns
         -------
         Trajectory
-            The run, bit for bit. Its `final` is None where a run was killed.
+            The run, bit for bit.
 
         Raises
         ------
