@@ -98,10 +98,11 @@ class InfluenceCleanerCV(BaseCleaner):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skinfluence.cleaning import InfluenceCleanerCV
     >>> X, y = load_iris(return_X_y=True)
     >>> cleaner = InfluenceCleanerCV(n_removes=[0, 5, 0.1], cv=3, random_state=0)
-    >>> cleaner = cleaner.fit(X, y)
+    >>> cleaner = cleaner.fit(scale(X), y)
     >>> cleaner.n_remove_ in (0, 5, 0.1)
     True
     >>> cleaner.cv_results_["mean_test_score"].shape

@@ -41,10 +41,11 @@ class CleaningCurveDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skinfluence.inspection import CleaningCurveDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> display = CleaningCurveDisplay.from_estimator(
-    ...     None, X, y, scorers=["influence", "random"], n_removes=[0, 10], cv=2
+    ...     None, scale(X), y, scorers=["influence", "random"], n_removes=[0, 10], cv=2
     ... )
     >>> display.scores["random"].shape
     (2, 2)

@@ -33,10 +33,11 @@ class SGDInfluence(BaseEstimator):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> from skinfluence.scorers import SGDInfluence
     >>> X, y = load_iris(return_X_y=True)
-    >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+    >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
     >>> clf = SGDInfluenceClassifier(max_epochs=5, random_state=0).fit(X, y)
     >>> SGDInfluence(at="path")(clf, X, y, X_val, y_val).shape
     (112,)
