@@ -1,0 +1,99 @@
+"""bergson: MAGIC, the metagradient through the whole training run."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchopt
+from bergson.magic import BackwardState, Trainer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from .problem import Method, Problem
+
+
+class Stream:
+    """The shared batches in the form of bergson's DataStream."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.X, self.y = problem.tensors
+        self.rows = [record.rows for record in problem.records]
+        self.weights = nn.Parameter(torch.ones(len(self.y)), requires_grad=False)
+        self.device = torch.device("cpu")
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.weights.requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.weights.requires_grad = value
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        rows = self.rows[step]
+        return {
+            "input_ids": self.X[rows],
+            "targets": self.y[rows],
+            "example_weight": self.weights[rows],
+        }
+
+
+class WithLoss(nn.Module):
+    """A module that returns its weighted loss, as bergson's trainer wants it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(
+        self, input_ids: Tensor, targets: Tensor, example_weight: Tensor
+    ) -> Tensor:
+        losses = cross_entropy(self.module(input_ids), targets, reduction="none")
+        return (losses * example_weight).mean()
+
+
+def _method(save_mode: str) -> Method:
+    def fit(problem: Problem) -> Any:
+        folder = tempfile.TemporaryDirectory()
+        trainer, state = Trainer.initialize(
+            WithLoss(problem.module()), torchopt.sgd(problem.clf.lr)
+        )
+        stream = Stream(problem)
+        state = trainer.train(
+            state, stream, inplace=True, save_dir=folder.name, save_mode=save_mode
+        )
+        return folder, trainer, stream, state
+
+    def score(problem: Problem, fitted: Any) -> np.ndarray:
+        folder, trainer, stream, state = fitted
+        X_val, y_val = problem.tensors_val
+        state.detach_()
+        state.requires_grad = True
+        with state.activate(trainer.model) as params:
+            loss = trainer.model(X_val, y_val, torch.ones(len(y_val)))
+            gradients = torch.autograd.grad(loss, list(params.values()))
+        adjoint = BackwardState(
+            dict(zip(params, gradients, strict=True)), [], torch.zeros(len(stream.y))
+        )
+        found = trainer.backward(
+            str(Path(folder.name)),
+            stream,
+            adjoint,
+            state,
+            inplace=True,
+            save_mode=save_mode,
+        )
+        folder.cleanup()
+        return -found.weight_grads.detach().numpy()
+
+    return Method(f"bergson MAGIC, save_mode={save_mode!r}", fit, score)
+
+
+def methods(problem: Problem) -> list[Method]:
+    """Return MAGIC with its default checkpoints, and with one at each step."""
+    return [_method("sqrt"), _method("all")]
