@@ -10,10 +10,11 @@ import torch
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import ensemble, speed, timing
+from benchmarks import ensemble, peers, speed, timing
 
 BENCHMARKS = {
     "speed": (speed.run, "Speed: ratios of seconds, same batches"),
+    "peers": (peers.run, "Peers: seconds and fidelity, same run"),
     "ensemble": (ensemble.run, "Counterfactual runs: ratios of seconds, same batches"),
 }
 

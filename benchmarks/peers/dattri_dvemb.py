@@ -3,42 +3,42 @@
 from typing import Any
 
 import numpy as np
-import torch
 from dattri.algorithm.dvemb import DVEmbAttributor
 from dattri.task import AttributionTask
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from .problem import Method, Problem
 
-# Its weighting matrix has as many rows and columns as the network has parameters; from
-# the larger network on, gradients are projected.
-_MOST_PARAMETERS = 4000
+# The paper's factorized projection; its weighting matrix has as many rows and columns.
 _PROJECTED = 2048
 
 
-def fit(problem: Problem) -> DVEmbAttributor:
-    """Train, and keep each step's gradients of the single samples."""
-    module = problem.module()
-    size = sum(parameter.numel() for parameter in module.parameters())
+def loss(module: nn.Module, data: Any, device: Any) -> Tensor:
+    """Return the mean loss of a batch."""
+    X, y = data
+    return cross_entropy(module(X), y)
 
-    def loss(params: Any, data: Any) -> torch.Tensor:
-        X, y = data
-        return cross_entropy(torch.func.functional_call(module, params, (X,)), y)
 
-    task = AttributionTask(loss, module, module.state_dict())
-    projected = None if size <= _MOST_PARAMETERS else _PROJECTED
-    attributor = DVEmbAttributor(task, proj_dim=projected)
-    X, y = problem.tensors
+def _method(name: str, **options: Any) -> Method:
+    def fit(problem: Problem) -> DVEmbAttributor:
+        """Train, and keep each step's gradients of the single samples."""
+        module = problem.module()
+        task = AttributionTask(loss, module, module.state_dict())
+        attributor = DVEmbAttributor(task, **options)
+        X, y = problem.tensors
 
-    def keep(record: Any) -> None:
-        rows = record.rows
-        batch = (X[rows], y[rows])
-        # Epochs count from 0 there.
-        attributor.cache_gradients(record.epoch - 1, batch, rows, problem.clf.lr)
+        def keep(record: Any) -> None:
+            rows = record.rows
+            batch = (X[rows], y[rows])
+            # Epochs count from 0 there.
+            attributor.cache_gradients(record.epoch - 1, batch, rows, problem.clf.lr)
 
-    problem.train(module, keep)
-    return attributor
+        problem.train(module, keep)
+        return attributor
+
+    return Method(name, fit, score)
 
 
 def score(problem: Problem, attributor: DVEmbAttributor) -> np.ndarray:
@@ -49,5 +49,11 @@ def score(problem: Problem, attributor: DVEmbAttributor) -> np.ndarray:
 
 
 def methods(problem: Problem) -> list[Method]:
-    """Return DVEmb."""
-    return [Method("dattri DVEmb", fit, score)]
+    """Return DVEmb: projected, and whole where the network is small enough."""
+    projected = _method(
+        "dattri DVEmb, projected", factorization_type="kronecker", proj_dim=_PROJECTED
+    )
+    if problem.setting == "hard":
+        return [projected]
+    whole = _method("dattri DVEmb", factorization_type="kronecker")
+    return [whole, projected]

@@ -91,7 +91,9 @@ def compare(
 
 
 def run(
-    repeats: int, peers: Iterable[str] = PEERS, settings: Iterable[str] = tuple(SETTINGS)
+    repeats: int,
+    peers: Iterable[str] = PEERS,
+    settings: Iterable[str] = tuple(SETTINGS),
 ) -> list[dict[str, Any]]:
     """Return the rows of all settings."""
     rows = []
