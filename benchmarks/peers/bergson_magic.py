@@ -1,7 +1,6 @@
 """bergson: MAGIC, the metagradient through the whole training run."""
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,43 +56,34 @@ class WithLoss(nn.Module):
         return (losses * example_weight).mean()
 
 
-def _method(save_mode: str) -> Method:
-    def fit(problem: Problem) -> Any:
-        folder = tempfile.TemporaryDirectory()
-        trainer, state = Trainer.initialize(
-            WithLoss(problem.module()), torchopt.sgd(problem.clf.lr)
-        )
-        stream = Stream(problem)
-        state = trainer.train(
-            state, stream, inplace=True, save_dir=folder.name, save_mode=save_mode
-        )
-        return folder, trainer, stream, state
+def fit(problem: Problem) -> Any:
+    """Train; checkpoints lie on disk, every square root of the steps (its default)."""
+    folder = tempfile.TemporaryDirectory()
+    trainer, state = Trainer.initialize(
+        WithLoss(problem.module()), torchopt.sgd(problem.clf.lr)
+    )
+    stream = Stream(problem)
+    state = trainer.train(state, stream, inplace=True, save_dir=folder.name)
+    return folder, trainer, stream, state
 
-    def score(problem: Problem, fitted: Any) -> np.ndarray:
-        folder, trainer, stream, state = fitted
-        X_val, y_val = problem.tensors_val
-        state.detach_()
-        state.requires_grad = True
-        with state.activate(trainer.model) as params:
-            loss = trainer.model(X_val, y_val, torch.ones(len(y_val)))
-            gradients = torch.autograd.grad(loss, list(params.values()))
-        adjoint = BackwardState(
-            dict(zip(params, gradients, strict=True)), [], torch.zeros(len(stream.y))
-        )
-        found = trainer.backward(
-            str(Path(folder.name)),
-            stream,
-            adjoint,
-            state,
-            inplace=True,
-            save_mode=save_mode,
-        )
-        folder.cleanup()
-        return -found.weight_grads.detach().numpy()
 
-    return Method(f"bergson MAGIC, save_mode={save_mode!r}", fit, score)
+def score(problem: Problem, fitted: Any) -> np.ndarray:
+    """Differentiate the query through the run, in the samples' weights."""
+    folder, trainer, stream, state = fitted
+    X_val, y_val = problem.tensors_val
+    state.detach_()
+    state.requires_grad = True
+    with state.activate(trainer.model) as params:
+        loss = trainer.model(X_val, y_val, torch.ones(len(y_val)))
+        gradients = torch.autograd.grad(loss, list(params.values()))
+    adjoint = BackwardState(
+        dict(zip(params, gradients, strict=True)), [], torch.zeros(len(stream.y))
+    )
+    found = trainer.backward(folder.name, stream, adjoint, state, inplace=True)
+    folder.cleanup()
+    return -found.weight_grads.detach().numpy()
 
 
 def methods(problem: Problem) -> list[Method]:
-    """Return MAGIC with its default checkpoints, and with one at each step."""
-    return [_method("sqrt"), _method("all")]
+    """Return MAGIC."""
+    return [Method("bergson MAGIC", fit, score)]
