@@ -74,6 +74,7 @@ def compare(
                 print(f"{method.name} skipped: {error}", file=sys.stderr)
             else:
                 seconds.setdefault(method.name, []).append(spent)
+                print(f"{problem.setting}, {method.name}: {spent}", file=sys.stderr)
     rows = []
     for name, found in scores.items():
         fit, scoring = min(seconds[name], key=sum)

@@ -40,7 +40,8 @@ def _method(name: str, make: Callable[[Any], Any], as_one: bool) -> Method:
 def methods(problem: Problem) -> list[Method]:
     """Return three ways to invert the Hessian."""
     return [
-        _method("CG", lambda module: CgInfluence(module, loss, 0.1), True),
+        # On the hard setting's indefinite Hessian it would never come to an end.
+        _method("CG", lambda module: CgInfluence(module, loss, 0.1, maxiter=300), True),
         _method(
             "Nyström",
             lambda module: NystroemSketchInfluence(module, loss, 0.1, rank=100),
