@@ -1,8 +1,10 @@
 """Many counterfactual runs: forwards again, with weights on the samples."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -24,8 +26,9 @@ _TRIAL_SIZES = (4, 16, 64, 256, 1024)
 # other programs may hold up some of them.
 _TRIAL_STEPS = 8
 
-# No trial may take more than this part of the steps of all runs (it needs two steps),
-_TRIAL_SHARE = 0.03
+# A trial, of two steps at least, ends early when it has taken this part of the time
+# that all runs should take,
+_TRIAL_SHARE = 0.05
 
 # and none follows one that was that much slower than the best before it.
 _HOPELESS = 1.3
@@ -180,19 +183,19 @@ class Ensemble:
         """Return how many runs to take at once; 1 for one after the other."""
         if self.way != "auto":
             return 1 if self.way == "loop" else largest
-        records = self.trajectory.records[start : self.stop][:_TRIAL_STEPS]
+        records = self.trajectory.records[start : self.stop][: _TRIAL_STEPS + 1]
         state = self.replay.state(start)
         self.step.live.write(state)
+        affordable = _TRIAL_SHARE * steps
         seconds = {1: _seconds_a_step(self.step, records)}
         for size in sorted({min(size, largest) for size in _TRIAL_SIZES} - {1}):
-            affordable = int(_TRIAL_SHARE * steps / size) - 1
-            if affordable < 2 and len(seconds) > 1:
+            if 2 * size > affordable and len(seconds) > 1:
                 break
-            records = records[: max(affordable, 2)]
             try:
                 stack = StackedStep(self.step, size)
                 stack.start(state)
-                seconds[size] = _seconds_a_step(stack, records) / size
+                budget = affordable * min(seconds.values())
+                seconds[size] = _seconds_a_step(stack, records, budget) / size
             except (RuntimeError, NotImplementedError, ValueError) as error:
                 # What vmap raises for modules that it cannot take; the loop raises
                 # again what is a mistake of the module itself.
@@ -210,12 +213,15 @@ class Ensemble:
         return best
 
 
-def _seconds_a_step(step: TrainingStep, records: Sequence[StepRecord]) -> float:
+def _seconds_a_step(
+    step: TrainingStep, records: Sequence[StepRecord], budget: float = math.inf
+) -> float:
     # The first step is slower than the others, whichever way.
-    step.advance(records[0])
-    seconds = []
+    times = [time.perf_counter()]
     for record in records:
-        start = time.perf_counter()
         step.advance(record)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        times.append(time.perf_counter())
+        if len(times) > 2 and times[-1] - times[0] > budget:
+            break
+    seconds = [end - start for start, end in pairwise(times)]
+    return min(seconds[1:] or seconds)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import vmap
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 
 from .._typing import ClippingLike, StepLike
 from ..training import (
@@ -58,7 +60,8 @@ class StackedStep(TrainingStep):
             return call
 
         stacked = vmap(one, randomness="same")
-        return stacked(tuple(self.live.parameters), tuple(self.live.buffers))
+        with _WeightsFirst():
+            return stacked(tuple(self.live.parameters), tuple(self.live.buffers))
 
     def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         inputs, targets, weights = self.objective.fetch(step)
@@ -72,6 +75,23 @@ class StackedStep(TrainingStep):
         clipped = vmap(lambda *each: tuple(clipping.clip(each)))(*gradients)
         for parameter, gradient in zip(parameters, clipped, strict=True):
             parameter.grad = gradient
+
+
+class _WeightsFirst(TorchFunctionMode):
+    """Has linear layers computed as (W xᵀ)ᵀ, where vmap sees the stack of W first.
+
+    For inputs that all runs share that is one product of matrices, and so are its
+    gradients: three times as fast for a layer on a few hundred features.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is linear and not kwargs and args[0].dim() == 2:
+            inputs, weight, *bias = args
+            outputs = (weight @ inputs.T).T
+            return outputs if not bias or bias[0] is None else outputs + bias[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _gradient(parameter: Tensor) -> Tensor:

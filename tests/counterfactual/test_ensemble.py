@@ -155,7 +155,7 @@ def sizes_taken(monkeypatch, seconds, runs=300, epochs=60):
     """Return in what sizes runs are taken if a step of `size` runs takes `seconds`."""
     from skinfluence.counterfactual import _ensemble
 
-    def pretended(step, records):
+    def pretended(step, records, budget=None):
         return seconds(getattr(step, "runs", 1))
 
     monkeypatch.setattr(_ensemble, "_seconds_a_step", pretended)
@@ -199,7 +199,7 @@ def test_the_trial_is_a_small_part_of_the_work(monkeypatch):
         return 1.0
 
     sizes_taken(monkeypatch, seconds, runs=20, epochs=10)
-    # 20 runs of 30 steps: three steps of 16 runs would be more than a thirtieth.
+    # 20 runs of 30 steps: two steps of 16 runs would be more than a twentieth.
     assert tried == [1, 4]
 
 
