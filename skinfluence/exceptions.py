@@ -8,9 +8,11 @@ __all__ = [
     "IrreproducibleStepError",
     "NondeterminismWarning",
     "NotRecordedError",
+    "ResumeWarning",
     "SkinfluenceError",
     "TrainingDataChangedError",
     "TrajectoryFileError",
+    "TrajectoryInUseError",
     "UnsupportedCriterionError",
     "UnsupportedOptimizerError",
 ]
@@ -40,6 +42,10 @@ class TrajectoryFileError(SkinfluenceError):
     """A file of a saved run is damaged or foreign, or its folder cannot be written."""
 
 
+class TrajectoryInUseError(TrajectoryFileError):
+    """Another run is being recorded in the folder."""
+
+
 class IrreproducibleStepError(SkinfluenceError):
     """A recorded step does not lead from its state to the next one."""
 
@@ -58,6 +64,10 @@ class InfluenceReliabilityWarning(UserWarning):
 
 class NondeterminismWarning(UserWarning):
     """Repeated steps led to other rounding errors than the recorded ones."""
+
+
+class ResumeWarning(UserWarning):
+    """A run that was broken off cannot be gone on with; a new one begins."""
 
 
 class CompilationWarning(UserWarning):

@@ -1,6 +1,7 @@
 """How far apart the kept states of a run lie, from what they may take of memory."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
         n_steps = min(n_steps, trajectory.keep_epochs * max(n_batches, 1))
         n_fixed += 1
     trajectory.max_bytes = trajectory_bytes(
-        net.max_trajectory_bytes, torch.device(net.device), trajectory.nbytes
+        net.max_trajectory_bytes,
+        torch.device(net.device),
+        trajectory.nbytes,
+        trajectory.folder,
     )
     size = state_nbytes(net.optimizer_, net_buffers(net))
     trajectory.widen(
@@ -43,13 +47,17 @@ def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
     )
 
 
-def trajectory_bytes(asked: Any, device: torch.device, held: int = 0) -> int:
+def trajectory_bytes(
+    asked: Any, device: torch.device, held: int = 0, folder: Path | None = None
+) -> int:
     """Return what a trajectory may take: as asked, or a quarter of what is free to it.
 
     What it holds already is free to it.
     """
     if asked != "auto":
         return int(asked)
+    if folder is not None:
+        return (shutil.disk_usage(folder).free + held) // 4
     return min((free_bytes(device) + held) // 4, _AT_MOST)
 
 

@@ -11,15 +11,17 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
-from ..trajectory import Trajectory
+from ..trajectory import Trajectory, close_run, go_on_with
 from ._components import ComponentsMixin
 from ._data import TrainingData, fingerprint
 from ._parameters import KeywordParametersMixin
+from ._resume import ResumedRun, run_in_folder
 from ._run import TrainingRun, all_seeded
 from ._validation import (
     check_data,
     check_inputs,
     check_parameters,
+    check_resume,
     check_weights,
 )
 
@@ -36,7 +38,13 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         return tags
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        resume: bool = False,
+        **fit_params: Any,
     ) -> Any:
         """Train the model and record how.
 
@@ -49,6 +57,10 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
             Targets; None where a Dataset holds them.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights; scaled to mean 1.
+        resume : bool, default=False
+            Whether to go on with the newest run in `trajectory_dir` that was begun
+            with these parameters and this data, from its last state on disk, to the
+            bits of an unbroken run. Without such a run a new one begins.
         **fit_params : dict
             Passed to the module's ``forward`` and to ``train_split``, as in skorch.
 
@@ -56,9 +68,15 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         -------
         self : object
             The fitted estimator.
+
+        Warns
+        -----
+        ResumeWarning
+            If there is a run that was broken off, but not one to go on with.
         """
         start = not (self.warm_start and self.initialized_)
-        return self._fit(X, y, sample_weight, fit_params, start=start)
+        check_resume(self, resume, start)
+        return self._fit(X, y, sample_weight, fit_params, start=start, resume=resume)
 
     def partial_fit(
         self,
@@ -104,6 +122,7 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         *,
         start: bool,
         classes: Any = None,
+        resume: bool = False,
     ) -> Any:
         check_parameters(self)
         self.__dict__.pop("compiled_functions_", None)
@@ -119,7 +138,9 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
             if first:
                 self._open_books()
             data = self._place(X, y, weights, fit_params)
-            self.run_ = TrainingRun(
+            self._open_run(data, new=first, resume=resume)
+            kind = ResumedRun if resume else TrainingRun
+            self.run_ = kind(
                 data,
                 len(self.training_data_),
                 self.seed_,
@@ -144,14 +165,19 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         try:
             yield
         except BaseException:
-            run = self.run_
+            run, trajectory = self.run_, self.__dict__.get("trajectory_")
             if start or run is None or run.n_steps == before.get("n_steps_"):
                 self.__dict__.clear()
                 self.__dict__.update(before)
                 del (self.history_ or [])[n_lines:]
             else:
                 run.close(self)
+            if trajectory is not None:
+                close_run(trajectory, finished=False)
             raise
+        else:
+            if self.trajectory_ is not None:
+                close_run(self.trajectory_)
         finally:
             run = self.__dict__.pop("run_", None)
             if run is not None:
@@ -182,6 +208,16 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
             ends = [known.offset + len(known) for known in self.training_data_]
             data.offset = places.get(data.digest, max(ends, default=0))
         return data
+
+    def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:
+        """Let the run be recorded on disk, if it is to be."""
+        if self.trajectory_ is None:
+            return
+        if not new:
+            self.trajectory_ = go_on_with(self.trajectory_)
+        elif self.trajectory_dir is not None:
+            self.trajectory_ = run_in_folder(self, data, resume=resume)
+            self.seed_ = self.trajectory_.seed
 
     def _check_weights(self, X: Any, y: Any, sample_weight: Any) -> Tensor | None:
         """Return the c_i of the samples, scaled to mean 1."""

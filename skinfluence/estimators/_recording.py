@@ -115,6 +115,8 @@ class RecordingMixin(NeuralNet):
         run = self.run_
         if run is None:
             return super().train_step(batch, **fit_params)
+        if (known := run.repeat(self)) is not None:
+            return known
         seed = run.begin_step(self)
         with seeded(seed, torch.device(self.device)) as draws:
             step = super().train_step(batch, **fit_params)

@@ -127,7 +127,7 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
         before = live.read() if again.keeps(record.step) else None
         step.advance(record)
         digest = parameters_digest(live.layout.flatten(live.parameters))
-        again.append(replace(record, digest=digest), before, None)
+        again.append(replace(record, digest=digest, loss=None), before, None)
     again.final = live.read()
     if not again.final.parameters.isfinite().all():
         again.diverged_at = trajectory.n_steps - 1

@@ -70,9 +70,14 @@ class SGDInfluenceRegressor(
         run turns out longer than foreseen.
     max_trajectory_bytes : "auto" or int, default="auto"
         What all states may take together, the kept ones and those recomputed at one
-        time. With "auto" a quarter of the free memory of the device, at most 4 GiB.
+        time. With "auto" a quarter of the free memory of the device, at most 4 GiB; a
+        quarter of the free disk where `trajectory_dir` is given.
         Where states lie further apart than the square root of the number of steps T,
         steps are recomputed more than once; 2·log2(T) states are always enough.
+    trajectory_dir : str, Path or None, default=None
+        Where to record on disk: each call of :meth:`fit` makes a folder ``run-000001``,
+        ``run-000002``, ... there, which survives a crash (``fit(..., resume=True)``)
+        and is read when it is needed. By default runs are recorded in memory.
     compile : bool, default=False
         Whether :meth:`influence` compiles the way back through a step with
         ``torch.compile``, once for each fit: that takes some ten seconds or more, and
@@ -182,6 +187,7 @@ class SGDInfluenceRegressor(
         record: Any = "all",
         checkpoint_every: Any = "auto",
         max_trajectory_bytes: Any = "auto",
+        trajectory_dir: Any = None,
         compile: Any = False,
         train_split: Any = None,
         callbacks: Any = None,

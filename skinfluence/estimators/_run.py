@@ -143,6 +143,10 @@ class TrainingRun:
         """Return the c_i of the batch in hand."""
         return None if self.data.weights is None else self.data.weights[self.rows]
 
+    def repeat(self, net: NeuralNet) -> dict[str, Any] | None:
+        """Return what a step gave, if it need not be taken."""
+        return None
+
     def begin_step(self, net: NeuralNet) -> int:
         """Take the next batch in hand, note the state, and return the step's seed."""
         self.rows = self.batches.popleft()
@@ -224,6 +228,7 @@ class TrainingRun:
             active(live, last),
             clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
+            loss,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)
@@ -300,7 +305,7 @@ class TrainingRun:
             trajectory.final = (
                 live.read()
                 if holds
-                else _replay(net, trajectory).state(trajectory.n_steps)
+                else replay_of(net, trajectory).state(trajectory.n_steps)
             )
 
     def _go_back(self, net: Any, trajectory: Trajectory, parameters: Tensor) -> None:
@@ -312,7 +317,7 @@ class TrainingRun:
                 state = trajectory.state(number)
             elif trajectory.records[number - 1].digest == digest:
                 try:
-                    state = _replay(net, trajectory).state(number)
+                    state = replay_of(net, trajectory).state(number)
                 except IrreproducibleStepError:
                     continue
             else:
@@ -326,6 +331,7 @@ class TrainingRun:
         )
 
 
-def _replay(net: Any, trajectory: Trajectory) -> Replay:
+def replay_of(net: Any, trajectory: Trajectory) -> Replay:
+    """Return the replay of a run on a copy of the net."""
     step, _ = net._bare_step(trajectory)
     return Replay(trajectory, step)

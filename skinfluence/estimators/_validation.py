@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "record": [StrOptions({"all"}), _POSITIVE, None],
     "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
     "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
+    "trajectory_dir": [str, PathLike, None],
     "compile": ["boolean"],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
@@ -72,6 +74,25 @@ def check_parameters(net: NeuralNet) -> None:
         raise ValueError(
             "Accelerate changes how a step is computed, and it cannot be recorded. "
             "Use record=None to train without influence."
+        )
+
+
+def check_resume(net: NeuralNet, resume: bool, start: bool) -> None:
+    """Refuse to go on with a run where there can be none."""
+    if not isinstance(resume, (bool, np.bool_)):
+        raise TypeError(f"`resume` must be True or False, got {resume!r}.")
+    if not resume:
+        return
+    if net.trajectory_dir is None or net.record is None:
+        raise ValueError(
+            "`resume` needs a run that is recorded on disk, got trajectory_dir="
+            f"{net.trajectory_dir!r} and record={net.record!r}. Set `trajectory_dir` "
+            "to the folder of the run, and `record` as it was."
+        )
+    if not start:
+        raise ValueError(
+            "`resume` must be False where training goes on from a fitted model "
+            "(warm_start=True), got True."
         )
 
 

@@ -2,6 +2,7 @@
 
 from ._record import StepRecord, parameters_digest
 from ._replay import Replay
+from ._runs import begin_run, close_run, go_on_with, recorded_runs, reopened
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._trajectory import Trajectory
 
@@ -10,8 +11,13 @@ __all__ = [
     "Schedule",
     "StepRecord",
     "Trajectory",
+    "begin_run",
+    "close_run",
     "fewest_states",
+    "go_on_with",
     "leaves_room",
     "parameters_digest",
+    "recorded_runs",
+    "reopened",
     "smallest_interval",
 ]

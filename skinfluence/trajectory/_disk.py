@@ -7,20 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
 
-from .._files import PART, checksum, write_file, writing
+from .._files import checksum, write_file, writing
 from ..exceptions import TrajectoryFileError
 from ..training import State
+from ._claim import LOCK, locked, refuse_used, remove_strays
 from ._format import RecordEncoder, states_to_bytes, tensors_to_bytes
 from ._journal import Journal, JournalContent, Records, read_journal
 from ._manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
 from ._record import StepRecord
 from ._shards import SavedStates, Shard
 from ._trajectory import Trajectory
-
-_LOCK = "lock"
 
 # A file is worth its cost from some size on; two of them are in memory at most.
 _SHARD_BYTES, _SHARD_STATES = 8 << 20, 256
@@ -41,8 +40,10 @@ class DiskStore(SavedStates):
         trajectory: Trajectory,
         shards: list[Shard],
         content: JournalContent,
+        about: dict[str, Any],
     ) -> None:
         super().__init__(folder, shards)
+        self.about = about
         self._lock = lock
         self._trajectory = trajectory
         self._shards = shards
@@ -64,7 +65,12 @@ class DiskStore(SavedStates):
         trajectory._store = self
 
     @classmethod
-    def create(cls, path: str | Path, trajectory: Trajectory) -> "DiskStore":
+    def create(
+        cls,
+        path: str | Path,
+        trajectory: Trajectory,
+        about: dict[str, Any] | None = None,
+    ) -> "DiskStore":
         """Begin a run in a new or empty folder.
 
         Parameters
@@ -73,23 +79,27 @@ class DiskStore(SavedStates):
             The folder.
         trajectory : Trajectory
             A run without steps; its records and states go to the folder from now on.
+        about : dict
+            What the manifest is to say of where the run comes from, as JSON.
         """
         folder = Path(path)
         assert not trajectory.records
+        about = about or {}
         made = not folder.exists()
         try:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _refuse_used(folder)
-            lock = _locked(folder)
+                refuse_used(folder)
+            lock = locked(folder)
             try:
                 with writing(folder):
-                    _refuse_used(folder)  # another run may have come and gone
-                    write_file(folder / MANIFEST, manifest_bytes(trajectory, 0, []))
-                    return cls(folder, lock, trajectory, [], JournalContent())
+                    refuse_used(folder)  # another run may have come and gone
+                    first = manifest_bytes(trajectory, 0, [], about, finished=False)
+                    write_file(folder / MANIFEST, first)
+                    return cls(folder, lock, trajectory, [], JournalContent(), about)
             except BaseException:
                 lock.release()
-                for name in (MANIFEST, _LOCK):
+                for name in (MANIFEST, LOCK):
                     with suppress(OSError):
                         (folder / name).unlink(missing_ok=True)
                 raise
@@ -112,15 +122,17 @@ class DiskStore(SavedStates):
         """
         folder = Path(path)
         read_manifest(folder)
-        lock = _locked(folder)
+        lock = locked(folder)
         try:
             manifest = read_manifest(folder)
             content = read_journal(folder, manifest["journal_bytes"])
             trajectory, shards = described(folder, manifest, content)
             n_states = sum(len(shard.sizes) for shard in shards)
             with writing(folder):
-                _remove_strays(folder, shards, content)
-                store = cls(folder, lock, trajectory, shards, content)
+                remove_strays(folder, shards, content)
+                store = cls(
+                    folder, lock, trajectory, shards, content, manifest["about"]
+                )
             if content.records and not n_states:
                 del trajectory.records[0:]
             take_final(trajectory)
@@ -147,8 +159,14 @@ class DiskStore(SavedStates):
             if first:
                 self._wait()
 
-    def close(self) -> None:
-        """Write down all that is left, the final state too, and let others write."""
+    def close(self, *, finished: bool = True) -> None:
+        """Write down all that is left, the final state too, and let others write.
+
+        Parameters
+        ----------
+        finished : bool
+            Whether the run came to its end, which the manifest then says.
+        """
         if self._closed:
             return
         try:
@@ -156,7 +174,7 @@ class DiskStore(SavedStates):
                 self[self._trajectory.n_steps] = self._trajectory.final
             with writing(self._folder):
                 self._describe()
-            self._flush()
+            self._flush(finished=finished)
             self._wait()
         finally:
             self._release()
@@ -168,7 +186,7 @@ class DiskStore(SavedStates):
         self._writer.shutdown()
         self._journal.close()
         with suppress(OSError):
-            (self._folder / _LOCK).unlink(missing_ok=True)
+            (self._folder / LOCK).unlink(missing_ok=True)
         self._lock.release()
 
     def __reduce__(self) -> Any:
@@ -260,7 +278,7 @@ class DiskStore(SavedStates):
         if self._pending is not None:
             self._pending.result()
 
-    def _flush(self) -> None:
+    def _flush(self, *, finished: bool = False) -> None:
         """Hand the states in memory, and the books as they are now, to the writer."""
         self._wait()
         left = [shard for shard in self._shards if shard.sizes]
@@ -276,7 +294,7 @@ class DiskStore(SavedStates):
         states = dict(full.states or {}) if full is not None else {}
         entries = [shard.entry() for shard in left]
         self._pending = self._writer.submit(
-            self._write, full, states, entries, dead, self._journal.length
+            self._write, full, states, entries, dead, self._journal.length, finished
         )
 
     def _write(
@@ -286,6 +304,7 @@ class DiskStore(SavedStates):
         entries: list[dict[str, Any]],
         dead: list[Shard],
         journal_bytes: int,
+        finished: bool,
     ) -> None:
         with writing(self._folder):
             # In this order: the manifest tells only of what is on the disk.
@@ -297,7 +316,9 @@ class DiskStore(SavedStates):
                 entries[-1].update(bytes=full.length, crc32=full.digest)
             write_file(
                 self._folder / MANIFEST,
-                manifest_bytes(self._trajectory, journal_bytes, entries),
+                manifest_bytes(
+                    self._trajectory, journal_bytes, entries, self.about, finished
+                ),
             )
             if full is not None:
                 full.states = None
@@ -307,39 +328,3 @@ class DiskStore(SavedStates):
 
 def _same(store: SavedStates) -> SavedStates:
     return store
-
-
-def _refuse_used(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()}
-    used = {name for name in names if name != _LOCK and not name.endswith(PART)}
-    if used:
-        what = "holds a run" if MANIFEST in used else f"holds {min(used)!r}"
-        raise TrajectoryFileError(
-            f"The folder {str(folder)!r} must be new or empty, but it {what}. Choose "
-            "another one, or resume the run."
-        )
-
-
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TrajectoryFileError(
-            f"The folder {str(folder)!r} must not be in use, but another run writes "
-            "into it. Wait for it to end, or choose another folder."
-        ) from None
-    except OSError as error:
-        with writing(folder):
-            raise error
-    return lock
-
-
-def _remove_strays(folder: Path, shards: list[Shard], content: JournalContent) -> None:
-    """Remove files that the run was killed over."""
-    known = {shard.file for shard in shards}
-    known.add(content.run.get("untrained", {}).get("file", ""))
-    for path in folder.iterdir():
-        ours = path.name.startswith(("states-", "untrained-"))
-        if path.name.endswith(PART) or (ours and path.name not in known):
-            path.unlink(missing_ok=True)

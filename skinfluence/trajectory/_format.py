@@ -98,6 +98,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "active": (to_json, _restored),
     "clipping": (_clipping_to_json, _clipping_from_json),
     "digest": (to_json, _restored),
+    "loss": (to_json, _restored),
 }
 
 

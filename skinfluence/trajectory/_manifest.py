@@ -19,13 +19,19 @@ FORMAT, VERSION = "skinfluence trajectory", 1
 
 
 def manifest_bytes(
-    run: Trajectory, journal_bytes: int, entries: list[dict[str, Any]]
+    run: Trajectory,
+    journal_bytes: int,
+    entries: list[dict[str, Any]],
+    about: dict[str, Any],
+    finished: bool,
 ) -> bytes:
     """Return the manifest of a run."""
     content = {
         "format": FORMAT,
         "version": VERSION,
         "written_by": {"skinfluence": __version__, "torch": torch.__version__},
+        "about": about,
+        "finished": finished,
         "run": {"seed": run.seed, "keep_epochs": run.keep_epochs},
         "journal_bytes": journal_bytes,
         "shards": entries,

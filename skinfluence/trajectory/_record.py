@@ -41,6 +41,8 @@ class StepRecord:
         The gradient clipping in force.
     digest : int or None
         Digest of the parameters that the step led to; None if it was not taken.
+    loss : float or None
+        The batch loss as training saw it; None if the step was only repeated.
     """
 
     step: int
@@ -52,3 +54,4 @@ class StepRecord:
     active: tuple[int, ...]
     clipping: Clipping | None = None
     digest: int | None = None
+    loss: float | None = None

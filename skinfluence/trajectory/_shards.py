@@ -142,6 +142,11 @@ class SavedStates(StateStore):
         return len(self._places)
 
     @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self._folder
+
+    @property
     def nbytes(self) -> int:
         """Size of the states in bytes, wherever they are."""
         shards = dict.fromkeys(self._places.values())

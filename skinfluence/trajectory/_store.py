@@ -2,12 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 
 from ..training import State
 
 
 class StateStore(MutableMapping[int, State]):
     """States by the number of the step that began from them."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where they are on disk; None in memory."""
+        return None
 
     @abstractmethod
     def __reversed__(self) -> Iterator[int]:

@@ -143,13 +143,7 @@ class Trajectory:
             self.records[number - 1] = record
 
     def widen(self, interval: int) -> None:
-        """Keep states further apart from now on, and let those between them go.
-
-        Parameters
-        ----------
-        interval : int
-            The least distance; what is kept already lies on a grid that stays.
-        """
+        """Keep states at least `interval` apart from now on; the grid stays."""
         if not self._store:
             self.interval = max(self.interval, interval)
         while self.interval < interval:
@@ -193,6 +187,11 @@ class Trajectory:
         """The first step whose state can be had; ``n_steps`` if there is none."""
         # States are added in order.
         return max(self._oldest, next(iter(self._store), self.n_steps))
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the run is on disk; None in memory."""
+        return self._store.folder
 
     @property
     def kept(self) -> list[int]:
@@ -260,8 +259,7 @@ class Trajectory:
         Returns
         -------
         Schedule
-            What to do in which order; it tells its peak of states and how many steps
-            are taken again.
+            What to do in which order.
         """
         return Schedule(self.kept, stop, first, self.max_states, frozenset(self.flaws))
 

@@ -613,12 +613,20 @@ class Disk:
         return written
 
 
+def record_to_the_end(path):
+    run, store = on_disk(path, [])
+    try:
+        extend(run, [1] * 100)
+    finally:
+        store.close()  # the writer may still be at it
+
+
 @pytest.mark.parametrize("room", [0, 100, 700, 1500, 3000, 6000])
 def test_a_full_disk_while_recording(tmp_path, monkeypatch, room):
     with monkeypatch.context() as patch:
         disk = Disk(patch, room)
         with pytest.raises(TrajectoryFileError, match=r"run.*No space left"):
-            on_disk(tmp_path / "run", [1] * 100)[1].close()
+            record_to_the_end(tmp_path / "run")
         assert disk.room <= 0
     if not (tmp_path / "run").exists():
         return

@@ -1,0 +1,220 @@
+"""Runs in folders: which one a fit goes on with, and how it comes to its last state."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+from skorch.callbacks import (
+    Callback,
+    EpochScoring,
+    EpochTimer,
+    GradientNormClipping,
+    LRScheduler,
+    ParamMapper,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
+from skorch.net import NeuralNet
+
+from ..exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
+from ..training import LiveState, moment_names
+from ..trajectory import Trajectory, begin_run, recorded_runs, reopened
+from ._data import TrainingData
+from ._observed import hyperparameters, net_buffers
+from ._run import TrainingRun, replay_of
+
+# What may differ between a run and what goes on with it: how long it is, what it takes
+# of time and memory, what it says, and how it was seeded: the seed is the recorded one.
+_FREE = {
+    "checkpoint_every",
+    "compile",
+    "max_epochs",
+    "max_trajectory_bytes",
+    "random_state",
+    "torch_load_kwargs",
+    "trajectory_dir",
+    "use_caching",
+    "verbose",
+    "warm_start",
+}
+
+# Callbacks that see losses, times and learning rates, but neither model nor outputs.
+_BLIND = (
+    EpochTimer,
+    GradientNormClipping,
+    LRScheduler,
+    ParamMapper,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
+
+_WITHIN_EPOCHS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+def run_in_folder(net: Any, data: TrainingData, *, resume: bool) -> Trajectory:
+    """Return the run that a net's first call of fit records on disk."""
+    parent, about = Path(net.trajectory_dir), _described(net, data)
+    reasons = []
+    if resume:
+        net.initialize_callbacks()  # they tell whether steps may be passed over
+    for folder, manifest in recorded_runs(parent) if resume else ():
+        reason = _difference(net, manifest, about) or _hindrance(net, folder)
+        if reason is None:
+            try:
+                run = reopened(folder)
+            except TrajectoryInUseError:
+                continue
+            if run.records:
+                run.truncate(run.kept[-1])
+            return run
+        if not manifest["finished"]:
+            reasons.append(f"{folder.name}: {reason}")
+    if reasons:
+        warnings.warn(
+            f"No run in {str(parent)!r} can be gone on with ({'; '.join(reasons)}): a "
+            "new one begins.",
+            ResumeWarning,
+            stacklevel=5,
+        )
+    return begin_run(parent, net.trajectory_, about)
+
+
+def _described(net: NeuralNet, data: TrainingData) -> dict[str, Any]:
+    """Return what makes a run the one it is, as JSON."""
+    own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
+    return {
+        "estimator": type(net).__qualname__,
+        "data": data.digest,
+        "sample_weight": joblib.hash(
+            None if data.weights is None else data.weights.numpy()
+        ),
+        **{f"`{name}`": _told(value) for name, value in sorted(own.items())},
+    }
+
+
+def _told(value: Any) -> str:
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _difference(net: Any, manifest: Any, about: dict[str, Any]) -> str | None:
+    """Return what tells a run in a folder from the one that is to be."""
+    names = {**about, **manifest["about"]}
+    other = [k for k in names if about.get(k) != manifest["about"].get(k)]
+    if isinstance(net.random_state, int) and net.seed_ != manifest["run"]["seed"]:
+        other.append("`random_state`")
+    return f"other {', '.join(other)}" if other else None
+
+
+def _hindrance(net: Any, folder: Path) -> str | None:
+    """Return why a run cannot be gone on with to the same bits, if it cannot."""
+    run = Trajectory.load(folder)
+    if run.n_epochs > net.max_epochs:
+        return f"it has {run.n_epochs} epochs, more than `max_epochs`"
+    if any(record.data for record in run.records):
+        return "partial_fit added to it"
+    if run.flaws or run.anchors:
+        return "something other than the optimizer changed its states"
+    if name := _looks_within_epochs(net):
+        return f"{name} looks at every batch"
+    if run.first_recorded_step and _looks_at_epoch_ends(net):
+        return "states that were let go are looked at when epochs end"
+    return None
+
+
+def _looks_within_epochs(net: NeuralNet) -> str | None:
+    """Return which callback needs to see every step as it is taken."""
+    seen = [(net, type(net), NeuralNet)]
+    for _, callback in net.callbacks_:
+        cached = isinstance(callback, EpochScoring) and not callback.on_train
+        if not isinstance(callback, _BLIND) and not cached:
+            seen.append((callback, type(callback), Callback))
+    for _, own, base in seen:
+        if any(getattr(own, k) is not getattr(base, k) for k in _WITHIN_EPOCHS):
+            return own.__name__
+    return None
+
+
+def _looks_at_epoch_ends(net: NeuralNet) -> bool:
+    return net.train_split is not None or not all(
+        isinstance(callback, (*_BLIND, EpochScoring)) for _, callback in net.callbacks_
+    )
+
+
+class ResumedRun(TrainingRun):
+    """A call of ``fit`` that does not take those steps again which are recorded.
+
+    skorch's loop goes through them with the recorded losses, so that its history, its
+    callbacks and learning rates come to where they were; the model gets the recorded
+    states where somebody looks at it, and the last one.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        assert self.trajectory is not None
+        self.n_known = self.trajectory.n_steps
+
+    def begin_epoch(self) -> int:
+        """Count a new epoch and return the seed of its batches."""
+        seed = super().begin_epoch()
+        self.epoch = self.n_epochs
+        return seed
+
+    def repeat(self, net: Any) -> dict[str, Any] | None:
+        """Return what training made of a step that is recorded already."""
+        trajectory, step = self.trajectory, self.n_steps
+        if step >= self.n_known or trajectory is None:
+            return None
+        if step == 0:
+            self._begin(net, trajectory)
+        record = trajectory.records[step]
+        same_rows = torch.equal(self.batches.popleft(), record.rows)
+        now = hyperparameters(net.optimizer_, record)
+        if not same_rows or now != record.hyperparameters:
+            what = "learning rate or another setting" if same_rows else "batch"
+            raise self._other_than_recorded(f"step {step} has another {what}")
+        self.n_left -= 1
+        self.n_steps += 1
+        epoch_ends = self.n_left == 0 and _looks_at_epoch_ends(net)
+        if epoch_ends or self.n_steps == self.n_known:
+            state = replay_of(net, trajectory).state(self.n_steps)
+            self._live_state(net, trajectory).write(state)
+        return {"loss": torch.tensor(record.loss, dtype=torch.float64), "y_pred": None}
+
+    def _begin(self, net: Any, trajectory: Trajectory) -> None:
+        """Compare the model with the recorded one, and give the optimizer its state."""
+        if trajectory.first_recorded_step == 0:
+            start = trajectory.state(0).parameters
+            if not self._live_state(net, trajectory).holds(start):
+                raise self._other_than_recorded("the initial parameters differ")
+        # What kinds of state there are shows after a step; its values are replaced.
+        for group in net.optimizer_.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    parameter.grad = torch.zeros_like(parameter)
+        net.optimizer_.step()
+        net.optimizer_.zero_grad(set_to_none=True)
+
+    @staticmethod
+    def _live_state(net: Any, trajectory: Trajectory) -> LiveState:
+        return LiveState(
+            net.optimizer_,
+            trajectory.addresses,
+            net_buffers(net),
+            moment_names(net.optimizer_),
+            trajectory.untrained,
+        )
+
+    def _other_than_recorded(self, what: str) -> IrreproducibleStepError:
+        assert self.trajectory is not None
+        return IrreproducibleStepError(
+            f"The run in {str(self.trajectory.folder)!r} cannot be gone on with: {what}"
+            ". The module, the sampler or a callback is not what it was; use "
+            "resume=False to begin anew."
+        )

@@ -1,0 +1,51 @@
+"""Whose a folder is: one run at a time writes into it, and into no other's."""
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .._files import PART, writing
+from ..exceptions import TrajectoryFileError, TrajectoryInUseError
+from ._journal import JournalContent
+from ._manifest import MANIFEST
+from ._shards import Shard
+
+LOCK = "lock"
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise an error if a folder holds anything that is not left over."""
+    names = {path.name for path in folder.iterdir()}
+    used = {name for name in names if name != LOCK and not name.endswith(PART)}
+    if used:
+        what = "holds a run" if MANIFEST in used else f"holds {min(used)!r}"
+        raise TrajectoryFileError(
+            f"The folder {str(folder)!r} must be new or empty, but it {what}. Choose "
+            "another one, or resume the run."
+        )
+
+
+def locked(folder: Path) -> FileLock:
+    """Return the held lock of a folder, or raise an error if another run has it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TrajectoryInUseError(
+            f"The folder {str(folder)!r} must not be in use, but another run writes "
+            "into it. Wait for it to end, or choose another folder."
+        ) from None
+    except OSError as error:
+        with writing(folder):
+            raise error
+    return lock
+
+
+def remove_strays(folder: Path, shards: list[Shard], content: JournalContent) -> None:
+    """Remove files that the run was killed over."""
+    known = {shard.file for shard in shards}
+    known.add(content.run.get("untrained", {}).get("file", ""))
+    for path in folder.iterdir():
+        ours = path.name.startswith(("states-", "untrained-"))
+        if path.name.endswith(PART) or (ours and path.name not in known):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""Runs that are recorded in folders of their own, side by side in one."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._files import writing
+from ._disk import DiskStore
+from ._manifest import read_manifest
+from ._trajectory import Trajectory
+
+
+def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajectory:
+    """Let a run without steps be recorded in the next folder of its kind.
+
+    Parameters
+    ----------
+    parent : Path
+        Where the folders ``run-000001``, ``run-000002``, ... are, or will be.
+    run : Trajectory
+        The run.
+    about : dict
+        What is to be known of it, as JSON.
+    """
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _next_folder(parent)
+    try:
+        return DiskStore.create(folder, run, about).trajectory
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def go_on_with(run: Trajectory) -> Trajectory:
+    """Return a run to which steps can be added where it is recorded."""
+    if isinstance(run._store, DiskStore):
+        return DiskStore.reopen(run._store.folder).trajectory
+    return run
+
+
+def close_run(run: Trajectory, *, finished: bool = True) -> None:
+    """Let all of a run be on the disk; one without steps leaves no folder."""
+    if not isinstance(run._store, DiskStore):
+        return
+    run._store.close(finished=finished)
+    if not run.records:
+        shutil.rmtree(run._store.folder, ignore_errors=True)
+
+
+def recorded_runs(parent: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the folders of runs, the newest first, and what their manifests say."""
+    for folder in reversed(_folders(parent)):
+        yield folder, read_manifest(folder)
+
+
+def reopened(folder: Path) -> Trajectory:
+    """Return the run in a folder, from where it was closed or killed."""
+    return DiskStore.reopen(folder).trajectory
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.glob("run-*") if path.name[4:].isdigit())
+
+
+def _next_folder(parent: Path) -> Path:
+    """Make a folder; other processes may be doing so at the same time."""
+    number = max((int(path.name[4:]) for path in _folders(parent)), default=0)
+    while True:
+        number += 1
+        try:
+            (folder := parent / f"run-{number:06d}").mkdir()
+        except FileExistsError:
+            continue
+        return folder
