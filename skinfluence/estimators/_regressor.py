@@ -79,8 +79,8 @@ class SGDInfluenceRegressor(
         ``run-000002``, ... there, which survives a crash (``fit(..., resume=True)``)
         and is read when it is needed. By default runs are recorded in memory.
     compile : bool, default=False
-        Whether :meth:`influence` compiles the way back through a step with
-        ``torch.compile``, once for each fit: that takes some ten seconds or more, and
+        Whether :meth:`influence` compiles the way back through a step, once for each
+        fit, with ``torch.compile``'s backend: that takes some ten seconds or more, and
         pays where the retrace takes longer. Training itself is compiled only with
         ``record=None``, as skorch does it.
     train_split : callable or None, default=None

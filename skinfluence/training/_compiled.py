@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,6 @@ from ._objective import Objective
 from ._step import Adjoint, TrainingStep, derivatives_along, weighted_gradients
 
 logger = logging.getLogger(__name__)
-
-BACKEND: Any = "inductor"
 
 # Layers that compute a sample's output from the whole batch.
 _MIXING = (nn.modules.batchnorm._BatchNorm,)
@@ -62,7 +60,7 @@ class _Call:
 
     key: int
     size: int
-    tensors: tuple[Any, ...]
+    tensors: tuple[Tensor, ...]
     spec: Any
     others: tuple[Any, ...]
 
@@ -71,9 +69,9 @@ class CompiledStep(TrainingStep):
     """A training step whose way back is compiled.
 
     The gradient's derivatives are traced, derivative by derivative, to one graph of
-    plain operations, which ``torch.compile`` makes a program of. The first use of each
-    is compared with the step as it is without; where compiling fails, or gives
-    something else, the step stays as it is. So it does for what is not compiled at all:
+    plain operations, which TorchInductor makes a program of. The first use of each is
+    compared with the step as it is without; where compiling fails, or gives something
+    else, the step stays as it is. So it does for what is not compiled at all:
     steps that draw random numbers (compiled code draws others), stacks of queries, and
     batches of another size, if they cannot be filled up with samples of weight 0.
 
@@ -98,6 +96,7 @@ class CompiledStep(TrainingStep):
         self.batch_size = batch_size
         self.compiled = compiled
         self._functional = Functional(objective.modules, live.parameters)
+        self._coefficients: dict[int, Tensor] = {}
 
     def backward(
         self, state: State, step: StepLike, adjoint: Adjoint
@@ -162,7 +161,7 @@ class CompiledStep(TrainingStep):
             raise TypeError(f"a batch has a {type(foreign[0]).__name__} among its data")
         active, clipping = step.active, step.clipping
 
-        def gradients(flat: Tensor, arguments: Any) -> Any:
+        def gradients(flat: Tensor, arguments: Sequence[Tensor]) -> Any:
             # A leaf of its own, whatever is passed in.
             flat = flat.detach().requires_grad_()
             parameters = self.live.layout.split(flat)
@@ -170,10 +169,11 @@ class CompiledStep(TrainingStep):
             own = [parameters[k] for k in active]
             return flat, *weighted_gradients(losses, coefficients, own, clipping)
 
-        def gradient(flat: Tensor, arguments: Any) -> Tensor:
+        def gradient(flat: Tensor, *arguments: Tensor) -> Tensor:
             return self._flat_gradient(step, gradients(flat, arguments)[1])
 
-        def pull(flat: Tensor, arguments: Any, direction: Tensor) -> Any:
+        def pull(flat: Tensor, *arguments: Tensor) -> Any:
+            *arguments, direction = arguments  # type: ignore[assignment]
             flat, found, weights = gradients(flat, arguments)
             directions = self.live.layout.split(direction)
             along = [directions[k] for k in active]
@@ -181,7 +181,9 @@ class CompiledStep(TrainingStep):
             return slopes * weights.detach(), through
 
         def run(function: Function, *more: Tensor) -> Any:
-            return self._function(call, function)(state.parameters, call.tensors, *more)
+            return self._function(call, function)(
+                state.parameters, *call.tensors, *more
+            )
 
         def run_pull(direction: Tensor) -> tuple[Tensor, Tensor]:
             slopes, through = run(pull, direction)
@@ -193,24 +195,21 @@ class CompiledStep(TrainingStep):
         """Return a function compiled for the call."""
         key = function.__name__, call.key
 
-        def compiled(*arguments: Any) -> Any:
+        def compiled(*arguments: Tensor) -> Any:
             if key not in self.compiled.functions:
                 self.objective.train(True)
                 graph = make_fx(function)(*arguments)
-                self.compiled.functions[key] = torch.compile(
-                    graph, backend=BACKEND, dynamic=False
-                )
+                self.compiled.functions[key] = compile_graph(graph, [*arguments])
             with torch.no_grad():
                 return self.compiled.functions[key](*arguments)
 
         return compiled
 
     def _losses(
-        self, call: _Call, parameters: list[Tensor], arguments: Any
+        self, call: _Call, parameters: list[Tensor], arguments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return losses and coefficients as a function of tensors alone."""
-        tensors, buffers, fixed, coefficients = arguments
-        mine = iter(tensors)
+        mine = iter(arguments)
         leaves = [next(mine) if other is _TENSOR else other for other in call.others]
         inputs, targets = pytree.tree_unflatten(leaves, call.spec)
 
@@ -218,7 +217,9 @@ class CompiledStep(TrainingStep):
             return self.objective.criterion(self.objective.forward(inputs), targets)
 
         # Buffers may be written to: what is passed in stays as it is.
-        own = [buffer.clone() for buffer in buffers]
+        own = [next(mine).clone() for _ in self.live.buffers]
+        fixed = {name: next(mine) for name in self._functional.fixed}
+        coefficients = next(mine)
         found = self._functional(parameters, own, losses, **fixed)
         return found, coefficients.to(found).detach()
 
@@ -229,18 +230,24 @@ class CompiledStep(TrainingStep):
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         others = tuple(_TENSOR if isinstance(x, Tensor) else x for x in leaves)
         kinds = tuple(x if isinstance(x, _PLAIN) else type(x) for x in others)
-        coefficients = state.parameters.new_full((self.batch_size,), 1.0 / size)
-        coefficients[size:] = 0.0
+        coefficients = self._equal_coefficients(size)
         if weights is not None:
-            coefficients *= weights.to(coefficients)
-        shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
+            coefficients = coefficients * weights.to(coefficients)
+        shapes = tuple((x.shape, x.stride(), x.dtype) for x in tensors)
         made_for = shapes, spec, kinds, step.active, step.clipping
         # A number in its place: it would be hashed several times in every step.
         key = self.compiled.numbers.setdefault(made_for, len(self.compiled.numbers))
-        fixed = self._functional.fixed
-        return _Call(
-            key, size, (tensors, list(state.buffers), fixed, coefficients), spec, others
-        )
+        fixed = self._functional.fixed.values()
+        every = (*tensors, *state.buffers, *fixed, coefficients)
+        return _Call(key, size, every, spec, others)
+
+    def _equal_coefficients(self, size: int) -> Tensor:
+        """Return 1/|S_t| for the samples of a batch, 0 for what fills it up."""
+        if size not in self._coefficients:
+            like = self.live.parameters[0]
+            self._coefficients[size] = like.new_full((self.batch_size,), 1.0 / size)
+            self._coefficients[size][size:] = 0.0
+        return self._coefficients[size]
 
     def _filled(self, step: StepLike) -> StepLike:
         """Return the step with its batch filled up to full size with its samples."""
@@ -267,6 +274,18 @@ class CompiledStep(TrainingStep):
         alone, _ = self.objective.batch_losses(step)
         filled, _ = self.objective.batch_losses(self._filled(step))
         return _close(filled[: len(alone)], alone, 0.5)
+
+
+def compile_graph(graph: Any, examples: list[Any]) -> Function:
+    """Compile a traced graph for tensors like these.
+
+    ``torch.compile`` would trace it again and guard it against other tensors in each
+    call, which takes as long as a small network's whole step; what the graph was made
+    for is in the key that it is kept under.
+    """
+    import torch._inductor
+
+    return torch._inductor.compile(graph, examples)
 
 
 def _agree(found: tuple[Tensor, Adjoint], expected: tuple[Tensor, Adjoint]) -> bool:

@@ -190,6 +190,9 @@ def _cost(
 def _binomial(low: int, end: int, room: float) -> Iterator[Advance | Backward]:
     """Go back from state `end` to `low` with room for so many states between."""
     length = end - low
+    if length == 1:
+        yield Backward(low)
+        return
     # One snapshot is `low` itself. Where steps are to be taken again, the states
     # before and after the step at hand are held beside the snapshots.
     snapshots = length - 1 if room >= length - 1 else max(int(room) - 1, 1)
