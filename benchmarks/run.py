@@ -10,10 +10,12 @@ import torch
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import ensemble, peers, speed, timing
+from benchmarks import ensemble, memory, peers, speed, timing
 
 BENCHMARKS = {
     "speed": (speed.run, "Speed: ratios of seconds, same batches"),
+    "plans": (memory.plan_table, "Memory: states held at once and steps taken again"),
+    "memory": (memory.run, "Thinned runs and runs on disk: ratios of seconds"),
     "peers": (peers.run, "Peers: seconds and fidelity, same run"),
     "ensemble": (ensemble.run, "Counterfactual runs: ratios of seconds, same batches"),
 }
@@ -24,9 +26,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--device", default="cpu", help="for speed: cuda adds seconds on a GPU"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.device != "cpu":
+        BENCHMARKS["speed"] = (speed.on_device(options.device), "Speed on a GPU")
     results = {"environment": timing.environment()}
     for name in options.names or BENCHMARKS:
         function, title = BENCHMARKS[name]

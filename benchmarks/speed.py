@@ -31,16 +31,37 @@ def mnist_cnn() -> nn.Module:
     )
 
 
+def cifar_cnn() -> nn.Module:
+    """Return the CIFAR-10 network of Hara et al.: 307,946 parameters, BatchNorm."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for number, width in enumerate((32, 32, 64, 64, 128, 128)):
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        ]
+        layers += [nn.MaxPool2d(2)] if number % 2 else []
+        channels = width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2048, 10))
+
+
 def digits() -> tuple[np.ndarray, np.ndarray]:
     X, y = load_digits(return_X_y=True)
     return (X / 16).astype(np.float32), y
 
 
-def images() -> tuple[np.ndarray, np.ndarray]:
-    """Return noise in the form of MNIST: the time does not depend on the values."""
+def images(
+    shape: tuple[int, ...] = (1, 28, 28), count: int = 1600
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise in the form of images: the time does not depend on the values."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(1600, 1, 28, 28)).astype(np.float32)
+    X = rng.normal(size=(count, *shape)).astype(np.float32)
     return X, rng.integers(10, size=len(X))
+
+
+def color_images() -> tuple[np.ndarray, np.ndarray]:
+    return images((3, 32, 32), 450)
 
 
 Problem = tuple[str, Callable[[], nn.Module], Callable[[], Any], int, dict[str, Any]]
@@ -74,7 +95,20 @@ PROBLEMS: list[Problem] = [
         1280,
         {"max_epochs": 10, "batch_size": 64, "lr": 0.05},
     ),
+    (
+        "CIFAR CNN, 6 convolutions, batch 64",
+        cifar_cnn,
+        color_images,
+        320,
+        {"max_epochs": 2, "batch_size": 64, "lr": 0.05},
+    ),
 ]
+
+
+BOUNDS: dict[Any, dict[str, float]] = {
+    digits_mlp: {"eager": 2.8, "compiled": 1.0, "fit": 2.0},
+    mnist_cnn: {"eager": 2.6, "compiled": 1.3},
+}
 
 
 def plain_training(
@@ -92,8 +126,11 @@ def plain_training(
 def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield the ratios of one problem."""
     name, make, load, n_train, options = problem
+    bounds = BOUNDS.get(make, {})
     X, y = load()
-    X_val, y_val = X[n_train : n_train + 400], y[n_train : n_train + 400]
+    # As many validation samples as weigh little beside the training.
+    n_val = min(400, n_train // 3)
+    X_val, y_val = X[n_train : n_train + n_val], y[n_train : n_train + n_val]
     X, y = X[:n_train], y[:n_train]
     tensors = torch.from_numpy(X), torch.from_numpy(y)
     clf = SGDInfluenceClassifier(make, random_state=0, **options).fit(X, y)
@@ -122,13 +159,52 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
         repeats,
     )
     for over, under, bound in (
-        ("retrace", "plain PyTorch", 2.8 if "MLP" in name else 2.6),
-        ("compiled retrace", "plain PyTorch", 1.0 if "MLP" in name else 1.3),
+        ("retrace", "plain PyTorch", bounds.get("eager")),
+        ("compiled retrace", "plain PyTorch", bounds.get("compiled")),
         ("fit, recording", "skorch's fit", 1.2 if n_train < 10_000 else 1.0),
-        ("fit, recording", "plain PyTorch", 2.0 if "MLP" in name else None),
+        ("fit, recording", "plain PyTorch", bounds.get("fit")),
     ):
         row = ratio(seconds, over, under)
         yield {"problem": name, **row, "at most": bound or "-"}
+
+
+def on_device(device: str) -> Callable[[int], list[dict[str, Any]]]:
+    """Return a benchmark of absolute times on a device, and on the CPU beside it."""
+
+    def seconds_of(problem: Problem, where: str, compiled: bool, repeats: int) -> Any:
+        _, make, load, n_train, options = problem
+        X, y = load()
+        n_val = min(400, n_train // 3)
+        asked = X[n_train : n_train + n_val], y[n_train : n_train + n_val]
+        clf = SGDInfluenceClassifier(
+            make, random_state=0, device=where, compile=compiled, **options
+        )
+
+        def fit() -> None:
+            clf.fit(X[:n_train], y[:n_train])
+
+        seconds = interleaved({"fit": fit}, repeats)
+        seconds |= interleaved({"influence": lambda: clf.influence(*asked)}, repeats)
+        return {name: min(times) for name, times in seconds.items()}
+
+    def run_there(repeats: int) -> list[dict[str, Any]]:
+        rows = []
+        for problem in PROBLEMS:
+            for where in ("cpu", device):
+                for compiled in (False, True):
+                    times = seconds_of(problem, where, compiled, max(repeats // 3, 1))
+                    rows.append(
+                        {
+                            "problem": problem[0],
+                            "device": where,
+                            "compile": str(compiled),
+                            "fit, s": times["fit"],
+                            "influence, s": times["influence"],
+                        }
+                    )
+        return rows
+
+    return run_there
 
 
 def run(repeats: int) -> list[dict[str, Any]]:
