@@ -66,7 +66,7 @@ class Trajectory:
     _oldest: int = field(default=0, init=False, repr=False)
 
     def keeps(self, number: int) -> bool:
-        """Return whether a state is one of those to be kept.
+        """Return whether a state is on the grid, or could not be computed again.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Trajectory:
         Returns
         -------
         bool
-            Whether it is on the grid, or could not be computed again.
+            Whether it is to be kept.
         """
         fixed = number in self.anchors or number in self.flaws
         return fixed or number % self.interval == 0 or not self._store
@@ -139,11 +139,16 @@ class Trajectory:
         state = self._store.pop(number)
         if number > 0 and self.records[number - 1].digest is None:
             digest = parameters_digest(state.parameters)
-            record = replace(self.records[number - 1], digest=digest)
-            self.records[number - 1] = record
+            self.records[number - 1] = replace(self.records[number - 1], digest=digest)
 
     def widen(self, interval: int) -> None:
-        """Keep states at least `interval` apart from now on; the grid stays."""
+        """Keep states further apart from now on.
+
+        Parameters
+        ----------
+        interval : int
+            The least distance.
+        """
         if not self._store:
             self.interval = max(self.interval, interval)
         while self.interval < interval:
@@ -185,7 +190,6 @@ class Trajectory:
     @property
     def first_recorded_step(self) -> int:
         """The first step whose state can be had; ``n_steps`` if there is none."""
-        # States are added in order.
         return max(self._oldest, next(iter(self._store), self.n_steps))
 
     @property
@@ -209,8 +213,7 @@ class Trajectory:
     @property
     def nbytes(self) -> int:
         """Size of the kept states in bytes."""
-        kept = self._store.nbytes
-        return kept if self.final is None else kept + self.final.nbytes
+        return self._store.nbytes + (0 if self.final is None else self.final.nbytes)
 
     def state(self, step: int) -> State:
         """Return what a step began from, if that is kept.
@@ -242,8 +245,7 @@ class Trajectory:
         int
             Number of the last kept state that is not after it.
         """
-        kept = self.kept
-        place = bisect_right(kept, number)
+        place = bisect_right(kept := self.kept, number)
         if not self.first_recorded_step <= number <= self.n_steps or place == 0:
             raise KeyError(number)
         return kept[place - 1]
