@@ -13,6 +13,7 @@ __all__ = [
     "TrajectoryFileError",
     "UnsupportedCriterionError",
     "UnsupportedOptimizerError",
+    "UntrustedTypeError",
 ]
 
 
@@ -37,7 +38,11 @@ class TrainingDataChangedError(SkinfluenceError):
 
 
 class TrajectoryFileError(SkinfluenceError):
-    """A file of a saved run is damaged or foreign, or its folder cannot be written."""
+    """A saved file is damaged or foreign, or its folder cannot be written."""
+
+
+class UntrustedTypeError(SkinfluenceError):
+    """A saved estimator needs classes or functions that were not trusted."""
 
 
 class IrreproducibleStepError(SkinfluenceError):

@@ -1,7 +1,9 @@
 """What a training run did: its recorded steps and states."""
 
+from ._format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._record import StepRecord, parameters_digest
 from ._replay import Replay
+from ._saving import reread
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._trajectory import Trajectory
 
@@ -11,7 +13,12 @@ __all__ = [
     "StepRecord",
     "Trajectory",
     "fewest_states",
+    "from_json",
     "leaves_room",
     "parameters_digest",
+    "reread",
     "smallest_interval",
+    "tensors_from_bytes",
+    "tensors_to_bytes",
+    "to_json",
 ]
