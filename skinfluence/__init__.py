@@ -2,7 +2,7 @@
 
 from ._version import __version__
 from .cleaning import InfluenceCleaner, InfluenceCleanerCV
-from .estimators import SGDInfluenceClassifier, SGDInfluenceRegressor
+from .estimators import SGDInfluenceClassifier, SGDInfluenceRegressor, load_estimator
 from .trajectory import Trajectory
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "SGDInfluenceRegressor",
     "Trajectory",
     "__version__",
+    "load_estimator",
 ]

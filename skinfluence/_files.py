@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there, with checksums."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -7,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .exceptions import TrajectoryFileError
 
@@ -95,6 +97,30 @@ def damaged(path: Path, why: str) -> TrajectoryFileError:
         f"The file {str(path)!r} cannot be used: {why}. Restore its folder from a "
         "copy, or record the run again."
     )
+
+
+def sealed(content: Any) -> bytes:
+    """Return content as JSON under its own checksum."""
+    text = json.dumps(content)
+    return f'{{"crc32": "{checksum(text.encode())}", "content": {text}}}\n'.encode()
+
+
+def unsealed(path: Path, kind: str, version: int) -> Any:
+    """Return the content of a file that :func:`sealed` made, of the given format."""
+    data = read_any(path)
+    try:
+        sheet = json.loads(data)
+        content, digest = sheet["content"], sheet["crc32"]
+        found = content["format"], content["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"it does not hold a {kind} ({error!r})") from error
+    if checksum(json.dumps(content).encode()) != digest:
+        raise damaged(path, "its checksum differs from that of what was written")
+    if found[0] != kind:
+        raise damaged(path, f"it is of the format {found[0]!r} and not a {kind}")
+    if found[1] > version:
+        raise damaged(path, f"a newer skinfluence wrote it (format {found[1]})")
+    return content
 
 
 @contextmanager

@@ -15,6 +15,7 @@ __all__ = [
     "TrajectoryInUseError",
     "UnsupportedCriterionError",
     "UnsupportedOptimizerError",
+    "UntrustedTypeError",
 ]
 
 
@@ -39,7 +40,11 @@ class TrainingDataChangedError(SkinfluenceError):
 
 
 class TrajectoryFileError(SkinfluenceError):
-    """A file of a saved run is damaged or foreign, or its folder cannot be written."""
+    """A saved file is damaged or foreign, or its folder cannot be written."""
+
+
+class UntrustedTypeError(SkinfluenceError):
+    """A saved estimator needs classes or functions that were not trusted."""
 
 
 class TrajectoryInUseError(TrajectoryFileError):

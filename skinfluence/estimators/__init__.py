@@ -2,6 +2,7 @@
 
 from ._classifier import SGDInfluenceClassifier
 from ._data import ArrayDataset
+from ._loading import load_estimator
 from ._modules import LinearModule, MLPModule
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
@@ -13,4 +14,5 @@ __all__ = [
     "MLPModule",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "load_estimator",
 ]

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._persistence import PersistenceMixin
 from ._refit import RefitMixin
 from ._reliability import ReliabilityMixin
 from ._validation import check_weights
@@ -22,6 +23,7 @@ class SGDInfluenceClassifier(
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,
+    PersistenceMixin,
     EstimatorContract,
     NeuralNetClassifier,
 ):

@@ -179,6 +179,9 @@ def _leaves(data: Any) -> Iterator[Any]:
         yield from (data.shape, data.data, data.indices, data.indptr)
     elif isinstance(data, torch.Tensor):
         yield to_numpy(data)
+    elif isinstance(data, np.ndarray):
+        # How an array lies in memory tells it apart too: a view from its copy.
+        yield np.ascontiguousarray(data)
     else:
         yield data
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._persistence import PersistenceMixin
 from ._refit import RefitMixin
 from ._reliability import ReliabilityMixin
 
@@ -21,6 +22,7 @@ class SGDInfluenceRegressor(
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,
+    PersistenceMixin,
     EstimatorContract,
     NeuralNetRegressor,
 ):

@@ -1,8 +1,10 @@
 """What a training run did: its recorded steps and states."""
 
+from ._format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._record import StepRecord, parameters_digest
 from ._replay import Replay
 from ._runs import begin_run, close_run, go_on_with, recorded_runs, reopened
+from ._saving import reread
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._trajectory import Trajectory
 
@@ -14,10 +16,15 @@ __all__ = [
     "begin_run",
     "close_run",
     "fewest_states",
+    "from_json",
     "go_on_with",
     "leaves_room",
     "parameters_digest",
     "recorded_runs",
     "reopened",
+    "reread",
     "smallest_interval",
+    "tensors_from_bytes",
+    "tensors_to_bytes",
+    "to_json",
 ]

@@ -1,13 +1,12 @@
 """The manifest of a run on disk, and the run that it and the journal tell of."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._files import checksum, damaged, read_any, read_file
+from .._files import read_file, sealed, unsealed
 from .._version import __version__
 from ._format import tensors_from_bytes
 from ._journal import JournalContent
@@ -37,30 +36,6 @@ def manifest_bytes(
         "shards": entries,
     }
     return sealed(content)
-
-
-def sealed(content: Any) -> bytes:
-    """Return content as JSON under its own checksum."""
-    text = json.dumps(content)
-    return f'{{"crc32": "{checksum(text.encode())}", "content": {text}}}\n'.encode()
-
-
-def unsealed(path: Path, kind: str, version: int) -> Any:
-    """Return the content of a file that :func:`sealed` made, of the given format."""
-    data = read_any(path)
-    try:
-        sheet = json.loads(data)
-        content, digest = sheet["content"], sheet["crc32"]
-        found = content["format"], content["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"it does not hold a {kind} ({error!r})") from error
-    if checksum(json.dumps(content).encode()) != digest:
-        raise damaged(path, "its checksum differs from that of what was written")
-    if found[0] != kind:
-        raise damaged(path, f"it is of the format {found[0]!r} and not a {kind}")
-    if found[1] > version:
-        raise damaged(path, f"a newer skinfluence wrote it (format {found[1]})")
-    return content
 
 
 def read_manifest(folder: Path) -> Any:

@@ -37,6 +37,17 @@ def save(trajectory: Trajectory, path: str | Path, *, overwrite: bool) -> None:
             copy.final = trajectory.final
         finally:
             store.close()
+    reread(trajectory, path)
+
+
+def reread(trajectory: Trajectory, path: str | Path) -> None:
+    """Let a loaded trajectory read its states anew where it was just saved.
+
+    Its folder may have been replaced, and its states lie in other files now.
+    """
+    folder, store = Path(path).absolute(), trajectory._store
+    if type(store) is SavedStates and store._folder == folder:
+        trajectory._store = load(folder, store._device)._store
 
 
 def load(path: str | Path, device: torch.device | str) -> Trajectory:

@@ -1,6 +1,7 @@
 """Data in all its forms, modules and criteria of one's own."""
 
 import copy
+import pickle
 from functools import partial
 
 import numpy as np
@@ -658,3 +659,17 @@ def test_whole_batches_train_as_a_data_loader_does(shuffle):
     assert torch.equal(
         ours.trajectory_.final.parameters, theirs.trajectory_.final.parameters
     )
+
+
+@pytest.mark.parametrize(
+    "lying", [lambda X: np.repeat(X, 2, axis=1)[:, ::2], np.asfortranarray]
+)
+def test_data_is_known_again_however_it_lies_in_memory(lying):
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=0)
+    clf.fit(lying(FLAT), LABELS)
+    clf.partial_fit(np.ascontiguousarray(FLAT), LABELS)
+    assert clf.trajectory_.n_samples == N
+    scores = clf.influence(FLAT_VAL, LABELS_VAL)
+    # A view's copy is whole.
+    copied = pickle.loads(pickle.dumps(clf))
+    assert np.array_equal(copied.influence(FLAT_VAL, LABELS_VAL), scores)

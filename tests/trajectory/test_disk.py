@@ -300,6 +300,17 @@ def test_overwriting_replaces_all(tmp_path):
     assert names(tmp_path) == ["run"]
 
 
+def test_a_loaded_run_saved_over_itself(tmp_path):
+    in_memory().save(tmp_path / "run")
+    run, expected = Trajectory.load(tmp_path / "run"), in_memory()
+    for each in (run, expected):
+        each.truncate(5, state(5))
+        each.widen(2)
+    run.save(tmp_path / "run", overwrite=True)
+    assert_run(run, expected)  # its states lie in other files now
+    assert_run(Trajectory.load(tmp_path / "run"), expected)
+
+
 def test_two_runs_cannot_write_at_once(tmp_path):
     _, store = on_disk(tmp_path / "run")
     with pytest.raises(TrajectoryFileError, match="another run writes"):

@@ -1,0 +1,214 @@
+"""Loading an estimator from a folder."""
+
+import inspect
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from skorch.exceptions import DeviceWarning
+
+from .._files import damaged, read_file, unsealed
+from ..exceptions import NondeterminismWarning, SkinfluenceError
+from ..trajectory import Trajectory, from_json, tensors_from_bytes
+from ._observed import net_modules
+from ._persistence import (
+    FORMAT,
+    LEAVES,
+    MANIFEST,
+    OBJECTS,
+    RUN,
+    TENSORS,
+    TRAJECTORY,
+    VERSION,
+    PersistenceMixin,
+)
+from ._trusted import load, names_of
+from ._unpacking import Unpacker
+
+
+def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None) -> Any:
+    """Return the estimator that was saved to a folder.
+
+    It predicts, gives influence and trains on as the saved one would, on a CPU to the
+    last bit. Nothing is unpickled. The states of the trajectory are read when they are
+    asked for: the folder must stay where it is, and it is never changed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder that :meth:`save
+        <skinfluence.SGDInfluenceClassifier.save>` wrote.
+    trusted : list of str, class or function, optional
+        Your own classes and functions that the estimator is made of, themselves or
+        by their full names; the error lists those that are missing. Those of the
+        library, torch's modules, criteria, optimizers and loaders, skorch's callbacks
+        that write no files, and scikit-learn's estimators, splitters and metrics are
+        trusted anyway.
+    device : str or torch.device, optional
+        Where to put the model; becomes the parameter `device`. By default where it was
+        trained, or the CPU if there is no such device.
+
+    Returns
+    -------
+    SGDInfluenceClassifier or SGDInfluenceRegressor
+        The estimator.
+
+    Raises
+    ------
+    UntrustedTypeError
+        If it is made of classes or functions that are not trusted.
+    TrajectoryFileError
+        If a file is missing, damaged, foreign, or of a newer format; for states of
+        the trajectory, when they are read.
+    ImportError
+        If a class or function is not where it was.
+    ValueError
+        If `device` is not there.
+
+    Warns
+    -----
+    NondeterminismWarning
+        If states must be computed again, and another version of torch has computed
+        them.
+    DeviceWarning
+        skorch's, if there is no such device as it was trained on.
+
+    See Also
+    --------
+    Trajectory.load : The same for a trajectory by itself.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from skinfluence import SGDInfluenceRegressor, load_estimator
+    >>> with TemporaryDirectory() as folder:
+    ...     SGDInfluenceRegressor("linear", lr=0.2).save(f"{folder}/plan")
+    ...     load_estimator(f"{folder}/plan").lr
+    0.2
+    """
+    folder, names = Path(path).absolute(), names_of(trusted)
+    if device is not None and not _is_there(device):
+        raise ValueError(
+            f"`device` must be one that torch can use here, got {str(device)!r}."
+        )
+    manifest = unsealed(folder / MANIFEST, FORMAT, VERSION)
+    recorded = RUN[0] in manifest["files"]
+    for name in RUN if recorded else ():
+        _read(folder, manifest, name)
+    try:
+        net = _put_together(folder, manifest, names, device)
+    except (SkinfluenceError, ImportError):
+        raise
+    except Exception as error:
+        raise damaged(
+            folder / OBJECTS,
+            f"it does not make an estimator ({error!r}); it was written by "
+            f"{manifest['written_by']}",
+        ) from error
+    if recorded:
+        net.trajectory_ = Trajectory.load(
+            folder / TRAJECTORY, device=net.device or "cpu"
+        )
+        _warn_of_rounding(net.trajectory_, manifest["written_by"]["torch"])
+    return net
+
+
+def _read(folder: Path, manifest: Any, name: str) -> bytes:
+    entry = manifest["files"][name]
+    return read_file(folder / name, entry["bytes"], entry["crc32"])
+
+
+def _put_together(
+    folder: Path, manifest: Any, trusted: list[str], device: Any
+) -> PersistenceMixin:
+    """Return the estimator, without its trajectory."""
+    written = from_json(_read(folder, manifest, OBJECTS).decode())
+    tensors, _ = tensors_from_bytes(_read(folder, manifest, TENSORS))
+    leaves = _read(folder, manifest, LEAVES)
+    saved = written["attributes"]["device"]
+    saved = torch.device(saved[1] if isinstance(saved, tuple) else saved or "cpu")
+    where = _available(saved) if device is None else torch.device(device)
+    unpacker = Unpacker(
+        written["objects"],
+        written["tensors"],
+        [tensors[str(k)] for k in range(len(tensors))],
+        _named(leaves, trusted, manifest["written_by"]),
+        where,
+    )
+    cls = unpacker.unpack(written["class"])
+    if not (isinstance(cls, type) and issubclass(cls, PersistenceMixin)):
+        raise TypeError(f"{cls!r} is no estimator")
+    net = cls.__new__(cls)
+    # A version of the class that has more parameters may load it.
+    net.__dict__.update(_defaults(cls))
+    net._keywords = unpacker.unpack(written["keywords"])
+    net.__dict__.update(unpacker.unpack(written["attributes"]))
+    if where != saved:
+        _move(net, where if device is None else device)
+    return net
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    every = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in every if p.default is not p.empty}
+
+
+def _named(written: bytes, trusted: list[str], versions: Any) -> list[Any]:
+    try:
+        return load(written, trusted)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(
+            f"A class or function of the estimator is not where it was: {error}. Let "
+            f"it be found under its old name. The estimator was saved with {versions}."
+        ) from error
+
+
+def _available(device: torch.device) -> torch.device:
+    """Return the device, or the CPU if there is no such device."""
+    if _is_there(device):
+        return device
+    warnings.warn(
+        f"The estimator was trained on the device {str(device)!r}, which is not there: "
+        "it is put on the CPU.",
+        DeviceWarning,
+        stacklevel=4,
+    )
+    return torch.device("cpu")
+
+
+def _is_there(device: Any) -> bool:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch built without CUDA asserts
+        return False
+    return True
+
+
+def _move(net: Any, device: Any) -> None:
+    """Put a net on another device than it was on."""
+    net.__dict__["device"] = device if isinstance(device, str) else str(device)
+    if not net.initialized_:
+        return
+    for module in net_modules(net):
+        module.to(device)
+    for name in net._optimizers:
+        optimizer = getattr(net, f"{name}_")
+        # Puts the state where the parameters are now.
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def _warn_of_rounding(trajectory: Trajectory, version: str) -> None:
+    if trajectory.interval > 1 and _public(version) != _public(torch.__version__):
+        warnings.warn(
+            f"The run was recorded with torch {version}, and some of its states must "
+            f"be computed again, with torch {torch.__version__}: if that rounds "
+            "otherwise, the run cannot be retraced to the last bit.",
+            NondeterminismWarning,
+            stacklevel=3,
+        )
+
+
+def _public(version: str) -> str:
+    """Return a version without what tells its builds apart."""
+    return version.partition("+")[0]

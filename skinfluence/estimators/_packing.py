@@ -1,0 +1,226 @@
+"""Objects taken apart into JSON, tensors, and leaves that skops writes."""
+
+import copyreg
+import types
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from skorch.callbacks import Callback, LRScheduler
+from skorch.net import NeuralNet
+from torch import Tensor, nn
+
+from ..trajectory import tensors_to_bytes
+from ._trusted import dump, loads_by_name
+
+# The last: numpy's functions that its arrays may override.
+_NAMED = (
+    *(type, types.FunctionType, types.BuiltinFunctionType),
+    *(np.ufunc, type(np.mean)),
+)
+_LEAVES = (np.ndarray, np.dtype, np.random.RandomState, np.random.Generator)
+
+# What is made anew before it is used again, and could not be saved.
+_LEFT_OUT = ((LRScheduler, "lr_scheduler_"),)
+
+
+class Packer:
+    """Takes objects apart, the way pickle does, but runs no code to put them together.
+
+    What :meth:`pack` returns is made of numbers, strings, None, lists and dicts, and of
+    tuples whose first item says what stands there instead. It is JSON for
+    :func:`~skinfluence.trajectory.to_json`.
+
+    Attributes
+    ----------
+    objects : list
+        For each object its class, what to make it with, and its state.
+    tensors : list of Tensor
+        The tensors.
+    kinds : list
+        For each tensor whether it is a parameter, requires a gradient, where it was,
+        and its strides if it is not contiguous.
+    leaves : list
+        Classes, functions, arrays and what else skops writes.
+    """
+
+    def __init__(self) -> None:
+        self.objects: list[Any] = []
+        self.tensors: list[Tensor] = []
+        self.kinds: list[Any] = []
+        self.leaves: list[Any] = []
+        self._places: list[str] = []
+        # By identity: what was packed must live as long as its number is in use.
+        self._packed: dict[int, tuple[Any, Any]] = {}
+
+    def pack(self, value: Any, place: str) -> Any:
+        """Return a value taken apart; `place` tells of it in errors."""
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str):
+            return value
+        if kind is list:
+            return self._items(value, place)
+        if kind is tuple:
+            return "tuple", *self._items(value, place)
+        if kind is dict:
+            return self._mapping(value, place)
+        if kind is torch.dtype:
+            return "dtype", str(value).removeprefix("torch.")
+        if kind is torch.device:
+            return "device", str(value)
+        if kind is bytes:
+            return "bytes", value.hex()
+        if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+            return "scalar", value.dtype.str, value.tobytes().hex()
+        return self._once(value, place)
+
+    def _items(self, values: Sequence[Any], place: str) -> list[Any]:
+        return [self.pack(v, f"{place}[{k}]") for k, v in enumerate(values)]
+
+    def _mapping(self, values: Mapping[Any, Any], place: str) -> dict[Any, Any]:
+        return {
+            self.pack(k, f"{place}'s key"): self.pack(
+                v, f"{place}.{k}" if place else str(k)
+            )
+            for k, v in values.items()
+        }
+
+    def _once(self, value: Any, place: str) -> Any:
+        """Pack what keeps its identity: wherever it occurs it is one and the same."""
+        if id(value) not in self._packed:
+            way = self._way(value)
+            if way is Packer._object:
+                # It may hold itself.
+                self._packed[id(value)] = ("object", len(self.objects)), value
+                self.objects.append(None)
+            self._packed[id(value)] = way(self, value, place), value
+        return self._packed[id(value)][0]
+
+    @staticmethod
+    def _way(value: Any) -> Callable[["Packer", Any, str], Any]:
+        if isinstance(value, Tensor):
+            return Packer._tensor
+        if isinstance(value, _NAMED):
+            return Packer._named
+        if type(value) is partial:
+            return Packer._partial
+        if isinstance(value, types.MethodType) and isinstance(value.__self__, Callback):
+            return Packer._method
+        plain = isinstance(value, (*_LEAVES, np.generic)) or sparse.issparse(value)
+        if plain or type(value).__module__.startswith("sklearn."):
+            return Packer._leaf
+        return Packer._object
+
+    def _tensor(self, value: Tensor, place: str) -> Any:
+        if type(value) not in (Tensor, nn.Parameter):
+            raise _refused(place, value, "Only plain tensors and parameters can be.")
+        try:
+            tensors_to_bytes({"": value.flatten()[:0]})
+        except Exception as error:
+            raise _refused(place, value, f"safetensors cannot hold it ({error})") from (
+                error
+            )
+        needs_grad = value.requires_grad and value.is_leaf
+        strides = None if value.is_contiguous() else _own_strides(value)
+        self.tensors.append(value.detach())
+        self.kinds.append(
+            [isinstance(value, nn.Parameter), needs_grad, str(value.device), strides]
+        )
+        return "tensor", len(self.tensors) - 1
+
+    def _named(self, value: Any, place: str) -> Any:
+        if not loads_by_name(value):
+            raise _refused(
+                place,
+                value,
+                "A class or function is loaded by its name: define it at the top level "
+                "of a module.",
+            )
+        return self._leaf(value, place)
+
+    def _leaf(self, value: Any, place: str) -> Any:
+        self.leaves.append(np.asarray(value) if isinstance(value, np.memmap) else value)
+        self._places.append(place)
+        return "leaf", len(self.leaves) - 1
+
+    def written_leaves(self) -> bytes:
+        """Return the leaves in the format of skops."""
+        try:
+            return dump(self.leaves)
+        except Exception:
+            # One of them is to blame.
+            for value, place in zip(self.leaves, self._places, strict=True):
+                try:
+                    dump([value])
+                except Exception as error:
+                    raise _refused(
+                        place, value, f"skops cannot write it ({error})"
+                    ) from error
+            raise
+
+    def _partial(self, value: partial[Any], place: str) -> Any:
+        return (
+            "partial",
+            self.pack(value.func, f"{place}.func"),
+            self._items(value.args, f"{place}.args"),
+            self._mapping(value.keywords, place),
+        )
+
+    def _method(self, value: types.MethodType, place: str) -> Any:
+        # Some of skorch's callbacks hold their own methods.
+        return "method", self.pack(value.__self__, place), value.__name__
+
+    def _object(self, value: Any, place: str) -> Any:
+        (_, number), _ = self._packed[id(value)]
+        called, args, state, items, pairs = _reduced(value, place)
+        self.objects[number] = [
+            self.pack(type(value), place),
+            called,
+            self._items(args, place),
+            self.pack(state, place),
+            self._items(items, place),
+            self._items(pairs, place),
+        ]
+        return "object", number
+
+
+def _reduced(value: Any, place: str) -> tuple[bool, Any, Any, list[Any], list[Any]]:
+    """Return how to make an object: by a call or not, of what, and what it holds."""
+    # skorch's nets pickle their modules into their state.
+    if isinstance(value, (NeuralNet, types.MethodType, types.ModuleType)):
+        raise _refused(place, value, "It would have to be pickled.")
+    try:
+        reduced: Any = value.__reduce_ex__(2)
+    except Exception as error:
+        raise _refused(place, value, str(error)) from error
+    made_by = None if isinstance(reduced, str) else reduced[0]
+    called = made_by is type(value)
+    if not called and made_by is not copyreg.__newobj__:  # type: ignore[attr-defined]
+        raise _refused(place, value, "It would have to be pickled.")
+    args = reduced[1] if called else reduced[1][1:]
+    state, items, pairs = (*reduced[2:5], None, None, None)[:3]
+    left_out = [n for cls, n in _LEFT_OUT if isinstance(value, cls)]
+    if left_out:
+        state = {name: part for name, part in state.items() if name not in left_out}
+    return called, args, state, list(items or ()), list(pairs or ())
+
+
+def _own_strides(value: Tensor) -> list[int] | None:
+    """Return the strides, if they leave no gaps; an expanded tensor is written out."""
+    places = sorted(zip(value.stride(), value.shape, strict=True))
+    size = 1
+    for stride, length in places:
+        if length != 1 and stride != size:
+            return None
+        size *= length
+    return list(value.stride())
+
+
+def _refused(place: str, value: Any, why: str) -> TypeError:
+    return TypeError(
+        f"`{place}` must be something that can be saved without pickle, got "
+        f"{value!r:.200} ({type(value).__qualname__}). {why}"
+    )

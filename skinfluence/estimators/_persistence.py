@@ -1,0 +1,185 @@
+"""Saving an estimator to a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import sklearn
+import skorch
+import torch
+from skorch.net import NeuralNet
+
+from .._files import (
+    checksum,
+    new_folder,
+    read_any,
+    sealed,
+    unsealed,
+    write_file,
+    writing,
+)
+from .._version import __version__
+from ..exceptions import TrajectoryFileError
+from ..trajectory import (
+    Trajectory,
+    reread,
+    tensors_to_bytes,
+    to_json,
+)
+from ._packing import Packer
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "skinfluence estimator", 1
+
+OBJECTS, TENSORS, LEAVES = "estimator.json", "tensors.safetensors", "values.skops"
+TRAJECTORY = "trajectory"
+# The states have checksums of their own, in the trajectory's manifest.
+RUN = (f"{TRAJECTORY}/manifest.json", f"{TRAJECTORY}/journal.jsonl")
+
+# Compiled code, and a call of fit that is not over.
+_PASSING = ("compiled_functions_", "run_")
+
+
+class PersistenceMixin(NeuralNet):
+    """Adds :meth:`save` to an estimator."""
+
+    _keywords: dict[str, Any]
+    trajectory_: Trajectory | None
+    run_: Any
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the estimator to a folder, fitted or not, without pickle.
+
+        Tensors are written by safetensors; arrays, and the names of classes and
+        functions, by skops [1]_; the rest as JSON. The folder holds the parameters, the
+        model, the trajectory (in the subfolder ``trajectory``, as
+        :meth:`Trajectory.save <skinfluence.Trajectory.save>` writes it) and the
+        training data. :func:`~skinfluence.load_estimator` gives the estimator back.
+
+        Objects of your own classes are saved with their attributes, or with what their
+        ``__getstate__`` returns: there a Dataset can leave out an open file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new or empty folder; it takes its name only once all is written.
+        overwrite : bool, default=False
+            Whether to replace the estimator that was saved there. Nothing else is
+            ever replaced.
+
+        Raises
+        ------
+        TypeError
+            If a part can only be pickled, such as a lambda, a class defined within a
+            function, or an object that holds an open file.
+        TrajectoryFileError
+            If the folder is in use or cannot be written; what was there is still there.
+        RuntimeError
+            If the estimator is being fitted.
+
+        References
+        ----------
+        .. [1] https://skops.readthedocs.io
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from sklearn.datasets import load_iris
+        >>> from skinfluence import SGDInfluenceClassifier, load_estimator
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X, y)
+        >>> with TemporaryDirectory() as folder:
+        ...     clf.save(f"{folder}/iris")
+        ...     loaded = load_estimator(f"{folder}/iris")
+        ...     scores = loaded.influence(X[:9], y[:9])
+        >>> bool((scores == clf.influence(X[:9], y[:9])).all())
+        True
+        """
+        if self.run_ is not None:
+            raise RuntimeError(
+                "An estimator can be saved before or after `fit`, not while it trains."
+            )
+        folder = Path(path).absolute()
+        _check_free(folder, overwrite)
+        trajectory = self.__dict__.get("trajectory_")
+        files = _written(self)
+        with new_folder(folder, overwrite=True) as part:
+            if trajectory is not None:
+                trajectory.save(part / TRAJECTORY)
+            with writing(folder):
+                for name, data in files.items():
+                    write_file(part / name, data)
+                write_file(part / MANIFEST, _manifest(part, files))
+        if trajectory is not None:
+            reread(trajectory, folder / TRAJECTORY)
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but an estimator."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+    except OSError as error:
+        with writing(folder):
+            raise error
+    if not overwrite:
+        raise TrajectoryFileError(
+            f"The folder {str(folder)!r} must be new or empty. Choose another one, or "
+            "pass overwrite=True to replace the estimator in it."
+        )
+    try:
+        unsealed(folder / MANIFEST, FORMAT, VERSION)
+    except TrajectoryFileError as error:
+        raise TrajectoryFileError(
+            f"The folder {str(folder)!r} must hold a saved estimator to be "
+            "overwritten. Choose another one, or remove it yourself."
+        ) from error
+
+
+def _written(net: PersistenceMixin) -> dict[str, bytes]:
+    """Return the estimator as files, without its trajectory."""
+    recorded = net.__dict__.get("trajectory_") is not None
+    left_out = {*_PASSING, "trajectory_"} if recorded else {*_PASSING}
+    packer = Packer()
+    attributes = {k: v for k, v in net.__dict__.items() if k not in left_out}
+    try:
+        parts = {
+            "class": packer.pack(type(net), type(net).__name__),
+            "keywords": packer.pack(net._keywords, ""),
+            "attributes": packer.pack(attributes, ""),
+        }
+    except RecursionError as error:
+        raise TypeError(
+            "The estimator's parameters and attributes must not hold lists or dicts "
+            "that hold themselves, or are nested hundreds of times, to be saved."
+        ) from error
+    objects = {**parts, "objects": packer.objects, "tensors": packer.kinds}
+    tensors = {str(k): tensor for k, tensor in enumerate(packer.tensors)}
+    return {
+        OBJECTS: to_json(objects).encode(),
+        TENSORS: tensors_to_bytes(tensors),
+        LEAVES: packer.written_leaves(),
+    }
+
+
+def _manifest(folder: Path, files: dict[str, bytes]) -> bytes:
+    run = [name for name in RUN if (folder / name).exists()]
+    every = {**files, **{name: read_any(folder / name) for name in run}}
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": _versions(),
+        "files": {
+            name: {"bytes": len(data), "crc32": checksum(data)}
+            for name, data in every.items()
+        },
+    }
+    return sealed(content)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "skinfluence": __version__,
+        "torch": torch.__version__,
+        "skorch": skorch.__version__,
+        "scikit-learn": sklearn.__version__,
+    }

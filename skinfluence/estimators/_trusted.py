@@ -1,0 +1,162 @@
+"""Which classes and functions a saved estimator may name without being asked for."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import scipy.sparse
+import sklearn.metrics
+import sklearn.model_selection
+import skorch.callbacks
+import skorch.dataset
+import skorch.helper
+import skorch.history
+import skorch.setter
+import skorch.utils
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import lr_scheduler
+from torch.utils import data
+
+from ..exceptions import UntrustedTypeError
+from ._data import ArrayDataset, TrainingData
+from ._modules import LinearModule, MLPModule
+
+# Only what neither reads nor writes files when it is made, called or trained with.
+_CALLBACKS = (
+    "BatchScoring",
+    "EarlyStopping",
+    "EpochScoring",
+    "EpochTimer",
+    "Freezer",
+    "GradientNormClipping",
+    "Initializer",
+    "InputShapeSetter",
+    "LRScheduler",
+    "ParamMapper",
+    "PassthroughScoring",
+    "PrintLog",
+    "ProgressBar",
+    "Unfreezer",
+    "WarmRestartLR",
+)
+_DATA = (
+    "BatchSampler",
+    "ConcatDataset",
+    "DataLoader",
+    "RandomSampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+)
+_ACTIVATIONS = (
+    *(torch.relu, torch.sigmoid, torch.softmax, torch.tanh),
+    *(functional.elu, functional.gelu, functional.relu, functional.silu),
+    *(functional.log_softmax, functional.softmax),
+)
+# Arrays, numbers and the like, which skops knows how to read but does not trust.
+_PLAIN = (
+    "builtins.dict",
+    "builtins.frozenset",
+    "builtins.print",
+    "builtins.range",
+    "builtins.slice",
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "collections.deque",
+    "numpy.dtype",
+    "torch.Size",
+    "torch._C.Generator",
+)
+
+
+def name_of(value: Any) -> str:
+    """Return the name by which skops knows a class or function."""
+    module = getattr(value, "__module__", None) or "torch"
+    return f"{module}.{value.__name__}"
+
+
+@cache
+def _known() -> frozenset[str]:
+    estimators = {f"{__package__}._classifier.SGDInfluenceClassifier"}
+    estimators |= {f"{__package__}._regressor.SGDInfluenceRegressor"}
+    own = (ArrayDataset, TrainingData, LinearModule, MLPModule)
+    wholes = (
+        own,
+        _ACTIVATIONS,
+        _subclasses(nn, nn.Module),
+        _subclasses(nn.modules.linear, nn.Module),
+        _subclasses(torch.optim, torch.optim.Optimizer),
+        _subclasses(lr_scheduler, lr_scheduler.LRScheduler),
+        (getattr(data, name) for name in _DATA),
+        (getattr(skorch.callbacks, name) for name in _CALLBACKS),
+        (skorch.dataset.Dataset, skorch.dataset.ValidSplit, skorch.history.History),
+        (getattr(skorch.helper, "_make_split", None),),  # of predefined_split
+        (skorch.setter.optimizer_setter, skorch.utils.to_numpy, skorch.utils.noop),
+        (skorch.utils.freeze_parameter, skorch.utils.unfreeze_parameter),
+        (v for k, v in vars(skorch.utils).items() if k.startswith("_indexing_")),
+        (getattr(sklearn.metrics, name) for name in sklearn.metrics.__all__),
+        _splitters(),
+        _subclasses(scipy.sparse, (scipy.sparse.sparray, scipy.sparse.spmatrix)),
+    )
+    named = {name_of(v) for whole in wholes for v in whole if hasattr(v, "__name__")}
+    return frozenset({*estimators, *named, *_PLAIN, "sklearn.metrics._scorer._Scorer"})
+
+
+def _subclasses(module: Any, base: Any) -> list[type]:
+    every = vars(module).values()
+    return [v for v in every if isinstance(v, type) and issubclass(v, base)]
+
+
+def _splitters() -> list[type]:
+    every = _subclasses(sklearn.model_selection, object)
+    return [v for v in every if hasattr(v, "get_n_splits")]
+
+
+def dump(values: Sequence[Any]) -> bytes:
+    """Return values in the format of skops."""
+    # skops imports all of scikit-learn.
+    from skops.io import dumps
+
+    return bytes(dumps(list(values)))
+
+
+def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
+    """Return what :func:`dump` was given, if all that it names is trusted."""
+    from skops.io import get_untrusted_types, loads
+
+    named = get_untrusted_types(data=written)
+    unknown = sorted({*named} - _known() - {*trusted})
+    if unknown:
+        raise UntrustedTypeError(
+            "`trusted` must name all classes and functions that the estimator is made "
+            f"of; it lacks {unknown}. Loading and using the estimator runs their code: "
+            f"if you know them all, pass trusted={unknown}."
+        )
+    return list(loads(written, trusted=named))
+
+
+def names_of(trusted: Any) -> list[str]:
+    """Return full names of what a user trusts."""
+    given = [] if trusted is None else trusted
+    if not isinstance(given, (list, tuple, set, frozenset)):
+        raise TypeError(
+            "`trusted` must be a list of classes, functions or their full names, got "
+            f"{trusted!r}."
+        )
+    return [value if isinstance(value, str) else name_of(value) for value in given]
+
+
+def loads_by_name(value: Any) -> bool:
+    """Whether a class or function is found again by its name."""
+    from skops.io import dumps, get_untrusted_types, loads
+
+    try:
+        written = dumps(value)
+        names = get_untrusted_types(data=written)
+        return loads(written, trusted=names) is value
+    except Exception:
+        return False

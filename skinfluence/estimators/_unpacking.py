@@ -1,0 +1,131 @@
+"""Objects put together again from JSON, tensors, and leaves that skops has loaded."""
+
+from collections.abc import Callable
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from skorch.net import NeuralNet
+from torch import Tensor, nn
+
+
+class Unpacker:
+    """Puts together what a :class:`~._packing.Packer` took apart.
+
+    Parameters
+    ----------
+    objects, kinds : list
+        As the packer left them.
+    tensors : list of Tensor
+        The tensors, on the CPU.
+    leaves : list
+        What skops has loaded, all of it trusted.
+    device : torch.device
+        Where to put what was on another device than the CPU.
+    """
+
+    def __init__(
+        self,
+        objects: list[Any],
+        kinds: list[Any],
+        tensors: list[Tensor],
+        leaves: list[Any],
+        device: torch.device,
+    ) -> None:
+        self._objects = objects
+        self._kinds = kinds
+        self._tensors = tensors
+        self._leaves = leaves
+        self._device = device
+        self._made: dict[tuple[str, int], Any] = {}
+        self._ways: dict[str, Callable[..., Any]] = {
+            "tuple": lambda *items: tuple(map(self.unpack, items)),
+            "dtype": _dtype,
+            "device": self._placed,
+            "bytes": bytes.fromhex,
+            "scalar": lambda kind, text: np.frombuffer(bytes.fromhex(text), kind)[0],
+            "partial": self._partial,
+            "method": self._method,
+            "leaf": self._leaves.__getitem__,
+            "tensor": partial(self._once, "tensor", self._tensor),
+            "object": partial(self._once, "object", self._object),
+        }
+
+    def unpack(self, value: Any) -> Any:
+        """Return what :meth:`~._packing.Packer.pack` was given."""
+        if isinstance(value, list):
+            return [self.unpack(item) for item in value]
+        if isinstance(value, dict):
+            return {self.unpack(k): self.unpack(v) for k, v in value.items()}
+        if isinstance(value, tuple):
+            return self._ways[value[0]](*value[1:])
+        return value
+
+    def _once(self, kind: str, make: Callable[[int], Any], number: int) -> Any:
+        if (kind, number) not in self._made:
+            self._made[kind, number] = make(number)
+        return self._made[kind, number]
+
+    def _placed(self, device: str) -> torch.device:
+        where = torch.device(device)
+        return where if where.type == "cpu" else self._device
+
+    def _tensor(self, number: int) -> Tensor:
+        is_parameter, needs_grad, device, strides = self._kinds[number]
+        tensor = self._tensors[number]
+        if strides is not None:
+            strided = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype)
+            tensor = strided.copy_(tensor)
+        tensor = tensor.to(self._placed(device))
+        if is_parameter:
+            return nn.Parameter(tensor, needs_grad)
+        return tensor.requires_grad_(needs_grad)
+
+    def _partial(self, func: Any, args: Any, keywords: Any) -> Any:
+        return partial(self.unpack(func), *self.unpack(args), **self.unpack(keywords))
+
+    def _method(self, owner: Any, name: str) -> Any:
+        made = self.unpack(owner)
+        method = getattr(made, name) if isinstance(made, Callback) else None
+        if not isinstance(method, MethodType) or method.__self__ is not made:
+            raise TypeError(f"{name!r} is no method of a callback")
+        return method
+
+    def _object(self, number: int) -> Any:
+        leaf, called, args, state, items, pairs = self._objects[number]
+        cls, args = self.unpack(leaf), self.unpack(args)
+        # A net's state would be unpickled.
+        if not isinstance(cls, type) or issubclass(cls, NeuralNet):
+            raise TypeError(f"{cls!r} is no class that can be made")
+        made = cls(*args) if called else cls.__new__(cls, *args)
+        self._made["object", number] = made
+        _set_state(made, self.unpack(state))
+        for item in items:
+            made.append(self.unpack(item))
+        for pair in pairs:
+            key, content = self.unpack(pair)
+            made[key] = content
+        return made
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name)
+    if not isinstance(found, torch.dtype):
+        raise TypeError(f"torch.{name} is no dtype")
+    return found
+
+
+def _set_state(made: Any, state: Any) -> None:
+    """Give an object its state, as pickle does."""
+    if state is None:
+        return
+    if hasattr(made, "__setstate__"):
+        made.__setstate__(state)
+        return
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
+    vars(made).update(attributes or {})
+    for name, content in slots.items():
+        setattr(made, name, content)
