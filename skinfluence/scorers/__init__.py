@@ -4,6 +4,7 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from ._exact import ExactCounterfactual
 from ._influence import SGDInfluence
 from ._loss import Loss
 from ._outlier import Outlier
@@ -11,4 +12,12 @@ from ._protocol import Scorer
 from ._random import Random
 from ._resolve import get_scorer
 
-__all__ = ["Loss", "Outlier", "Random", "SGDInfluence", "Scorer", "get_scorer"]
+__all__ = [
+    "ExactCounterfactual",
+    "Loss",
+    "Outlier",
+    "Random",
+    "SGDInfluence",
+    "Scorer",
+    "get_scorer",
+]

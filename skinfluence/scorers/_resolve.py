@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
+from ._exact import ExactCounterfactual
 from ._influence import SGDInfluence
 from ._loss import Loss
 from ._outlier import Outlier
 from ._random import Random
 
 _NAMED: dict[str, type[BaseEstimator]] = {
+    "exact": ExactCounterfactual,
     "influence": SGDInfluence,
     "loss": Loss,
     "random": Random,
@@ -24,8 +26,8 @@ def get_scorer(scorer: Any, **options: Any) -> Callable[..., np.ndarray]:
     Parameters
     ----------
     scorer : str, outlier detector or callable
-        ``"influence"``, ``"loss"`` or ``"random"``; a scikit-learn outlier detector; or
-        a scorer already.
+        The name of a scorer, such as ``"influence"``; a scikit-learn outlier detector;
+        or a scorer already.
     **options : dict
         Parameters for a scorer that is named; those that it does not have are left out.
 
