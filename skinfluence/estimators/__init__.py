@@ -1,6 +1,7 @@
 """The estimators: skorch nets that record their training and answer `influence`."""
 
 from ._classifier import SGDInfluenceClassifier
+from ._criteria import SmoothHinge
 from ._data import ArrayDataset
 from ._modules import LinearModule, MLPModule
 from ._regressor import SGDInfluenceRegressor
@@ -13,4 +14,5 @@ __all__ = [
     "MLPModule",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "SmoothHinge",
 ]
