@@ -3,16 +3,19 @@
 from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge
 from ._data import ArrayDataset
+from ._final_model import FinalModel, final_model
 from ._modules import LinearModule, MLPModule
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
 
 __all__ = [
     "ArrayDataset",
+    "FinalModel",
     "InfluenceCheck",
     "LinearModule",
     "MLPModule",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "SmoothHinge",
+    "final_model",
 ]

@@ -6,6 +6,7 @@ number for each training sample: **the lower, the sooner the sample is removed**
 
 from ._exact import ExactCounterfactual
 from ._influence import SGDInfluence
+from ._koh_liang import KohLiang
 from ._loss import Loss
 from ._outlier import Outlier
 from ._protocol import Scorer
@@ -14,6 +15,7 @@ from ._resolve import get_scorer
 
 __all__ = [
     "ExactCounterfactual",
+    "KohLiang",
     "Loss",
     "Outlier",
     "Random",

@@ -1,5 +1,6 @@
 """What scorers ask of an estimator, said before any work."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import NotRecordedError
@@ -23,3 +24,9 @@ def check_recorded(estimator: Any, scorer: str) -> None:
             f"`estimator` must record its training for the scorer {scorer!r}, got "
             "record=None. Use record='all', or a number of last epochs."
         )
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a parameter of a scorer that is not one of its choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")

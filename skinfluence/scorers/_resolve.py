@@ -8,12 +8,14 @@ from sklearn.base import BaseEstimator, is_outlier_detector
 
 from ._exact import ExactCounterfactual
 from ._influence import SGDInfluence
+from ._koh_liang import KohLiang
 from ._loss import Loss
 from ._outlier import Outlier
 from ._random import Random
 
 _NAMED: dict[str, type[BaseEstimator]] = {
     "exact": ExactCounterfactual,
+    "koh_liang": KohLiang,
     "influence": SGDInfluence,
     "loss": Loss,
     "random": Random,
