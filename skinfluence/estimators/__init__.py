@@ -5,6 +5,7 @@ from ._criteria import SmoothHinge
 from ._data import ArrayDataset
 from ._final_model import FinalModel, final_model
 from ._modules import LinearModule, MLPModule
+from ._recorded_run import RecordedRun, recorded_run
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
 
@@ -14,8 +15,10 @@ __all__ = [
     "InfluenceCheck",
     "LinearModule",
     "MLPModule",
+    "RecordedRun",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "SmoothHinge",
     "final_model",
+    "recorded_run",
 ]

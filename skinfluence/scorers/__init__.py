@@ -12,6 +12,7 @@ from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
 from ._resolve import get_scorer
+from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
     "ExactCounterfactual",
@@ -21,5 +22,7 @@ __all__ = [
     "Random",
     "SGDInfluence",
     "Scorer",
+    "SelfInfluence",
+    "TracIn",
     "get_scorer",
 ]

@@ -12,10 +12,13 @@ from ._koh_liang import KohLiang
 from ._loss import Loss
 from ._outlier import Outlier
 from ._random import Random
+from ._tracin import SelfInfluence, TracIn
 
 _NAMED: dict[str, type[BaseEstimator]] = {
     "exact": ExactCounterfactual,
     "koh_liang": KohLiang,
+    "tracin": TracIn,
+    "self_influence": SelfInfluence,
     "influence": SGDInfluence,
     "loss": Loss,
     "random": Random,
