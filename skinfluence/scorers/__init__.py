@@ -5,6 +5,7 @@ number for each training sample: **the lower, the sooner the sample is removed**
 """
 
 from ._exact import ExactCounterfactual
+from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
 from ._koh_liang import KohLiang
 from ._loss import Loss
@@ -16,6 +17,7 @@ from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
     "ExactCounterfactual",
+    "FisherKernel",
     "KohLiang",
     "Loss",
     "Outlier",

@@ -135,15 +135,15 @@ class FinalGradients(SampleGradients):
             found[rows] = weights_of(batch, dots) * dots
         return found
 
-    def matrix(self) -> Tensor:
-        """Return √c_i g_i of the trained samples, (n, p)."""
-        parts = []
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        """Return the trained samples' g_i, (n, p), and their √c_i, (n,)."""
+        gradients, weights = [], []
         for rows in self.model.batches:
             for some in rows.split(self.at_once):
                 batch = self.model.fetch(some)
-                gradients = self.each(batch)
-                parts.append(weights_of(batch, gradients).sqrt()[:, None] * gradients)
-        return torch.cat(parts)
+                gradients.append(self.each(batch))
+                weights.append(weights_of(batch, gradients[-1]).sqrt())
+        return torch.cat(gradients), torch.cat(weights)
 
 
 def weights_of(batch: Batch, like: Tensor) -> Tensor:

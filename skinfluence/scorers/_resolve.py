@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
 from ._exact import ExactCounterfactual
+from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
 from ._koh_liang import KohLiang
 from ._loss import Loss
@@ -19,6 +20,7 @@ _NAMED: dict[str, type[BaseEstimator]] = {
     "koh_liang": KohLiang,
     "tracin": TracIn,
     "self_influence": SelfInfluence,
+    "fisher_kernel": FisherKernel,
     "influence": SGDInfluence,
     "loss": Loss,
     "random": Random,
