@@ -42,12 +42,12 @@ class FinalModel:
         Number of rows of the training data.
     trained : Tensor of shape (n,), int64
         The rows that training used.
-    query : Query
-        The mean loss over the validation data.
     fetch : callable
         ``fetch(rows) -> (inputs, targets, weights)`` of rows of one batch.
     batches : list of Tensor
         The rows that training used, in parts that are computed at once.
+    net : object
+        The copy.
     """
 
     objective: Objective
@@ -56,22 +56,42 @@ class FinalModel:
     training_time: float | None
     n_samples: int
     trained: Tensor
-    query: Query
     fetch: Callable[[Tensor], Batch]
     batches: list[Tensor]
+    net: Any
+
+    def query(self, X_val: Any, y_val: Any, sample_weight_val: Any = None) -> Query:
+        """Return the mean loss over validation data.
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : object
+            The data, as for the estimator's ``influence``.
+
+        Returns
+        -------
+        Query
+            On the copy of the net.
+        """
+        return mean_loss(self.net, self.objective, X_val, y_val, sample_weight_val)
 
 
-def final_model(
-    net: Any, X_val: Any, y_val: Any, sample_weight_val: Any = None
-) -> FinalModel:
-    """Return the trained model of an estimator, with its data and validation data.
+def mean_loss(
+    net: Any, objective: Objective, X_val: Any, y_val: Any, sample_weight_val: Any
+) -> Query:
+    """Return the mean loss of a copy of a net over validation data, checked."""
+    dataset, weights = net._validation_data(X_val, y_val, sample_weight_val)
+    query: Query = net._mean(objective, "loss", dataset, weights)
+    return query
+
+
+def final_model(net: Any) -> FinalModel:
+    """Return the trained model of an estimator, with the data that it was trained on.
 
     Parameters
     ----------
     net : SGDInfluenceClassifier or SGDInfluenceRegressor
         A fitted estimator; that it recorded its training is not needed.
-    X_val, y_val, sample_weight_val : object
-        Validation data, as for the estimator's ``influence``.
 
     Returns
     -------
@@ -88,14 +108,11 @@ def final_model(
         If the training data is not what it was in ``fit``.
     DivergedTrainingError
         If a parameter is not finite.
-    ValueError
-        If the validation data is not like the training data.
     """
     check_is_fitted(net, "training_data_")
     trained = list(_trained_rows(net))
     if not trained:
         raise NotRecordedError("The run must have at least one step, got 0.")
-    dataset, weights = net._validation_data(X_val, y_val, sample_weight_val)
     if net.trajectory_ is not None:
         net._check_data_unchanged()
     objective, worker = net._copied()
@@ -122,9 +139,9 @@ def final_model(
         _training_time(net),
         max(ends) if net.trajectory_ is not None else len(net.training_data_[-1]),
         torch.cat(trained),
-        worker._mean(objective, "loss", dataset, weights),
         fetch,
         [part for rows in trained for part in rows.split(_AT_ONCE)],
+        worker,
     )
 
 

@@ -7,6 +7,7 @@ from ..influence import Query
 from ..training import TrainingStep
 from ..trajectory import Trajectory
 from ._epochs import first_step
+from ._final_model import mean_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,8 @@ class RecordedRun:
         Query
             On the copy of the net.
         """
-        checked = self.net._validation_data(X_val, y_val, sample_weight_val)
-        query: Query = self.net._mean(self.step.objective, "loss", *checked)
-        return query
+        objective = self.step.objective
+        return mean_loss(self.net, objective, X_val, y_val, sample_weight_val)
 
 
 def recorded_run(net: Any, last_epochs: int | None = None) -> RecordedRun:

@@ -4,6 +4,7 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from ._cook import CookDistance
 from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
@@ -16,6 +17,7 @@ from ._resolve import get_scorer
 from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
+    "CookDistance",
     "ExactCounterfactual",
     "FisherKernel",
     "KohLiang",

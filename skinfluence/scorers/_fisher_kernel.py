@@ -132,13 +132,14 @@ class FisherKernel(BaseEstimator):
             If the gradients of all samples would take more than 4 GiB.
         """
         self.check_estimator(estimator)
-        model = final_model(estimator, X_val, y_val, sample_weight_val)
+        model = final_model(estimator)
+        query = model.query(X_val, y_val, sample_weight_val)
         _check_size(model)
         gradients = FinalGradients(model)
         matrix, root_weights = gradients.matrix()
         # Rows √c_i ∇ℓ_i, so that F is the matrix's square over n.
         weighted = (root_weights[:, None] * matrix).double().cpu().numpy()
-        target = gradients.of_query().double().cpu().numpy()
+        target = gradients.of_query(query).double().cpu().numpy()
         n = len(weighted)
         left, sizes, right = svd(weighted, full_matrices=False)
         spectrum = sizes**2 / n

@@ -9,6 +9,7 @@ from torch.func import grad, vmap
 from torch.utils._pytree import tree_map
 
 from ..estimators import FinalModel
+from ..influence import Query
 from ..training import Batch, FlatLayout, Functional, Objective
 
 # How much the gradients of single samples may take at once.
@@ -101,9 +102,8 @@ class FinalGradients(SampleGradients):
             ]
         ).detach()
 
-    def of_query(self) -> Tensor:
-        """Return the gradient of the mean validation loss, (p,)."""
-        query = self.model.query
+    def of_query(self, query: Query) -> Tensor:
+        """Return the gradient of a query, (p,)."""
         parts = [
             self.flat(query.measure(self.objective.forward(inputs), targets), weights)
             for inputs, targets, weights in query.batches

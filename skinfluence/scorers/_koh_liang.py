@@ -197,9 +197,10 @@ class KohLiang(BaseEstimator):
             If the residual is not as small as `tol`.
         """
         self.check_estimator(estimator)
-        model = final_model(estimator, X_val, y_val, sample_weight_val)
+        model = final_model(estimator)
+        query = model.query(X_val, y_val, sample_weight_val)
         gradients = FinalGradients(model)
-        solution = self._solve(gradients)
+        solution = self._solve(gradients, _array(gradients.of_query(query)))
         self.n_iterations_, self.residual_ = solution.n_iterations, solution.residual
         if not self.residual_ <= self.tol:
             warnings.warn(
@@ -212,9 +213,8 @@ class KohLiang(BaseEstimator):
         dots = gradients.all_dots(torch.from_numpy(solution.x).to(gradients.penalty))
         return dots.double().cpu().numpy() / gradients.n_trained
 
-    def _solve(self, gradients: FinalGradients) -> Solution:
-        """Return (H + λI)⁻¹ ∇Q."""
-        b = _array(gradients.of_query())
+    def _solve(self, gradients: FinalGradients, b: np.ndarray) -> Solution:
+        """Return (H + λI)⁻¹ b."""
         product = partial(_product, gradients, gradients.model.batches)
         solver = self.solver
         if solver == "auto":

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
+from ._cook import CookDistance
 from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
@@ -16,14 +17,15 @@ from ._random import Random
 from ._tracin import SelfInfluence, TracIn
 
 _NAMED: dict[str, type[BaseEstimator]] = {
+    "cook_distance": CookDistance,
     "exact": ExactCounterfactual,
-    "koh_liang": KohLiang,
-    "tracin": TracIn,
-    "self_influence": SelfInfluence,
     "fisher_kernel": FisherKernel,
     "influence": SGDInfluence,
+    "koh_liang": KohLiang,
     "loss": Loss,
     "random": Random,
+    "self_influence": SelfInfluence,
+    "tracin": TracIn,
 }
 
 
