@@ -9,6 +9,7 @@ from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
 from ._koh_liang import KohLiang
+from ._learned_weights import LearnedWeights
 from ._loss import Loss
 from ._outlier import Outlier
 from ._protocol import Scorer
@@ -21,6 +22,7 @@ __all__ = [
     "ExactCounterfactual",
     "FisherKernel",
     "KohLiang",
+    "LearnedWeights",
     "Loss",
     "Outlier",
     "Random",

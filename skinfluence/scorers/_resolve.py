@@ -11,6 +11,7 @@ from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
 from ._koh_liang import KohLiang
+from ._learned_weights import LearnedWeights
 from ._loss import Loss
 from ._outlier import Outlier
 from ._random import Random
@@ -22,6 +23,7 @@ _NAMED: dict[str, type[BaseEstimator]] = {
     "fisher_kernel": FisherKernel,
     "influence": SGDInfluence,
     "koh_liang": KohLiang,
+    "learned_weights": LearnedWeights,
     "loss": Loss,
     "random": Random,
     "self_influence": SelfInfluence,
