@@ -37,7 +37,8 @@ class FinalModel:
         decoupled from the loss, as AdamW's.
     training_time : float or None
         Sum of the learning rates of all steps, for SGD, with momentum accounted for;
-        None for optimizers that scale the gradient.
+        where they were not recorded, as if all had been the last. None for optimizers
+        that scale the gradient.
     n_samples : int
         Number of rows of the training data.
     trained : Tensor of shape (n,), int64
@@ -116,22 +117,9 @@ def final_model(net: Any) -> FinalModel:
     if net.trajectory_ is not None:
         net._check_data_unchanged()
     objective, worker = net._copied()
-    parameters = [p for module in objective.modules for p in module.parameters()]
-    parameters = [p for p in parameters if p.requires_grad]
-    if not all(parameter.isfinite().all() for parameter in parameters):
-        raise DivergedTrainingError(
-            "The trained parameters must be finite, but the training run diverged. "
-            "Lower `lr`, scale X and y, or clip the gradients."
-        )
     objective.train(False)
+    parameters = _trained_parameters(objective)
     ends = [data.offset + len(data) for data in net.training_data_]
-    numbers = {data.offset: k for k, data in enumerate(net.training_data_)}
-
-    def fetch(rows: Tensor) -> Batch:
-        offset = max(offset for offset in numbers if offset <= int(rows[0]))
-        record = StepRecord(0, 1, numbers[offset], rows, None, (), ())
-        return objective.fetch(record)
-
     return FinalModel(
         objective,
         parameters,
@@ -139,10 +127,35 @@ def final_model(net: Any) -> FinalModel:
         _training_time(net),
         max(ends) if net.trajectory_ is not None else len(net.training_data_[-1]),
         torch.cat(trained),
-        fetch,
+        _fetcher(objective, [data.offset for data in net.training_data_]),
         [part for rows in trained for part in rows.split(_AT_ONCE)],
         worker,
     )
+
+
+def _trained_parameters(objective: Objective) -> list[Tensor]:
+    every = [p for module in objective.modules for p in module.parameters()]
+    # Modules may share some.
+    parameters: list[Tensor] = [p for p in dict.fromkeys(every) if p.requires_grad]
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise DivergedTrainingError(
+            "The trained parameters must be finite, but the training run diverged. "
+            "Lower `lr`, scale X and y, or clip the gradients."
+        )
+    return parameters
+
+
+def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor], Batch]:
+    """Return what fetches rows of one of the data sets that begin at the offsets."""
+    numbers = {offset: number for number, offset in enumerate(offsets)}
+
+    def fetch(rows: Tensor) -> Batch:
+        offset = max(offset for offset in numbers if offset <= int(rows[0]))
+        # What a step is fetched by: its data set and its rows.
+        record = StepRecord(0, 1, numbers[offset], rows, None, (), ())
+        return objective.fetch(record)
+
+    return fetch
 
 
 def _trained_rows(net: Any) -> Iterator[Tensor]:

@@ -174,7 +174,7 @@ def test_auto_damping_makes_the_hessian_positive_definite(solver, optimizer):
 def test_lissa_notices_negative_curvature():
     X, y, X_val, y_val = binary()
     clf = mlp(lr=0.01).fit(X, y)
-    scorer = KohLiang("lissa", damping=0, max_iter=1000, random_state=0)
+    scorer = KohLiang("lissa", damping=0, max_iter=300, random_state=0)
     with pytest.raises(IndefiniteHessianError, match="has a curvature of -"):
         scorer(clf, X, y, X_val, y_val)
 
