@@ -25,7 +25,7 @@ class ExactCounterfactual(BaseEstimator):
         Repeat only the last epochs; by default all that was recorded.
     n_jobs : int, optional
         Number of processes over which the runs are spread.
-    memory : str or joblib.Memory, optional
+    memory : str, path or joblib.Memory, optional
         Where to cache results: what was done before an interruption is not done again.
 
     See Also

@@ -23,7 +23,7 @@ def test_is_the_change_by_training_without_each_sample(tmp_path, last_epochs):
     X, y, X_val, y_val = binary()
     clf = logistic().fit(X, y)
     weights = np.linspace(0.5, 2, len(y_val))
-    scorer = ExactCounterfactual("final", last_epochs, memory=str(tmp_path))
+    scorer = ExactCounterfactual("final", last_epochs, memory=tmp_path)
     found = scorer(clf, X, y, X_val, y_val, sample_weight_val=weights)
     before = mean_loss(clf, X_val, y_val, weights)
     expected = [
