@@ -4,12 +4,14 @@ __all__ = [
     "CompilationWarning",
     "DivergedTrainingError",
     "DivergenceWarning",
+    "IndefiniteHessianError",
     "InfluenceReliabilityWarning",
     "IrreproducibleStepError",
     "NondeterminismWarning",
     "NotRecordedError",
     "ResumeWarning",
     "SkinfluenceError",
+    "SolverConvergenceWarning",
     "TrainingDataChangedError",
     "TrajectoryFileError",
     "TrajectoryInUseError",
@@ -59,6 +61,10 @@ class DivergedTrainingError(SkinfluenceError):
     """The training run, or the retrace, left the finite numbers."""
 
 
+class IndefiniteHessianError(SkinfluenceError):
+    """The Hessian of the training objective is not positive definite as damped."""
+
+
 class DivergenceWarning(UserWarning):
     """The training run diverged: the loss or a parameter is NaN or infinite."""
 
@@ -77,3 +83,7 @@ class ResumeWarning(UserWarning):
 
 class CompilationWarning(UserWarning):
     """A step could not be compiled; it is computed without, more slowly."""
+
+
+class SolverConvergenceWarning(UserWarning):
+    """An iterative solver stopped before its residual was as small as asked."""

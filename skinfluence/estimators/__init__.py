@@ -1,18 +1,26 @@
 """The estimators: skorch nets that record their training and answer `influence`."""
 
 from ._classifier import SGDInfluenceClassifier
+from ._criteria import SmoothHinge
 from ._data import ArrayDataset
+from ._final_model import FinalModel, final_model
 from ._loading import load_estimator
 from ._modules import LinearModule, MLPModule
+from ._recorded_run import RecordedRun, recorded_run
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
 
 __all__ = [
     "ArrayDataset",
+    "FinalModel",
     "InfluenceCheck",
     "LinearModule",
     "MLPModule",
+    "RecordedRun",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "SmoothHinge",
+    "final_model",
     "load_estimator",
+    "recorded_run",
 ]

@@ -1,6 +1,8 @@
 """The exact counterpart of influence: training again, many runs at once."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -123,7 +125,8 @@ def exact_changes(
     n_jobs: int | None = None,
 ) -> np.ndarray:
     """Return the query's change in each run, a row of weights each."""
-    compute = check_memory(memory).cache(_changes, ignore=["net", "asked"])
+    place = os.fspath(memory) if isinstance(memory, Path) else memory
+    compute = check_memory(place).cache(_changes, ignore=["net", "asked"])
     key = _key(net, asked) if memory is not None else ""
     jobs = (
         delayed(compute)(net, asked, kind, key, part.numpy())

@@ -187,6 +187,18 @@ class RepeatingMixin(NeuralNet):
 
     def _bare_step(self, trajectory: Trajectory) -> tuple[TrainingStep, Any]:
         """Return the training step and the copy of the net, with nothing checked."""
+        objective, worker = self._copied()
+        live = LiveState(
+            worker.optimizer_,
+            trajectory.addresses,
+            net_buffers(worker),
+            moment_names(worker.optimizer_),
+            trajectory.untrained,
+        )
+        return self._step(trajectory, objective, live), worker
+
+    def _copied(self) -> tuple[Objective, Any]:
+        """Return the training objective, and the copy of the net that it is on."""
         names = self._modules + self._criteria + self._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
         parts = copy.deepcopy({f"{name}_": getattr(self, f"{name}_") for name in names})
@@ -196,14 +208,7 @@ class RepeatingMixin(NeuralNet):
         objective = Objective(
             net_modules(worker), worker._outputs, worker._step_losses, worker._fetch()
         )
-        live = LiveState(
-            worker.optimizer_,
-            trajectory.addresses,
-            net_buffers(worker),
-            moment_names(worker.optimizer_),
-            trajectory.untrained,
-        )
-        return self._step(trajectory, objective, live), worker
+        return objective, worker
 
     def _step(
         self, trajectory: Trajectory, objective: Objective, live: LiveState
@@ -244,7 +249,18 @@ class RepeatingMixin(NeuralNet):
         rows: Sequence[int] | None = None,
     ) -> Query:
         """Return the query of the validation data, or of some rows of it."""
-        query = asked.query
+        some = asked.dataset if rows is None else Subset(asked.dataset, rows)
+        return self._mean(step.objective, asked.query, some, asked.weights, kind)
+
+    def _mean(
+        self,
+        objective: Objective,
+        query: Any,
+        dataset: Any,
+        weights: np.ndarray | None,
+        kind: type[Query] = Query,
+    ) -> Query:
+        """Return the mean of a measure over a dataset, weighted."""
 
         def measure(outputs: Any, targets: Any) -> Tensor:
             if query == "loss":
@@ -264,17 +280,16 @@ class RepeatingMixin(NeuralNet):
                 )
             return values
 
-        some = asked.dataset if rows is None else Subset(asked.dataset, rows)
-        every = np.ones(len(some)) if asked.weights is None else asked.weights
+        every = np.ones(len(dataset)) if weights is None else weights
         every = every / every.sum()
         batches: list[tuple[Any, Any, Tensor]] = []
         start = 0
-        for inputs, targets in self.get_iterator(some, training=False):
+        for inputs, targets in self.get_iterator(dataset, training=False):
             part = torch.as_tensor(every[start : start + len(targets)])
             part = part.to(self.device, self.dtype_)
             batches.append(((inputs, {}), targets, part))
             start += len(targets)
-        return kind(step.objective, measure, batches)
+        return kind(objective, measure, batches)
 
 
 def _check_repeats(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..exceptions import NotRecordedError
+from ._checks import check_recorded
 
 
 class SGDInfluence(BaseEstimator):
@@ -23,6 +23,13 @@ class SGDInfluence(BaseEstimator):
         ``"epochs"`` stands between.
     last_epochs : int, optional
         Retrace only the last epochs; by default all that was recorded.
+    verify : int, default=0
+        How many samples at each end of the ranking get their exact value, by training
+        again without each.
+
+    See Also
+    --------
+    ExactCounterfactual : The exact value of every sample.
 
     References
     ----------
@@ -47,9 +54,11 @@ class SGDInfluence(BaseEstimator):
         self,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
+        verify: int = 0,
     ) -> None:
         self.at = at
         self.last_epochs = last_epochs
+        self.verify = verify
 
     def check_estimator(self, estimator: Any) -> None:
         """Raise an error if the estimator cannot be asked for influence.
@@ -66,18 +75,7 @@ class SGDInfluence(BaseEstimator):
         NotRecordedError
             If it does not record its training.
         """
-        if not hasattr(estimator, "influence"):
-            raise TypeError(
-                "`estimator` must have a method `influence` for the scorer "
-                f"'influence', got {type(estimator).__name__}. Use an "
-                "SGDInfluenceClassifier or SGDInfluenceRegressor, or another scorer "
-                "such as 'loss'."
-            )
-        if getattr(estimator, "record", "all") is None:
-            raise NotRecordedError(
-                "`estimator` must record its training for the scorer 'influence', got "
-                "record=None. Use record='all', or a number of last epochs."
-            )
+        check_recorded(estimator, "influence")
 
     def __call__(
         self,
@@ -113,5 +111,6 @@ class SGDInfluence(BaseEstimator):
             sample_weight_val=sample_weight_val,
             at=self.at,
             last_epochs=self.last_epochs,
+            verify=self.verify,
         )
         return scores

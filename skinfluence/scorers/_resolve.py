@@ -6,15 +6,28 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
+from ._cook import CookDistance
+from ._exact import ExactCounterfactual
+from ._fisher_kernel import FisherKernel
 from ._influence import SGDInfluence
+from ._koh_liang import KohLiang
+from ._learned_weights import LearnedWeights
 from ._loss import Loss
 from ._outlier import Outlier
 from ._random import Random
+from ._tracin import SelfInfluence, TracIn
 
 _NAMED: dict[str, type[BaseEstimator]] = {
+    "cook_distance": CookDistance,
+    "exact": ExactCounterfactual,
+    "fisher_kernel": FisherKernel,
     "influence": SGDInfluence,
+    "koh_liang": KohLiang,
+    "learned_weights": LearnedWeights,
     "loss": Loss,
     "random": Random,
+    "self_influence": SelfInfluence,
+    "tracin": TracIn,
 }
 
 
@@ -24,8 +37,8 @@ def get_scorer(scorer: Any, **options: Any) -> Callable[..., np.ndarray]:
     Parameters
     ----------
     scorer : str, outlier detector or callable
-        ``"influence"``, ``"loss"`` or ``"random"``; a scikit-learn outlier detector; or
-        a scorer already.
+        The name of a scorer, such as ``"influence"``; a scikit-learn outlier detector;
+        or a scorer already.
     **options : dict
         Parameters for a scorer that is named; those that it does not have are left out.
 

@@ -135,7 +135,7 @@ def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
         return changes(self, weights)
 
     monkeypatch.setattr(_counterfactual.Ensemble, "changes", counted)
-    found = clf.counterfactual_influence(X_val, y_val, memory=str(tmp_path))
+    found = clf.counterfactual_influence(X_val, y_val, memory=tmp_path)
     assert calls == [5, 5, 4]
     np.testing.assert_allclose(
         found, clf.counterfactual_influence(X_val, y_val), rtol=0, atol=1e-12

@@ -1,0 +1,212 @@
+"""What scorers ask of a fitted net: the losses of its samples at the final model."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ..exceptions import DivergedTrainingError, NotRecordedError
+from ..influence import Query
+from ..training import Batch, Objective
+from ..trajectory import StepRecord
+
+# Samples whose losses are computed at once; a batch of training may be larger.
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FinalModel:
+    r"""The trained model of one of the estimators, on a copy, in evaluation mode.
+
+    What it was trained to lower is
+
+    .. math:: L(θ) = \frac1n \sum_{i=1}^n c_i ℓ_i(θ)
+       + \frac12 \sum_k α_k \|θ_k\|^2 .
+
+    Attributes
+    ----------
+    objective : Objective
+        Gives the losses, on the copy of the modules.
+    parameters : list of Tensor
+        The trained parameters of the copy.
+    weight_decay : list of float
+        The optimizer's L2 penalty :math:`α_k` on each of them; 0 for a decay that is
+        decoupled from the loss, as AdamW's.
+    training_time : float or None
+        Sum of the learning rates of all steps, for SGD, with momentum accounted for;
+        where they were not recorded, as if all had been the last. None for optimizers
+        that scale the gradient.
+    n_samples : int
+        Number of rows of the training data.
+    trained : Tensor of shape (n,), int64
+        The rows that training used.
+    fetch : callable
+        ``fetch(rows) -> (inputs, targets, weights)`` of rows of one batch.
+    batches : list of Tensor
+        The rows that training used, in parts that are computed at once.
+    net : object
+        The copy.
+    """
+
+    objective: Objective
+    parameters: list[Tensor]
+    weight_decay: list[float]
+    training_time: float | None
+    n_samples: int
+    trained: Tensor
+    fetch: Callable[[Tensor], Batch]
+    batches: list[Tensor]
+    net: Any
+
+    def query(self, X_val: Any, y_val: Any, sample_weight_val: Any = None) -> Query:
+        """Return the mean loss over validation data.
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : object
+            The data, as for the estimator's ``influence``.
+
+        Returns
+        -------
+        Query
+            On the copy of the net.
+        """
+        return mean_loss(self.net, self.objective, X_val, y_val, sample_weight_val)
+
+
+def mean_loss(
+    net: Any, objective: Objective, X_val: Any, y_val: Any, sample_weight_val: Any
+) -> Query:
+    """Return the mean loss of a copy of a net over validation data, checked."""
+    dataset, weights = net._validation_data(X_val, y_val, sample_weight_val)
+    query: Query = net._mean(objective, "loss", dataset, weights)
+    return query
+
+
+def final_model(net: Any) -> FinalModel:
+    """Return the trained model of an estimator, with the data that it was trained on.
+
+    Parameters
+    ----------
+    net : SGDInfluenceClassifier or SGDInfluenceRegressor
+        A fitted estimator; that it recorded its training is not needed.
+
+    Returns
+    -------
+    FinalModel
+        On a copy: nothing that is done to it changes the estimator.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    NotRecordedError
+        If rows were split off and it was not recorded which.
+    TrainingDataChangedError
+        If the training data is not what it was in ``fit``.
+    DivergedTrainingError
+        If a parameter is not finite.
+    """
+    check_is_fitted(net, "training_data_")
+    trained = list(_trained_rows(net))
+    if not trained:
+        raise NotRecordedError("The run must have at least one step, got 0.")
+    if net.trajectory_ is not None:
+        net._check_data_unchanged()
+    objective, worker = net._copied()
+    objective.train(False)
+    parameters = _trained_parameters(objective)
+    ends = [data.offset + len(data) for data in net.training_data_]
+    return FinalModel(
+        objective,
+        parameters,
+        _weight_decay(worker, parameters),
+        _training_time(net),
+        max(ends) if net.trajectory_ is not None else len(net.training_data_[-1]),
+        torch.cat(trained),
+        _fetcher(objective, [data.offset for data in net.training_data_]),
+        [part for rows in trained for part in rows.split(_AT_ONCE)],
+        worker,
+    )
+
+
+def _trained_parameters(objective: Objective) -> list[Tensor]:
+    every = [p for module in objective.modules for p in module.parameters()]
+    # Modules may share some.
+    parameters: list[Tensor] = [p for p in dict.fromkeys(every) if p.requires_grad]
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise DivergedTrainingError(
+            "The trained parameters must be finite, but the training run diverged. "
+            "Lower `lr`, scale X and y, or clip the gradients."
+        )
+    return parameters
+
+
+def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor], Batch]:
+    """Return what fetches rows of one of the data sets that begin at the offsets."""
+    numbers = {offset: number for number, offset in enumerate(offsets)}
+
+    def fetch(rows: Tensor) -> Batch:
+        offset = max(offset for offset in numbers if offset <= int(rows[0]))
+        # What a step is fetched by: its data set and its rows.
+        record = StepRecord(0, 1, numbers[offset], rows, None, (), ())
+        return objective.fetch(record)
+
+    return fetch
+
+
+def _trained_rows(net: Any) -> Iterator[Tensor]:
+    """Yield the rows that training used, of each of its data sets."""
+    trajectory = net.trajectory_
+    if trajectory is None:
+        if net.train_split is not None:
+            raise NotRecordedError(
+                "`record` must not be None where `train_split` takes rows out of the "
+                "training: which these were was not recorded. Fit with record='all'."
+            )
+        yield torch.arange(len(net.training_data_[-1]))
+        return
+    used = torch.zeros(trajectory.n_samples, dtype=torch.bool)
+    for record in trajectory.records:
+        used[record.rows] = True
+    for data in {data.offset: data for data in net.training_data_}.values():
+        rows = data.offset + used[data.offset : data.offset + len(data)].nonzero()[:, 0]
+        if len(rows):
+            yield rows
+
+
+def _training_time(net: Any) -> float | None:
+    """Return the sum of SGD's effective learning rates over the steps."""
+    if type(net.optimizer_) is not torch.optim.SGD:
+        return None
+    if net.trajectory_ is None:
+        return float(net.n_steps_ * _effective_rate(net.optimizer_.param_groups))
+    records = net.trajectory_.records
+    return float(sum(_effective_rate(record.hyperparameters) for record in records))
+
+
+def _effective_rate(groups: Sequence[Mapping[str, Any]]) -> float:
+    """Return how far a step goes in the end along its gradient, on the groups' mean."""
+    rates = []
+    for group in groups:
+        momentum = float(group["momentum"])
+        scale = (1 - float(group["dampening"])) / (1 - momentum) if momentum else 1.0
+        rates.append(float(group["lr"]) * scale)
+    return sum(rates) / len(rates)
+
+
+def _weight_decay(net: Any, parameters: list[Tensor]) -> list[float]:
+    """Return the L2 penalty on each of the parameters."""
+    found: dict[int, float] = {}
+    for name in net._optimizers:
+        optimizer = getattr(net, f"{name}_")
+        for group in optimizer.param_groups:
+            decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get(
+                "decoupled_weight_decay", False
+            )
+            penalty = 0.0 if decoupled else float(group.get("weight_decay", 0.0))
+            found.update((id(parameter), penalty) for parameter in group["params"])
+    return [found.get(id(parameter), 0.0) for parameter in parameters]

@@ -1,0 +1,32 @@
+"""What scorers ask of an estimator, said before any work."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..exceptions import NotRecordedError
+
+
+def check_own(estimator: Any, scorer: str) -> None:
+    """Refuse what is not one of the library's estimators."""
+    if not hasattr(estimator, "influence"):
+        raise TypeError(
+            f"`estimator` must have a method `influence` for the scorer {scorer!r}, "
+            f"got {type(estimator).__name__}. Use an SGDInfluenceClassifier or "
+            "SGDInfluenceRegressor, or another scorer such as 'loss'."
+        )
+
+
+def check_recorded(estimator: Any, scorer: str) -> None:
+    """Refuse an estimator that does not record its training."""
+    check_own(estimator, scorer)
+    if getattr(estimator, "record", "all") is None:
+        raise NotRecordedError(
+            f"`estimator` must record its training for the scorer {scorer!r}, got "
+            "record=None. Use record='all', or a number of last epochs."
+        )
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a parameter of a scorer that is not one of its choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")

@@ -1,0 +1,188 @@
+"""Solvers of (H + λ)x = b for a Hessian that is known by its products alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, eigvalsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
+
+from ..exceptions import IndefiniteHessianError
+
+Product = Callable[[np.ndarray], np.ndarray]
+"""``product(v) -> H v``, all of shape (p,)."""
+
+# Of the extreme eigenvalues, relative to the largest.
+_EIGENVALUE_TOLERANCE = 1e-3
+
+# Lanczos' method needs more dimensions than the eigenvalues it is asked for.
+_LANCZOS_FROM = 3
+
+# LiSSA's scale starts at the largest eigenvalue; that of a batch is larger.
+_MOST_DOUBLINGS = 8
+_DIVERGED = 1e8
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a solver found.
+
+    Attributes
+    ----------
+    x : ndarray of shape (p,)
+        The solution.
+    n_iterations : int
+        How many Hessian-vector products it took.
+    residual : float
+        ‖b − (H + λ)x‖ / ‖b‖.
+    """
+
+    x: np.ndarray
+    n_iterations: int
+    residual: float
+
+
+def dense(product: Product, size: int) -> np.ndarray:
+    """Return the Hessian as a matrix, (p, p)."""
+    columns = np.empty((size, size))
+    unit = np.zeros(size)
+    for k in range(size):
+        unit[k] = 1.0
+        columns[k] = product(unit)
+        unit[k] = 0.0
+    return (columns + columns.T) / 2
+
+
+def extreme_eigenvalues(product: Product, size: int) -> tuple[float, float]:
+    """Return the smallest and the largest eigenvalue, by Lanczos' method.
+
+    The largest in magnitude is found first: the smallest is then the end of a
+    spectrum that has been shifted, where the method is fast.
+    """
+    far = _outermost(product, size)
+
+    def shifted(v: np.ndarray) -> np.ndarray:
+        return product(v) - far * v
+
+    other = far + _outermost(shifted, size)
+    return min(far, other), max(far, other)
+
+
+def _outermost(product: Product, size: int) -> float:
+    if size < _LANCZOS_FROM:
+        values = eigvalsh(dense(product, size))
+        return float(values[np.abs(values).argmax()])
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    start = np.random.default_rng(0).normal(size=size)
+    try:
+        (found,) = eigsh(
+            operator,
+            k=1,
+            which="LM",
+            tol=_EIGENVALUE_TOLERANCE,
+            v0=start,
+            return_eigenvectors=False,
+        )
+    except ArpackNoConvergence as error:
+        raise IndefiniteHessianError(
+            "The smallest eigenvalue of the Hessian, which damping='auto' needs, was "
+            "not found: Lanczos' method did not converge. Give `damping` a number."
+        ) from error
+    return float(found)
+
+
+def solve_direct(hessian: np.ndarray, b: np.ndarray, damping: float) -> Solution:
+    """Solve by Cholesky's decomposition of the matrix."""
+    damped = hessian + damping * np.eye(len(b))
+    try:
+        x = cho_solve(cho_factor(damped), b)
+    except np.linalg.LinAlgError as error:
+        smallest = float(eigvalsh(hessian, subset_by_index=[0, 0])[0])
+        raise _indefinite(damping, smallest) from error
+    return Solution(x, len(b), _relative(damped @ x, b))
+
+
+def solve_cg(
+    product: Product, b: np.ndarray, damping: float, tol: float, max_iter: int
+) -> Solution:
+    """Solve by conjugate gradients, and watch the curvature along their directions."""
+    count = 0
+
+    def damped(v: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        found = product(v) + damping * v
+        curvature = float(v @ found) / float(v @ v)
+        if curvature <= 0:
+            raise _indefinite(damping, curvature - damping)
+        return found
+
+    operator = LinearOperator((len(b), len(b)), matvec=damped, dtype=np.float64)
+    x, _ = cg(operator, b, rtol=tol, atol=0.0, maxiter=max_iter)
+    if not x.any():
+        return Solution(x, count, 0.0 if not b.any() else 1.0)
+    # The residual that conjugate gradients carry along drifts from the true one.
+    return Solution(x, count, _relative(damped(x), b))
+
+
+def solve_lissa(
+    product: Product,
+    sampled: Product,
+    b: np.ndarray,
+    damping: float,
+    max_iter: int,
+) -> Solution:
+    r"""Solve by the stochastic recursion LiSSA.
+
+    .. math:: x_{k+1} = x_k + (b - (H_k + λ) x_k) / σ
+
+    with the Hessian of a batch at each step, and a scale σ that is doubled where the
+    recursion diverges. The mean of its second half is the solution.
+    """
+    scale = _outermost(product, len(b)) + damping
+    if scale <= 0:
+        raise _indefinite(damping, scale - damping)
+    for _ in range(_MOST_DOUBLINGS):
+        x = _recursion(sampled, b, damping, scale, max_iter)
+        if x is not None:
+            break
+        scale *= 2
+    else:
+        raise IndefiniteHessianError(
+            f"LiSSA diverged at every scale up to {scale:.3g}. Use a larger `damping` "
+            f"than {damping:.3g}, a larger `batch_size`, or another solver."
+        )
+    found = product(x) + damping * x
+    # What grows without bounds turns into a direction of negative curvature.
+    curvature = float(x @ found) / float(x @ x)
+    if curvature <= 0:
+        raise _indefinite(damping, curvature - damping)
+    return Solution(x, max_iter, _relative(found, b))
+
+
+def _recursion(
+    sampled: Product, b: np.ndarray, damping: float, scale: float, max_iter: int
+) -> np.ndarray | None:
+    x, total = b / scale, np.zeros_like(b)
+    limit = _DIVERGED * np.abs(x).max()
+    first = max_iter // 2
+    for k in range(max_iter):
+        x = x + (b - sampled(x) - damping * x) / scale
+        if not np.abs(x).max() <= limit:
+            return None
+        if k >= first:
+            total += x
+    return total / (max_iter - first)
+
+
+def _relative(found: np.ndarray, b: np.ndarray) -> float:
+    size = float(np.linalg.norm(b))
+    return float(np.linalg.norm(b - found)) / size if size else 0.0
+
+
+def _indefinite(damping: float, curvature: float) -> IndefiniteHessianError:
+    return IndefiniteHessianError(
+        f"`damping` must make the Hessian positive definite, got {damping:.3g} where "
+        f"the objective has a curvature of {curvature:.3g}. Use a larger number, or "
+        "'auto'."
+    )

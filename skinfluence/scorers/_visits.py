@@ -1,0 +1,83 @@
+"""Where along a recorded run the samples' gradients are looked at."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..estimators import RecordedRun
+from ..training import State
+from ..trajectory import Replay, StepRecord
+
+STEPS = ("epochs", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Samples that were trained on, and the state at which they are looked at.
+
+    Attributes
+    ----------
+    state : State
+        The state.
+    record : StepRecord
+        Of a step, with the rows that are looked at in the place of its batch.
+    rates : Tensor of shape (p,)
+        The learning rate of each parameter; 0 where the step did not train it.
+    shares : Tensor of shape (n_rows,)
+        The samples' share of the batches: 1/|S_t|, summed over the steps that this
+        visit stands for.
+    """
+
+    state: State
+    record: StepRecord
+    rates: Tensor
+    shares: Tensor
+
+
+def visits(run: RecordedRun, steps: str) -> Iterator[Visit]:
+    """Yield the visits of a run, the last first.
+
+    With "all" each step's batch at the state that the step began from; with "epochs"
+    the epoch's samples at the state at its end.
+    """
+    trajectory = run.trajectory
+    epochs = defaultdict(list)
+    for record in trajectory.records[run.first :]:
+        epochs[record.epoch].append(record)
+    ends = {records[-1].step: records for records in epochs.values()}
+    walk = Replay(trajectory, run.step).backwards(trajectory.n_steps, run.first)
+    for record, before, after in walk:
+        if steps == "all":
+            yield _visit(run, before, [record])
+        elif record.step in ends:
+            yield _visit(run, after, ends[record.step])
+
+
+def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Visit:
+    every = torch.cat([record.rows for record in records])
+    rows, places = every.unique(return_inverse=True)
+    rates = torch.stack([_rates(run, record) for record in records]).mean(0)
+    parts = [rates.new_full((len(r.rows),), 1 / len(r.rows)) for r in records]
+    shares = rates.new_zeros(len(rows))
+    shares.index_add_(0, places.to(rates.device), torch.cat(parts))
+    return Visit(state, replace(records[-1], rows=rows), rates, shares)
+
+
+def _rates(run: RecordedRun, record: StepRecord) -> Tensor:
+    """Return the learning rate of each parameter in a step, (p,)."""
+    live = run.step.live
+    return live.layout.flatten(
+        [
+            torch.full_like(
+                parameter,
+                record.hyperparameters[group]["lr"] if k in record.active else 0.0,
+                requires_grad=False,
+            )
+            for k, (parameter, (group, _)) in enumerate(
+                zip(live.parameters, live.addresses, strict=True)
+            )
+        ]
+    )

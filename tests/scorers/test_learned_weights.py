@@ -1,0 +1,98 @@
+"""LearnedWeights: against finite differences, and by what the weights do."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.datasets import flip_labels
+from skinfluence.exceptions import NotRecordedError
+from skinfluence.scorers import LearnedWeights, get_scorer
+from tests.scorers.problems import binary, mlp
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "given"),
+    [(None, None), (None, np.linspace(0.2, 1, 24)), ({0: 1.0, 1: 3.0}, None)],
+    ids=["plain", "sample_weight", "class_weight"],
+)
+@pytest.mark.parametrize("n_iterations", [1, 2])
+def test_moves_against_the_gradient_in_the_logarithms(
+    class_weight, given, n_iterations
+):
+    X, y, X_val, y_val = binary()
+    clf = mlp(class_weight=class_weight).fit(X, y, sample_weight=given)
+    c = np.ones(len(X)) if given is None else given
+    if class_weight:
+        c = np.where(y == 1, 3.0, 1.0)
+
+    def loss(logarithms):
+        other = clone(clf).set_params(class_weight=None)
+        other.fit(X, y, sample_weight=c * np.exp(logarithms))
+        return log_loss(y_val, other.predict_proba(X_val))
+
+    def gradient(logarithms, step=1e-4):
+        shifts = step * np.eye(len(X))
+        return np.array(
+            [loss(logarithms + s) - loss(logarithms - s) for s in shifts]
+        ) / (2 * step)
+
+    expected, scale = np.zeros(len(X)), None
+    for _ in range(n_iterations):
+        uphill = gradient(expected)
+        scale = uphill.std() if scale is None else scale
+        expected = expected - 0.5 * uphill / scale
+    scorer = LearnedWeights(n_iterations, 0.5, at="final")
+    found = scorer(clf, X, y, X_val, y_val)
+    # The finite differences' error: third derivatives times 1e-8, over the scale.
+    difference = np.log(found) - expected
+    assert np.ptp(difference) < 1e-5
+    assert found.mean() == pytest.approx(1)
+    assert (found > 0).all()
+    assert np.array_equal(found, scorer.weights_)
+    assert found is not scorer.weights_
+
+
+def test_the_weights_lower_the_validation_loss_and_find_wrong_labels():
+    X, y, X_val, y_val = binary(160, 100)
+    noisy, flipped = flip_labels(y, 0.2, random_state=0)
+    clf = mlp(max_epochs=10, batch_size=20).fit(X, noisy)
+    parameters = {k: v.clone() for k, v in clf.module_.state_dict().items()}
+    losses = [log_loss(y_val, clf.predict_proba(X_val))]
+    for n_iterations in (1, 4):
+        scorer = LearnedWeights(n_iterations, at="final")
+        weights = scorer(clf, X, noisy, X_val, y_val)
+        again = clone(clf).fit(X, noisy, sample_weight=scorer.weights_)
+        losses.append(log_loss(y_val, again.predict_proba(X_val)))
+    assert losses[2] < losses[1] < losses[0]
+    assert weights[flipped].mean() < 0.8 * weights[~flipped].mean()
+    assert all((parameters[k] == v).all() for k, v in clf.module_.state_dict().items())
+
+
+def test_keeps_the_seed_of_the_run():
+    X, y, X_val, y_val = binary()
+    found = []
+    for _ in range(2):
+        clf = mlp(random_state=np.random.RandomState(3)).fit(X, y)
+        found.append(LearnedWeights(3)(clf, X, y, X_val, y_val))
+    assert np.array_equal(*found)
+
+
+def test_says_what_it_needs():
+    with pytest.raises(TypeError, match="scorer 'learned_weights', got Logistic"):
+        LearnedWeights().check_estimator(LogisticRegression())
+    with pytest.raises(NotRecordedError, match="'learned_weights', got record=None"):
+        LearnedWeights().check_estimator(SGDInfluenceClassifier(record=None))
+    for number in (0, 1.5, True):
+        with pytest.raises(ValueError, match="`n_iterations` must be an integer"):
+            LearnedWeights(number).check_estimator(mlp())
+    for size in (0, -1.0, np.inf, "small"):
+        with pytest.raises(ValueError, match="`step_size` must be a finite number"):
+            LearnedWeights(step_size=size).check_estimator(mlp())
+    X, y, X_val, y_val = binary()
+    clf = mlp().partial_fit(X[:10], y[:10]).partial_fit(X[10:], y[10:])
+    with pytest.raises(ValueError, match=r"one call of fit .* got 2 on different data"):
+        LearnedWeights()(clf, X, y, X_val, y_val)
+    assert get_scorer("learned_weights", at="path").at == "path"
