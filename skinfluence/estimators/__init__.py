@@ -3,8 +3,10 @@
 from ._classifier import SGDInfluenceClassifier
 from ._data import ArrayDataset
 from ._modules import LinearModule, MLPModule
+from ._recorded import epoch_models
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
+from ._representation import represent
 
 __all__ = [
     "ArrayDataset",
@@ -13,4 +15,6 @@ __all__ = [
     "MLPModule",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "epoch_models",
+    "represent",
 ]
