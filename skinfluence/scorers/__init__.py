@@ -4,11 +4,25 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from ._forgetting import Forgetting
 from ._influence import SGDInfluence
 from ._loss import Loss
+from ._margin import AreaUnderMargin, Margin
+from ._mean_loss import MeanLoss
 from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
 from ._resolve import get_scorer
 
-__all__ = ["Loss", "Outlier", "Random", "SGDInfluence", "Scorer", "get_scorer"]
+__all__ = [
+    "AreaUnderMargin",
+    "Forgetting",
+    "Loss",
+    "Margin",
+    "MeanLoss",
+    "Outlier",
+    "Random",
+    "SGDInfluence",
+    "Scorer",
+    "get_scorer",
+]

@@ -6,14 +6,21 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
+from ._forgetting import Forgetting
 from ._influence import SGDInfluence
 from ._loss import Loss
+from ._margin import AreaUnderMargin, Margin
+from ._mean_loss import MeanLoss
 from ._outlier import Outlier
 from ._random import Random
 
 _NAMED: dict[str, type[BaseEstimator]] = {
+    "area_under_margin": AreaUnderMargin,
+    "forgetting": Forgetting,
     "influence": SGDInfluence,
     "loss": Loss,
+    "margin": Margin,
+    "mean_loss": MeanLoss,
     "random": Random,
 }
 
@@ -24,8 +31,8 @@ def get_scorer(scorer: Any, **options: Any) -> Callable[..., np.ndarray]:
     Parameters
     ----------
     scorer : str, outlier detector or callable
-        ``"influence"``, ``"loss"`` or ``"random"``; a scikit-learn outlier detector; or
-        a scorer already.
+        A name, such as ``"influence"``, ``"loss"`` or ``"random"`` (each scorer's page
+        tells its own); a scikit-learn outlier detector; or a scorer already.
     **options : dict
         Parameters for a scorer that is named; those that it does not have are left out.
 
