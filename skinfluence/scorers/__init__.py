@@ -4,8 +4,10 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from ._autoencoder import Autoencoder
 from ._forgetting import Forgetting
 from ._influence import SGDInfluence
+from ._knn_shapley import KNNShapley
 from ._loss import Loss
 from ._margin import AreaUnderMargin, Margin
 from ._mean_loss import MeanLoss
@@ -16,7 +18,9 @@ from ._resolve import get_scorer
 
 __all__ = [
     "AreaUnderMargin",
+    "Autoencoder",
     "Forgetting",
+    "KNNShapley",
     "Loss",
     "Margin",
     "MeanLoss",

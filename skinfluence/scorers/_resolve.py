@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
+from ._autoencoder import Autoencoder
 from ._forgetting import Forgetting
 from ._influence import SGDInfluence
+from ._knn_shapley import KNNShapley
 from ._loss import Loss
 from ._margin import AreaUnderMargin, Margin
 from ._mean_loss import MeanLoss
@@ -17,6 +19,8 @@ from ._random import Random
 _NAMED: dict[str, type[BaseEstimator]] = {
     "area_under_margin": AreaUnderMargin,
     "forgetting": Forgetting,
+    "autoencoder": Autoencoder,
+    "knn_shapley": KNNShapley,
     "influence": SGDInfluence,
     "loss": Loss,
     "margin": Margin,

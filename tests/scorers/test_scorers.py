@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence.estimators import represent
 from skinfluence.exceptions import NotRecordedError
 from skinfluence.scorers import Loss, Outlier, Random, SGDInfluence, get_scorer
 
@@ -112,6 +113,21 @@ def test_outlier_scores_are_the_detectors(iris, detector, expected):
     assert np.array_equal(scores, expected(clone(detector), X))
     assert scores.argmin() == 5
     assert not hasattr(detector, "offset_")
+
+
+def test_outliers_among_representations(iris):
+    X, y, *_ = iris
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=0).fit(X, y)
+    detector = LocalOutlierFactor()
+    scores = Outlier(detector, features="representation")(clf, X, y)
+    hidden = represent(clf, X)
+    assert np.array_equal(scores, clone(detector).fit(hidden).negative_outlier_factor_)
+    images = X.reshape(-1, 1, 2, 2)
+    assert np.array_equal(Outlier(detector)(None, images), Outlier(detector)(None, X))
+    with pytest.raises(TypeError, match="a network for features='representation'"):
+        Outlier(detector, "representation").check_estimator(LogisticRegression())
+    with pytest.raises(ValueError, match=r"`features` must be .*, got 'raw'"):
+        Outlier(detector, "raw").check_estimator(clf)
 
 
 def test_random_scores_follow_their_seed():
