@@ -5,6 +5,9 @@ number for each training sample: **the lower, the sooner the sample is removed**
 """
 
 from ._autoencoder import Autoencoder
+from ._confident_learning import ConfidentLearning
+from ._data_oob import DataOOB
+from ._data_shapley import DataShapley
 from ._forgetting import Forgetting
 from ._influence import SGDInfluence
 from ._knn_shapley import KNNShapley
@@ -19,6 +22,9 @@ from ._resolve import get_scorer
 __all__ = [
     "AreaUnderMargin",
     "Autoencoder",
+    "ConfidentLearning",
+    "DataOOB",
+    "DataShapley",
     "Forgetting",
     "KNNShapley",
     "Loss",

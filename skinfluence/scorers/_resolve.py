@@ -7,6 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_outlier_detector
 
 from ._autoencoder import Autoencoder
+from ._confident_learning import ConfidentLearning
+from ._data_oob import DataOOB
+from ._data_shapley import DataShapley
 from ._forgetting import Forgetting
 from ._influence import SGDInfluence
 from ._knn_shapley import KNNShapley
@@ -21,6 +24,9 @@ _NAMED: dict[str, type[BaseEstimator]] = {
     "forgetting": Forgetting,
     "autoencoder": Autoencoder,
     "knn_shapley": KNNShapley,
+    "confident_learning": ConfidentLearning,
+    "data_oob": DataOOB,
+    "data_shapley": DataShapley,
     "influence": SGDInfluence,
     "loss": Loss,
     "margin": Margin,
