@@ -17,7 +17,7 @@ from ._mean_loss import MeanLoss
 from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
-from ._resolve import get_scorer
+from ._resolve import get_scorer, named_scorers
 
 __all__ = [
     "AreaUnderMargin",
@@ -35,4 +35,5 @@ __all__ = [
     "SGDInfluence",
     "Scorer",
     "get_scorer",
+    "named_scorers",
 ]

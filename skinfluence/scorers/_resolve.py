@@ -1,6 +1,6 @@
 """From what users pass as a scorer to a scorer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,52 @@ def get_scorer(scorer: Any, **options: Any) -> Callable[..., np.ndarray]:
             f"callable, got {scorer!r}."
         )
     return scorer
+
+
+def named_scorers(scorers: Any) -> dict[str, Any]:
+    """Return scorers under their names, as they were given.
+
+    Parameters
+    ----------
+    scorers : sequence of scorers, or mapping of str to scorer
+        What :func:`get_scorer` takes; a mapping gives them names of one's own.
+
+    Returns
+    -------
+    dict of str to scorer
+        Name -> scorer: its own name, that of its class, or of a function.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or two have the same name.
+
+    Examples
+    --------
+    >>> from skinfluence.scorers import Random, named_scorers
+    >>> named_scorers(["loss", Random(random_state=0)])
+    {'loss': 'loss', 'Random': Random(random_state=0)}
+    """
+    if isinstance(scorers, Mapping) and scorers:
+        return dict(scorers)
+    if isinstance(scorers, str) or not isinstance(scorers, Sequence) or not scorers:
+        raise ValueError(
+            "`scorers` must be a sequence of rankings, or a mapping of name to "
+            f"ranking, got {scorers!r}."
+        )
+    names = [_name(scorer) for scorer in scorers]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"`scorers` must have names of their own, got {names}. Give a mapping of "
+            "name to ranking."
+        )
+    return dict(zip(names, scorers, strict=True))
+
+
+def _name(scorer: Any) -> str:
+    if isinstance(scorer, str):
+        return scorer
+    return getattr(scorer, "__name__", type(scorer).__name__)
 
 
 def _is_detector(scorer: Any) -> bool:
