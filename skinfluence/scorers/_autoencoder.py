@@ -1,5 +1,6 @@
 """An autoencoder's reconstruction error as a scorer."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Autoencoder(BaseEstimator):
     References
     ----------
     .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
-       SGD", NeurIPS 2019, section 6.2, where it is a baseline.
+       SGD", NeurIPS 2019, section 6, where it is a baseline.
 
     Examples
     --------
@@ -141,8 +142,12 @@ class Autoencoder(BaseEstimator):
         Raises
         ------
         ValueError
-            If X is neither 2-D nor images.
+            If X is neither 2-D nor images, or a parameter is not as described.
         """
+        if not isinstance(self.width, Integral) or self.width < 1:
+            raise ValueError(
+                f"`width` must be an integer of at least 1, got {self.width!r}."
+            )
         scaled = _scaled(X)
         targets = scaled.reshape(len(scaled), -1)
         net = self._regressor(scaled).fit(scaled, targets)

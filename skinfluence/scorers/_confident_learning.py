@@ -52,7 +52,7 @@ class ConfidentLearning(BaseEstimator):
     References
     ----------
     .. [1] C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating
-       Uncertainty in Dataset Labels", JAIR 2021, section 3; J. Kuan, J. Mueller,
+       Uncertainty in Dataset Labels", JAIR 2021; J. Kuan, J. Mueller,
        "Model-agnostic label quality scoring to detect real-world label errors", ICML
        DataPerf Workshop 2022, for the qualities.
 

@@ -33,7 +33,7 @@ class DataOOB(BaseEstimator):
     References
     ----------
     .. [1] Y. Kwon, J. Zou, "Data-OOB: Out-of-bag Estimate as a Simple and Efficient
-       Data Value", ICML 2023, equation (3).
+       Data Value", ICML 2023, section 3.
 
     Examples
     --------

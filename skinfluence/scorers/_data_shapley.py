@@ -50,7 +50,7 @@ class DataShapley(BaseEstimator):
     References
     ----------
     .. [1] A. Ghorbani, J. Zou, "Data Shapley: Equitable Valuation of Data for Machine
-       Learning", ICML 2019, equation (3) and Algorithm 1.
+       Learning", ICML 2019, Algorithm 1.
 
     Examples
     --------

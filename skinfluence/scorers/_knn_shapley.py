@@ -47,7 +47,7 @@ class KNNShapley(BaseEstimator):
     ----------
     .. [1] R. Jia, D. Dao, B. Wang, F. A. Hubis, N. M. Gurel, B. Li, C. Zhang,
        C. Spanos, D. Song, "Efficient Task-Specific Data Valuation for Nearest Neighbor
-       Algorithms", VLDB 2019, Theorem 1 and equation (8).
+       Algorithms", VLDB 2019, Theorem 1.
 
     Examples
     --------

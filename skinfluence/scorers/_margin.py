@@ -34,7 +34,7 @@ class Margin(BaseEstimator):
     References
     ----------
     .. [1] G. Pleiss, T. Zhang, E. Elenberg, K. Weinberger, "Identifying Mislabeled Data
-       using the Area Under the Margin Ranking", NeurIPS 2020, equation (1).
+       using the Area Under the Margin Ranking", NeurIPS 2020, section 3.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class AreaUnderMargin(BaseEstimator):
     References
     ----------
     .. [1] G. Pleiss, T. Zhang, E. Elenberg, K. Weinberger, "Identifying Mislabeled Data
-       using the Area Under the Margin Ranking", NeurIPS 2020, equations (1) and (2).
+       using the Area Under the Margin Ranking", NeurIPS 2020, section 3.
 
     Examples
     --------

@@ -24,7 +24,7 @@ class MeanLoss(BaseEstimator):
     References
     ----------
     .. [1] E. Arazo, D. Ortego, P. Albert, N. O'Connor, K. McGuinness, "Unsupervised
-       Label Noise Modeling and Loss Correction", ICML 2019, section 3.1.
+       Label Noise Modeling and Loss Correction", ICML 2019.
 
     Examples
     --------

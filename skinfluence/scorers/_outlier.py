@@ -13,7 +13,7 @@ class Outlier(BaseEstimator):
 
     A detector given as the scorer of a cleaner stands for it. It sees the training
     samples only: neither their labels nor the validation data. The score is the
-    detector's own, in its unit.
+    detector's own, in its unit. Wrong labels on usual inputs it cannot find [1]_.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Outlier(BaseEstimator):
     References
     ----------
     .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
-       SGD", NeurIPS 2019, section 6.2, where it is a baseline.
+       SGD", NeurIPS 2019, section 6, where it is a baseline.
 
     Examples
     --------

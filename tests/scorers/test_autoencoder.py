@@ -88,11 +88,15 @@ def test_odd_sizes_of_images():
     assert Autoencoder(max_epochs=1, random_state=0)(None, X).shape == (5,)
 
 
-def test_refuses_other_shapes_and_missing_numbers():
+def test_refuses_bad_input():
     with pytest.raises(ValueError, match=r"2-D, or images .* got shape \(4, 3, 2\)"):
         Autoencoder()(None, np.zeros((4, 3, 2)))
     with pytest.raises(ValueError, match="NaN"):
         Autoencoder()(None, np.full((4, 2), np.nan))
+    with pytest.raises(ValueError, match="`width` must be an integer of at least 1, g"):
+        Autoencoder(0)(None, np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="'max_epochs' parameter"):
+        Autoencoder(max_epochs=-1)(None, np.zeros((4, 2)))
 
 
 def test_name():

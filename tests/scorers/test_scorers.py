@@ -14,7 +14,14 @@ from sklearn.svm import OneClassSVM
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import represent
 from skinfluence.exceptions import NotRecordedError
-from skinfluence.scorers import Loss, Outlier, Random, SGDInfluence, get_scorer
+from skinfluence.scorers import (
+    Loss,
+    Outlier,
+    Random,
+    SGDInfluence,
+    get_scorer,
+    named_scorers,
+)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +160,19 @@ def test_scorers_and_functions_stand_for_themselves():
     loss = Loss()
     assert get_scorer(scorer, at="path") is scorer
     assert get_scorer(loss) is loss
+
+
+def test_scorers_have_names():
+    def mine(estimator, X, y, X_val, y_val):
+        return np.zeros(len(X))
+
+    loss = Loss()
+    given = {"loss": "loss", "Random": Random(), "mine": mine}
+    assert named_scorers(list(given.values())) == given
+    assert named_scorers({"b": "loss", "a": loss}) == {"b": "loss", "a": loss}
+    for wrong in ("loss", [], {}, [Loss(), Loss()]):
+        with pytest.raises(ValueError, match="`scorers` must"):
+            named_scorers(wrong)
 
 
 @pytest.mark.parametrize(
