@@ -2,5 +2,6 @@
 
 from ._cleaner import InfluenceCleaner
 from ._cleaner_cv import InfluenceCleanerCV
+from ._compare import compare_scorers
 
-__all__ = ["InfluenceCleaner", "InfluenceCleanerCV"]
+__all__ = ["InfluenceCleaner", "InfluenceCleanerCV", "compare_scorers"]

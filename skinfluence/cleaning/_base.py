@@ -21,12 +21,13 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
+from ..estimators import represent
 from ._checks import check_accepts, check_choices
 from ._data import CleaningData, check_validation
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._recipe import CleaningRecipe
-from ._representation import RepresentationMixin, represent
+from ._representation import RepresentationMixin
 from ._runs import Ranking
 from ._selection import beneficial_removals, check_classes_stay, check_n_remove
 

@@ -37,8 +37,9 @@ class InfluenceCleaner(BaseCleaner):
         then only samples with a negative estimate are removed, and never a whole
         class. It divides the validation data if that is given, else the samples.
     scorer : str, outlier detector or callable, default="influence"
-        The ranking: ``"influence"``, ``"loss"`` or ``"random"``, any scikit-learn
-        outlier detector, or a :class:`~skinfluence.scorers.Scorer`.
+        The ranking: the name of one of :mod:`skinfluence.scorers`, such as
+        ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
+        :class:`~skinfluence.scorers.Scorer`.
     final_estimator : estimator, default=None
         What is fitted on the kept samples and predicts; by default `estimator`.
     validation_fraction : float, default=0.2

@@ -1,45 +1,15 @@
 """The cleaned network's last hidden layer as features."""
 
-import threading
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
 
-
-def represent(net: Any, X: Any) -> np.ndarray:
-    """Return what goes into the last linear layer of a fitted net, one row a sample."""
-    thread, seen = threading.get_ident(), []
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # Another thread may be using the same net.
-        if threading.get_ident() == thread:
-            seen.append(inputs[0].detach().flatten(1).cpu())
-
-    layers = [part for part in net.module_.modules() if isinstance(part, nn.Linear)]
-    if not layers:
-        raise ValueError(
-            "transform='representation' needs a module with a torch.nn.Linear, got "
-            f"{type(net.module_).__name__}."
-        )
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    parts = []
-    try:
-        for _ in net.forward_iter(X):
-            # The last of the layers to be called.
-            parts.append(seen[-1])
-            seen.clear()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    representation: np.ndarray = torch.cat(parts).numpy()
-    return representation
+from ..estimators import represent
 
 
 class _TransformParameter:

@@ -160,11 +160,22 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
     scores = run.scorer(
         estimator, train.X, train.y, validation.X, validation.y, **options
     )
+    return check_scores(scores, len(train))
+
+
+def check_scores(scores: Any, n_samples: int) -> np.ndarray:
+    """Return a scorer's scores, or refuse them if they are no ranking."""
     scores = np.asarray(scores, dtype=np.float64)
-    if scores.shape != (len(train),) or np.isnan(scores).any():
+    if scores.shape != (n_samples,) or np.isnan(scores).any():
         raise ValueError(
             "`scorer` must return one number for each training sample, an array of "
-            f"shape ({len(train)},) without NaN, got shape {scores.shape} with "
+            f"shape ({n_samples},) without NaN, got shape {scores.shape} with "
             f"{np.isnan(scores).sum()} NaN."
+        )
+    if n_samples > 1 and (scores == scores[0]).all():
+        raise ValueError(
+            f"`scorer` must tell the training samples apart, but all {n_samples} have "
+            f"the score {scores[0]:g}, as they do where y has one class only or the "
+            "estimator has learned nothing. Use another scorer."
         )
     return scores

@@ -6,9 +6,10 @@ from ._data import ArrayDataset
 from ._final_model import FinalModel, final_model
 from ._loading import load_estimator
 from ._modules import LinearModule, MLPModule
-from ._recorded_run import RecordedRun, recorded_run
+from ._recorded_run import RecordedRun, epoch_models, recorded_run
 from ._regressor import SGDInfluenceRegressor
 from ._reliability import InfluenceCheck
+from ._representation import represent
 
 __all__ = [
     "ArrayDataset",
@@ -20,7 +21,9 @@ __all__ = [
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "SmoothHinge",
+    "epoch_models",
     "final_model",
     "load_estimator",
     "recorded_run",
+    "represent",
 ]

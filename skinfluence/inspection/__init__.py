@@ -2,5 +2,6 @@
 
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
+from ._scorer_comparison import ScorerComparisonDisplay
 
-__all__ = ["AgreementDisplay", "CleaningCurveDisplay"]
+__all__ = ["AgreementDisplay", "CleaningCurveDisplay", "ScorerComparisonDisplay"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..cleaning import InfluenceCleanerCV
+from ..scorers import named_scorers
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
 # that the lines can be told apart in grey as well.
@@ -119,7 +120,7 @@ class CleaningCurveDisplay:
         CleaningCurveDisplay
             The display, drawn.
         """
-        named = scorers if isinstance(scorers, Mapping) else _named(scorers)
+        named = named_scorers(scorers)
         scores = {}
         for name, scorer in named.items():
             search = InfluenceCleanerCV(
@@ -181,18 +182,3 @@ class CleaningCurveDisplay:
         ax.legend(title="removed first by", frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
         return self
-
-
-def _named(scorers: Any) -> dict[str, Any]:
-    if isinstance(scorers, str) or not isinstance(scorers, Sequence) or not scorers:
-        raise ValueError(
-            "`scorers` must be a sequence of rankings, or a mapping of name to "
-            f"ranking, got {scorers!r}."
-        )
-    names = [s if isinstance(s, str) else type(s).__name__ for s in scorers]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"`scorers` must have names of their own, got {names}. Give a mapping of "
-            "name to ranking."
-        )
-    return dict(zip(names, scorers, strict=True))

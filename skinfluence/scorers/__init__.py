@@ -4,26 +4,43 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from ._autoencoder import Autoencoder
+from ._confident_learning import ConfidentLearning
 from ._cook import CookDistance
+from ._data_oob import DataOOB
+from ._data_shapley import DataShapley
 from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
+from ._forgetting import Forgetting
 from ._influence import SGDInfluence
+from ._knn_shapley import KNNShapley
 from ._koh_liang import KohLiang
 from ._learned_weights import LearnedWeights
 from ._loss import Loss
+from ._margin import AreaUnderMargin, Margin
+from ._mean_loss import MeanLoss
 from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
-from ._resolve import get_scorer
+from ._resolve import get_scorer, named_scorers
 from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
+    "AreaUnderMargin",
+    "Autoencoder",
+    "ConfidentLearning",
     "CookDistance",
+    "DataOOB",
+    "DataShapley",
     "ExactCounterfactual",
     "FisherKernel",
+    "Forgetting",
+    "KNNShapley",
     "KohLiang",
     "LearnedWeights",
     "Loss",
+    "Margin",
+    "MeanLoss",
     "Outlier",
     "Random",
     "SGDInfluence",
@@ -31,4 +48,5 @@ __all__ = [
     "SelfInfluence",
     "TracIn",
     "get_scorer",
+    "named_scorers",
 ]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn.base import is_classifier
+
 from ..exceptions import NotRecordedError
 
 
@@ -23,6 +25,15 @@ def check_recorded(estimator: Any, scorer: str) -> None:
         raise NotRecordedError(
             f"`estimator` must record its training for the scorer {scorer!r}, got "
             "record=None. Use record='all', or a number of last epochs."
+        )
+
+
+def check_classifies(estimator: Any, scorer: str) -> None:
+    """Refuse what is no classifier."""
+    if not is_classifier(estimator):
+        raise TypeError(
+            f"`estimator` must be a classifier for the scorer {scorer!r}, got "
+            f"{type(estimator).__name__}."
         )
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
+
+from ._epochs import losses, measure_samples
 
 
 class Loss(BaseEstimator):
@@ -75,22 +76,10 @@ class Loss(BaseEstimator):
             Minus the losses, in the loss's unit.
         """
         if hasattr(estimator, "get_losses"):
-            return -_own_losses(estimator)
+            return -measure_samples(estimator, losses)
         if is_classifier(estimator):
             columns = np.searchsorted(estimator.classes_, np.asarray(y))
             likely = estimator.predict_proba(X)[np.arange(len(columns)), columns]
             return np.log(np.maximum(likely, np.finfo(likely.dtype).tiny))
         errors = np.asarray(y, dtype=np.float64) - estimator.predict(X)
         return -np.square(errors).reshape(len(errors), -1).mean(axis=1)
-
-
-def _own_losses(net: Any) -> np.ndarray:
-    """Return the criterion's losses on the data that the net was trained on."""
-    dataset = net.training_data_[-1].dataset
-    losses = []
-    with torch.no_grad():
-        for batch in net.get_iterator(dataset, training=False):
-            _, targets = batch
-            outputs = net.evaluation_step(batch, training=False)
-            losses.append(net.get_losses(outputs, targets).double().cpu())
-    return torch.cat(losses).numpy()

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from ._features import check_features, features_of
+
 
 class Outlier(BaseEstimator):
     """Score the samples by a scikit-learn outlier detector: outliers go first.
 
     A detector given as the scorer of a cleaner stands for it. It sees the training
-    inputs only: neither labels, nor the model, nor the validation data.
+    samples only: neither their labels nor the validation data. The score is the
+    detector's own, in its unit. Wrong labels on usual inputs it cannot find [1]_.
 
     Parameters
     ----------
@@ -19,6 +22,14 @@ class Outlier(BaseEstimator):
         ``score_samples``, such as :class:`~sklearn.ensemble.IsolationForest`,
         :class:`~sklearn.neighbors.LocalOutlierFactor` or
         :class:`~sklearn.svm.OneClassSVM`.
+    features : {"input", "representation"}, default="input"
+        What the detector sees of a sample: its input, flattened where it is an image
+        or the like, or what goes into the last linear layer of the fitted network.
+
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained with
+       SGD", NeurIPS 2019, section 6, where it is a baseline.
 
     Examples
     --------
@@ -31,8 +42,26 @@ class Outlier(BaseEstimator):
     3
     """
 
-    def __init__(self, detector: Any) -> None:
+    def __init__(self, detector: Any, features: str = "input") -> None:
         self.detector = detector
+        self.features = features
+
+    def check_estimator(self, estimator: Any) -> None:
+        """Raise an error if the estimator lacks the features.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted or not.
+
+        Raises
+        ------
+        ValueError
+            If `features` is not as described.
+        TypeError
+            If `features` is ``"representation"`` and the estimator has none.
+        """
+        check_features(self.features, estimator, "Outlier")
 
     def __call__(
         self,
@@ -49,7 +78,7 @@ class Outlier(BaseEstimator):
         Parameters
         ----------
         estimator : object
-            Not used.
+            The fitted network, for its representation; otherwise not used.
         X : array-like of n_samples rows
             The training inputs.
         y, X_val, y_val, sample_weight_val : object
@@ -60,8 +89,10 @@ class Outlier(BaseEstimator):
         ndarray of shape (n_samples,)
             The lower, the more abnormal.
         """
-        detector = clone(self.detector).fit(X)
+        self.check_estimator(estimator)
+        rows = features_of(self.features, estimator, X)
+        detector = clone(self.detector).fit(rows)
         # LocalOutlierFactor tells of its own samples by this alone.
         if hasattr(detector, "negative_outlier_factor_"):
             return np.asarray(detector.negative_outlier_factor_)
-        return np.asarray(detector.score_samples(X))
+        return np.asarray(detector.score_samples(rows))

@@ -51,20 +51,41 @@ class Replay:
         IrreproducibleStepError
             If on a CPU the steps do not lead to what they led to in training.
         """
-        base = self.trajectory.last_kept(number)
-        if base == number:
-            return self.trajectory.state(number)
-        self._at = None
-        start = self.trajectory.state(base)
-        self._advance(start, base, number)
-        state = self.step.live.read()
+        return next(self.forwards([number]))
+
+    def forwards(self, numbers: Iterable[int]) -> Iterator[State]:
+        """Yield states of the run in their order; no step is taken twice.
+
+        Parameters
+        ----------
+        numbers : iterable of int
+            Numbers of the states, ascending.
+
+        Yields
+        ------
+        State
+            As :meth:`state` returns it, with the same errors.
+        """
+        reached, state = -1, None
+        for number in numbers:
+            base = self.trajectory.last_kept(number)
+            if state is None or base > reached:
+                reached, state = base, self.trajectory.state(base)
+            if reached < number:
+                self._at = None
+                self._advance(state, reached, number)
+                reached, state = number, self.step.live.read()
+                self._check_digest(base, number, state)
+            yield state
+
+    def _check_digest(self, base: int, number: int, state: State) -> None:
+        """Compare a recomputed state with the digest of what was recorded."""
         recorded = self.trajectory.records[number - 1].digest
         if recorded is not None and self._deterministic:
             # Parameters that were first trained later are no part of the digest.
-            known = state.parameters[: len(start.parameters)]
-            if parameters_digest(known) != recorded:
+            size = len(self.trajectory.state(base).parameters)
+            if parameters_digest(state.parameters[:size]) != recorded:
                 raise _irreproducible(base, number)
-        return state
 
     def backwards(
         self,

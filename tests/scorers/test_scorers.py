@@ -12,8 +12,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence.estimators import represent
 from skinfluence.exceptions import NotRecordedError
-from skinfluence.scorers import Loss, Outlier, Random, SGDInfluence, get_scorer
+from skinfluence.scorers import (
+    Loss,
+    Outlier,
+    Random,
+    SGDInfluence,
+    get_scorer,
+    named_scorers,
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,21 @@ def test_outlier_scores_are_the_detectors(iris, detector, expected):
     assert not hasattr(detector, "offset_")
 
 
+def test_outliers_among_representations(iris):
+    X, y, *_ = iris
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=0).fit(X, y)
+    detector = LocalOutlierFactor()
+    scores = Outlier(detector, features="representation")(clf, X, y)
+    hidden = represent(clf, X)
+    assert np.array_equal(scores, clone(detector).fit(hidden).negative_outlier_factor_)
+    images = X.reshape(-1, 1, 2, 2)
+    assert np.array_equal(Outlier(detector)(None, images), Outlier(detector)(None, X))
+    with pytest.raises(TypeError, match="a network for features='representation'"):
+        Outlier(detector, "representation").check_estimator(LogisticRegression())
+    with pytest.raises(ValueError, match=r"`features` must be .*, got 'raw'"):
+        Outlier(detector, "raw").check_estimator(clf)
+
+
 def test_random_scores_follow_their_seed():
     X = np.zeros((1000, 1))
     scores = Random(random_state=3)(None, X, None, None, None)
@@ -141,6 +164,19 @@ def test_scorers_and_functions_stand_for_themselves():
     loss = Loss()
     assert get_scorer(scorer, at="path") is scorer
     assert get_scorer(loss) is loss
+
+
+def test_scorers_have_names():
+    def mine(estimator, X, y, X_val, y_val):
+        return np.zeros(len(X))
+
+    loss = Loss()
+    given = {"loss": "loss", "Random": Random(), "mine": mine}
+    assert named_scorers(list(given.values())) == given
+    assert named_scorers({"b": "loss", "a": loss}) == {"b": "loss", "a": loss}
+    for wrong in ("loss", [], {}, [Loss(), Loss()]):
+        with pytest.raises(ValueError, match="`scorers` must"):
+            named_scorers(wrong)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,213 @@
+"""Scorers side by side, drawn."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..cleaning import compare_scorers
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_BLUE, _GREY = "#0072B2", "#808080"
+
+# column of the comparison -> what stands below its panel
+_PANELS = {
+    "score": "test score after removal",
+    "average_precision": "average precision of\nfinding bad samples",
+    "tau": "rank correlation τ\nwith {first}",
+    "seconds": "seconds",
+}
+
+
+class ScorerComparisonDisplay:
+    """Scorers compared: score after removal, what they find, agreement, time.
+
+    A row for each scorer, and a panel for each measure; the bars are standard errors
+    over the seeds.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        What :func:`skinfluence.cleaning.compare_scorers` returned.
+
+    Attributes
+    ----------
+    axes_ : dict of str to matplotlib Axes
+        Column of the comparison -> its panel.
+    figure_ : matplotlib Figure
+        The figure.
+
+    See Also
+    --------
+    skinfluence.cleaning.compare_scorers : Computes the comparison.
+    CleaningCurveDisplay : Cross-validated scores of a few rankings.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.inspection import ScorerComparisonDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> display = ScorerComparisonDisplay.from_estimator(
+    ...     SGDInfluenceClassifier(max_epochs=5),
+    ...     X[::2],
+    ...     y[::2],
+    ...     X[1::2],
+    ...     y[1::2],
+    ...     ["influence", "loss"],
+    ...     n_seeds=2,
+    ...     random_state=0,
+    ... )
+    >>> list(display.axes_)
+    ['tau', 'seconds']
+    """
+
+    def __init__(self, *, comparison: pd.DataFrame) -> None:
+        self.comparison = comparison
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        scorers: Any,
+        *,
+        axes: Any = None,
+        **options: Any,
+    ) -> "ScorerComparisonDisplay":
+        """Compare scorers, and draw the comparison.
+
+        Parameters
+        ----------
+        estimator : estimator
+            What the scorers score with.
+        X : array-like or CSR matrix of shape (n_samples, ...)
+            Training samples.
+        y : array-like of shape (n_samples,)
+            Their targets.
+        X_val : array-like or CSR matrix of shape (n_val, ...)
+            Validation samples.
+        y_val : array-like of shape (n_val,)
+            Their targets.
+        scorers : sequence of scorers, or mapping of str to scorer
+            The scorers.
+        axes : sequence of matplotlib Axes or None, default=None
+            Where to draw, one for each panel; a new figure by default.
+        **options : dict
+            Further arguments of :func:`skinfluence.cleaning.compare_scorers`.
+
+        Returns
+        -------
+        ScorerComparisonDisplay
+            The display, drawn.
+        """
+        comparison = compare_scorers(estimator, X, y, X_val, y_val, scorers, **options)
+        return cls(comparison=comparison).plot(axes=axes)
+
+    def plot(self, axes: Any = None) -> "ScorerComparisonDisplay":
+        """Draw the comparison.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes or None, default=None
+            Where to draw: one for each of the columns ``score``, ``average_precision``,
+            ``tau`` and ``seconds`` that the comparison has; a new figure by default.
+
+        Returns
+        -------
+        ScorerComparisonDisplay
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many axes as panels.
+        """
+        import matplotlib.pyplot as plt
+
+        names = list(dict.fromkeys(self.comparison["scorer"]))
+        panels = [column for column in _PANELS if column in self.comparison]
+        if axes is None:
+            _, axes = plt.subplots(
+                1,
+                len(panels),
+                figsize=(2.4 + 2.4 * len(panels), 1.6 + 0.36 * len(names)),
+                sharey=True,
+                layout="constrained",
+                squeeze=False,
+            )
+        axes = np.ravel(axes)
+        if len(axes) != len(panels):
+            raise ValueError(
+                f"`axes` must be one for each of {panels}, got {len(axes)} axes."
+            )
+        self.axes_, self.figure_ = dict(zip(panels, axes, strict=True)), axes[0].figure
+        for column, ax in self.axes_.items():
+            if column == "score":
+                self._plot_scores(ax, names)
+            else:
+                self._plot_dots(ax, column, names)
+            ax.set_xlabel(_PANELS[column].format(first=names[0]))
+            ax.grid(axis="x", color="#e0e0e0", linewidth=0.8)
+            ax.set_axisbelow(True)
+            ax.spines[["top", "right"]].set_visible(False)
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        return self
+
+    def _plot_dots(self, ax: Any, column: str, names: list[str]) -> None:
+        table = self.comparison.drop_duplicates("scorer").set_index("scorer").loc[names]
+        if column == "seconds":
+            ax.set_xscale("log")
+        _dots(ax, table, column, np.arange(len(names)), color=_BLUE, marker="o")
+
+    def _plot_scores(self, ax: Any, names: list[str]) -> None:
+        """Draw the scores of all counts, each scorer's beside each other."""
+        import matplotlib.pyplot as plt
+
+        table = self.comparison
+        counts = [count for count in table["n_removed"].unique() if count > 0]
+        before = table.loc[table["n_removed"] == 0, "score"]
+        if len(before):
+            ax.axvline(before.iloc[0], color=_GREY, linewidth=1, label="0")
+        shift = np.linspace(-0.25, 0.25, len(counts)) if len(counts) > 1 else [0.0]
+        # From dark to light, also in grey and to colour-blind readers.
+        colors = plt.get_cmap("cividis")(np.linspace(0, 0.8, max(len(counts), 1)))
+        for k, count in enumerate(counts):
+            own = table[table["n_removed"] == count].set_index("scorer").loc[names]
+            _dots(
+                ax,
+                own,
+                "score",
+                np.arange(len(names)) + shift[k],
+                color=colors[k],
+                marker=_MARKERS[k % len(_MARKERS)],
+                label=f"{int(count)}",
+            )
+        ax.legend(
+            title="removed",
+            frameon=False,
+            loc="lower center",
+            ncols=len(counts) + 1,
+            bbox_to_anchor=(0.5, 1.0),
+            handletextpad=0.4,
+            columnspacing=0.9,
+        )
+
+
+def _dots(ax: Any, table: pd.DataFrame, column: str, places: Any, **style: Any) -> None:
+    error = table[f"{column}_se"].to_numpy()
+    ax.errorbar(
+        table[column].to_numpy(),
+        places,
+        xerr=None if np.isnan(error).all() else error,
+        linestyle="none",
+        markersize=5,
+        capsize=2,
+        **style,
+    )

@@ -1,0 +1,101 @@
+"""DataOOB against scikit-learn's bagging, its models asked one by one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from skinfluence.datasets import flip_labels
+from skinfluence.scorers import DataOOB, get_scorer
+from tests.cases import Case
+
+
+def out_of_bag(bags, X, right):
+    """Return the mean rightness of each sample over the models that did not see it."""
+    seen = [[] for _ in X]
+    for model, inside in zip(bags.estimators_, bags.estimators_samples_, strict=True):
+        for sample in set(range(len(X))) - set(inside):
+            seen[sample].append(right(model.predict(X[[sample]])[0], sample))
+    return np.array([np.mean(values) if values else np.nan for values in seen])
+
+
+@pytest.mark.parametrize("n_estimators", [30, 3])
+def test_classifiers(n_estimators):
+    X, codes = load_iris(return_X_y=True)
+    X, codes = X[::3], flip_labels(codes[::3], 0.1, random_state=0)[0]
+    y = np.array(["b", "a", "c"])[codes]
+    clf = KNeighborsClassifier(2)
+    bags = BaggingClassifier(clf, n_estimators, random_state=4).fit(X, y)
+    expected = out_of_bag(bags, X, lambda found, i: bags.classes_[found] == y[i])
+    found = DataOOB(n_estimators, random_state=4)(clf, X, y)
+    never = np.isnan(expected)
+    np.testing.assert_array_equal(found[~never], expected[~never])
+    # Three bags leave no hope to be outside of one to about a fourth.
+    assert never.any() == (n_estimators == 3)
+    np.testing.assert_allclose(found[never], expected[~never].mean())
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_regressors(outputs):
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:60], y[:60]
+    y = np.stack([y, X[:, 2]], axis=1) if outputs == 2 else y
+    model = KNeighborsRegressor(3)
+    bags = BaggingRegressor(model, 20, random_state=1).fit(X, y)
+    expected = out_of_bag(bags, X, lambda found, i: -np.mean((found - y[i]) ** 2))
+    found = DataOOB(20, random_state=1)(model, X, y)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_wrong_labels_have_low_scores():
+    X, y = load_iris(return_X_y=True)
+    y, flips = flip_labels(y, 0.1, random_state=0)
+    scores = DataOOB(50, random_state=0)(LogisticRegression(max_iter=500), X, y)
+    # Some right labels of overlapping classes look wrong too.
+    assert roc_auc_score(~flips, scores) > 0.9
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_frames_reach_pipelines_and_images_reach_networks():
+    X = pd.DataFrame({"colour": ["red", "blue"] * 20, "n": np.arange(40) % 5})
+    y = (X["colour"] == "red").to_numpy()
+    pipe = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["colour"])), LogisticRegression()
+    )
+    assert (DataOOB(20, random_state=0)(pipe, X, y) == 1).all()
+    images, y, _ = Case("cnn").data()
+    clf = Case("cnn").classifier(max_epochs=1)
+    scores = DataOOB(20, random_state=0)(clf, images, y)
+    assert scores.shape == (14,)
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "estimator", "error", "message"),
+    [
+        ({"n_estimators": 0}, KNeighborsClassifier(), ValueError, "of at least 1, got"),
+        ({}, KMeans(), TypeError, "a classifier or a regressor for .*'data_oob'"),
+    ],
+)
+def test_says_what_is_lacking(options, estimator, error, message):
+    with pytest.raises(error, match=message):
+        DataOOB(**options).check_estimator(estimator)
+
+
+def test_refuses_bags_that_leave_out_nobody():
+    with pytest.raises(
+        ValueError, match="some sample is not in every bag, got 1 for 1"
+    ):
+        DataOOB(1, random_state=0)(KNeighborsRegressor(1), np.zeros((1, 1)), [0.0])
+
+
+def test_name():
+    assert isinstance(get_scorer("data_oob", at="path"), DataOOB)
