@@ -175,8 +175,7 @@ def report(rows: pd.DataFrame) -> str:
         part = rows[rows["removed"] == fraction].groupby(groups, sort=False)["gain"]
         for statistic in ("mean", "sem"):
             wide[f"gain, {fraction:.1%}", statistic] = part.agg(statistic)
-    with pd.option_context("display.width", 200, "display.precision", 2):
-        return wide.to_string(na_rep="-")
+    return wide.to_string(na_rep="-", float_format="{:.3g}".format)
 
 
 def main() -> None:
