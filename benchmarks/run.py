@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import ensemble, memory, peers, speed, timing
+from skinfluence.exceptions import InfluenceReliabilityWarning
 
 BENCHMARKS = {
     "speed": (speed.run, "Speed: ratios of seconds, same batches"),
@@ -32,6 +34,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # Noise as data, and long runs: what is measured here is time.
+    warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     if options.device != "cpu":
         BENCHMARKS["speed"] = (speed.on_device(options.device), "Speed on a GPU")
     results = {"environment": timing.environment()}

@@ -35,6 +35,7 @@ from skinfluence.cleaning import compare_scorers
 from skinfluence.datasets import fetch_20newsgroups, fetch_adult, flip_labels
 from skinfluence.exceptions import InfluenceReliabilityWarning
 from skinfluence.scorers import (
+    DataOOB,
     DataShapley,
     KNNShapley,
     Outlier,
@@ -42,7 +43,7 @@ from skinfluence.scorers import (
 )
 
 OUTPUT = Path("benchmarks/scorers.csv")
-FRACTIONS = (0, 0.025, 0.05, 0.1, 0.2)
+FRACTIONS = (0, 0.05, 0.1, 0.2)
 FLIPPED = 0.2
 
 SCORERS: dict[str, Any] = {
@@ -55,12 +56,17 @@ SCORERS: dict[str, Any] = {
     "margin": "margin",
     "forgetting": "forgetting",
     "confident_learning": "confident_learning",
-    "data_oob": "data_oob",
+    "data_oob": DataOOB(50),
     "knn_shapley": "knn_shapley",
     "knn_shapley, representation": KNNShapley(features="representation"),
     "IsolationForest": IsolationForest(),
     "IsolationForest, representation": Outlier(IsolationForest(), "representation"),
     "autoencoder": "autoencoder",
+    "koh_liang": "koh_liang",
+    "tracin": "tracin",
+    "self_influence": "self_influence",
+    "fisher_kernel": "fisher_kernel",
+    "learned_weights": "learned_weights",
     "random": "random",
 }
 # Some 10,000 trainings for each split: only where it is asked for by name.
