@@ -26,7 +26,7 @@ class FinalModel:
     .. math:: L(θ) = \frac1n \sum_{i=1}^n c_i ℓ_i(θ)
        + \frac12 \sum_k α_k \|θ_k\|^2 .
 
-    Attributes
+    Parameters
     ----------
     objective : Objective
         Gives the losses, on the copy of the modules.

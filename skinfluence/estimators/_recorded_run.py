@@ -15,7 +15,7 @@ from ._final_model import mean_loss
 class RecordedRun:
     """The recorded run of one of the estimators, to be walked through.
 
-    Attributes
+    Parameters
     ----------
     trajectory : Trajectory
         What was recorded.
