@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from ..training import batch_coefficients, derive_seed, seeded
 from ._budget import foresee
 from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from ._observed import net_modules
 from ._run import RecordingBatchSampler, TrainingRun, all_seeded
 
 # A loader's options that do not say what the batch of given rows is.
@@ -126,7 +127,9 @@ class RecordingMixin(NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
         run = self.run_
-        self._set_training(True)
+        # To set modules that are set already takes as long as a small layer.
+        if not all(m.training for part in net_modules(self) for m in part.modules()):
+            self._set_training(True)
         inputs, targets = unpack_data(batch)
         outputs = self.infer(inputs, **fit_params)
         losses = self.get_losses(outputs, targets, X=inputs, training=True)

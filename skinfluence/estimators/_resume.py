@@ -180,6 +180,7 @@ class ResumedRun(TrainingRun):
             what = "learning rate or another setting" if same_rows else "batch"
             raise self._other_than_recorded(f"step {step} has another {what}")
         self.n_left -= 1
+        next(self.seeds)
         self.n_steps += 1
         epoch_ends = self.n_left == 0 and _looks_at_epoch_ends(net)
         if epoch_ends or self.n_steps == self.n_known:

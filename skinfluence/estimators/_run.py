@@ -20,6 +20,7 @@ from ..training import (
     LiveState,
     State,
     derive_seed,
+    derive_seeds,
     moment_names,
     observe_clipping,
     seeded,
@@ -75,7 +76,7 @@ class RecordingBatchSampler:
         with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
-        self.run.n_left = len(drawn)
+        self.run.expect(len(drawn))
         # One tensor for the epoch: to make one costs as much for a batch as for all.
         every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
         rows = every if self.rows is None else self.rows[every]
@@ -119,6 +120,7 @@ class TrainingRun:
         self.trajectory = trajectory
         self.batches: deque[Tensor] = deque()
         self.n_left = 0  # steps of the epoch that are still to be taken
+        self.seeds: Iterator[int] = iter(())  # of these steps
         self.rows = torch.empty(0, dtype=torch.int64)
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
@@ -139,6 +141,11 @@ class TrainingRun:
         self.batches.clear()
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
+    def expect(self, n_batches: int) -> None:
+        """Make ready for the batches of an epoch."""
+        self.n_left = n_batches
+        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, n_batches))
+
     def weights(self) -> Tensor | None:
         """Return the c_i of the batch in hand."""
         return None if self.data.weights is None else self.data.weights[self.rows]
@@ -153,7 +160,7 @@ class TrainingRun:
         self.n_left -= 1
         if self.trajectory is not None:
             self._before = self._state_before(net, self.trajectory)
-        return derive_seed(self.seed, "step", self.n_steps)
+        return next(self.seeds)
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
         """Return the state, or None if it is not to be kept."""
@@ -222,7 +229,7 @@ class TrainingRun:
             step,
             self.epoch,
             self.number,
-            self.rows + self.data.offset,
+            self.rows + self.data.offset if self.data.offset else self.rows,
             seed,
             hyperparameters(net.optimizer_, last),
             active(live, last),

@@ -5,7 +5,7 @@ from ._compiled import CompiledFunctions, CompiledStep
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._objective import Batch, Objective, batch_coefficients
-from ._randomness import derive_seed, seeded
+from ._randomness import derive_seed, derive_seeds, seeded
 from ._size import state_nbytes
 from ._step import Adjoint, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
@@ -27,6 +27,7 @@ __all__ = [
     "UpdateRule",
     "batch_coefficients",
     "derive_seed",
+    "derive_seeds",
     "moment_names",
     "observe_clipping",
     "pull_back",

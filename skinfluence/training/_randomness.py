@@ -15,10 +15,15 @@ _PURPOSES = {"initialization": 0, "sampling": 1, "step": 2}
 
 def derive_seed(seed: int, purpose: str, counter: int = 0) -> int:
     """Return the 64-bit seed of one purpose and count within the run's seed."""
+    return derive_seeds(seed, purpose, counter, 1)[0]
+
+
+def derive_seeds(seed: int, purpose: str, counter: int, number: int) -> list[int]:
+    """Return several seeds of one purpose and count: to make one takes as long."""
     key = (_PURPOSES[purpose], counter)
     sequence = np.random.SeedSequence(seed, spawn_key=key)
     # PyTorch's seeds are signed 64-bit integers on some devices.
-    return int(sequence.generate_state(1, np.uint64)[0]) >> 1
+    return (sequence.generate_state(number, np.uint64) >> np.uint64(1)).tolist()
 
 
 def _default_generators(device: torch.device) -> list[torch.Generator]:
