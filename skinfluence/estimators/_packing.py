@@ -4,6 +4,7 @@ import copyreg
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class Packer:
             return "device", str(value)
         if kind is bytes:
             return "bytes", value.hex()
+        if isinstance(value, Path):
+            return "path", str(value)
         if isinstance(value, np.generic) and value.dtype.kind in "biufc":
             return "scalar", value.dtype.str, value.tobytes().hex()
         return self._once(value, place)

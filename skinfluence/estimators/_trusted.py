@@ -20,6 +20,7 @@ from torch.optim import lr_scheduler
 from torch.utils import data
 
 from ..exceptions import UntrustedTypeError
+from ._criteria import SmoothHinge
 from ._data import ArrayDataset, TrainingData
 from ._modules import LinearModule, MLPModule
 
@@ -83,7 +84,7 @@ def name_of(value: Any) -> str:
 def _known() -> frozenset[str]:
     estimators = {f"{__package__}._classifier.SGDInfluenceClassifier"}
     estimators |= {f"{__package__}._regressor.SGDInfluenceRegressor"}
-    own = (ArrayDataset, TrainingData, LinearModule, MLPModule)
+    own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge)
     wholes = (
         own,
         _ACTIVATIONS,

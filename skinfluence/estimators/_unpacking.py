@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -46,6 +47,7 @@ class Unpacker:
             "dtype": _dtype,
             "device": self._placed,
             "bytes": bytes.fromhex,
+            "path": Path,
             "scalar": lambda kind, text: np.frombuffer(bytes.fromhex(text), kind)[0],
             "partial": self._partial,
             "method": self._method,

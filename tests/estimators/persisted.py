@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ def plain(value):
         return plain(value.get_state(legacy=False))
     if isinstance(value, (type, type(plain), type(print), float, int, str, type(None))):
         return type(value), repr(value)
-    if isinstance(value, (torch.dtype, torch.device, set)):
+    if isinstance(value, (torch.dtype, torch.device, set, Path)):
         return value
     return [type(value), plain(vars(value))]
 

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ pytestmark = rough
         {"train_split": predefined_split(SkorchDataset(np.eye(3), np.arange(3) % 2))},
         {"optimizer__param_groups": [("layers.0.*", {"lr": 0.01})]},
         {"callbacks": "disable", "verbose": 0},
+        {"trajectory_dir": Path("runs"), "record": None},
         {"device": torch.device("cpu"), "batch_size": -1, "shuffle": False},
         {"iterator_train__generator": torch.Generator().manual_seed(3)},
     ],
