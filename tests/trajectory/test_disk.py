@@ -382,7 +382,10 @@ def check_killed(folder, keep):
     expected = in_memory([1 + step // 4 for step in range(n_steps)])
     assert_records(left.records[:n_steps], run.records)
     assert_records(run.records, expected.records)
-    assert run.flaws == expected.flaws
+    # A state's flaw is written down before the step that begins from it.
+    known = {k: why for k, why in run.flaws.items() if k < n_steps}
+    assert known == {k: why for k, why in expected.flaws.items() if k < n_steps}
+    assert run.flaws.keys() - known.keys() <= ({4} & {n_steps})
     # There is a state to go on from, and none is wrong.
     assert len(store) or not n_steps
     for step in store:
