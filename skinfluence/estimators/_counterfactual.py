@@ -90,7 +90,8 @@ class CounterfactualMixin(RepeatingMixin):
 
         Notes
         -----
-        BatchNorm's running statistics are those of the repeated run.
+        BatchNorm's running statistics are those of the repeated run. How many runs are
+        taken at once is found out by trying: two calls may differ by rounding.
 
         References
         ----------

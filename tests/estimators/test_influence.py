@@ -289,6 +289,7 @@ def test_asking_changes_nothing(name, aggregate):
         assert torch.equal(mine, theirs)
 
 
+@rough
 def test_threads_may_ask_at_once():
     # Each step of the retrace seeds the generators that all threads share.
     case, clf = fitted("dropout", max_epochs=8)

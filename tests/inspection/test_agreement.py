@@ -27,7 +27,8 @@ def test_points_are_truth_and_estimate_of_the_samples_drawn():
     )
     check = clf.check_influence(X_val, y_val, 6, random_state=0, at="path")
     points = np.column_stack([check.exact, check.estimated])
-    np.testing.assert_array_equal(display.points_.get_offsets(), points)
+    # Which way of training again is the fastest decides how sums are rounded.
+    np.testing.assert_allclose(display.points_.get_offsets(), points, rtol=1e-9)
 
 
 def test_legend_has_the_figures_and_the_diagonal_is_one():
