@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 
 from ..exceptions import NotRecordedError
 
@@ -41,3 +41,32 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Refuse a parameter of a scorer that is not one of its choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")
+
+
+class OfRecordedRun(BaseEstimator):
+    """A scorer that asks the run that an estimator has recorded."""
+
+    _name: str
+    _of_classifiers = False
+
+    def check_estimator(self, estimator: Any) -> None:
+        """Raise an error if there is, or will be, no recorded run to be asked.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted or not.
+
+        Raises
+        ------
+        TypeError
+            If it is not one of the library's estimators, or no classifier where the
+            scorer needs one.
+        NotRecordedError
+            If it does not record its training.
+        ValueError
+            If a parameter of the scorer is not as described.
+        """
+        if self._of_classifiers:
+            check_classifies(estimator, self._name)
+        check_recorded(estimator, self._name)

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ._checks import check_recorded
+from ._checks import OfRecordedRun
 
 
-class ExactCounterfactual(BaseEstimator):
+class ExactCounterfactual(OfRecordedRun):
     """Score the samples by the true change of the validation loss without each.
 
     The name ``"exact"`` stands for it. The recorded run is repeated without each sample
@@ -52,6 +51,8 @@ class ExactCounterfactual(BaseEstimator):
     (112,)
     """
 
+    _name = "exact"
+
     def __init__(
         self,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
@@ -63,23 +64,6 @@ class ExactCounterfactual(BaseEstimator):
         self.last_epochs = last_epochs
         self.n_jobs = n_jobs
         self.memory = memory
-
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator's run cannot be repeated.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        NotRecordedError
-            If it does not record its training.
-        """
-        check_recorded(estimator, "exact")
 
     def __call__(
         self,

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator
 
-from ._checks import check_classifies, check_recorded
+from ._checks import OfRecordedRun
 from ._epochs import margins, measure_epochs
 
 
-class Forgetting(BaseEstimator):
+class Forgetting(OfRecordedRun):
     """Score the samples by how often training forgot them: the most forgotten go first.
 
     The name ``"forgetting"`` stands for it. A sample is forgotten when the model at the
@@ -43,23 +42,8 @@ class Forgetting(BaseEstimator):
     (7, 15)
     """
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator is no classifier that records its epochs.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is no classifier of the library's.
-        NotRecordedError
-            If it does not record its training.
-        """
-        check_classifies(estimator, "forgetting")
-        check_recorded(estimator, "forgetting")
+    _name = "forgetting"
+    _of_classifiers = True
 
     def __call__(
         self,

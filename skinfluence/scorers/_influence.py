@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ._checks import check_recorded
+from ._checks import OfRecordedRun
 
 
-class SGDInfluence(BaseEstimator):
+class SGDInfluence(OfRecordedRun):
     """Score the samples by their influence on the validation loss.
 
     The name ``"influence"`` stands for it. A negative score is the estimate that the
@@ -50,6 +49,8 @@ class SGDInfluence(BaseEstimator):
     (112,)
     """
 
+    _name = "influence"
+
     def __init__(
         self,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
@@ -59,23 +60,6 @@ class SGDInfluence(BaseEstimator):
         self.at = at
         self.last_epochs = last_epochs
         self.verify = verify
-
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator cannot be asked for influence.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it has no method ``influence``.
-        NotRecordedError
-            If it does not record its training.
-        """
-        check_recorded(estimator, "influence")
 
     def __call__(
         self,

@@ -4,13 +4,13 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import check_recorded
+from ._checks import OfRecordedRun
 
 
-class LearnedWeights(BaseEstimator):
+class LearnedWeights(OfRecordedRun):
     r"""Score the samples by weights that lower the validation loss: the least go first.
 
     The name ``"learned_weights"`` stands for it. Learning to reweight [1]_, over whole
@@ -63,6 +63,8 @@ class LearnedWeights(BaseEstimator):
     >>> better = clf.fit(X, y, sample_weight=scorer.weights_)
     """
 
+    _name = "learned_weights"
+
     def __init__(
         self,
         n_iterations: int = 5,
@@ -92,7 +94,7 @@ class LearnedWeights(BaseEstimator):
         ValueError
             If a parameter of the scorer is not as described.
         """
-        check_recorded(estimator, "learned_weights")
+        super().check_estimator(estimator)
         number = isinstance(self.n_iterations, Integral) and self.n_iterations >= 1
         if not number or isinstance(self.n_iterations, bool):
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ._checks import check_classifies, check_recorded
+from ._checks import OfRecordedRun, check_classifies
 from ._epochs import margins, measure_epochs, measure_samples
 
 
@@ -101,7 +101,7 @@ class Margin(BaseEstimator):
         return logits[own] - np.where(own, -np.inf, logits).max(axis=1)
 
 
-class AreaUnderMargin(BaseEstimator):
+class AreaUnderMargin(OfRecordedRun):
     r"""Score the samples by their margin, averaged over the recorded epochs.
 
     The name ``"area_under_margin"`` stands for it. The score is the mean, over the
@@ -136,23 +136,8 @@ class AreaUnderMargin(BaseEstimator):
     7
     """
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator is no classifier that records its epochs.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is no classifier of the library's.
-        NotRecordedError
-            If it does not record its training.
-        """
-        check_classifies(estimator, "area_under_margin")
-        check_recorded(estimator, "area_under_margin")
+    _name = "area_under_margin"
+    _of_classifiers = True
 
     def __call__(
         self,

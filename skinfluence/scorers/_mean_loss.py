@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ._checks import check_recorded
+from ._checks import OfRecordedRun
 from ._epochs import losses, measure_epochs
 
 
-class MeanLoss(BaseEstimator):
+class MeanLoss(OfRecordedRun):
     """Score the samples by their loss, averaged over the recorded epochs.
 
     The name ``"mean_loss"`` stands for it. The score is minus the mean of the
@@ -40,22 +39,7 @@ class MeanLoss(BaseEstimator):
     7
     """
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator does not record its epochs.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is none of the library's estimators.
-        NotRecordedError
-            If it does not record its training.
-        """
-        check_recorded(estimator, "mean_loss")
+    _name = "mean_loss"
 
     def __call__(
         self,

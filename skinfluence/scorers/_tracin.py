@@ -5,16 +5,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from ..estimators import recorded_run
-from ._checks import check_choice, check_recorded
+from ._checks import OfRecordedRun, check_choice
 from ._gradients import SampleGradients, weights_of
 from ._visits import STEPS, visits
 
 
-class TracIn(BaseEstimator):
+class _AlongRun(OfRecordedRun):
+    """Sums over the visits of the recorded run."""
+
+    def __init__(self, steps: str = "epochs", last_epochs: int | None = None) -> None:
+        self.steps = steps
+        self.last_epochs = last_epochs
+
+    def check_estimator(self, estimator: Any) -> None:
+        super().check_estimator(estimator)
+        check_choice("steps", self.steps, STEPS)
+
+
+class TracIn(_AlongRun):
     r"""Score the samples by how much their own steps lowered the validation loss.
 
     The name ``"tracin"`` stands for it. Summed over the steps t that used the sample,
@@ -57,29 +68,7 @@ class TracIn(BaseEstimator):
     (112,)
     """
 
-    def __init__(self, steps: str = "epochs", last_epochs: int | None = None) -> None:
-        self.steps = steps
-        self.last_epochs = last_epochs
-
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator did not record its training.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        NotRecordedError
-            If it does not record its training.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        check_recorded(estimator, "tracin")
-        check_choice("steps", self.steps, STEPS)
+    _name = "tracin"
 
     def __call__(
         self,
@@ -123,7 +112,7 @@ class TracIn(BaseEstimator):
         return scores.numpy()
 
 
-class SelfInfluence(BaseEstimator):
+class SelfInfluence(_AlongRun):
     r"""Score the samples by how much they taught the model about themselves.
 
     The name ``"self_influence"`` stands for it. A sample that only its own gradient
@@ -161,29 +150,7 @@ class SelfInfluence(BaseEstimator):
     True
     """
 
-    def __init__(self, steps: str = "epochs", last_epochs: int | None = None) -> None:
-        self.steps = steps
-        self.last_epochs = last_epochs
-
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator did not record its training.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        NotRecordedError
-            If it does not record its training.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        check_recorded(estimator, "self_influence")
-        check_choice("steps", self.steps, STEPS)
+    _name = "self_influence"
 
     def __call__(
         self,
