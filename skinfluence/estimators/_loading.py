@@ -100,7 +100,7 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
         net = _put_together(folder, manifest, names, device)
     except (SkinfluenceError, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # foreign content can fail anywhere
         raise damaged(
             folder / OBJECTS,
             f"it does not make an estimator ({error!r}); it was written by "

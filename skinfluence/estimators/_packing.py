@@ -122,10 +122,9 @@ class Packer:
             raise _refused(place, value, "Only plain tensors and parameters can be.")
         try:
             tensors_to_bytes({"": value.flatten()[:0]})
-        except Exception as error:
-            raise _refused(place, value, f"safetensors cannot hold it ({error})") from (
-                error
-            )
+        except Exception as error:  # safetensors has no error of its own for this
+            why = f"safetensors cannot hold it ({error})"
+            raise _refused(place, value, why) from error
         needs_grad = value.requires_grad and value.is_leaf
         strides = None if value.is_contiguous() else _own_strides(value)
         self.tensors.append(value.detach())
@@ -154,7 +153,7 @@ class Packer:
         try:
             return dump(self.leaves)
         except Exception:
-            # One of them is to blame.
+            # One of them is to blame, and fails in a way of its own.
             for value, place in zip(self.leaves, self._places, strict=True):
                 try:
                     dump([value])
@@ -197,7 +196,7 @@ def _reduced(value: Any, place: str) -> tuple[bool, Any, Any, list[Any], list[An
         raise _refused(place, value, "It would have to be pickled.")
     try:
         reduced: Any = value.__reduce_ex__(2)
-    except Exception as error:
+    except Exception as error:  # raised by the user's class, on purpose or not
         raise _refused(place, value, str(error)) from error
     made_by = None if isinstance(reduced, str) else reduced[0]
     called = made_by is type(value)

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _difference(net: Any, manifest: Any, about: dict[str, Any]) -> str | None:
     """Return what tells a run in a folder from the one that is to be."""
     names = {**about, **manifest["about"]}
     other = [k for k in names if about.get(k) != manifest["about"].get(k)]
-    if isinstance(net.random_state, int) and net.seed_ != manifest["run"]["seed"]:
+    if isinstance(net.random_state, Integral) and net.seed_ != manifest["run"]["seed"]:
         other.append("`random_state`")
     return f"other {', '.join(other)}" if other else None
 

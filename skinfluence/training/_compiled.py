@@ -283,7 +283,7 @@ def compile_graph(graph: Any, examples: list[Any]) -> Function:
     call, which takes as long as a small network's whole step; what the graph was made
     for is in the key that it is kept under.
     """
-    import torch._inductor
+    import torch._inductor  # some seconds, which only those pay who compile
 
     return torch._inductor.compile(graph, examples)
 

@@ -36,7 +36,7 @@ def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajector
 def go_on_with(run: Trajectory) -> Trajectory:
     """Return a run to which steps can be added where it is recorded."""
     if isinstance(run._store, DiskStore):
-        return DiskStore.reopen(run._store.folder).trajectory
+        return reopened(run._store.folder)
     return run
 
 

@@ -281,6 +281,7 @@ def other_data(clf, case):
     [
         ({}, {"lr": 0.2}, "other `lr`"),
         ({}, {"random_state": 1}, "other `random_state`"),
+        ({}, {"random_state": np.int64(1)}, "other `random_state`"),
         ({}, {"max_epochs": 1}, "it has 2 epochs, more than `max_epochs`"),
         ({"callbacks": [Halving()]}, {}, "changed its states"),
         (
