@@ -143,7 +143,9 @@ class AgreementDisplay:
         )
         ax.set_xlabel("true change without the sample")
         ax.set_ylabel("estimated change")
-        ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
+        # Short labels, a few of them: in a row of pictures the axis is narrow.
+        ax.ticklabel_format(style="sci", scilimits=(0, 3), useMathText=True)
+        ax.locator_params(nbins=6)
         ax.legend(frameon=False, loc="best")
         ax.spines[["top", "right"]].set_visible(False)
         return self
