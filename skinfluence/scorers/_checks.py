@@ -70,3 +70,7 @@ class OfRecordedRun(BaseEstimator):
         if self._of_classifiers:
             check_classifies(estimator, self._name)
         check_recorded(estimator, self._name)
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters of the scorer that are not as described."""

@@ -77,24 +77,7 @@ class LearnedWeights(OfRecordedRun):
         self.at = at
         self.last_epochs = last_epochs
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator cannot be asked for influence.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        NotRecordedError
-            If it does not record its training.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        super().check_estimator(estimator)
+    def _check_parameters(self) -> None:
         number = isinstance(self.n_iterations, Integral) and self.n_iterations >= 1
         if not number or isinstance(self.n_iterations, bool):
             raise ValueError(

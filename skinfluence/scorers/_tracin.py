@@ -20,8 +20,7 @@ class _AlongRun(OfRecordedRun):
         self.steps = steps
         self.last_epochs = last_epochs
 
-    def check_estimator(self, estimator: Any) -> None:
-        super().check_estimator(estimator)
+    def _check_parameters(self) -> None:
         check_choice("steps", self.steps, STEPS)
 
 
