@@ -21,7 +21,8 @@ class LearnedWeights(OfRecordedRun):
 
     .. math:: w_i ← w_i \exp(-\tfrac{η}{σ} ∂Q/∂\log w_i),
 
-    with σ the standard deviation of the first metagradient, and the estimator is
+    with σ the largest standard deviation of the metagradients so far, so that a run
+    that enlarges small changes does not throw the weights off, and the estimator is
     trained again with them. On the logarithm the weights stay positive, so that none is
     lost for good. Costs `n_iterations` retraces, and a training less. No unit.
 
@@ -125,7 +126,7 @@ class LearnedWeights(OfRecordedRun):
         """
         self.check_estimator(estimator)
         given = _given_weights(estimator)
-        logarithms, scale = np.zeros(len(given)), None
+        logarithms, scale = np.zeros(len(given)), 0.0
         fitted = estimator
         for k in range(self.n_iterations):
             if k:
@@ -140,8 +141,8 @@ class LearnedWeights(OfRecordedRun):
             # Training divides the weights by their mean: their common scale is nothing.
             weights = given * np.exp(logarithms)
             uphill = weights / weights.sum() * influence.sum() - influence
-            scale = (uphill.std() or 1.0) if scale is None else scale
-            logarithms = logarithms - self.step_size * uphill / scale
+            scale = max(scale, uphill.std())
+            logarithms = logarithms - self.step_size * uphill / (scale or 1.0)
             logarithms -= np.log(np.exp(logarithms).mean())
         self.weights_ = np.exp(logarithms)
         return self.weights_.copy()

@@ -39,10 +39,10 @@ def test_moves_against_the_gradient_in_the_logarithms(
             [loss(logarithms + s) - loss(logarithms - s) for s in shifts]
         ) / (2 * step)
 
-    expected, scale = np.zeros(len(X)), None
+    expected, scale = np.zeros(len(X)), 0.0
     for _ in range(n_iterations):
         uphill = gradient(expected)
-        scale = uphill.std() if scale is None else scale
+        scale = max(scale, uphill.std())
         expected = expected - 0.5 * uphill / scale
     scorer = LearnedWeights(n_iterations, 0.5, at="final")
     found = scorer(clf, X, y, X_val, y_val)
@@ -69,6 +69,24 @@ def test_the_weights_lower_the_validation_loss_and_find_wrong_labels():
     assert losses[2] < losses[1] < losses[0]
     assert weights[flipped].mean() < 0.8 * weights[~flipped].mean()
     assert all((parameters[k] == v).all() for k, v in clf.module_.state_dict().items())
+
+
+class Unstable(SGDInfluenceClassifier):
+    """Enlarges the influence ten thousand times as soon as it has weights."""
+
+    def influence(self, *args, **kwargs):
+        weighted = self.training_data_[-1].weights is not None
+        return (1e4 if weighted else 1.0) * super().influence(*args, **kwargs)
+
+
+def test_an_unstable_run_does_not_throw_the_weights_off():
+    X, y, X_val, y_val = binary()
+    clf = Unstable("linear", max_epochs=3, batch_size=8, random_state=0).fit(X, y)
+    scorer = LearnedWeights(4)
+    scorer(clf, X, y, X_val, y_val)
+    # Four moves of at most .3 standard deviations; the largest entry of any vector of 24
+    # is below sqrt(24) of its own.
+    assert np.ptp(np.log(scorer.weights_)) < 2 * 4 * 0.3 * np.sqrt(24)
 
 
 def test_keeps_the_seed_of_the_run():
