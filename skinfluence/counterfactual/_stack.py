@@ -66,7 +66,7 @@ class StackedStep(TrainingStep):
     def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         inputs, targets, weights = self.objective.fetch(step)
         forward, criterion = self.objective.forward, self.objective.criterion
-        losses = self.each(lambda: criterion(forward(inputs), targets))
+        losses = self.each(lambda: criterion(forward(inputs), targets, inputs))
         return losses, batch_coefficients(weights, losses[0]).expand_as(losses)
 
     def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._label_influence import LabelInfluenceMixin
 from ._persistence import PersistenceMixin
 from ._refit import RefitMixin
 from ._reliability import ReliabilityMixin
@@ -20,6 +21,7 @@ from ._validation import check_weights
 
 
 class SGDInfluenceClassifier(
+    LabelInfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,

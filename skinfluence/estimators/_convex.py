@@ -82,7 +82,7 @@ def output_slopes(
     inputs, targets, weights = step.objective.fetch(record)
     step.objective.train(True)
     outputs = step.objective.forward(inputs)
-    losses = step.objective.criterion(outputs, targets)
+    losses = step.objective.criterion(outputs, targets, inputs)
     (slopes,) = torch.autograd.grad(losses.sum(), outputs)
     found = (
         inputs_with_ones(torch.as_tensor(inputs[0])),

@@ -145,9 +145,7 @@ class InfluenceMixin(RepeatingMixin):
         verify = _check_verify(verify)
         asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
         kind = Query if aggregate == "mean" else SampleQueries
-        scores, growth = self._estimate(asked, kind)
-        if growth > _MOST_GROWTH:
-            _warn_of_growth(growth)
+        scores = self._reliable(*self._estimate(asked, kind))
         if verify:
             rows = _extremes(scores, verify)
             weights = run_weights(rows, asked.used())
@@ -155,10 +153,15 @@ class InfluenceMixin(RepeatingMixin):
         return scores
 
     def _estimate(
-        self, asked: Question, kind: type[Query] = Query
+        self,
+        asked: Question,
+        kind: type[Query] = Query,
+        step_kind: Callable[..., TrainingStep] | None = None,
     ) -> tuple[np.ndarray, float]:
         """Retrace the run; return the influence, and how far a change grew."""
         step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
+        if step_kind is not None:
+            step = step_kind(step.objective, step.live)
         run = partial(
             retrace,
             asked.trajectory,
@@ -173,6 +176,12 @@ class InfluenceMixin(RepeatingMixin):
         found = [run(worker._query(step, asked, kind, rows)) for rows in parts]
         scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
         return scores, max(each.growth for each in found)
+
+    def _reliable(self, scores: np.ndarray, growth: float) -> np.ndarray:
+        """Return the scores, with a warning if they are not to be relied on."""
+        if growth > _MOST_GROWTH:
+            _warn_of_growth(growth)
+        return scores
 
     def _progress(self, steps: Any, total: int) -> Any:
         hidden = not self.verbose
@@ -199,7 +208,7 @@ def _warn_of_growth(growth: float) -> None:
         "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
         "epochs, a smaller learning rate, or `verify` for the samples that matter.",
         InfluenceReliabilityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

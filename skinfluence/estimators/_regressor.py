@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
+from ._label_influence import TargetInfluenceMixin
 from ._persistence import PersistenceMixin
 from ._refit import RefitMixin
 from ._reliability import ReliabilityMixin
 
 
 class SGDInfluenceRegressor(
+    TargetInfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,

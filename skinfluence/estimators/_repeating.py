@@ -224,9 +224,10 @@ class RepeatingMixin(NeuralNet):
         x, fit_params = inputs
         return self.infer(x, **fit_params)
 
-    def _step_losses(self, outputs: Any, targets: tuple[Any, Any]) -> Tensor:
-        y, x = targets
-        return self.get_losses(outputs, y, X=x, training=True)
+    def _step_losses(
+        self, outputs: Any, targets: Any, inputs: tuple[Any, dict[str, Any]]
+    ) -> Tensor:
+        return self.get_losses(outputs, targets, X=inputs[0], training=True)
 
     def _fetch(self) -> Callable[[StepLike], Batch]:
         """Return what fetches the batch of a recorded step."""
@@ -237,7 +238,7 @@ class RepeatingMixin(NeuralNet):
             rows = step.rows - data.offset if data.offset else step.rows
             x, y = fetchers[step.data](rows)
             weights = None if data.weights is None else data.weights[rows]
-            return (x, data.fit_params), (y, x), weights
+            return (x, data.fit_params), y, weights
 
         return fetch
 

@@ -149,14 +149,14 @@ def _least_squares(model: FinalModel) -> list[np.ndarray]:
     """
     parts = []
     for batch in map(model.fetch, model.batches):
-        (x, _), targets, _ = batch
+        inputs, targets, _ = batch
         with torch.no_grad():
-            outputs = model.objective.forward(batch[0])
+            outputs = model.objective.forward(inputs)
         along = _direction(model, outputs.requires_grad_())
-        losses = model.objective.criterion(outputs, targets)
+        losses = model.objective.criterion(outputs, targets, inputs)
         slopes = _derivative(losses, outputs, along)
         curvatures = _derivative(slopes, outputs, along)
-        rows = x.to(outputs)
+        rows = inputs[0].to(outputs)
         if model.net.module_.layers[0].bias is not None:
             rows = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
         parts.append((rows, slopes, curvatures, weights_of(batch, losses)))

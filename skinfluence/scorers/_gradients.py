@@ -42,7 +42,7 @@ class SampleGradients:
     def losses(self, batch: Batch) -> Tensor:
         """Return the losses of a batch, (b,)."""
         inputs, targets, _ = batch
-        return self.objective.criterion(self.objective.forward(inputs), targets)
+        return self.objective.criterion(self.objective.forward(inputs), targets, inputs)
 
     def flat(self, values: Tensor, along: Tensor, *, graph: bool = False) -> Tensor:
         """Differentiate ⟨along, values⟩ in the parameters: (p,)."""

@@ -167,7 +167,9 @@ class CompiledStep(TrainingStep):
             parameters = self.live.layout.split(flat)
             losses, coefficients = self._losses(call, parameters, arguments)
             own = [parameters[k] for k in active]
-            return flat, *weighted_gradients(losses, coefficients, own, clipping)
+            coefficients.requires_grad_()
+            found = weighted_gradients(losses, coefficients, own, clipping)
+            return flat, found, coefficients
 
         def gradient(flat: Tensor, *arguments: Tensor) -> Tensor:
             return self._flat_gradient(step, gradients(flat, arguments)[1])
@@ -214,7 +216,8 @@ class CompiledStep(TrainingStep):
         inputs, targets = pytree.tree_unflatten(leaves, call.spec)
 
         def losses() -> Tensor:
-            return self.objective.criterion(self.objective.forward(inputs), targets)
+            outputs = self.objective.forward(inputs)
+            return self.objective.criterion(outputs, targets, inputs)
 
         # Buffers may be written to: what is passed in stays as it is.
         own = [next(mine).clone() for _ in self.live.buffers]

@@ -30,7 +30,8 @@ class Objective:
     forward : callable
         ``forward(inputs) -> outputs``.
     criterion : callable
-        ``criterion(outputs, targets) -> (batch,)`` losses, one for each sample.
+        ``criterion(outputs, targets, inputs) -> (batch,)`` losses, one for each
+        sample.
     fetch : callable
         ``fetch(step) -> (inputs, targets, weights)`` of the step's batch; the
         samples' c_i, or None for 1.
@@ -38,7 +39,7 @@ class Objective:
 
     modules: Sequence[nn.Module]
     forward: Callable[[Any], Any]
-    criterion: Callable[[Any, Any], Tensor]
+    criterion: Callable[[Any, Any, Any], Tensor]
     fetch: Callable[[StepLike], Batch]
 
     def train(self, mode: bool) -> None:
@@ -51,7 +52,7 @@ class Objective:
     def batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         """Return the losses and the coefficients of a step's batch."""
         inputs, targets, weights = self.fetch(step)
-        losses = self.criterion(self.forward(inputs), targets)
+        losses = self.criterion(self.forward(inputs), targets, inputs)
         return losses, batch_coefficients(weights, losses)
 
     @property

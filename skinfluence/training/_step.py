@@ -143,8 +143,8 @@ class TrainingStep:
         self.live.show(state)
         self.objective.train(True)
         with seeded(step.seed, self.device):
-            losses, coefficients = self.objective.batch_losses(step)
-        gradients, weights = weighted_gradients(
+            losses, coefficients, leaf = self._posed(step)
+        gradients = weighted_gradients(
             losses,
             coefficients,
             [self.live.parameters[k] for k in step.active],
@@ -155,12 +155,22 @@ class TrainingStep:
             directions = self.live.layout.split(direction)
             slopes, *through = derivatives_along(
                 gradients,
-                [weights, *self.live.parameters],
+                [leaf, *self.live.parameters],
                 [directions[k] for k in step.active],
             )
-            return slopes * weights.detach(), self.live.layout.flatten(through)
+            found = self._slopes(slopes, coefficients.detach())
+            return found, self.live.layout.flatten(through)
 
         return lambda: self._flat_gradient(step, gradients), pull
+
+    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
+        """Return losses, coefficients, and the leaf that the slopes are taken in."""
+        losses, coefficients = self.objective.batch_losses(step)
+        return losses, coefficients, coefficients.requires_grad_()
+
+    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
+        """Turn derivatives in the leaf into those that the step is to give."""
+        return found * coefficients
 
     def _pull(
         self,
@@ -293,16 +303,12 @@ def weighted_gradients(
     coefficients: Tensor,
     parameters: Sequence[Tensor],
     clipping: ClippingLike | None,
-) -> tuple[Sequence[Tensor], Tensor]:
-    """Return the batch loss's gradients, differentiable in what they depend on.
-
-    Also the coefficients as a leaf, in which they can be differentiated.
-    """
-    weights = coefficients.requires_grad_()
+) -> Sequence[Tensor]:
+    """Return the batch loss's gradients, differentiable in what they depend on."""
     gradients: Sequence[Tensor] = torch.autograd.grad(
-        losses, parameters, weights, create_graph=True, materialize_grads=True
+        losses, parameters, coefficients, create_graph=True, materialize_grads=True
     )
-    return gradients if clipping is None else clipping.clip(gradients), weights
+    return gradients if clipping is None else clipping.clip(gradients)
 
 
 def derivatives_along(

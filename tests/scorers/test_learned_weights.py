@@ -84,8 +84,8 @@ def test_an_unstable_run_does_not_throw_the_weights_off():
     clf = Unstable("linear", max_epochs=3, batch_size=8, random_state=0).fit(X, y)
     scorer = LearnedWeights(4)
     scorer(clf, X, y, X_val, y_val)
-    # Four moves of at most .3 standard deviations; the largest entry of any vector of 24
-    # is below sqrt(24) of its own.
+    # Four moves of .3 in units of the standard deviation, of which no entry of a vector
+    # of 24 is more than sqrt(24).
     assert np.ptp(np.log(scorer.weights_)) < 2 * 4 * 0.3 * np.sqrt(24)
 
 

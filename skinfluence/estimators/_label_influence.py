@@ -1,0 +1,226 @@
+"""What other labels and targets would have done, asked of a fitted estimator."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..influence import LabelStep, TargetStep
+from ..trajectory import Trajectory
+from ._influence import InfluenceMixin
+
+# How much the outputs of a batch, repeated for every label, may take.
+_LABEL_BYTES = 2**25
+
+
+class _Elsewhere:
+    """A method that this kind of estimator does not have, but another has."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        raise AttributeError(f"{owner.__name__} {self.message}")
+
+
+class LabelInfluenceMixin(InfluenceMixin):
+    """Adds :meth:`label_influence` to a recording classifier."""
+
+    target_influence = _Elsewhere(
+        "has no `target_influence`: its targets are labels, in which there is no "
+        "derivative. Use `label_influence`."
+    )
+
+    def label_influence(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        sample_weight_val: Any = None,
+        query: str | Callable[[Any, Any], Tensor] = "loss",
+        at: str | Sequence[int] | Mapping[int, float] = "final",
+        last_epochs: int | None = None,
+    ) -> np.ndarray:
+        r"""Estimate how the validation loss would change under other labels.
+
+        As :meth:`influence` does for the absence of a sample, from one retrace too:
+
+        .. math:: \text{influence}_{ic} = ∂Q/∂w_{ic},
+
+        where in every batch loss that sample i was in :math:`ℓ_i(y_i)` is replaced by
+        :math:`(1 - w_{ic}) ℓ_i(y_i) + w_{ic} ℓ_i(c)`. That is how much the sample's
+        own label did [1]_, subtracted from what the label c would have done along the
+        same run.
+
+        Parameters
+        ----------
+        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+            Validation samples.
+        y_val : array-like of shape (n_val,)
+            Their labels; None where a Dataset holds them.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Non-negative weights of the validation samples in the mean.
+        query : "loss" or callable, default="loss"
+            As in :meth:`influence`.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            As in :meth:`influence`.
+        last_epochs : int, optional
+            Retrace only the last epochs and take what came before as given. By
+            default all that was recorded.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Estimated change of the query if the sample had carried the label, in the
+            query's unit, with a column for each of ``classes_``. **Negative: with that
+            label the loss would be lower.** Exactly 0 in the column of the sample's
+            own label, and for a sample that no retraced step used.
+
+        Raises
+        ------
+        ValueError
+            If the training targets are not one label for each sample, or there are
+            fewer than two classes. The other errors are those of :meth:`influence`.
+
+        Warns
+        -----
+        InfluenceReliabilityWarning
+            As in :meth:`influence`; :meth:`counterfactual_influence` with ``labels``
+            tells the truth.
+
+        See Also
+        --------
+        InfluenceCleaner : With ``action="relabel"`` it corrects labels by this.
+
+        References
+        ----------
+        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+           with SGD", NeurIPS 2019, equation (4) and Algorithm 2.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
+        >>> true = y[3]
+        >>> y[3] = (true + 1) % 3
+        >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
+        >>> changes = clf.label_influence(X_val, y_val)
+        >>> changes.shape
+        (112, 3)
+        >>> bool(clf.classes_[changes[3].argmin()] == true)
+        True
+        """
+        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        self._check_labels()
+        found = [
+            self._estimate(asked, step_kind=partial(LabelStep, labels=part))
+            for part in self._label_parts(asked.trajectory)
+        ]
+        scores = np.concatenate([scores for scores, _ in found], axis=1)
+        return self._reliable(scores, max(growth for _, growth in found))
+
+    def _label_parts(self, trajectory: Trajectory) -> Iterator[list[int]]:
+        """Split the labels so that a batch under every label of a part fits."""
+        largest = max(len(record.rows) for record in trajectory.records)
+        outputs = largest * len(self.classes_) * torch.float64.itemsize
+        size = max(1, _LABEL_BYTES // outputs)
+        every = range(len(self.classes_))
+        return ([*every[start : start + size]] for start in every[::size])
+
+    def _check_labels(self) -> None:
+        """Refuse targets that are not one class index for each sample."""
+        _, targets, _ = self._fetch()(self._retraceable().records[0])
+        if getattr(targets, "ndim", 0) != 1:
+            raise ValueError(
+                "The classifier must be trained on one label for each sample to ask "
+                f"for others, got targets of shape {tuple(np.shape(targets))}."
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "There must be at least two classes to ask for other labels, got "
+                f"{self.classes_.tolist()}."
+            )
+
+
+class TargetInfluenceMixin(InfluenceMixin):
+    """Adds :meth:`target_influence` to a recording regressor."""
+
+    label_influence = _Elsewhere(
+        "has no `label_influence`: its targets are numbers. Use `target_influence`, "
+        "the derivative in them."
+    )
+
+    def target_influence(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        sample_weight_val: Any = None,
+        query: str | Callable[[Any, Any], Tensor] = "loss",
+        at: str | Sequence[int] | Mapping[int, float] = "final",
+        last_epochs: int | None = None,
+    ) -> np.ndarray:
+        r"""Differentiate the validation loss in the training targets.
+
+        The derivative :math:`∂Q/∂y_i` of the query through the whole recorded run, in
+        which sample i has the target :math:`y_i` in every step; from one retrace, as
+        :meth:`influence` [1]_.
+
+        Parameters
+        ----------
+        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+            Validation samples.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs)
+            Their targets; None where a Dataset holds them.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Non-negative weights of the validation samples in the mean.
+        query : "loss" or callable, default="loss"
+            As in :meth:`influence`.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            As in :meth:`influence`.
+        last_epochs : int, optional
+            Retrace only the last epochs and take what came before as given. By
+            default all that was recorded.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs), float64
+            Derivatives, in the query's unit by the target's. **Negative: a higher
+            target would lower the loss.** Exactly 0 for a sample that no retraced
+            step used.
+
+        Warns
+        -----
+        InfluenceReliabilityWarning
+            As in :meth:`influence`, and its errors are the same.
+
+        References
+        ----------
+        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+           with SGD", NeurIPS 2019, Algorithm 2.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), scale(y), random_state=0)
+        >>> y[3] += 10
+        >>> reg = SGDInfluenceRegressor("linear", random_state=0).fit(X, y)
+        >>> slopes = reg.target_influence(X_val, y_val)
+        >>> slopes.shape
+        (331,)
+        >>> bool(slopes[3] > 0)  # it should be lower
+        True
+        """
+        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        return self._reliable(*self._estimate(asked, step_kind=TargetStep))

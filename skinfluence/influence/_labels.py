@@ -1,0 +1,78 @@
+"""What other labels would have done: the retrace in place of other derivatives."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from .._typing import StepLike
+from ..training import LiveState, Objective, TrainingStep, batch_coefficients
+
+
+class LabelStep(TrainingStep):
+    r"""A training step that asks what other labels of its samples would have done.
+
+    Sample i counts with the weight :math:`1 - w_{ic}` under its own label and with
+    :math:`w_{ic}` under the label c, so that the step's batch loss is
+
+    .. math:: \frac{1}{|S_t|} \sum_{i \in S_t} c_i
+       \Bigl(ℓ_i(y_i) + \sum_c w_{ic} (ℓ_i(c) - ℓ_i(y_i))\Bigr),
+
+    at :math:`w = 0`. All labels share the batch's outputs, and the derivatives in all
+    :math:`w_{ic}` come from the same differentiation as those in the samples' weights.
+    The slopes are :math:`-∂Q/∂w_{ic}`, a row for each label, so that the retrace's
+    scores are the change of Q if the sample had carried the label.
+
+    Parameters
+    ----------
+    objective, live : object
+        As in :class:`TrainingStep`. The targets are class indices, (batch,).
+    labels : sequence of int
+        The labels c.
+    """
+
+    def __init__(
+        self, objective: Objective, live: LiveState, labels: Sequence[int]
+    ) -> None:
+        super().__init__(objective, live)
+        self.labels = labels
+
+    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step)
+        others = targets.new_tensor(self.labels)[:, None].expand(-1, len(targets))
+        # The batch once under its own labels, and once again under every other.
+        rows = torch.cat([targets[None], others])
+        outputs, again = _repeated((self.objective.forward(inputs), inputs), len(rows))
+        losses = self.objective.criterion(outputs, rows.flatten(), again)
+        losses = losses.unflatten(0, rows.shape)
+        coefficients = torch.zeros_like(losses)
+        coefficients[0] = batch_coefficients(weights, losses[0])
+        self._other = others != targets
+        return losses, coefficients, coefficients.requires_grad_()
+
+    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
+        return self._other * (found[0] - found[1:]) * coefficients[0]
+
+
+class TargetStep(TrainingStep):
+    r"""A training step whose slopes are minus the derivatives in the targets.
+
+    The retrace's scores are :math:`∂Q/∂y_i`, of shape (n_samples,), or
+    (n_samples, n_outputs) where a sample has several targets.
+    """
+
+    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step)
+        leaf = targets.detach().clone().requires_grad_()
+        losses = self.objective.criterion(self.objective.forward(inputs), leaf, inputs)
+        return losses, batch_coefficients(weights, losses), leaf
+
+    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
+        return -(found if found.dim() == 1 else found.flatten(1).T)
+
+
+def _repeated(batch: Any, times: int) -> Any:
+    """Repeat every tensor of a batch, one whole batch after the other."""
+    return tree_map_only(Tensor, lambda x: x.repeat(times, *[1] * (x.dim() - 1)), batch)
