@@ -1,6 +1,7 @@
-"""Forwards again: the recorded run under other weights on its samples."""
+"""Forwards again: the recorded run with other weights and targets of its samples."""
 
 from ._ensemble import Ensemble, Way
 from ._stack import StackedStep
+from ._targets import OtherTargets
 
-__all__ = ["Ensemble", "StackedStep", "Way"]
+__all__ = ["Ensemble", "OtherTargets", "StackedStep", "Way"]

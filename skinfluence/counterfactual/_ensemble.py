@@ -13,6 +13,7 @@ from torch import Tensor
 from ..training import TrainingStep
 from ..trajectory import Replay, StepRecord, Trajectory
 from ._stack import StackedStep
+from ._targets import OtherTargets
 
 logger = logging.getLogger(__name__)
 
@@ -83,39 +84,48 @@ class Ensemble:
         self._recorded: dict[int, Tensor] = {}
         self._size: int | None = None
 
-    def changes(self, weights: Tensor) -> Tensor:
-        """Return how the query changes under other weights.
+    def changes(self, weights: Tensor, others: OtherTargets | None = None) -> Tensor:
+        """Return how the query changes under other weights and targets.
 
         Parameters
         ----------
         weights : Tensor of shape (runs, n_samples)
             The w_i of each run; 1 leaves a sample as it was, 0 takes it out.
+        others : OtherTargets or None
+            The targets that are not the recorded ones.
 
         Returns
         -------
         Tensor of shape (runs,) or (runs, n_val)
-            Q under the weights minus Q of the recorded run; exactly 0 for a run
-            whose weights make no difference.
+            Q of the run minus Q of the recorded one; exactly 0 for a run that is
+            no other.
         """
-        begins = self._first_differences(weights)
+        begins = self._first_differences(weights, others)
         moved = (begins < self.stop).nonzero().flatten()
         found: list[tuple[Tensor, Tensor]] = []
         # Runs that part from the recorded one at about the same step share all before.
         for runs in self._chunks(moved[begins[moved].argsort()], begins):
             start = int(begins[runs].min())
-            found.append((runs, self._run(weights[runs], start)))
+            own = None if others is None else others[runs]
+            found.append((runs, self._run(weights[runs], own, start)))
         like = self._value_at(self.stop)
         changes = like.new_zeros(len(weights), *like.shape)
         for runs, values in found:
             changes[runs] = values
         return changes
 
-    def _first_differences(self, weights: Tensor) -> Tensor:
-        """Return the first step of each run with a weight other than 1."""
+    def _first_differences(
+        self, weights: Tensor, others: OtherTargets | None
+    ) -> Tensor:
+        """Return the first step of each run with a sample that is not as recorded."""
         begins = torch.full((len(weights),), self.stop)
-        other = (weights != 1).cpu()
+        weighted = (weights != 1).cpu()
         for record in reversed(self.trajectory.records[self.first : self.stop]):
-            begins[other[:, record.rows].any(1)] = record.step
+            differ = weighted[:, record.rows]
+            if others is not None:
+                _, targets, _ = self.step.objective.fetch(record)
+                differ = differ | others.differing(record.rows, targets)
+            begins[differ.any(1)] = record.step
         return begins
 
     def _chunks(self, runs: Tensor, begins: Tensor) -> Iterator[Tensor]:
@@ -135,30 +145,37 @@ class Ensemble:
         each = vectors * parameters + 2 * self.step.activation_bytes(record)
         return max(1, min(runs, self.max_bytes // each - 1))
 
-    def _run(self, weights: Tensor, start: int) -> Tensor:
+    def _run(self, weights: Tensor, others: OtherTargets | None, start: int) -> Tensor:
         alone = len(weights) == 1 and self.way != "stacked"
-        return self._loop(weights, start) if alone else self._stack(weights, start)
+        run = self._loop if alone else self._stack
+        return run(weights, others, start)
 
-    def _loop(self, weights: Tensor, start: int) -> Tensor:
+    def _loop(self, weights: Tensor, others: OtherTargets | None, start: int) -> Tensor:
         rows = []
         state = self.replay.state(start)
         later = (number for number in self.at if number > start)
         recorded = {number: self._value_at(number) for number in later}
-        for own in weights:
-            self.step.live.write(state)
+        for run, own in enumerate(weights):
+            step = self.step
+            if others is not None:
+                step = TrainingStep(others.in_run(step.objective, run), step.live)
+            step.live.write(state)
             total: Any = 0.0
             for record in self.trajectory.records[start : self.stop]:
-                self.step.advance(record, own[record.rows])
+                step.advance(record, own[record.rows])
                 if weight := self.at.get(record.step + 1):
                     change = self._value(self.query) - recorded[record.step + 1]
                     total = total + weight * change
             rows.append(total)
         return torch.stack(rows)
 
-    def _stack(self, weights: Tensor, start: int) -> Tensor:
+    def _stack(
+        self, weights: Tensor, others: OtherTargets | None, start: int
+    ) -> Tensor:
         # One run more, the recorded one: rounding is the same for it as for the others.
         weights = torch.cat([weights, torch.ones_like(weights[:1])])
-        stack = StackedStep(self.step, len(weights))
+        own = None if others is None else others.with_recorded()
+        stack = StackedStep(self.step, len(weights), own)
         stack.start(self.replay.state(start))
         total: Any = 0.0
         for record in self.trajectory.records[start : self.stop]:

@@ -18,6 +18,7 @@ from ..training import (
     TrainingStep,
     batch_coefficients,
 )
+from ._targets import OtherTargets
 
 
 class StackedStep(TrainingStep):
@@ -33,10 +34,15 @@ class StackedStep(TrainingStep):
         The step of one run.
     runs : int
         How many runs.
+    others : OtherTargets or None
+        Targets that differ from run to run.
     """
 
-    def __init__(self, step: TrainingStep, runs: int) -> None:
+    def __init__(
+        self, step: TrainingStep, runs: int, others: OtherTargets | None = None
+    ) -> None:
         self.runs = runs
+        self.others = others
         super().__init__(step.objective, _stacked_live(step.live, runs))
         self._functional = Functional(step.objective.modules, step.live.parameters)
 
@@ -52,21 +58,33 @@ class StackedStep(TrainingStep):
             )
         )
 
-    def each(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Return a function of the modules for every run, stacked."""
+    def each(self, function: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
+        """Return a function of the modules for every run, stacked.
 
-        def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor]) -> Tensor:
-            call: Tensor = self._functional(parameters, buffers, function, *arguments)
+        Beside the modules it takes what is stacked itself, a part for each run.
+        """
+
+        def one(
+            parameters: Sequence[Tensor], buffers: Sequence[Tensor], *own: Tensor
+        ) -> Tensor:
+            call: Tensor = self._functional(parameters, buffers, lambda: function(*own))
             return call
 
         stacked = vmap(one, randomness="same")
+        live = self.live
         with _WeightsFirst():
-            return stacked(tuple(self.live.parameters), tuple(self.live.buffers))
+            return stacked(tuple(live.parameters), tuple(live.buffers), *stacks)
 
     def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         inputs, targets, weights = self.objective.fetch(step)
         forward, criterion = self.objective.forward, self.objective.criterion
-        losses = self.each(lambda: criterion(forward(inputs), targets, inputs))
+        if self.others is None:
+            losses = self.each(lambda: criterion(forward(inputs), targets, inputs))
+        else:
+            losses = self.each(
+                lambda own: criterion(forward(inputs), own, inputs),
+                self.others.of_batch(step.rows, targets),
+            )
         return losses, batch_coefficients(weights, losses[0]).expand_as(losses)
 
     def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:

@@ -12,10 +12,11 @@ from joblib import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from ..counterfactual import Ensemble
+from ..counterfactual import Ensemble, OtherTargets
 from ..influence import Query
 from ._data import fingerprint
 from ._groups import run_weights
+from ._other_labels import other_targets
 from ._repeating import Question, RepeatingMixin
 
 # Runs that are computed, cached and sent to a process as one.
@@ -31,6 +32,7 @@ class CounterfactualMixin(RepeatingMixin):
         y_val: Any = None,
         samples: Any = None,
         *,
+        labels: Any = None,
         sample_weight_val: Any = None,
         query: str | Callable[[Any, Any], Tensor] = "loss",
         at: str | Sequence[int] | Mapping[int, float] = "final",
@@ -58,6 +60,12 @@ class CounterfactualMixin(RepeatingMixin):
             sequence of arrays of rows, or a boolean matrix of shape
             (n_groups, n_samples)), or any weights :math:`w_i` of the samples (a
             floating-point matrix of the same shape; 1 leaves a sample as it was).
+        labels : None, "all" or array-like, default=None
+            The labels (for a regressor the targets) that the samples carry in place of
+            their own; then they are not left out. One for each run, or a sequence with
+            an array for each group. ``"all"``, for a classifier: every label in turn,
+            a column for each of ``classes_``, the exact counterpart of
+            :meth:`~SGDInfluenceClassifier.label_influence`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         query : "loss" or callable, default="loss"
@@ -75,10 +83,10 @@ class CounterfactualMixin(RepeatingMixin):
 
         Returns
         -------
-        ndarray of shape (n_runs,), float64
+        ndarray of shape (n_runs,), or (n_runs, n_classes) with labels="all", float64
             Exact change of the query, in its unit. **Negative: without the samples
-            the loss is lower; they are harmful.** Exactly 0 where no repeated step
-            used the samples.
+            (or with the labels) the loss is lower.** Exactly 0 where no repeated step
+            used the samples, or all have the label already.
 
         Raises
         ------
@@ -112,26 +120,42 @@ class CounterfactualMixin(RepeatingMixin):
         (5,)
         """
         asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        weights = run_weights(samples, asked.used())
-        return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
+        if labels is None:
+            weights = run_weights(samples, asked.used())
+            return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
+        others = other_targets(self, samples, labels, asked.trajectory.n_samples)
+        weights = torch.ones(others.changed.shape, dtype=torch.float64)
+        changes = exact_changes(
+            self, asked, weights, others, memory=memory, n_jobs=n_jobs
+        )
+        every = isinstance(labels, str)
+        return changes.reshape(-1, len(self.classes_)) if every else changes
 
 
 def exact_changes(
     net: Any,
     asked: Question,
     weights: Tensor,
+    others: OtherTargets | None = None,
     *,
     kind: type[Query] = Query,
     memory: Any = None,
     n_jobs: int | None = None,
 ) -> np.ndarray:
-    """Return the query's change in each run, a row of weights each."""
+    """Return the query's change in each run, a row of weights and targets each."""
     place = os.fspath(memory) if isinstance(memory, Path) else memory
     compute = check_memory(place).cache(_changes, ignore=["net", "asked"])
     key = _key(net, asked) if memory is not None else ""
     jobs = (
-        delayed(compute)(net, asked, kind, key, part.numpy())
-        for part in weights.split(_part_size(len(weights), n_jobs))
+        delayed(compute)(
+            net,
+            asked,
+            kind,
+            key,
+            weights[part].numpy(),
+            None if others is None else others[part].arrays(),
+        )
+        for part in torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
     )
     return np.concatenate(Parallel(n_jobs=n_jobs)(jobs))
 
@@ -143,14 +167,22 @@ def _part_size(runs: int, n_jobs: int | None) -> int:
 
 
 def _changes(
-    net: Any, asked: Question, kind: type[Query], key: str, weights: np.ndarray
+    net: Any,
+    asked: Question,
+    kind: type[Query],
+    key: str,
+    weights: np.ndarray,
+    others: tuple[np.ndarray, ...] | None,
 ) -> np.ndarray:
     """Compute a part of the runs; `key` stands for net and question in the cache."""
     step, worker = net._training_step(asked.trajectory, max(asked.at), asked.first)
     query = worker._query(step, asked, kind)
     ensemble = Ensemble(asked.trajectory, step, query.here, asked.at, first=asked.first)
     like = step.live.parameters[0]
-    found = ensemble.changes(torch.from_numpy(weights).to(like))
+    found = ensemble.changes(
+        torch.from_numpy(weights).to(like),
+        None if others is None else OtherTargets(*map(torch.from_numpy, others)),
+    )
     return found.double().cpu().numpy()
 
 

@@ -1,6 +1,5 @@
 """Which samples are left out: rows, groups of rows, or weights, checked."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,32 +58,67 @@ def run_weights(samples: Any, used: Tensor) -> Tensor:
     return weights
 
 
-def _weights(samples: Any, n_samples: int) -> Tensor:
+def sample_groups(samples: Any, n_samples: int) -> list[np.ndarray]:
+    """Return the rows of each group of samples, at least one each.
+
+    Parameters
+    ----------
+    samples : None, array-like of int, sequence of array-likes, or matrix of bool
+        Every sample by itself (None), rows or a mask for single samples, or groups.
+    n_samples : int
+        Number of training samples.
+    """
     if samples is None:
-        return 1 - torch.eye(n_samples, dtype=torch.float64)
+        return [*np.arange(n_samples)[:, None]]
     if _is_matrix(samples):
-        return _matrix_weights(np.asarray(samples), n_samples)
+        matrix = np.asarray(samples)
+        _check_matrix(matrix, n_samples)
+        if matrix.dtype != bool:
+            raise ValueError(
+                "`samples`, a matrix, must be boolean (groups), got dtype "
+                f"{matrix.dtype}."
+            )
+        samples = [np.flatnonzero(row) for row in matrix]
     if len(samples) and np.ndim(samples[0]) > 0:
         groups = [
             sample_rows(group, n_samples, f"samples[{k}]")
             for k, group in enumerate(samples)
         ]
-        return _without(groups, n_samples)
-    return _without([[row] for row in sample_rows(samples, n_samples)], n_samples)
+    else:
+        groups = [*sample_rows(samples, n_samples)[:, None]]
+    for k, group in enumerate(groups):
+        if len(group) == 0:
+            raise ValueError(
+                f"`samples` must be groups of at least one sample, got an empty one "
+                f"at position {k}."
+            )
+    return groups
+
+
+def _weights(samples: Any, n_samples: int) -> Tensor:
+    if _is_matrix(samples) and np.asarray(samples).dtype != bool:
+        return _matrix_weights(np.asarray(samples), n_samples)
+    groups = sample_groups(samples, n_samples)
+    weights = torch.ones(len(groups), n_samples, dtype=torch.float64)
+    for row, group in enumerate(groups):
+        weights[row, torch.from_numpy(group)] = 0.0
+    return weights
 
 
 def _is_matrix(samples: Any) -> bool:
     return isinstance(samples, (np.ndarray, Tensor)) and samples.ndim == 2
 
 
-def _matrix_weights(matrix: np.ndarray, n_samples: int) -> Tensor:
+def _check_matrix(matrix: np.ndarray, n_samples: int) -> None:
     if matrix.shape[1] != n_samples:
         raise ValueError(
             f"`samples`, a matrix, must have shape (n_groups, {n_samples}), got "
             f"{matrix.shape}."
         )
-    if matrix.dtype == bool:
-        return _without([np.flatnonzero(row) for row in matrix], n_samples)
+
+
+def _matrix_weights(matrix: np.ndarray, n_samples: int) -> Tensor:
+    _check_matrix(matrix, n_samples)
     if matrix.dtype.kind not in "f":
         raise ValueError(
             "`samples`, a matrix, must be boolean (groups) or floating point "
@@ -93,15 +127,3 @@ def _matrix_weights(matrix: np.ndarray, n_samples: int) -> Tensor:
     if not np.isfinite(matrix).all():
         raise ValueError("`samples`, a matrix of weights, must be finite, got NaN.")
     return torch.from_numpy(matrix.astype(np.float64))
-
-
-def _without(groups: Sequence[Any], n_samples: int) -> Tensor:
-    weights = torch.ones(len(groups), n_samples, dtype=torch.float64)
-    for row, group in enumerate(groups):
-        if len(group) == 0:
-            raise ValueError(
-                f"`samples` must be groups of at least one sample, got an empty one "
-                f"at position {row}."
-            )
-        weights[row, torch.as_tensor(group)] = 0.0
-    return weights

@@ -24,7 +24,7 @@ def weights_of_runs(n):
     return np.concatenate([alone, group, rng.uniform(0, 2, (1, n)), np.ones((1, n))])
 
 
-def changes(clf, case, weights, way, at=None, first=0, **options):
+def changes(clf, case, weights, way, at=None, first=0, others=None, **options):
     """Return the ensemble's changes, through the estimator's own query."""
     X_val, y_val = case.validation()
     question = clf._question(X_val, y_val, None, "loss", at or "final", None)
@@ -39,7 +39,7 @@ def changes(clf, case, weights, way, at=None, first=0, **options):
         **options,
     )
     like = step.live.parameters[0]
-    return ensemble.changes(torch.from_numpy(weights).to(like)).numpy()
+    return ensemble.changes(torch.from_numpy(weights).to(like), others).numpy()
 
 
 def truth(spy, clf, case, weights, clip=None, epochs=None):

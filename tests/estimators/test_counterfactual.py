@@ -119,20 +119,20 @@ def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
     calls = []
     changes = _counterfactual.Ensemble.changes
 
-    def interrupted(self, weights):
+    def interrupted(self, weights, others):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(len(weights))
-        return changes(self, weights)
+        return changes(self, weights, others)
 
     monkeypatch.setattr(_counterfactual.Ensemble, "changes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         clf.counterfactual_influence(X_val, y_val, memory=str(tmp_path))
     assert calls == [5, 5]
 
-    def counted(self, weights):
+    def counted(self, weights, others):
         calls.append(len(weights))
-        return changes(self, weights)
+        return changes(self, weights, others)
 
     monkeypatch.setattr(_counterfactual.Ensemble, "changes", counted)
     found = clf.counterfactual_influence(X_val, y_val, memory=tmp_path)
