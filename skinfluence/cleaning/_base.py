@@ -33,6 +33,12 @@ from ._selection import beneficial_removals, check_classes_stay, check_n_remove
 
 
 def _resamples(cleaner: Any) -> bool:
+    if not cleaner._action().resamples:
+        raise AttributeError(
+            f"`action` must be 'remove' or 'relabel' for fit_resample, got "
+            f"{cleaner.action!r}: weights cannot be handed on. Use `sample_weight_` "
+            "after fit."
+        )
     if cleaner._transforms():
         raise AttributeError(
             "`transform` must be None for fit_resample, got 'representation': a step "
@@ -94,15 +100,14 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             stays as it was.
         """
         with self._all_or_nothing():
-            data, ranking, removed = self._clean(
-                X, y, (X_val, y_val, sample_weight_val), fit_params
-            )
-            final = self._refit(data, ranking, removed)
+            given = X_val, y_val, sample_weight_val
+            cleaned, ranking, chosen = self._clean(X, y, given, fit_params)
+            final = self._refit(cleaned, ranking, chosen)
             self.final_estimator_ = final
             if hasattr(final, "classes_"):
                 self.classes_ = final.classes_
             if self._transforms():
-                row = _safe_indexing(data.X, [0])
+                row = _safe_indexing(cleaned.X, [0])
                 self._n_features_out_ = represent(final, row).shape[1]
         return self
 
@@ -144,16 +149,17 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             stays as it was.
         """
         with self._all_or_nothing():
-            self._clean(X, y, (X_val, y_val, sample_weight_val), fit_params)
-        kept = [_safe_indexing(part, self.sample_indices_) for part in indexable(X, y)]
+            given = X_val, y_val, sample_weight_val
+            cleaned, *_ = self._clean(X, y, given, fit_params)
+        X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
-            kept[0] = kept[0].asformat(X.format)
-        return kept[0], kept[1]
+            X_kept = X_kept.asformat(X.format)
+        return X_kept, _like(y, cleaned.y, self.sample_indices_)
 
     def _clean(
         self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
     ) -> tuple[CleaningData, Ranking, np.ndarray]:
-        """Check everything, rank, and say what is removed."""
+        """Check everything, rank, and clean; return what a final fit needs."""
         self._validate_params()
         check_choices(self)
         data = self._check_data(X, y, given, fit_params)
@@ -161,17 +167,23 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
         order = beneficial_removals(ranking, codes) if beneficial else ranking.order
-        removed = order[: check_n_remove(n_remove, len(data), len(data))]
-        check_classes_stay(data.y, codes, removed)
+        chosen = order[: check_n_remove(n_remove, len(data), len(data))]
+        action = self._action()
+        left = action.codes_left(codes, ranking, chosen)
+        check_classes_stay(data.y, codes, left, len(chosen))
+        cleaned = action.act(self, data, ranking, chosen)
         self.estimator_ = ranking.estimator
         self.influence_ = ranking.scores
         self.ranking_ = ranking.order
-        self.removed_indices_ = removed
-        self.n_removed_ = len(removed)
-        self.support_ = ~np.isin(np.arange(len(data)), removed)
-        self.sample_indices_ = np.flatnonzero(self.support_)
+        self.support_ = cleaned.support
+        self.sample_indices_ = np.flatnonzero(cleaned.support)
+        self.removed_indices_ = chosen[~cleaned.support[chosen]]
+        self.n_removed_ = len(self.removed_indices_)
+        self._columns_ = cleaned.columns
+        for name, value in cleaned.found.items():
+            setattr(self, name, value)
         self._data_ = data
-        return data, ranking, removed
+        return cleaned.data, ranking, chosen
 
     def _check_data(
         self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
@@ -193,6 +205,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         )
         if is_classifier(self):
             check_classification_targets(y)
+            self._check_several_classes(y)
         validate_data(self, X=X, y="no_validation", skip_check_array=True)
         validation = check_validation(X, *given)
         if validation is not None:
@@ -204,6 +217,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
                 skip_check_array=True,
             )
         return CleaningData(X, y, *self._route(fit_params), validation)
+
+    def _check_several_classes(self, y: np.ndarray) -> None:
+        if self._action().by_label and len(np.unique(y)) < 2:
+            raise ValueError(
+                f"`y` must have at least two classes with action={self.action!r}, got "
+                f"{np.unique(y).tolist()}."
+            )
 
     def _route(self, fit_params: dict[str, Any]) -> tuple[Any, Any]:
         """Return what the ranking and the final estimator's ``fit`` are given."""
@@ -259,7 +279,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         DataFrame of n_samples rows
             The columns ``score``, ``label``, ``prediction`` and ``probability`` (what
             the final estimator predicts, and how probable that is to it) and
-            ``removed``. Its index holds the row numbers, or the index of a frame. After
+            ``removed``; or ``proposal`` and ``relabelled``; or ``sample_weight``. Its
+            index holds the row numbers, or the index of a frame. After
             :meth:`fit_resample` there are no predictions; a regressor has no
             probabilities; several outputs have a column each.
         """
@@ -269,6 +290,18 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self._data_.y,
             self.influence_,
             self.ranking_,
-            self.support_,
+            self._columns_,
             getattr(self, "final_estimator_", None),
         )
+
+
+def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
+    """Return the cleaned targets in the container that was given."""
+    own = _safe_indexing(indexable(y)[0], kept)
+    cleaned = cleaned.reshape(np.shape(own))
+    places = own.iloc if hasattr(own, "iloc") else own
+    for row in np.flatnonzero(
+        (np.asarray(own) != cleaned).reshape(len(cleaned), -1).any(1)
+    ):
+        places[row] = cleaned[row]
+    return own

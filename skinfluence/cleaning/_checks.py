@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
+    "action": [StrOptions({"remove", "relabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_runs": [Interval(Integral, 1, None, closed="left")],
@@ -31,6 +32,7 @@ def check_choices(cleaner: Any) -> None:
     check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
     if check_estimator is not None:
         check_estimator(estimator)
+    cleaner._action().check(cleaner)
     if cleaner.refit == "counterfactual":
         _check_counterfactual(cleaner, estimator)
     if cleaner._transforms() and not hasattr(final, "forward_iter"):

@@ -14,11 +14,12 @@ from ._selection import one_standard_error
 
 
 class InfluenceCleaner(BaseCleaner):
-    r"""Rank the training samples, remove the most harmful, and refit.
+    r"""Rank the training samples, remove or mend the most harmful, and refit.
 
     `estimator` is trained and recorded, its training is retraced to estimate for each
     sample how the validation loss would change without it [1]_, and the samples with
-    the lowest estimates are removed before the final fit.
+    the lowest estimates are removed before the final fit, or, by another `action`,
+    given other labels or lower weights.
 
     Without transformation it predicts like any classifier or regressor, as the last
     step of a scikit-learn Pipeline, and has ``fit_resample`` for a step before another
@@ -30,16 +31,25 @@ class InfluenceCleaner(BaseCleaner):
         What ranks the samples: an :class:`~skinfluence.SGDInfluenceClassifier` (that is
         the default) or :class:`~skinfluence.SGDInfluenceRegressor`. It is cloned.
     n_remove : int, float or "auto", default=0.05
-        How many samples to remove: a count, or a fraction of all samples. Exactly so
-        many are removed. ``"auto"`` cleans on four fifths and judges on one, five times
-        over, along a path from 0 to two fifths of the samples, and takes the fewest
-        whose score (the default ``score``) is within a standard error of the best;
-        then only samples with a negative estimate are removed, and never a whole
-        class. It divides the validation data if that is given, else the samples.
+        How many samples to remove (or to relabel; or how much to lower the weights by
+        in all): a count, or a fraction of all samples. Exactly so many are removed.
+        ``"auto"`` cleans on four fifths and judges on one, five times over, along a
+        path from 0 to two fifths of the samples, and takes the fewest whose score (the
+        default ``score``) is within a standard error of the best; then only samples
+        with a negative estimate are removed, and never a whole class. It divides the
+        validation data if that is given, else the samples.
     scorer : str, outlier detector or callable, default="influence"
         The ranking: the name of one of :mod:`skinfluence.scorers`, such as
         ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
         :class:`~skinfluence.scorers.Scorer`.
+    action : {"remove", "relabel", "reweight"}, default="remove"
+        What is done with the samples, of which the last two need
+        ``scorer="influence"``. ``"relabel"``: those with the most to gain get the label
+        with the lowest estimate of
+        :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"reweight"``: the
+        weights are lowered by five projected steps against the metagradient, the
+        derivative of the validation loss in the weights, each after a run under the
+        weights so far; no weight below 0.01, and all of them by `n_remove` at most.
     final_estimator : estimator, default=None
         What is fitted on the kept samples and predicts; by default `estimator`.
     validation_fraction : float, default=0.2
@@ -81,8 +91,9 @@ class InfluenceCleaner(BaseCleaner):
     ----------
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
-        validation loss without the sample: **negative is harmful**. NaN for those that
-        were not ranked.
+        validation loss without the sample: **negative is harmful**. With
+        ``action="relabel"`` the lowest estimated change under any label. NaN for those
+        that were not ranked.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int
@@ -93,6 +104,12 @@ class InfluenceCleaner(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
+    relabelled_ : DataFrame
+        With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
+        ``to`` and ``gain``, the estimated fall of the mean validation loss; most gain
+        first. Samples whose own label is the best are not among them.
+    sample_weight_ : ndarray of shape (n_samples,), float64
+        With ``action="reweight"`` the weights, from 0.01 to 1.
     final_estimator_ : estimator
         Fitted without the removed samples.
     estimator_ : estimator
@@ -143,6 +160,7 @@ class InfluenceCleaner(BaseCleaner):
         *,
         n_remove: Any = 0.05,
         scorer: Any = "influence",
+        action: str = "remove",
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         cv: Any = None,
@@ -158,6 +176,7 @@ class InfluenceCleaner(BaseCleaner):
         self.estimator = estimator
         self.n_remove = n_remove
         self.scorer = scorer
+        self.action = action
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
         self.cv = cv

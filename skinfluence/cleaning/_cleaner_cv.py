@@ -36,6 +36,8 @@ class InfluenceCleanerCV(BaseCleaner):
         How they are scored; by default by their own ``score``.
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
+    action : {"remove", "relabel", "reweight"}, default="remove"
+        What is done with the samples, as in :class:`InfluenceCleaner`.
     final_estimator : estimator, default=None
         What is fitted on the kept samples and predicts; by default `estimator`.
     validation_fraction : float, default=0.2
@@ -80,6 +82,10 @@ class InfluenceCleanerCV(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
+    relabelled_ : DataFrame
+        What was relabelled, with ``action="relabel"``.
+    sample_weight_ : ndarray of shape (n_samples,), float64
+        The weights, with ``action="reweight"``.
     final_estimator_ : estimator
         Fitted without the removed samples.
     estimator_ : estimator
@@ -124,6 +130,7 @@ class InfluenceCleanerCV(BaseCleaner):
         cv: Any = 5,
         scoring: Any = None,
         scorer: Any = "influence",
+        action: str = "remove",
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         n_runs: int = 1,
@@ -140,6 +147,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.cv = cv
         self.scoring = scoring
         self.scorer = scorer
+        self.action = action
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
         self.n_runs = n_runs

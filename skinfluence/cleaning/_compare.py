@@ -223,7 +223,7 @@ class _Comparison:
             if self.bad is not None:
                 row["precision"] = self.bad[removed].mean() if count else np.nan
             if self.test is not None:
-                possible = not emptied_classes(self.y, codes, removed)
+                possible = not emptied_classes(self.y, codes, np.delete(codes, removed))
                 row["score"] = (
                     self._score(fresh, fitted, scores, count) if possible else np.nan
                 )

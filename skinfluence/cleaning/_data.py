@@ -1,7 +1,7 @@
 """The data of a cleaning: samples, what goes with them, and validation data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,14 @@ class CleaningData:
             _check_method_params(self.X, self.final_params, rows),
             self.validation,
         )
+
+    def weighted(self, weights: np.ndarray) -> "CleaningData":
+        """Return the samples with weights, beside those that they may have."""
+        params, final_params = (
+            {**own, "sample_weight": weights * np.asarray(own.get("sample_weight", 1))}
+            for own in (self.params, self.final_params)
+        )
+        return replace(self, params=params, final_params=final_params)
 
     def held_out(self, rows: np.ndarray) -> Validation:
         """Return some of the samples as validation data."""

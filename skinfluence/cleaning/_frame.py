@@ -1,5 +1,6 @@
 """The ranked samples as a table."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ def samples_frame(
     y: np.ndarray,
     scores: np.ndarray,
     ranking: np.ndarray,
-    support: np.ndarray,
+    cleaned: Mapping[str, np.ndarray],
     model: Any,
 ) -> pd.DataFrame:
-    """Return one row a sample, in the order of the ranking.
+    """Return one row a sample, in the order of the ranking, and what was done to it.
 
     With a model, what it predicts for each sample, and how probable that is to it.
     """
@@ -23,7 +24,7 @@ def samples_frame(
         columns.update(_outputs("prediction", model.predict(X)))
         if hasattr(model, "predict_proba"):
             columns["probability"] = model.predict_proba(X).max(axis=1)
-    columns["removed"] = ~support
+    columns.update(cleaned)
     # A frame's own row labels tell its user most.
     index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
     return pd.DataFrame(columns, index=index).iloc[ranking]

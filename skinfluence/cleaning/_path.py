@@ -87,7 +87,7 @@ def _score_fold(
     beneficial: bool,
 ) -> list[float]:
     ranking = cleaner._rank(data, () if beneficial else n_removes)
-    codes = cleaner._codes(data)
+    action, codes = cleaner._action(), cleaner._codes(data)
     order = beneficial_removals(ranking, codes) if beneficial else ranking.order
     weights = judge.sample_weight
     weighted = weights is not None and _takes_weights(scoring)
@@ -99,9 +99,11 @@ def _score_fold(
     ]
 
     def score(count: int) -> float:
-        if emptied_classes(data.y, codes, order[:count]):
+        chosen = order[:count]
+        if emptied_classes(data.y, codes, action.codes_left(codes, ranking, chosen)):
             return np.nan
-        model = cleaner._refit(data, ranking, order[:count])
+        cleaned = action.act(cleaner, data, ranking, chosen)
+        model = cleaner._refit(cleaned.data, ranking, chosen)
         return float(scoring(model, judge.X, judge.y, **options))
 
     scores = {count: score(count) for count in sorted(set(counts))}

@@ -10,6 +10,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from ..estimators import SGDInfluenceClassifier
 from ..scorers import get_scorer
+from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
 from ._runs import Ranking, plan_runs, score_runs, with_seed
@@ -23,6 +24,7 @@ class CleaningRecipe(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     estimator: Any
+    action: str
     scorer: Any
     final_estimator: Any
     validation_fraction: float
@@ -73,6 +75,9 @@ class CleaningRecipe(BaseEstimator):
     def _scorer(self) -> Any:
         return get_scorer(self.scorer, at=self.at, last_epochs=self.last_epochs)
 
+    def _action(self) -> Removal:
+        return ACTIONS[self.action]
+
     def _ranking_cv(self) -> Any:
         """Return the cross-validation that the ranking is made by, if any."""
         return None
@@ -100,15 +105,20 @@ class CleaningRecipe(BaseEstimator):
         n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
         for n_remove in n_removes:
             check_n_remove(n_remove, len(data), n_ranked)
-        runs = plan_runs(self._estimator(), self._scorer(), splits, run_seeds)
+        runs = plan_runs(
+            self._estimator(),
+            self._scorer(),
+            splits,
+            run_seeds,
+            by_label=self._action().by_label,
+        )
         scores, estimator = score_runs(runs, data, self.memory, self.n_jobs)
-        return Ranking(scores, estimator, runs[0].train, final_seed)
+        return Ranking.of(scores, estimator, runs, final_seed)
 
-    def _refit(self, data: CleaningData, ranking: Ranking, removed: np.ndarray) -> Any:
-        """Return the final estimator, fitted without the removed samples."""
+    def _refit(self, data: CleaningData, ranking: Ranking, chosen: np.ndarray) -> Any:
+        """Return the final estimator, fitted on the cleaned data."""
         if self.refit == "counterfactual":
-            absent = np.flatnonzero(np.isin(ranking.train, removed))
+            absent = np.flatnonzero(np.isin(ranking.train, chosen))
             return ranking.estimator.refit_without(absent)
-        kept = data.take(np.delete(np.arange(len(data)), removed))
         final = with_seed(self._final(), ranking.seed)
-        return final.fit(kept.X, kept.y, **kept.final_params)
+        return final.fit(data.X, data.y, **data.final_params)

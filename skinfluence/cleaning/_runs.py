@@ -5,7 +5,7 @@ of runs. Each is fitted and scored on its own, in any process, and remembered if
 is a cache.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +31,15 @@ class Run(NamedTuple):
         The rows trained on.
     validation : ndarray of int, or None
         The rows to validate on; None for the validation data that was given.
+    by_label : bool
+        Whether every label of every sample is scored.
     """
 
     estimator: Any
-    scorer: Callable[..., np.ndarray]
+    scorer: Any
     train: np.ndarray
     validation: np.ndarray | None
+    by_label: bool = False
 
 
 class Ranking(NamedTuple):
@@ -48,16 +51,35 @@ class Ranking(NamedTuple):
         Mean score of each sample over the runs that trained on it; NaN if none did.
     estimator : object
         The fitted estimator of the first run.
-    train : ndarray of int
-        The rows that it was trained on.
+    runs : sequence of Run
+        The runs.
     seed : int
         For what comes after the ranking.
+    labels : ndarray of shape (n_samples,), int, or None
+        The label that gives a sample its score, as a number from 0, where every label
+        is scored.
     """
 
     scores: np.ndarray
     estimator: Any
-    train: np.ndarray
+    runs: Sequence[Run]
     seed: int
+    labels: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls, scores: np.ndarray, estimator: Any, runs: Sequence[Run], seed: int
+    ) -> "Ranking":
+        """Make a ranking of scores, or of the lowest over the labels."""
+        if scores.ndim == 1:
+            return cls(scores, estimator, runs, seed)
+        # Samples that were not ranked are NaN under every label.
+        return cls(scores.min(1), estimator, runs, seed, scores.argmin(1))
+
+    @property
+    def train(self) -> np.ndarray:
+        """The rows that the first run was trained on."""
+        return self.runs[0].train
 
     @property
     def order(self) -> np.ndarray:
@@ -66,7 +88,12 @@ class Ranking(NamedTuple):
 
 
 def plan_runs(
-    estimator: Any, scorer: Any, splits: Sequence[Split], seeds: Sequence[int]
+    estimator: Any,
+    scorer: Any,
+    splits: Sequence[Split],
+    seeds: Sequence[int],
+    *,
+    by_label: bool = False,
 ) -> list[Run]:
     """Return a run for each split and seed.
 
@@ -78,6 +105,7 @@ def plan_runs(
             with_seed(scorer, seed, always=number > 0),
             train,
             validation,
+            by_label,
         )
         for number, seed in enumerate(seeds)
         for train, validation in splits
@@ -124,12 +152,14 @@ def score_runs(
         scores = Parallel(n_jobs=n_jobs)(
             delayed(cached_call)(*call(run)) for run in runs
         )
-    total, count = np.zeros(len(data)), np.zeros(len(data))
+    total = np.zeros((len(data), *scores[0].shape[1:]))
+    count = np.zeros(len(data))
     for run, part in zip(runs, scores, strict=True):
         total[run.train] += part
         count[run.train] += 1
-    mean = np.full(len(data), np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
+    mean = np.full(total.shape, np.nan)
+    ranked = count > 0
+    mean[ranked] = (total[ranked].T / count[ranked]).T
     return mean, first
 
 
@@ -157,10 +187,16 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
     assert validation is not None
     weights = validation.sample_weight
     options = {} if weights is None else {"sample_weight_val": weights}
-    scores = run.scorer(
-        estimator, train.X, train.y, validation.X, validation.y, **options
-    )
-    return check_scores(scores, len(train))
+    score = run.scorer.by_label if run.by_label else run.scorer
+    scores = score(estimator, train.X, train.y, validation.X, validation.y, **options)
+    if not run.by_label:
+        return check_scores(scores, len(train))
+    classes = np.unique(data.y)
+    # A label that the run did not know is none that it can propose.
+    every = np.full((len(train), len(classes)), np.inf)
+    every[:, np.searchsorted(classes, estimator.classes_)] = scores
+    check_scores(every.min(1), len(train))
+    return every
 
 
 def check_scores(scores: Any, n_samples: int) -> np.ndarray:

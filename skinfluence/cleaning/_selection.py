@@ -50,19 +50,21 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     return candidates[~np.isin(candidates, keep)]
 
 
-def emptied_classes(y: np.ndarray, codes: np.ndarray, removed: np.ndarray) -> list[Any]:
-    """Return the labels that would not be left if the samples were removed."""
-    gone = np.setdiff1d(codes, np.delete(codes, removed))
+def emptied_classes(y: np.ndarray, codes: np.ndarray, left: np.ndarray) -> list[Any]:
+    """Return the labels that are not among the classes that are left."""
+    gone = np.setdiff1d(codes, left)
     return list(np.unique(y[np.isin(codes, gone)]).tolist())
 
 
-def check_classes_stay(y: np.ndarray, codes: np.ndarray, removed: np.ndarray) -> None:
-    """Refuse to remove all samples of a class."""
-    gone = emptied_classes(y, codes, removed)
+def check_classes_stay(
+    y: np.ndarray, codes: np.ndarray, left: np.ndarray, count: int
+) -> None:
+    """Refuse to leave none of a class."""
+    gone = emptied_classes(y, codes, left)
     if gone:
         raise ValueError(
-            "`n_remove` must leave samples of every class, but removing "
-            f"{len(removed)} would leave none of {', '.join(map(repr, gone))}. Lower "
+            f"`n_remove` must leave samples of every class, but {count} would leave "
+            f"none of {', '.join(map(repr, gone))}. Lower "
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
             "out rare classes."
         )

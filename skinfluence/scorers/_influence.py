@@ -98,3 +98,46 @@ class SGDInfluence(OfRecordedRun):
             verify=self.verify,
         )
         return scores
+
+    def by_label(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        sample_weight_val: Any = None,
+    ) -> np.ndarray:
+        """Return what other labels of the samples would do to the mean validation loss.
+
+        Parameters
+        ----------
+        estimator : object
+            A recorded classifier, fitted on X and y.
+        X, y : array-like of n_samples rows
+            What it was fitted on; not looked at, the estimator knows them.
+        X_val, y_val : array-like of n_val rows
+            Validation data.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Weights of the validation samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Estimated change of the mean validation loss under each label. The `verify`
+            lowest of them, each of another sample, are exact.
+        """
+        options = {
+            "sample_weight_val": sample_weight_val,
+            "at": self.at,
+            "last_epochs": self.last_epochs,
+        }
+        scores: np.ndarray = estimator.label_influence(X_val, y_val, **options)
+        if self.verify:
+            rows = scores.min(axis=1).argsort()[: self.verify]
+            labels = scores[rows].argmin(axis=1)
+            scores[rows, labels] = estimator.counterfactual_influence(
+                X_val, y_val, rows, labels=estimator.classes_[labels], **options
+            )
+        return scores

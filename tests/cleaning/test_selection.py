@@ -41,7 +41,7 @@ def test_refuses_other_numbers(n_remove, error, message):
 
 
 def ranking(scores):
-    return Ranking(np.array(scores), None, np.arange(len(scores)), 0)
+    return Ranking(np.array(scores), None, [], 0)
 
 
 def test_order_is_by_score_then_row_and_unranked_last():
@@ -64,11 +64,11 @@ def test_beneficial_removals_leave_a_sample_of_every_class():
 def test_names_the_class_that_would_vanish():
     y = np.array(["a", "b", "b", "c", "a"])
     codes = np.array([0, 1, 1, 2, 0])
-    check_classes_stay(y, codes, np.array([0, 1]))
-    with pytest.raises(ValueError, match="removing 3 would leave none of 'b', 'c'"):
-        check_classes_stay(y, codes, np.array([1, 3, 2]))
-    with pytest.raises(ValueError, match=r"removing 1 would leave none of 2\. Lower"):
-        check_classes_stay(np.array([1, 2]), np.array([0, 1]), np.array([1]))
+    check_classes_stay(y, codes, np.array([0, 1, 2]), 2)
+    with pytest.raises(ValueError, match="but 3 would leave none of 'b', 'c'"):
+        check_classes_stay(y, codes, np.array([0, 0]), 3)
+    with pytest.raises(ValueError, match=r"but 1 would leave none of 2\. Lower"):
+        check_classes_stay(np.array([1, 2]), np.array([0, 1]), np.array([0]), 1)
 
 
 def test_one_standard_error_rule():
