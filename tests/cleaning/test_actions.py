@@ -225,9 +225,7 @@ def test_refuses_what_cannot_be_relabelled_or_reweighted(blobs):
     X, y, *_ = blobs
     with pytest.raises(ValueError, match=r"at least two classes .* got \[1\]"):
         relabeller().fit(X, np.ones_like(y))
-    with pytest.raises(
-        TypeError, match="`label_influence` for action='relabel'"
-    ):
+    with pytest.raises(TypeError, match="`label_influence` for action='relabel'"):
         InfluenceCleaner(SGDInfluenceRegressor(), action="relabel").fit(
             *load_diabetes(return_X_y=True)
         )
