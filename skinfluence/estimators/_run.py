@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..exceptions import DivergenceWarning, IrreproducibleStepError
 from ..training import (
     Clipping,
+    CompiledGradient,
     LiveState,
     State,
     derive_seed,
@@ -76,7 +77,7 @@ class RecordingBatchSampler:
         with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
-        self.run.expect(len(drawn))
+        self.run.expect([*map(len, drawn)])
         # One tensor for the epoch: to make one costs as much for a batch as for all.
         every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
         rows = every if self.rows is None else self.rows[every]
@@ -121,6 +122,9 @@ class TrainingRun:
         self.batches: deque[Tensor] = deque()
         self.n_left = 0  # steps of the epoch that are still to be taken
         self.seeds: Iterator[int] = iter(())  # of these steps
+        self.largest = 0  # batch of the epoch
+        self.gradient: CompiledGradient | None = None
+        self.compiled_size: int | None = None  # of the step in hand
         self.rows = torch.empty(0, dtype=torch.int64)
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
@@ -133,6 +137,10 @@ class TrainingRun:
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code stays where it was compiled.
+        return {**self.__dict__, "gradient": None}
+
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
         self.n_epochs += 1
@@ -141,10 +149,11 @@ class TrainingRun:
         self.batches.clear()
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
-    def expect(self, n_batches: int) -> None:
+    def expect(self, sizes: Sequence[int]) -> None:
         """Make ready for the batches of an epoch."""
-        self.n_left = n_batches
-        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, n_batches))
+        self.n_left = len(sizes)
+        self.largest = max(sizes, default=0)
+        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, len(sizes)))
 
     def weights(self) -> Tensor | None:
         """Return the c_i of the batch in hand."""
@@ -236,6 +245,7 @@ class TrainingRun:
             clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
             loss,
+            self.compiled_size,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)
