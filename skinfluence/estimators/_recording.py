@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from skorch.net import NeuralNet
 from torch import Tensor
@@ -19,6 +20,7 @@ from ..training import (
 )
 from ._budget import foresee
 from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from ._epoch_table import EpochTable
 from ._observed import net_modules
 from ._run import RecordingBatchSampler, TrainingRun, all_seeded
 
@@ -36,6 +38,11 @@ class RecordingMixin(NeuralNet):
         # Compiled code stays where it was compiled.
         state: dict[str, Any] = super().__getstate__()
         return {k: v for k, v in state.items() if k != "compiled_functions_"}
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        default: list[tuple[str, Any]] = super()._default_callbacks
+        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return the data as a dataset; in training always the same one."""
@@ -140,7 +147,7 @@ class RecordingMixin(NeuralNet):
         """Compute the batch loss from per-sample losses, and its gradient."""
         run = self.run_
         # To set modules that are set already takes as long as a small layer.
-        if not all(m.training for part in net_modules(self) for m in part.modules()):
+        if run is None or not all(m.training for m in run.modules(self)):
             self._set_training(True)
         inputs, targets = unpack_data(batch)
         weights = None if run is None else run.weights()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.net import NeuralNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..exceptions import DivergenceWarning, IrreproducibleStepError
 from ..training import (
@@ -36,6 +36,7 @@ from ._observed import (
     declared_clipping,
     hyperparameters,
     net_buffers,
+    net_modules,
     same,
 )
 
@@ -74,17 +75,28 @@ class RecordingBatchSampler:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
+        for batch, _ in self._noted():
+            yield batch
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Iterate over the batches as tensors, of rows of the data."""
+        for _, rows in self._noted():
+            yield rows
+
+    def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
         with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
             # Samplers draw on the global generator when they are iterated: all at once.
             drawn = [list(batch) for batch in self.batches]
-        self.run.expect([*map(len, drawn)])
+        sizes = [*map(len, drawn)]
+        self.run.expect(sizes)
         # One tensor for the epoch: to make one costs as much for a batch as for all.
         every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
         rows = every if self.rows is None else self.rows[every]
-        for batch, own in zip(drawn, rows.split([*map(len, drawn)]), strict=True):
+        for batch, part in zip(drawn, rows.split(sizes), strict=True):
             # What is recorded outlives the epoch, each batch by itself.
-            self.run.batches.append(own.clone())
-            yield batch
+            own = part.clone()
+            self.run.batches.append(own)
+            yield batch, own
 
 
 class TrainingRun:
@@ -128,6 +140,7 @@ class TrainingRun:
         self.rows = torch.empty(0, dtype=torch.int64)
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
+        self._modules: list[nn.Module] | None = None
         self._live: LiveState | None = None
         self._new_epoch = True
         self._before: State | None = None
@@ -139,7 +152,7 @@ class TrainingRun:
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.
-        return {**self.__dict__, "gradient": None}
+        return {**self.__dict__, "gradient": None, "_modules": None}
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
@@ -147,6 +160,7 @@ class TrainingRun:
         self.epoch = 1 + (0 if self.trajectory is None else self.trajectory.n_epochs)
         self._new_epoch = True
         self.batches.clear()
+        self._modules = None
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
     def expect(self, sizes: Sequence[int]) -> None:
@@ -154,6 +168,13 @@ class TrainingRun:
         self.n_left = len(sizes)
         self.largest = max(sizes, default=0)
         self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, len(sizes)))
+
+    def modules(self, net: NeuralNet) -> list[nn.Module]:
+        """Return every module of the net, looked up once an epoch."""
+        if self._modules is None:
+            parts = net_modules(net)
+            self._modules = [m for part in parts for m in part.modules()]
+        return self._modules
 
     def weights(self) -> Tensor | None:
         """Return the c_i of the batch in hand."""

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ _MIXING = (nn.modules.batchnorm._BatchNorm,)
 _PLAIN = (str, bool, type(None))
 
 Function = Callable[..., Any]
+
+# What was compiled in this process, by the graph's code and what it is called with.
+_PROGRAMS: dict[Hashable, Function] = {}
+_MOST_PROGRAMS = 256
 
 
 @dataclass
@@ -60,8 +64,9 @@ class CompiledFunctions:
             with warnings.catch_warnings(), seeded(0, arguments[0].device):
                 # The compiler's own warnings are about its own parts.
                 warnings.simplefilter("ignore")
-                graph = make_fx(function)(*arguments)
-                self.functions[key] = compile_graph(graph, [*arguments])
+                examples = [argument.detach() for argument in arguments]
+                graph = make_fx(function)(*examples)
+                self.functions[key] = compile_graph(graph, examples)
         with torch.no_grad():
             return self.functions[key](*arguments)
 
@@ -71,8 +76,21 @@ def compile_graph(graph: Any, examples: list[Any]) -> Function:
 
     ``torch.compile`` would trace it again and guard it against other tensors in each
     call, which takes as long as a small network's whole step; what the graph was made
-    for is in the key that it is kept under.
+    for is in the key that it is kept under. A program serves every equal graph: those
+    of further fits, which are traced anew as their modules may be others.
     """
+    if any(node.op == "get_attr" for node in graph.graph.nodes):
+        return _compile(graph, examples)  # it holds tensors that its code does not tell
+    form = tuple((x.shape, x.stride(), x.dtype, x.device) for x in examples)
+    known = graph.code, form, torch.get_num_threads()
+    if known not in _PROGRAMS:
+        if len(_PROGRAMS) == _MOST_PROGRAMS:
+            _PROGRAMS.pop(next(iter(_PROGRAMS)), None)
+        _PROGRAMS[known] = _compile(graph, examples)
+    return _PROGRAMS[known]
+
+
+def _compile(graph: Any, examples: list[Any]) -> Function:
     import torch._inductor  # some seconds, which only those pay who compile
 
     if examples[0].device.type != "cuda":
@@ -92,11 +110,17 @@ def _copying(function: Function) -> Function:
     return copied
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Stands for a tensor among a batch's data."""
 
-    index: int
+    number: int
+
+
+class _Packed(NamedTuple):
+    """Stands for a container among a batch's data."""
+
+    leaves: tuple[Any, ...]
+    spec: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +131,43 @@ class TakenApart:
     ----------
     tensors : tuple of Tensor
         Each one once, however often it stands in the data.
-    others : tuple
-        The leaves in their order, places instead of tensors.
-    spec : object
-        What the leaves are put together by.
+    structure : object
+        The data with places instead of tensors; hashable.
     """
 
     tensors: tuple[Tensor, ...]
-    others: tuple[Any, ...]
-    spec: Any
+    structure: Any
 
     @classmethod
     def of(cls, data: Any, device: torch.device) -> "TakenApart":
         """Take data apart; its tensors are put on the device."""
-        leaves, spec = pytree.tree_flatten(data)
-        places: dict[int, int] = {}
+        places: dict[int, _Place] = {}
         tensors: list[Tensor] = []
-        others: list[Any] = []
-        for leaf in leaves:
-            if isinstance(leaf, Tensor):
-                place = places.setdefault(id(leaf), len(tensors))
-                if place == len(tensors):
-                    tensors.append(leaf.to(device))
-                others.append(_Place(place))
-            else:
-                others.append(leaf)
-        return cls(tuple(tensors), tuple(others), spec)
+
+        def take(part: Any) -> Any:
+            if isinstance(part, Tensor):
+                place = places.setdefault(id(part), _Place(len(tensors)))
+                if place.number == len(tensors):
+                    tensors.append(part.to(device))
+                return place
+            # pytree knows these too, but takes as long as a layer.
+            if type(part) is tuple:
+                return tuple(map(take, part))
+            if isinstance(part, _PLAIN):
+                return part
+            leaves, spec = pytree.tree_flatten(part)
+            if spec.is_leaf():
+                return type(part)  # refused when it is put together again
+            return _Packed(tuple(map(take, leaves)), spec)
+
+        structure = take(data)
+        return cls(tuple(tensors), structure)
 
     @property
     def form(self) -> Hashable:
         """What other data must have in common to be computed by the same function."""
         shapes = tuple((x.shape, x.stride(), x.dtype) for x in self.tensors)
-        known = (*_PLAIN, _Place)
-        others = tuple(x if isinstance(x, known) else type(x) for x in self.others)
-        return shapes, others, self.spec
+        return shapes, self.structure
 
     def filled(self, size: int, count: int) -> "TakenApart":
         """Fill a batch's tensors up from `size` samples to `count`, with their own."""
@@ -153,11 +180,19 @@ class TakenApart:
 
     def together(self, tensors: Sequence[Tensor]) -> Any:
         """Put data together with these tensors in place of its own."""
-        foreign = [x for x in self.others if not isinstance(x, (*_PLAIN, _Place))]
-        if foreign:
-            raise TypeError(f"a batch has a {type(foreign[0]).__name__} among its data")
-        leaves = [tensors[x.index] if isinstance(x, _Place) else x for x in self.others]
-        return pytree.tree_unflatten(leaves, self.spec)
+
+        def put(part: Any) -> Any:
+            if isinstance(part, _Place):
+                return tensors[part.number]
+            if isinstance(part, _Packed):
+                return pytree.tree_unflatten([*map(put, part.leaves)], part.spec)
+            if isinstance(part, tuple):
+                return tuple(map(put, part))
+            if isinstance(part, _PLAIN):
+                return part
+            raise TypeError(f"a batch has a {part.__name__} among its data")
+
+        return put(self.structure)
 
 
 def mixes(modules: Sequence[nn.Module]) -> bool:

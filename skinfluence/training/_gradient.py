@@ -208,7 +208,7 @@ class CompiledGradient:
                 values, buffers, self._losses, *call.data.together(data)
             )
             coefficients = arguments[-1].to(losses)
-            gradients = torch.autograd.grad(
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
                 losses,
                 [values[k] for k in call.wanted],
                 coefficients,
@@ -226,7 +226,7 @@ class CompiledGradient:
         found = self.compiled.call(
             descend,
             call.key,
-            *(parameter.detach() for parameter in self.parameters),
+            *self.parameters,
             *call.data.tensors,
             *self._functional.buffers,
             call.coefficients,
