@@ -18,11 +18,12 @@ from ..training import (
     derive_seed,
     seeded,
 )
+from ._batches import RecordingBatchSampler, all_seeded
 from ._budget import foresee
 from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
 from ._epoch_table import EpochTable
 from ._observed import net_modules
-from ._run import RecordingBatchSampler, TrainingRun, all_seeded
+from ._run import TrainingRun
 
 # A loader's options that do not say what the batch of given rows is.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
