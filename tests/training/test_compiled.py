@@ -6,7 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from skorch.callbacks import GradientNormClipping
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from skinfluence.exceptions import CompilationWarning
 from skinfluence.training import _compiler
@@ -91,3 +93,51 @@ def test_compiles():
     clf, found, expected = both(Case("mlp"))
     assert all(clf.compiled_functions_.trusted.values())
     assert relative_error(found, expected) <= TOLERANCE
+
+
+def test_what_a_graph_writes_over_is_copied(monkeypatch):
+    # As CUDA graphs do, which write to the same memory each time.
+    memory, begun = torch.zeros(3), []
+    monkeypatch.setattr(
+        torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1)
+    )
+
+    def function(value):
+        return [memory.copy_(value), None]
+
+    copying = _compiler._copying(function)
+    first, nothing = copying(torch.ones(3))
+    copying(torch.full((3,), 2.0))
+    assert first.tolist() == [1.0, 1.0, 1.0]
+    assert nothing is None
+    assert len(begun) == 2
+
+
+def test_equal_graphs_are_compiled_once(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(_compiler, "_PROGRAMS", {})
+    monkeypatch.setattr(
+        _compiler, "_compile", lambda graph, _: compiled.append(graph) or graph
+    )
+    case = Case("mlp")
+    first, second = case.fitted(compile=True), case.fitted(compile=True)
+    assert len(compiled) == 1
+    for mine, theirs in zip(
+        first.module_.parameters(), second.module_.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    Case("linear").fitted(compile=True)
+    assert len(compiled) == 2
+
+
+def test_graphs_that_hold_tensors_are_compiled_each_by_itself(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(_compiler, "_PROGRAMS", {})
+    monkeypatch.setattr(
+        _compiler, "_compile", lambda graph, _: compiled.append(graph) or graph
+    )
+    for factor in (1.0, 2.0):
+        held = torch.full((3,), factor)
+        graph = make_fx(lambda x, held=held: x * held)(torch.ones(3))
+        _compiler.compile_graph(graph, [torch.ones(3)])
+    assert len(compiled) == 2
