@@ -194,51 +194,50 @@ class CompiledGradient:
     def _compiled(
         self, call: _Call
     ) -> tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]:
+        """Return loss, outputs, gradients and buffers."""
+        buffers = self._functional.buffers
+        loss, *rest = self.compiled.call(
+            self._descending(call),
+            call.key,
+            *self.parameters,
+            *call.data.tensors,
+            *buffers,
+            call.coefficients,
+        )
+        form: _Form = self.compiled.forms[call.key]
+        n_moved, n_buffers = len(form.moved), len(buffers)
+        gradients = dict(zip(form.moved, rest, strict=False))
+        outputs = rest[n_moved + n_buffers :]
+        if call.size < call.compiled_size:
+            outputs = [_cut(x, call.size, call.compiled_size) for x in outputs]
+        after = rest[n_moved : n_moved + n_buffers]
+        return loss, form.outputs.together(outputs), gradients, after
+
+    def _descending(self, call: _Call) -> Callable[..., list[Tensor]]:
+        """Return the step as a function of tensors alone."""
         n_parameters, n_data = len(self.parameters), len(call.data.tensors)
-        n_buffers = len(self._functional.buffers)
 
         def descend(*arguments: Tensor) -> list[Tensor]:
             # Leaves of their own, whatever is passed in; buffers may be written to.
             values = [value.detach() for value in arguments[:n_parameters]]
-            for k in call.wanted:
-                values[k] = values[k].requires_grad_()
+            wanted = [values[k].requires_grad_() for k in call.wanted]
             data = arguments[n_parameters : n_parameters + n_data]
-            buffers = [buffer.clone() for buffer in arguments[-n_buffers - 1 : -1]]
+            buffers = [b.clone() for b in arguments[n_parameters + n_data : -1]]
             losses, outputs = self._functional(
                 values, buffers, self._losses, *call.data.together(data)
             )
             coefficients = arguments[-1].to(losses)
             gradients: Sequence[Tensor | None] = torch.autograd.grad(
-                losses,
-                [values[k] for k in call.wanted],
-                coefficients,
-                allow_unused=True,
+                losses, wanted, coefficients, allow_unused=True
             )
-            moved = dict(zip(call.wanted, gradients, strict=True))
-            moved = {
-                k: gradient for k, gradient in moved.items() if gradient is not None
-            }
+            pairs = zip(call.wanted, gradients, strict=True)
+            moved = {k: g for k, g in pairs if g is not None}
             form = TakenApart.of(outputs, self.device)
             self.compiled.forms[call.key] = _Form(tuple(moved), form)
             given = [tensor.detach() for tensor in form.tensors]
             return [losses.detach() @ coefficients, *moved.values(), *buffers, *given]
 
-        found = self.compiled.call(
-            descend,
-            call.key,
-            *self.parameters,
-            *call.data.tensors,
-            *self._functional.buffers,
-            call.coefficients,
-        )
-        form: _Form = self.compiled.forms[call.key]
-        loss, *rest = found
-        gradients = dict(zip(form.moved, rest, strict=False))
-        buffers = rest[len(form.moved) : len(form.moved) + n_buffers]
-        outputs = rest[len(form.moved) + n_buffers :]
-        if call.size < call.compiled_size:
-            outputs = [_cut(x, call.size, call.compiled_size) for x in outputs]
-        return loss, form.outputs.together(outputs), gradients, buffers
+        return descend
 
     def _losses(self, inputs: Any, targets: Any) -> tuple[Tensor, Any]:
         outputs = self.forward(inputs)

@@ -136,8 +136,11 @@ def test_graphs_that_hold_tensors_are_compiled_each_by_itself(monkeypatch):
     monkeypatch.setattr(
         _compiler, "_compile", lambda graph, _: compiled.append(graph) or graph
     )
-    for factor in (1.0, 2.0):
+
+    def times(factor):
         held = torch.full((3,), factor)
-        graph = make_fx(lambda x, held=held: x * held)(torch.ones(3))
-        _compiler.compile_graph(graph, [torch.ones(3)])
+        return make_fx(lambda x: x * held)(torch.ones(3))
+
+    for factor in (1.0, 2.0):
+        _compiler.compile_graph(times(factor), [torch.ones(3)])
     assert len(compiled) == 2
