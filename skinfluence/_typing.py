@@ -58,3 +58,8 @@ class StepLike(Protocol):
     def clipping(self) -> ClippingLike | None:
         """The gradient clipping in force."""
         ...
+
+    @property
+    def compiled_size(self) -> int | None:
+        """Number of samples that compiled code took the batch for; ``None`` if none."""
+        ...

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 
 from ..training import state_nbytes
-from ..trajectory import Trajectory, fewest_states, leaves_room, smallest_interval
+from ..trajectory import (
+    Trajectory,
+    fewest_states,
+    held_on_device,
+    leaves_room,
+    smallest_interval,
+    spill,
+)
 from ._observed import net_buffers
 
 _AT_MOST = 4 * 2**30
@@ -33,12 +40,16 @@ def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
     if trajectory.keep_epochs is not None:
         n_steps = min(n_steps, trajectory.keep_epochs * max(n_batches, 1))
         n_fixed += 1
+    device = torch.device(net.device)
     trajectory.max_bytes = trajectory_bytes(
-        net.max_trajectory_bytes,
-        torch.device(net.device),
-        trajectory.nbytes,
-        trajectory.folder,
+        net.max_trajectory_bytes, device, trajectory.nbytes, trajectory.folder
     )
+    if device.type == "cuda" and trajectory.folder is None:
+        on_device = trajectory_bytes("auto", device, held_on_device(trajectory))
+        trajectory.max_bytes = with_host(
+            net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))
+        )
+        spill(trajectory, min(on_device, trajectory.max_bytes), device)
     size = state_nbytes(net.optimizer_, net_buffers(net))
     trajectory.widen(
         choose_interval(
@@ -59,6 +70,17 @@ def trajectory_bytes(
     if folder is not None:
         return (shutil.disk_usage(folder).free + held) // 4
     return min((free_bytes(device) + held) // 4, _AT_MOST)
+
+
+def with_host(asked: Any, on_device: int, free_on_host: int) -> int:
+    """Return what a trajectory may take of a device's memory and the host's together.
+
+    Recomputed states are on the device: they stay within what is free there if the host
+    holds no more than twice as much as the device.
+    """
+    if asked != "auto":
+        return int(asked)
+    return on_device + min(free_on_host // 4, _AT_MOST, 2 * on_device)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -86,10 +86,13 @@ class SGDInfluenceClassifier(
         ``run-000002``, ... there, which survives a crash (``fit(..., resume=True)``)
         and is read when it is needed. By default runs are recorded in memory.
     compile : bool, default=False
-        Whether :meth:`influence` compiles the way back through a step, once for each
-        fit, with ``torch.compile``'s backend: that takes some ten seconds or more, and
-        pays where the retrace takes longer. Training itself is compiled only with
-        ``record=None``, as skorch does it.
+        Whether training steps, and the way back through them in :meth:`influence`, are
+        compiled with ``torch.compile``'s backend, once for each shape of batch. That
+        takes some ten seconds or more the first time in a process, and pays for small
+        networks in long runs; steps that draw random numbers (dropout) are not
+        compiled. A compiled run differs from another one by rounding; whether it is
+        recorded changes no bit of either. What the module computes must depend on its
+        inputs, parameters and buffers alone, not on attributes that change on the way.
     train_split : callable or None, default=None
         Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples that it
         takes out of the training have influence 0.

@@ -35,12 +35,6 @@ class ComponentsMixin(RecordingMixin):
             self._first_outputs()
         return self
 
-    def torch_compile(self, module: Any, name: str) -> Any:
-        """Compile a module, as skorch does; none whose steps are recorded."""
-        if self.record is not None:
-            return module
-        return super().torch_compile(module, name)
-
     def _built_in_module(self, kwargs: dict[str, Any]) -> nn.Module:
         if not hasattr(self, "n_features_in_"):
             raise ValueError(

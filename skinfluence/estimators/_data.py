@@ -97,8 +97,8 @@ class WholeBatches:
     ----------
     dataset : ArrayDataset
         The data.
-    batch_sampler : iterable of sequence of int
-        The rows of each batch.
+    batch_sampler : RecordingBatchSampler
+        Draws the rows of each batch.
     """
 
     def __init__(self, dataset: ArrayDataset, batch_sampler: Any) -> None:
@@ -109,7 +109,7 @@ class WholeBatches:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return map(self.dataset.batch, self.batch_sampler)
+        return map(self.dataset.batch, self.batch_sampler.tensors())
 
 
 def _as_tensors(data: Any) -> Any:

@@ -160,14 +160,13 @@ class InfluenceMixin(RepeatingMixin):
     ) -> tuple[np.ndarray, float]:
         """Retrace the run; return the influence, and how far a change grew."""
         step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
-        if step_kind is not None:
-            step = step_kind(step.objective, step.live)
         run = partial(
             retrace,
             asked.trajectory,
             step,
             at=asked.at,
             first=asked.first,
+            back=step_kind and step_kind(step.objective, step.live),
             progress=partial(self._progress, total=max(asked.at) - asked.first),
         )
         parts: Iterable[range | None] = [None]

@@ -5,16 +5,25 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from skorch.net import NeuralNet
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
-from ..training import batch_coefficients, derive_seed, seeded
+from ..training import (
+    CompiledFunctions,
+    CompiledGradient,
+    batch_coefficients,
+    derive_seed,
+    seeded,
+)
+from ._batches import RecordingBatchSampler, all_seeded
 from ._budget import foresee
 from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from ._epoch_table import EpochTable
 from ._observed import net_modules
-from ._run import RecordingBatchSampler, TrainingRun, all_seeded
+from ._run import TrainingRun
 
 # A loader's options that do not say what the batch of given rows is.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
@@ -24,6 +33,17 @@ class RecordingMixin(NeuralNet):
     """Makes a skorch net train from its own seed and record every step."""
 
     run_: TrainingRun | None = None
+    compiled_functions_: CompiledFunctions | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code stays where it was compiled.
+        state: dict[str, Any] = super().__getstate__()
+        return {k: v for k, v in state.items() if k != "compiled_functions_"}
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        default: list[tuple[str, Any]] = super()._default_callbacks
+        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return the data as a dataset; in training always the same one."""
@@ -128,18 +148,54 @@ class RecordingMixin(NeuralNet):
         """Compute the batch loss from per-sample losses, and its gradient."""
         run = self.run_
         # To set modules that are set already takes as long as a small layer.
-        if not all(m.training for part in net_modules(self) for m in part.modules()):
+        if run is None or not all(m.training for m in run.modules(self)):
             self._set_training(True)
         inputs, targets = unpack_data(batch)
-        outputs = self.infer(inputs, **fit_params)
-        losses = self.get_losses(outputs, targets, X=inputs, training=True)
-        coefficients = batch_coefficients(
-            None if run is None else run.weights(), losses
-        )
-        losses.backward(coefficients)
+        weights = None if run is None else run.weights()
+        if run is None or not self.compile:
+            outputs = self.infer(inputs, **fit_params)
+            losses = self._step_losses(outputs, targets, (inputs, fit_params))
+            coefficients = batch_coefficients(weights, losses)
+            losses.backward(coefficients)
+            loss = losses.detach() @ coefficients
+        else:
+            taken = (inputs, fit_params), targets, weights
+            found = self._gradient(run)(taken, len(run.rows), run.largest)
+            loss, outputs = found.loss, found.outputs
+            run.compiled_size = found.compiled_size
         if run is not None:
             run.see_gradients(self)
-        return {"loss": losses.detach() @ coefficients, "y_pred": outputs}
+        return {"loss": loss, "y_pred": outputs}
+
+    def _gradient(self, run: TrainingRun) -> CompiledGradient:
+        """Return the compiled gradient of the run's batches."""
+        if run.gradient is None:
+            compiled = self._compiled_functions()
+            modules = net_modules(self)
+            run.gradient = CompiledGradient(
+                modules, self._outputs, self._step_losses, compiled
+            )
+        return run.gradient
+
+    def _compiled_functions(self) -> CompiledFunctions:
+        """Return what was compiled since the last call of fit."""
+        if self.compiled_functions_ is None:
+            self.compiled_functions_ = CompiledFunctions()
+        return self.compiled_functions_
+
+    def torch_compile(self, module: Any, name: str) -> Any:
+        """Return a module as it is: whole steps are compiled, in one way only."""
+        return module
+
+    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
+        x, fit_params = inputs
+        return self.infer(x, **fit_params)
+
+    def _step_losses(
+        self, outputs: Any, targets: Any, inputs: tuple[Any, dict[str, Any]]
+    ) -> Tensor:
+        losses: Tensor = self.get_losses(outputs, targets, X=inputs[0], training=True)
+        return losses
 
 
 def _base(dataset: Any) -> Any:

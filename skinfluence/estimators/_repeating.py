@@ -23,7 +23,6 @@ from ..exceptions import (
 from ..influence import Query
 from ..training import (
     Batch,
-    CompiledFunctions,
     CompiledStep,
     LiveState,
     Objective,
@@ -74,13 +73,6 @@ class Question:
 
 class RepeatingMixin(NeuralNet):
     """What retracing a recorded run and repeating it have in common."""
-
-    compiled_functions_: CompiledFunctions | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Compiled code stays where it was compiled.
-        state: dict[str, Any] = super().__getstate__()
-        return {k: v for k, v in state.items() if k != "compiled_functions_"}
 
     def _retraceable(self) -> Trajectory:
         """Return the trajectory, or say why there is none."""
@@ -215,19 +207,8 @@ class RepeatingMixin(NeuralNet):
     ) -> TrainingStep:
         if not self.compile:
             return TrainingStep(objective, live)
-        if self.compiled_functions_ is None:
-            self.compiled_functions_ = CompiledFunctions()
         largest = max(len(record.rows) for record in trajectory.records)
-        return CompiledStep(objective, live, largest, self.compiled_functions_)
-
-    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
-        x, fit_params = inputs
-        return self.infer(x, **fit_params)
-
-    def _step_losses(
-        self, outputs: Any, targets: Any, inputs: tuple[Any, dict[str, Any]]
-    ) -> Tensor:
-        return self.get_losses(outputs, targets, X=inputs[0], training=True)
+        return CompiledStep(objective, live, largest, self._compiled_functions())
 
     def _fetch(self) -> Callable[[StepLike], Batch]:
         """Return what fetches the batch of a recorded step."""

@@ -32,7 +32,6 @@ from ._run import TrainingRun, replay_of
 # of time and memory, what it says, and how it was seeded: the seed is the recorded one.
 _FREE = {
     "checkpoint_every",
-    "compile",
     "max_epochs",
     "max_trajectory_bytes",
     "random_state",

@@ -3,27 +3,24 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.net import NeuralNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..exceptions import DivergenceWarning, IrreproducibleStepError
 from ..training import (
     Clipping,
+    CompiledGradient,
     LiveState,
     State,
     derive_seed,
     derive_seeds,
     moment_names,
     observe_clipping,
-    seeded,
 )
 from ..trajectory import Replay, StepRecord, Trajectory, parameters_digest
 from ._data import TrainingData
@@ -35,55 +32,9 @@ from ._observed import (
     declared_clipping,
     hyperparameters,
     net_buffers,
+    net_modules,
     same,
 )
-
-
-@contextmanager
-def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed numpy's global generator too: splits and samplers may draw on it."""
-    with seeded(seed, device):
-        state = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
-
-
-class RecordingBatchSampler:
-    """Hands out a sampler's batches, drawn from the run's own seed, and notes them.
-
-    Parameters
-    ----------
-    batches : iterable of sequence of int
-        The batch sampler.
-    rows : Tensor of int64 or None
-        The rows of the data that the sampler's indices stand for; None for the same.
-    run : TrainingRun
-        Is told of every epoch and batch.
-    """
-
-    def __init__(self, batches: Any, rows: Tensor | None, run: "TrainingRun") -> None:
-        self.batches = batches
-        self.rows = rows
-        self.run = run
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
-            # Samplers draw on the global generator when they are iterated: all at once.
-            drawn = [list(batch) for batch in self.batches]
-        self.run.expect(len(drawn))
-        # One tensor for the epoch: to make one costs as much for a batch as for all.
-        every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
-        rows = every if self.rows is None else self.rows[every]
-        for batch, own in zip(drawn, rows.split([*map(len, drawn)]), strict=True):
-            # What is recorded outlives the epoch, each batch by itself.
-            self.run.batches.append(own.clone())
-            yield batch
 
 
 class TrainingRun:
@@ -121,9 +72,13 @@ class TrainingRun:
         self.batches: deque[Tensor] = deque()
         self.n_left = 0  # steps of the epoch that are still to be taken
         self.seeds: Iterator[int] = iter(())  # of these steps
+        self.largest = 0  # batch of the epoch
+        self.gradient: CompiledGradient | None = None
+        self.compiled_size: int | None = None  # of the step in hand
         self.rows = torch.empty(0, dtype=torch.int64)
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
+        self._modules: list[nn.Module] | None = None
         self._live: LiveState | None = None
         self._new_epoch = True
         self._before: State | None = None
@@ -133,18 +88,31 @@ class TrainingRun:
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code stays where it was compiled.
+        return {**self.__dict__, "gradient": None, "_modules": None}
+
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
         self.n_epochs += 1
         self.epoch = 1 + (0 if self.trajectory is None else self.trajectory.n_epochs)
         self._new_epoch = True
         self.batches.clear()
+        self._modules = None
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
-    def expect(self, n_batches: int) -> None:
+    def expect(self, sizes: Sequence[int]) -> None:
         """Make ready for the batches of an epoch."""
-        self.n_left = n_batches
-        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, n_batches))
+        self.n_left = len(sizes)
+        self.largest = max(sizes, default=0)
+        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, len(sizes)))
+
+    def modules(self, net: NeuralNet) -> list[nn.Module]:
+        """Return every module of the net, looked up once an epoch."""
+        if self._modules is None:
+            parts = net_modules(net)
+            self._modules = [m for part in parts for m in part.modules()]
+        return self._modules
 
     def weights(self) -> Tensor | None:
         """Return the c_i of the batch in hand."""
@@ -236,6 +204,7 @@ class TrainingRun:
             clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
             loss,
+            self.compiled_size,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)

@@ -22,6 +22,7 @@ from torch.utils import data
 from ..exceptions import UntrustedTypeError
 from ._criteria import SmoothHinge
 from ._data import ArrayDataset, TrainingData
+from ._epoch_table import EpochTable
 from ._modules import LinearModule, MLPModule
 
 # Only what neither reads nor writes files when it is made, called or trained with.
@@ -84,7 +85,7 @@ def name_of(value: Any) -> str:
 def _known() -> frozenset[str]:
     estimators = {f"{__package__}._classifier.SGDInfluenceClassifier"}
     estimators |= {f"{__package__}._regressor.SGDInfluenceRegressor"}
-    own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge)
+    own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge, EpochTable)
     wholes = (
         own,
         _ACTIVATIONS,

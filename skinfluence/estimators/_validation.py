@@ -70,6 +70,12 @@ def check_parameters(net: NeuralNet) -> None:
             "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
             f"{callbacks!r}."
         )
+    options = [name for name in net._keywords if name.startswith("compile__")]
+    if options:
+        raise ValueError(
+            f"`{options[0]}` must not be given: it is for torch.compile, by which "
+            "steps are not compiled. Use `compile` alone."
+        )
     if net.record is not None and hasattr(net, "accelerator"):
         raise ValueError(
             "Accelerate changes how a step is computed, and it cannot be recorded. "

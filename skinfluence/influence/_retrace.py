@@ -44,6 +44,7 @@ def retrace(
     at: Mapping[int, float],
     *,
     first: int = 0,
+    back: TrainingStep | None = None,
     progress: Progress = iter,
 ) -> Retraced:
     r"""Estimate how the query would change without each sample.
@@ -66,6 +67,9 @@ def retrace(
         query at these states.
     first : int
         The earliest step to go back to; earlier ones are taken as given.
+    back : TrainingStep or None
+        What takes the way back, on the same live state, where slopes in something else
+        than the samples' weights are asked for; by default `step`.
     progress : callable
         Wraps the iteration over the steps.
 
@@ -79,6 +83,7 @@ def retrace(
     put_in, largest = 0.0, 0.0
     every = -(-(max(at) - first) // _LOOKS)
     walk = Replay(trajectory, step).backwards(max(at), first, progress)
+    step = step if back is None else back
     for record, before, after in walk:
         weight = at.get(record.step + 1)
         if weight:

@@ -1,9 +1,11 @@
 """What a training step is: its state, its objective, its update, its adjoint."""
 
 from ._clipping import Clipping, observe_clipping
-from ._compiled import CompiledFunctions, CompiledStep
+from ._compiled import CompiledStep
+from ._compiler import CompiledFunctions
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
+from ._gradient import CompiledGradient
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._size import state_nbytes
@@ -17,6 +19,7 @@ __all__ = [
     "Batch",
     "Clipping",
     "CompiledFunctions",
+    "CompiledGradient",
     "CompiledStep",
     "FlatLayout",
     "Functional",

@@ -1,57 +1,29 @@
 """The way back through a training step, compiled once for each shape of batch."""
 
 import logging
-import warnings
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils import _pytree as pytree
+from torch import Tensor
 
 from .._typing import StepLike
-from ..exceptions import CompilationWarning
+from ._compiler import (
+    CompiledFunctions,
+    Function,
+    TakenApart,
+    close,
+    mixes,
+    warn_uncompiled,
+)
 from ._flat import PARAMETERS, LiveState, State
 from ._functional import Functional
+from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._step import Adjoint, TrainingStep, derivatives_along, weighted_gradients
 
 logger = logging.getLogger(__name__)
-
-# Layers that compute a sample's output from the whole batch.
-_MIXING = (nn.modules.batchnorm._BatchNorm,)
-
-# Stands for a tensor among a batch's data; beside tensors only what is compared by
-# its value may be there, since the compiled functions hold it as it is.
-_TENSOR = "<tensor>"
-_PLAIN = (str, bool, type(None))
-
-Function = Callable[..., Any]
-
-
-@dataclass
-class CompiledFunctions:
-    """What was compiled, to be kept for further copies of the same step.
-
-    Attributes
-    ----------
-    numbers : dict of Hashable to int
-        What was compiled for, numbered: shapes of the batch, clipping, and the like.
-    functions : dict of (str, int) to callable
-        What was compiled, by its name and that number.
-    trusted : dict of (int, int) to bool
-        Whether it gives what the step gives without it, by that number and the
-        number of samples.
-    pads : bool or None
-        Whether short batches may be filled up; None if that was not asked yet.
-    """
-
-    numbers: dict[Hashable, int] = field(default_factory=dict)
-    functions: dict[tuple[str, int], Function] = field(default_factory=dict)
-    trusted: dict[tuple[int, int], bool] = field(default_factory=dict)
-    pads: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +32,8 @@ class _Call:
 
     key: int
     size: int
+    data: TakenApart
     tensors: tuple[Tensor, ...]
-    spec: Any
-    others: tuple[Any, ...]
 
 
 class CompiledStep(TrainingStep):
@@ -97,6 +68,20 @@ class CompiledStep(TrainingStep):
         self.compiled = compiled
         self._functional = Functional(objective.modules, live.parameters)
         self._coefficients: dict[int, Tensor] = {}
+        self._gradient = CompiledGradient(
+            objective.modules, objective.forward, objective.criterion, compiled
+        )
+        places = {p: k for k, p in enumerate(self._gradient.parameters)}
+        self._places = [places[parameter] for parameter in live.parameters]
+
+    def _descend(self, step: StepLike, weights: Tensor | None) -> None:
+        size = step.compiled_size
+        if size is None:
+            super()._descend(step, weights)
+        else:
+            batch = self.objective.fetch(step)
+            wanted = [self._places[k] for k in step.active]
+            self._gradient(batch, len(step.rows), size, wanted, weights)
 
     def backward(
         self, state: State, step: StepLike, adjoint: Adjoint
@@ -105,7 +90,7 @@ class CompiledStep(TrainingStep):
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
         call = self._call(state, step)
-        trusted = self.compiled.trusted.get((call.key, call.size))
+        trusted = self.compiled.trusted.get(("pull", call.key, call.size))
         if trusted:
             return self._compiled(call, state, step, adjoint)
         expected = super().backward(state, step, adjoint)
@@ -132,33 +117,21 @@ class CompiledStep(TrainingStep):
         """Compile, and use what was compiled if it gives what is expected."""
         # Whatever the compiler fails with, the step can be had without it.
         try:
-            with warnings.catch_warnings():
-                # The compiler's own warnings are about its own parts.
-                warnings.simplefilter("ignore")
-                found = self._compiled(call, state, step, adjoint)
+            found = self._compiled(call, state, step, adjoint)
             trusted = _agree(found, expected)
             reason = "its result differs from the step's own"
         except Exception as error:
             trusted, reason = False, f"{type(error).__name__}: {error}"
-        self.compiled.trusted[call.key, call.size] = trusted
+        self.compiled.trusted["pull", call.key, call.size] = trusted
         if trusted:
             return found
-        warnings.warn(
-            "The retrace step could not be compiled and is computed without "
-            f"compiling, more slowly ({reason.splitlines()[0]}). Use compile=False to "
-            "do without this warning.",
-            CompilationWarning,
-            stacklevel=2,
-        )
+        warn_uncompiled("retrace", reason)
         logger.debug("Compiling failed: %s", reason)
         return expected
 
     def _compiled(
         self, call: _Call, state: State, step: StepLike, adjoint: Adjoint
     ) -> tuple[Tensor, Adjoint]:
-        foreign = [x for x in call.others if not isinstance(x, _PLAIN)]
-        if foreign:
-            raise TypeError(f"a batch has a {type(foreign[0]).__name__} among its data")
         active, clipping = step.active, step.clipping
 
         def gradients(flat: Tensor, arguments: Sequence[Tensor]) -> Any:
@@ -183,8 +156,9 @@ class CompiledStep(TrainingStep):
             return slopes * weights.detach(), through
 
         def run(function: Function, *more: Tensor) -> Any:
-            return self._function(call, function)(
-                state.parameters, *call.tensors, *more
+            self.objective.train(True)
+            return self.compiled.call(
+                function, call.key, state.parameters, *call.tensors, *more
             )
 
         def run_pull(direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,27 +167,13 @@ class CompiledStep(TrainingStep):
 
         return self._pull(state, step, adjoint, lambda: run(gradient), run_pull)
 
-    def _function(self, call: _Call, function: Function) -> Function:
-        """Return a function compiled for the call."""
-        key = function.__name__, call.key
-
-        def compiled(*arguments: Tensor) -> Any:
-            if key not in self.compiled.functions:
-                self.objective.train(True)
-                graph = make_fx(function)(*arguments)
-                self.compiled.functions[key] = compile_graph(graph, [*arguments])
-            with torch.no_grad():
-                return self.compiled.functions[key](*arguments)
-
-        return compiled
-
     def _losses(
         self, call: _Call, parameters: list[Tensor], arguments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return losses and coefficients as a function of tensors alone."""
-        mine = iter(arguments)
-        leaves = [next(mine) if other is _TENSOR else other for other in call.others]
-        inputs, targets = pytree.tree_unflatten(leaves, call.spec)
+        count = len(call.data.tensors)
+        inputs, targets = call.data.together(arguments[:count])
+        mine = iter(arguments[count:])
 
         def losses() -> Tensor:
             outputs = self.objective.forward(inputs)
@@ -229,20 +189,15 @@ class CompiledStep(TrainingStep):
     def _call(self, state: State, step: StepLike) -> _Call:
         size = len(step.rows)
         inputs, targets, weights = self.objective.fetch(self._filled(step))
-        leaves, spec = pytree.tree_flatten((inputs, targets))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        others = tuple(_TENSOR if isinstance(x, Tensor) else x for x in leaves)
-        kinds = tuple(x if isinstance(x, _PLAIN) else type(x) for x in others)
+        data = TakenApart.of((inputs, targets), self.device)
         coefficients = self._equal_coefficients(size)
         if weights is not None:
             coefficients = coefficients * weights.to(coefficients)
-        shapes = tuple((x.shape, x.stride(), x.dtype) for x in tensors)
-        made_for = shapes, spec, kinds, step.active, step.clipping
         # A number in its place: it would be hashed several times in every step.
-        key = self.compiled.numbers.setdefault(made_for, len(self.compiled.numbers))
+        key = self.compiled.number(("pull", data.form, step.active, step.clipping))
         fixed = self._functional.fixed.values()
-        every = (*tensors, *state.buffers, *fixed, coefficients)
-        return _Call(key, size, every, spec, others)
+        every = (*data.tensors, *state.buffers, *fixed, coefficients)
+        return _Call(key, size, data, every)
 
     def _equal_coefficients(self, size: int) -> Tensor:
         """Return 1/|S_t| for the samples of a batch, 0 for what fills it up."""
@@ -264,10 +219,8 @@ class CompiledStep(TrainingStep):
     def _pads(self, state: State, step: StepLike) -> bool:
         """Whether other samples in the batch leave a sample's loss as it is."""
         if self.compiled.pads is None:
-            modules = (m for part in self.objective.modules for m in part.modules())
-            self.compiled.pads = not any(
-                isinstance(m, _MIXING) for m in modules
-            ) and self._ignores_others(state, step)
+            mixed = mixes(self.objective.modules)
+            self.compiled.pads = not mixed and self._ignores_others(state, step)
         return self.compiled.pads
 
     @torch.no_grad()
@@ -276,29 +229,11 @@ class CompiledStep(TrainingStep):
         self.objective.train(True)
         alone, _ = self.objective.batch_losses(step)
         filled, _ = self.objective.batch_losses(self._filled(step))
-        return _close(filled[: len(alone)], alone, 0.5)
-
-
-def compile_graph(graph: Any, examples: list[Any]) -> Function:
-    """Compile a traced graph for tensors like these.
-
-    ``torch.compile`` would trace it again and guard it against other tensors in each
-    call, which takes as long as a small network's whole step; what the graph was made
-    for is in the key that it is kept under.
-    """
-    import torch._inductor  # some seconds, which only those pay who compile
-
-    return torch._inductor.compile(graph, examples)
+        return close(filled[: len(alone)], alone, 0.5)
 
 
 def _agree(found: tuple[Tensor, Adjoint], expected: tuple[Tensor, Adjoint]) -> bool:
     pairs = [(found[0], expected[0])]
     pairs += [(found[1][name], vector) for name, vector in expected[1].items()]
     # Rounding may take a sample to the other side of a kink, such as a ReLU's.
-    return all(_close(*pair, 0.25) for pair in pairs)
-
-
-def _close(found: Tensor, expected: Tensor, power: float) -> bool:
-    """Whether vectors agree to within a power of the precision they have."""
-    tolerance = torch.finfo(expected.dtype).eps ** power
-    return bool((found - expected).norm() <= tolerance * expected.norm())
+    return all(close(*pair, 0.25) for pair in pairs)

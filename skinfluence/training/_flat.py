@@ -1,6 +1,6 @@
 """Parameters and optimizer state as flat vectors, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,15 @@ class State:
     moments: Mapping[str, Tensor]
     scalars: tuple[Scalars | None, ...]
     buffers: tuple[Tensor, ...]
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> "State":
+        """Return the state with a function applied to each tensor."""
+        return State(
+            function(self.parameters),
+            {name: function(moment) for name, moment in self.moments.items()},
+            self.scalars,
+            tuple(map(function, self.buffers)),
+        )
 
     @property
     def nbytes(self) -> int:

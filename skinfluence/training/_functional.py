@@ -37,7 +37,8 @@ class Functional:
         named = dict(self._caller.named_parameters())
         names: dict[Tensor, str] = {value: name for name, value in named.items()}
         self._names = [names[parameter] for parameter in parameters]
-        self._buffer_names = [name for name, _ in self._caller.named_buffers()]
+        buffers = dict(self._caller.named_buffers())
+        self._buffer_names, self.buffers = list(buffers), list(buffers.values())
         self.fixed = {k: p.detach() for k, p in named.items() if k not in self._names}
 
     def __call__(

@@ -43,6 +43,19 @@ class Draws:
 
 
 @contextmanager
+def drawn_inside(device: torch.device) -> Iterator[Draws]:
+    """Note whether anything is drawn from the generators inside the block."""
+    draws = Draws()
+    generators = _default_generators(device)
+    before = [generator.get_state() for generator in generators]
+    yield draws
+    draws.any = not all(
+        torch.equal(generator.get_state(), state)
+        for generator, state in zip(generators, before, strict=True)
+    )
+
+
+@contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
     """Draw from `seed` inside the block and leave no trace on the generators.
 
@@ -51,9 +64,8 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
     The generators' own ``manual_seed`` is used: ``torch.manual_seed`` also seeds
     devices that are not in use and costs as much as half a small training step.
     """
-    draws = Draws()
     if seed is None:
-        yield draws
+        yield Draws()
         return
     with _GENERATORS:
         generators = _default_generators(device)
@@ -61,12 +73,8 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
         try:
             for generator in generators:
                 generator.manual_seed(seed)
-            fresh = [generator.get_state() for generator in generators]
-            yield draws
-            draws.any = not all(
-                torch.equal(generator.get_state(), state)
-                for generator, state in zip(generators, fresh, strict=True)
-            )
+            with drawn_inside(device) as draws:
+                yield draws
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)

@@ -97,9 +97,7 @@ class TrainingStep:
             group.update(hyperparameters)
         optimizer.zero_grad(set_to_none=True)
         self.objective.train(True)
-        with seeded(step.seed, self.device):
-            losses, coefficients = self._batch_losses(step)
-            losses.backward(coefficients if weights is None else weights * coefficients)
+        self._descend(step, weights)
         for position, parameter in enumerate(self.live.parameters):
             if position not in step.active:
                 parameter.grad = None
@@ -108,6 +106,12 @@ class TrainingStep:
         if step.clipping is not None:
             self._clip(step.clipping, [self.live.parameters[k] for k in step.active])
         optimizer.step()
+
+    def _descend(self, step: StepLike, weights: Tensor | None) -> None:
+        """Give the parameters the gradient of the batch loss."""
+        with seeded(step.seed, self.device):
+            losses, coefficients = self._batch_losses(step)
+            losses.backward(coefficients if weights is None else weights * coefficients)
 
     def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         return self.objective.batch_losses(step)

@@ -6,6 +6,7 @@ from ._replay import Replay
 from ._runs import begin_run, close_run, go_on_with, recorded_runs, reopened
 from ._saving import reread
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
+from ._spill import held_on_device, spill
 from ._trajectory import Trajectory
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "fewest_states",
     "from_json",
     "go_on_with",
+    "held_on_device",
     "leaves_room",
     "parameters_digest",
     "recorded_runs",
     "reopened",
     "reread",
     "smallest_interval",
+    "spill",
     "tensors_from_bytes",
     "tensors_to_bytes",
     "to_json",

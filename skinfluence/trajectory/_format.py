@@ -99,6 +99,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "clipping": (_clipping_to_json, _clipping_from_json),
     "digest": (to_json, _restored),
     "loss": (to_json, _restored),
+    "compiled_size": (to_json, _restored),
 }
 
 

@@ -43,6 +43,9 @@ class StepRecord:
         Digest of the parameters that the step led to; None if it was not taken.
     loss : float or None
         The batch loss as training saw it; None if the step was only repeated.
+    compiled_size : int or None
+        Number of samples that compiled code took the batch for, filled up with samples
+        of weight 0; None if the step was not compiled.
     """
 
     step: int
@@ -55,3 +58,4 @@ class StepRecord:
     clipping: Clipping | None = None
     digest: int | None = None
     loss: float | None = None
+    compiled_size: int | None = None

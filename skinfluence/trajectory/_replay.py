@@ -121,9 +121,16 @@ class Replay:
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:
         held: dict[int, State] = {}
+        kept = self.trajectory.kept
+        below = dict(zip(kept[1:], kept, strict=False))
 
         def find(number: int) -> State:
-            return held[number] if number in held else self.trajectory.state(number)
+            if number in held:
+                return held[number]
+            state = self.trajectory.state(number)
+            if number in below:
+                self.trajectory._store.prefetch(below[number])
+            return state
 
         self._at = None
         for action in self.trajectory.schedule(stop, first):

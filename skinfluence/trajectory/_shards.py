@@ -146,6 +146,10 @@ class SavedStates(StateStore):
         """Where they are."""
         return self._folder
 
+    def size(self, step: int) -> int:
+        """Return the size of a state in bytes."""
+        return self._places[step].sizes[step]
+
     @property
     def nbytes(self) -> int:
         """Size of the states in bytes, wherever they are."""

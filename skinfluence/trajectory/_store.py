@@ -19,6 +19,13 @@ class StateStore(MutableMapping[int, State]):
     def __reversed__(self) -> Iterator[int]:
         """Iterate over the numbers, the last one first."""
 
+    @abstractmethod
+    def size(self, step: int) -> int:
+        """Return the size of a state in bytes, wherever it is."""
+
+    def prefetch(self, step: int) -> None:
+        """Get a state ready that will be asked for next; nothing where none is far."""
+
     @property
     @abstractmethod
     def nbytes(self) -> int:
@@ -40,6 +47,9 @@ class MemoryStore(StateStore):
     def __delitem__(self, step: int) -> None:
         del self._states[step]
 
+    def __contains__(self, step: object) -> bool:
+        return step in self._states
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._states)
 
@@ -48,6 +58,10 @@ class MemoryStore(StateStore):
 
     def __len__(self) -> int:
         return len(self._states)
+
+    def size(self, step: int) -> int:
+        """Return the size of a state in bytes."""
+        return self._states[step].nbytes
 
     @property
     def nbytes(self) -> int:

@@ -208,7 +208,7 @@ class Trajectory:
         if self.max_bytes is None or not self._store:
             return math.inf
         latest = next(reversed(self._store))
-        return self.max_bytes // max(1, self._store[latest].nbytes)
+        return self.max_bytes // max(1, self._store.size(latest))
 
     @property
     def nbytes(self) -> int:

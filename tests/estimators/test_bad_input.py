@@ -471,6 +471,7 @@ def test_a_wrong_learning_rate_nan():
     [
         ({"callbacks": 3}, TypeError, "`callbacks` must be a list .*got 3"),
         ({"compile": 3}, ValueError, "'compile' parameter"),
+        ({"compile__dynamic": True}, ValueError, "`compile__dynamic` must not"),
         ({"modul__x": 1}, (TypeError, ValueError), "modul__x"),
         ({"module__x": 1}, TypeError, "unexpected keyword argument 'x'"),
         ({"module__activation": "step"}, ValueError, "`module__activation` .*'step'"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skinfluence import load_estimator
+from skinfluence.trajectory import spill
 from tests.cases import MODULES, OPTIMIZERS, Case, rough
 from tests.oracles import relative_error
 
@@ -84,4 +85,41 @@ def test_on_disk_and_back_on_a_cpu(tmp_path):
     )
     assert next(loaded.module_.parameters()).device.type == "cpu"
     found, expected = (clf.influence(*case.validation()) for clf in (loaded, here))
+    assert relative_error(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("n_on_device", [0, 3])
+@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.NondeterminismWarning")
+def test_states_in_host_memory(n_on_device):
+    case = Case("batch_norm", "adam")
+    clf = case.fitted(device="cuda")
+    expected = clf.influence(*case.validation(), at="path")
+    run = clf.trajectory_
+    states = {number: run.state(number).each(torch.clone) for number in run.kept[:-1]}
+    spill(run, n_on_device * states[1].nbytes, torch.device("cuda"))
+    run._store.clear()
+    run._store.update(states)
+    host = [s.parameters for k, s in run._store._states.items() if k > n_on_device]
+    assert all(p.device.type == "cpu" and p.is_pinned() for p in host)
+    for number, state in states.items():
+        assert torch.equal(run.state(number).parameters, state.parameters)
+    found = clf.influence(*case.validation(), at="path")
+    assert relative_error(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("module", ["mlp", "cnn", "batch_norm"])
+@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.NondeterminismWarning")
+def test_compiled_steps(module):
+    # Captured as CUDA graphs, whose results are written over by the next step.
+    case = Case(module, "adam", weighted=True)
+    there, here = both(case, compile=True, checkpoint_every=4)
+    assert 5 in {record.compiled_size for record in there.trajectory_.records}
+    for mine, theirs in zip(
+        there.module_.parameters(), here.module_.parameters(), strict=True
+    ):
+        found, expected = mine.detach().cpu().numpy(), theirs.detach().numpy()
+        assert relative_error(found, expected) <= TOLERANCE
+    found, expected = (
+        clf.influence(*case.validation(), at="path") for clf in (there, here)
+    )
     assert relative_error(found, expected) <= TOLERANCE

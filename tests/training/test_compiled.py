@@ -6,28 +6,17 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from skorch.callbacks import GradientNormClipping
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from skinfluence.exceptions import CompilationWarning
-from skinfluence.training import _compiled
+from skinfluence.training import _compiler
 from tests.cases import MODULES, Case
 from tests.oracles import relative_error
 
 # Both are sums of the same products in double precision, in another order.
 TOLERANCE = 1e-9
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Count what is compiled, and run it without a compiler."""
-    compiled = []
-
-    def count(graph, examples):
-        compiled.append(graph)
-        return graph
-
-    monkeypatch.setattr(_compiled, "compile_graph", count)
-    return compiled
 
 
 def both(case, **options):
@@ -42,9 +31,10 @@ def both(case, **options):
 def test_equals_the_step_without(module, optimizer, counted):
     _, found, expected = both(Case(module, optimizer, weighted=True))
     assert relative_error(found, expected) <= TOLERANCE
-    # Dropout draws random numbers, which compiled code would draw otherwise; Adam's
-    # step is differentiated at its gradient, a function of its own.
-    functions = {"dropout": 0}.get(module, 2 if optimizer == "adam" else 1)
+    # The step forwards and the way back. Dropout draws random numbers, which compiled
+    # code would draw otherwise; Adam's step is differentiated at its gradient, a
+    # function of its own.
+    functions = {"dropout": 0}.get(module, 3 if optimizer == "adam" else 2)
     assert len(counted) == functions
 
 
@@ -60,7 +50,7 @@ def test_a_second_call_compiles_nothing(counted):
     np.testing.assert_array_equal(
         clf.influence(*Case("mlp").validation(), at="epochs"), found
     )
-    assert len(counted) == number == 1
+    assert len(counted) == number == 2
 
 
 def test_short_batches_are_filled_up_only_where_samples_do_not_mix(counted):
@@ -73,7 +63,8 @@ def test_copies_and_refits_do_not_hold_compiled_code(counted):
     for other in (copy.deepcopy(clf), pickle.loads(pickle.dumps(clf))):
         assert other.compiled_functions_ is None
     X, y, _ = Case("mlp").data()
-    assert clf.fit(X, y).compiled_functions_ is None
+    before = clf.compiled_functions_
+    assert clf.fit(X, y).compiled_functions_ is not before
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -85,9 +76,11 @@ def test_falls_back_with_a_warning(wrong, monkeypatch):
 
     case = Case("mlp")
     expected = case.fitted().influence(*case.validation())
-    clf = case.fitted(compile=True)
-    monkeypatch.setattr(_compiled, "compile_graph", fail)
-    with pytest.warns(CompilationWarning, match="differs" if wrong else "no C"):
+    monkeypatch.setattr(_compiler, "compile_graph", fail)
+    why = "differs" if wrong else "no C"
+    with pytest.warns(CompilationWarning, match=f"training step .*{why}"):
+        clf = case.fitted(compile=True)
+    with pytest.warns(CompilationWarning, match=f"retrace step .*{why}"):
         found = clf.influence(*case.validation())
     np.testing.assert_array_equal(found, expected)
     with warnings.catch_warnings():
@@ -100,3 +93,54 @@ def test_compiles():
     clf, found, expected = both(Case("mlp"))
     assert all(clf.compiled_functions_.trusted.values())
     assert relative_error(found, expected) <= TOLERANCE
+
+
+def test_what_a_graph_writes_over_is_copied(monkeypatch):
+    # As CUDA graphs do, which write to the same memory each time.
+    memory, begun = torch.zeros(3), []
+    monkeypatch.setattr(
+        torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1)
+    )
+
+    def function(value):
+        return [memory.copy_(value), None]
+
+    copying = _compiler._copying(function)
+    first, nothing = copying(torch.ones(3))
+    copying(torch.full((3,), 2.0))
+    assert first.tolist() == [1.0, 1.0, 1.0]
+    assert nothing is None
+    assert len(begun) == 2
+
+
+def test_equal_graphs_are_compiled_once(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(_compiler, "_PROGRAMS", {})
+    monkeypatch.setattr(
+        _compiler, "_compile", lambda graph, _: compiled.append(graph) or graph
+    )
+    case = Case("mlp")
+    first, second = case.fitted(compile=True), case.fitted(compile=True)
+    assert len(compiled) == 1
+    for mine, theirs in zip(
+        first.module_.parameters(), second.module_.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    Case("linear").fitted(compile=True)
+    assert len(compiled) == 2
+
+
+def test_graphs_that_hold_tensors_are_compiled_each_by_itself(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(_compiler, "_PROGRAMS", {})
+    monkeypatch.setattr(
+        _compiler, "_compile", lambda graph, _: compiled.append(graph) or graph
+    )
+
+    def times(factor):
+        held = torch.full((3,), factor)
+        return make_fx(lambda x: x * held)(torch.ones(3))
+
+    for factor in (1.0, 2.0):
+        _compiler.compile_graph(times(factor), [torch.ones(3)])
+    assert len(compiled) == 2

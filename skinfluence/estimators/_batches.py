@@ -1,0 +1,71 @@
+"""The batches of an epoch, drawn from the run's own seed and noted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..training import seeded
+from ._run import TrainingRun
+
+
+@contextmanager
+def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed numpy's global generator too: splits and samplers may draw on it."""
+    with seeded(seed, device):
+        state = np.random.get_state()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+
+
+class RecordingBatchSampler:
+    """Hands out a sampler's batches, drawn from the run's own seed, and notes them.
+
+    Parameters
+    ----------
+    batches : iterable of sequence of int
+        The batch sampler.
+    rows : Tensor of int64 or None
+        The rows of the data that the sampler's indices stand for; None for the same.
+    run : TrainingRun
+        Is told of every epoch and batch.
+    """
+
+    def __init__(self, batches: Any, rows: Tensor | None, run: TrainingRun) -> None:
+        self.batches = batches
+        self.rows = rows
+        self.run = run
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch, _ in self._noted():
+            yield batch
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Iterate over the batches as tensors, of rows of the data."""
+        for _, rows in self._noted():
+            yield rows
+
+    def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
+        with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
+            # Samplers draw on the global generator when they are iterated: all at once.
+            drawn = [list(batch) for batch in self.batches]
+        sizes = [*map(len, drawn)]
+        self.run.expect(sizes)
+        # One tensor for the epoch: to make one costs as much for a batch as for all.
+        every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
+        rows = every if self.rows is None else self.rows[every]
+        for batch, part in zip(drawn, rows.split(sizes), strict=True):
+            # What is recorded outlives the epoch, each batch by itself.
+            own = part.clone()
+            self.run.batches.append(own)
+            yield batch, own

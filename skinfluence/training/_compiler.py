@@ -1,0 +1,220 @@
+"""Functions of tensors, compiled once for each form of what they are called with."""
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from ..exceptions import CompilationWarning
+from ._randomness import seeded
+
+# Layers that compute a sample's output from the whole batch.
+_MIXING = (nn.modules.batchnorm._BatchNorm,)
+
+# Beside tensors only what is compared by its value may be among a batch's data, since
+# the compiled functions hold it as it is.
+_PLAIN = (str, bool, type(None))
+
+Function = Callable[..., Any]
+
+# What was compiled in this process, by the graph's code and what it is called with.
+_PROGRAMS: dict[Hashable, Function] = {}
+_MOST_PROGRAMS = 256
+
+
+@dataclass
+class CompiledFunctions:
+    """What was compiled, to be kept for further copies of the same step.
+
+    Attributes
+    ----------
+    numbers : dict of Hashable to int
+        What was compiled for, numbered: shapes of the batch, clipping, and the like.
+    functions : dict of (str, int) to callable
+        What was compiled, by its name and that number.
+    trusted : dict of (str, int, int) to bool
+        Whether it gives what is computed without it, by name, that number and the
+        number of samples.
+    forms : dict of int to object
+        What a training step gives beside tensors, by that number.
+    pads : bool or None
+        Whether short batches may be filled up; None if that was not asked yet.
+    """
+
+    numbers: dict[Hashable, int] = field(default_factory=dict)
+    functions: dict[tuple[str, int], Function] = field(default_factory=dict)
+    trusted: dict[tuple[str, int, int], bool] = field(default_factory=dict)
+    forms: dict[int, Any] = field(default_factory=dict)
+    pads: bool | None = None
+
+    def number(self, made_for: Hashable) -> int:
+        """Return the number of what is compiled for."""
+        return self.numbers.setdefault(made_for, len(self.numbers))
+
+    def call(self, function: Function, number: int, *arguments: Tensor) -> Any:
+        """Call a function of tensors as it was compiled for the number."""
+        key = function.__name__, number
+        if key not in self.functions:
+            # Tracing runs the function; whoever draws next must not notice.
+            with warnings.catch_warnings(), seeded(0, arguments[0].device):
+                # The compiler's own warnings are about its own parts.
+                warnings.simplefilter("ignore")
+                examples = [argument.detach() for argument in arguments]
+                graph = make_fx(function)(*examples)
+                self.functions[key] = compile_graph(graph, examples)
+        with torch.no_grad():
+            return self.functions[key](*arguments)
+
+
+def compile_graph(graph: Any, examples: list[Any]) -> Function:
+    """Compile a traced graph for tensors like these.
+
+    ``torch.compile`` would trace it again and guard it against other tensors in each
+    call, which takes as long as a small network's whole step; what the graph was made
+    for is in the key that it is kept under. A program serves every equal graph: those
+    of further fits, which are traced anew as their modules may be others.
+    """
+    if any(node.op == "get_attr" for node in graph.graph.nodes):
+        return _compile(graph, examples)  # it holds tensors that its code does not tell
+    form = tuple((x.shape, x.stride(), x.dtype, x.device) for x in examples)
+    known = graph.code, form, torch.get_num_threads()
+    if known not in _PROGRAMS:
+        if len(_PROGRAMS) == _MOST_PROGRAMS:
+            _PROGRAMS.pop(next(iter(_PROGRAMS)), None)
+        _PROGRAMS[known] = _compile(graph, examples)
+    return _PROGRAMS[known]
+
+
+def _compile(graph: Any, examples: list[Any]) -> Function:
+    import torch._inductor  # some seconds, which only those pay who compile
+
+    if examples[0].device.type != "cuda":
+        return torch._inductor.compile(graph, examples)
+    # A small network's kernels take less time than their launches one by one.
+    options = {"triton.cudagraphs": True}
+    return _copying(torch._inductor.compile(graph, examples, options))
+
+
+def _copying(function: Function) -> Function:
+    """Copy what a CUDA graph returns: its next launch writes to the same memory."""
+
+    def copied(*arguments: Tensor) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return pytree.tree_map_only(Tensor, torch.clone, function(*arguments))
+
+    return copied
+
+
+class _Place(NamedTuple):
+    """Stands for a tensor among a batch's data."""
+
+    number: int
+
+
+class _Packed(NamedTuple):
+    """Stands for a container among a batch's data."""
+
+    leaves: tuple[Any, ...]
+    spec: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TakenApart:
+    """Data of a batch as tensors, and what they are put together by.
+
+    Attributes
+    ----------
+    tensors : tuple of Tensor
+        Each one once, however often it stands in the data.
+    structure : object
+        The data with places instead of tensors; hashable.
+    """
+
+    tensors: tuple[Tensor, ...]
+    structure: Any
+
+    @classmethod
+    def of(cls, data: Any, device: torch.device) -> "TakenApart":
+        """Take data apart; its tensors are put on the device."""
+        places: dict[int, _Place] = {}
+        tensors: list[Tensor] = []
+
+        def take(part: Any) -> Any:
+            if isinstance(part, Tensor):
+                place = places.setdefault(id(part), _Place(len(tensors)))
+                if place.number == len(tensors):
+                    tensors.append(part.to(device))
+                return place
+            # pytree knows these too, but takes as long as a layer.
+            if type(part) is tuple:
+                return tuple(map(take, part))
+            if isinstance(part, _PLAIN):
+                return part
+            leaves, spec = pytree.tree_flatten(part)
+            if spec.is_leaf():
+                return type(part)  # refused when it is put together again
+            return _Packed(tuple(map(take, leaves)), spec)
+
+        structure = take(data)
+        return cls(tuple(tensors), structure)
+
+    @property
+    def form(self) -> Hashable:
+        """What other data must have in common to be computed by the same function."""
+        shapes = tuple((x.shape, x.stride(), x.dtype) for x in self.tensors)
+        return shapes, self.structure
+
+    def filled(self, size: int, count: int) -> "TakenApart":
+        """Fill a batch's tensors up from `size` samples to `count`, with their own."""
+        rows = torch.arange(count, device=self.tensors[0].device) % size
+        tensors = tuple(
+            x.index_select(0, rows) if x.dim() and len(x) == size else x
+            for x in self.tensors
+        )
+        return replace(self, tensors=tensors)
+
+    def together(self, tensors: Sequence[Tensor]) -> Any:
+        """Put data together with these tensors in place of its own."""
+
+        def put(part: Any) -> Any:
+            if isinstance(part, _Place):
+                return tensors[part.number]
+            if isinstance(part, _Packed):
+                return pytree.tree_unflatten([*map(put, part.leaves)], part.spec)
+            if isinstance(part, tuple):
+                return tuple(map(put, part))
+            if isinstance(part, _PLAIN):
+                return part
+            raise TypeError(f"a batch has a {part.__name__} among its data")
+
+        return put(self.structure)
+
+
+def mixes(modules: Sequence[nn.Module]) -> bool:
+    """Whether a layer is known to compute samples' outputs from the whole batch."""
+    every = (m for part in modules for m in part.modules())
+    return any(isinstance(m, _MIXING) for m in every)
+
+
+def warn_uncompiled(what: str, reason: str) -> None:
+    """Say that something is computed without compiling."""
+    warnings.warn(
+        f"The {what} step could not be compiled and is computed without compiling, "
+        f"more slowly ({reason.splitlines()[0]}). Use compile=False to do without this "
+        "warning.",
+        CompilationWarning,
+        stacklevel=2,
+    )
+
+
+def close(found: Tensor, expected: Tensor, power: float) -> bool:
+    """Whether vectors agree to within a power of the precision they have."""
+    if not expected.is_floating_point():
+        return torch.equal(found, expected)
+    tolerance = torch.finfo(expected.dtype).eps ** power
+    return bool((found - expected).norm() <= tolerance * expected.norm())

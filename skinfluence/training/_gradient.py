@@ -1,0 +1,285 @@
+"""The gradient of a batch loss, compiled once for each shape of batch."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._compiler import CompiledFunctions, TakenApart, close, mixes, warn_uncompiled
+from ._functional import Functional
+from ._objective import Batch, batch_coefficients
+from ._randomness import drawn_inside
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """What a batch gave besides the gradients, which are the parameters' now.
+
+    Attributes
+    ----------
+    loss : Tensor of shape ()
+        The batch loss.
+    outputs : object
+        The modules' outputs.
+    compiled_size : int or None
+        Number of samples that compiled code took the batch for, filled up with samples
+        of weight 0; None if it was not compiled code.
+    """
+
+    loss: Tensor
+    outputs: Any
+    compiled_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a compiled step gives, beside tensors."""
+
+    moved: tuple[int, ...]
+    """The parameters that have a gradient."""
+    outputs: TakenApart
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    key: int
+    size: int
+    data: TakenApart
+    coefficients: Tensor
+    wanted: tuple[int, ...]
+
+    @property
+    def compiled_size(self) -> int:
+        return len(self.coefficients)
+
+
+class CompiledGradient:
+    """Gives the modules' parameters the gradient of a batch loss, by compiled code.
+
+    What it gives is compared at first use, for each shape and size of batch, with what
+    autograd gives; it stays with autograd where compiling fails or gives something
+    else, and for what is not compiled at all: batches that draw random numbers
+    (compiled code draws others), those that cannot be filled up to their size, and
+    gradients that are to be added to others.
+
+    Training, and whatever repeats its steps to the bit, must both go this way.
+
+    Parameters
+    ----------
+    modules : sequence of torch.nn.Module
+        Every module whose parameters or buffers the losses depend on.
+    forward, criterion : callable
+        As in :class:`Objective`.
+    compiled : CompiledFunctions
+        What is compiled already; added to.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        forward: Callable[[Any], Any],
+        criterion: Callable[[Any, Any, Any], Tensor],
+        compiled: CompiledFunctions,
+    ) -> None:
+        every = (p for module in modules for p in module.parameters())
+        self.parameters: list[Tensor] = list(dict.fromkeys(every))
+        self.forward = forward
+        self.criterion = criterion
+        self.compiled = compiled
+        self.fills = not mixes(modules)
+        self.device = self.parameters[0].device
+        self._functional = Functional(modules, self.parameters)
+        self._equal: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(
+        self,
+        batch: Batch,
+        size: int,
+        compiled_size: int,
+        wanted: Sequence[int] | None = None,
+        weights: Tensor | None = None,
+    ) -> Descent:
+        """Descend: give the parameters their gradients, and the buffers their values.
+
+        Parameters
+        ----------
+        batch : tuple
+            Inputs, targets and the samples' weights c_i (None for 1).
+        size : int
+            Number of its samples.
+        compiled_size : int
+            Number of samples to compile for, `size` or more.
+        wanted : sequence of int or None
+            The parameters to differentiate in; None for those that require gradients.
+        weights : Tensor of shape (size,) or None
+            The w_i of the batch's samples; None for 1.
+
+        Returns
+        -------
+        Descent
+            The batch loss and the modules' outputs.
+        """
+        fits = size == compiled_size or self.fills
+        if not fits or any(p.grad is not None for p in self.parameters):
+            return self._eager(batch, weights)
+        if wanted is None:
+            wanted = [k for k, p in enumerate(self.parameters) if p.requires_grad]
+        call = self._call(batch, size, compiled_size, tuple(wanted), weights)
+        trusted = self.compiled.trusted.get(("descend", call.key, size))
+        if trusted is None:
+            return self._first(call, batch, weights)
+        if not trusted:
+            return self._eager(batch, weights)
+        loss, outputs, gradients, buffers = self._compiled(call)
+        self._give(gradients, buffers)
+        return Descent(loss, outputs, compiled_size)
+
+    def _eager(self, batch: Batch, weights: Tensor | None) -> Descent:
+        inputs, targets, own = batch
+        outputs = self.forward(inputs)
+        losses = self.criterion(outputs, targets, inputs)
+        coefficients = batch_coefficients(own, losses)
+        if weights is not None:
+            coefficients = weights * coefficients
+        losses.backward(coefficients)
+        return Descent(losses.detach() @ coefficients, outputs)
+
+    def _first(self, call: _Call, batch: Batch, weights: Tensor | None) -> Descent:
+        """Compile, and use what was compiled if it gives what autograd gives."""
+        before = [buffer.clone() for buffer in self._functional.buffers]
+        with drawn_inside(self.device) as draws:
+            eager = self._eager(batch, weights)
+        expected = [self.parameters[k].grad for k in call.wanted]
+        after = [buffer.clone() for buffer in self._functional.buffers]
+        trusted, reason = False, ""
+        if not draws.any:
+            # Whatever the compiler fails with, the step can be had without it.
+            try:
+                self._put_back(before)
+                loss, outputs, gradients, buffers = self._compiled(call)
+                own = [gradients.get(k) for k in call.wanted]
+                trusted = _agree(
+                    [loss, *own, *buffers], [eager.loss, *expected, *after]
+                )
+                reason = "its result differs from the step's own"
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+            self._put_back(after)
+        self.compiled.trusted["descend", call.key, call.size] = trusted
+        if trusted:
+            self._give(gradients, buffers)
+            return Descent(loss, outputs, call.compiled_size)
+        # That samples mix shows in batches that are filled up: these are not compiled.
+        if reason and call.size == call.compiled_size:
+            warn_uncompiled("training", reason)
+            logger.debug("Compiling failed: %s", reason)
+        return eager
+
+    def _put_back(self, buffers: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            for buffer, value in zip(self._functional.buffers, buffers, strict=True):
+                buffer.copy_(value)
+
+    def _give(self, gradients: dict[int, Tensor], buffers: Sequence[Tensor]) -> None:
+        for k, parameter in enumerate(self.parameters):
+            parameter.grad = gradients.get(k)
+        if buffers:
+            torch._foreach_copy_(list(self._functional.buffers), list(buffers))
+
+    def _compiled(
+        self, call: _Call
+    ) -> tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]:
+        """Return loss, outputs, gradients and buffers."""
+        buffers = self._functional.buffers
+        loss, *rest = self.compiled.call(
+            self._descending(call),
+            call.key,
+            *self.parameters,
+            *call.data.tensors,
+            *buffers,
+            call.coefficients,
+        )
+        form: _Form = self.compiled.forms[call.key]
+        n_moved, n_buffers = len(form.moved), len(buffers)
+        gradients = dict(zip(form.moved, rest, strict=False))
+        outputs = rest[n_moved + n_buffers :]
+        if call.size < call.compiled_size:
+            outputs = [_cut(x, call.size, call.compiled_size) for x in outputs]
+        after = rest[n_moved : n_moved + n_buffers]
+        return loss, form.outputs.together(outputs), gradients, after
+
+    def _descending(self, call: _Call) -> Callable[..., list[Tensor]]:
+        """Return the step as a function of tensors alone."""
+        n_parameters, n_data = len(self.parameters), len(call.data.tensors)
+
+        def descend(*arguments: Tensor) -> list[Tensor]:
+            # Leaves of their own, whatever is passed in; buffers may be written to.
+            values = [value.detach() for value in arguments[:n_parameters]]
+            wanted = [values[k].requires_grad_() for k in call.wanted]
+            data = arguments[n_parameters : n_parameters + n_data]
+            buffers = [b.clone() for b in arguments[n_parameters + n_data : -1]]
+            losses, outputs = self._functional(
+                values, buffers, self._losses, *call.data.together(data)
+            )
+            coefficients = arguments[-1].to(losses)
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
+                losses, wanted, coefficients, allow_unused=True
+            )
+            pairs = zip(call.wanted, gradients, strict=True)
+            moved = {k: g for k, g in pairs if g is not None}
+            form = TakenApart.of(outputs, self.device)
+            self.compiled.forms[call.key] = _Form(tuple(moved), form)
+            given = [tensor.detach() for tensor in form.tensors]
+            return [losses.detach() @ coefficients, *moved.values(), *buffers, *given]
+
+        return descend
+
+    def _losses(self, inputs: Any, targets: Any) -> tuple[Tensor, Any]:
+        outputs = self.forward(inputs)
+        return self.criterion(outputs, targets, inputs), outputs
+
+    def _call(
+        self,
+        batch: Batch,
+        size: int,
+        compiled_size: int,
+        wanted: tuple[int, ...],
+        weights: Tensor | None,
+    ) -> _Call:
+        inputs, targets, own = batch
+        data = TakenApart.of((inputs, targets), self.device)
+        if size < compiled_size:
+            data = data.filled(size, compiled_size)
+        coefficients = self._coefficients(size, compiled_size)
+        for factors in (own, weights):
+            if factors is not None:
+                coefficients = coefficients.clone()
+                coefficients[:size] *= factors.to(coefficients)
+        key = self.compiled.number(("descend", data.form, wanted))
+        return _Call(key, size, data, coefficients, wanted)
+
+    def _coefficients(self, size: int, compiled_size: int) -> Tensor:
+        """Return 1/|S_t| for the samples of a batch, 0 for what fills it up."""
+        known = self._equal.get((size, compiled_size))
+        if known is None:
+            known = self.parameters[0].new_full((compiled_size,), 1.0 / size)
+            known[size:] = 0.0
+            self._equal[size, compiled_size] = known = known.detach()
+        return known
+
+
+def _cut(values: Tensor, size: int, filled: int) -> Tensor:
+    return values[:size] if values.dim() and len(values) == filled else values
+
+
+def _agree(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
+    # Rounding may take a sample to the other side of a kink, such as a ReLU's.
+    return all(
+        mine is theirs if mine is None or theirs is None else close(mine, theirs, 0.25)
+        for mine, theirs in zip(found, expected, strict=True)
+    )
