@@ -2,5 +2,6 @@
 
 from ._ensemble import Ensemble, Way
 from ._stack import StackedStep
+from ._stages import StagedEnsemble
 
-__all__ = ["Ensemble", "StackedStep", "Way"]
+__all__ = ["Ensemble", "StackedStep", "StagedEnsemble", "Way"]

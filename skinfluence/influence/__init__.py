@@ -1,15 +1,19 @@
 """Backwards: the influence of the training samples on a query."""
 
 from ._bound import Curvature, ErrorBound
-from ._queries import Measure, Query, SampleQueries
+from ._queries import Asked, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
+from ._stages import Stage, retrace_stages
 
 __all__ = [
+    "Asked",
     "Curvature",
     "ErrorBound",
     "Measure",
     "Query",
     "Retraced",
     "SampleQueries",
+    "Stage",
     "retrace",
+    "retrace_stages",
 ]

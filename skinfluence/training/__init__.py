@@ -4,6 +4,7 @@ from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledFunctions, CompiledStep
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
+from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._size import state_nbytes
@@ -20,6 +21,7 @@ __all__ = [
     "CompiledStep",
     "FlatLayout",
     "Functional",
+    "Handover",
     "LiveState",
     "Objective",
     "State",
