@@ -20,7 +20,7 @@ class _ContentHasher(NumpyHasher):
 
     def save(self, obj: Any) -> None:
         if isinstance(obj, BaseEstimator) and not isinstance(obj, type):
-            obj = (type(obj), obj.get_params(deep=False))
+            obj = (type(obj), obj.get_params(deep=False), _start(obj))
         elif isinstance(obj, torch.Tensor):
             flat = obj.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
             obj = (str(obj.dtype), obj.shape, obj.requires_grad, flat.numpy())
@@ -31,6 +31,14 @@ class _ContentHasher(NumpyHasher):
             names, dtypes = obj.columns.tolist(), obj.dtypes.astype(str).tolist()
             obj = (pd.DataFrame, names, dtypes, rows)
         super().save(obj)
+
+
+def _start(estimator: Any) -> Any:
+    """Return what an estimator starts from, which no parameter tells."""
+    module = getattr(getattr(estimator, "pretrained", None), "module_", None)
+    if not isinstance(module, torch.nn.Module):
+        return None
+    return list(module.state_dict().items())
 
 
 def digest(*objects: Any) -> str:

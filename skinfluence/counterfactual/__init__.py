@@ -2,6 +2,7 @@
 
 from ._ensemble import Ensemble, Way
 from ._stack import StackedStep
+from ._stages import StagedEnsemble
 from ._targets import OtherTargets
 
-__all__ = ["Ensemble", "OtherTargets", "StackedStep", "Way"]
+__all__ = ["Ensemble", "OtherTargets", "StackedStep", "StagedEnsemble", "Way"]

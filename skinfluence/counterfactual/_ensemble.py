@@ -84,6 +84,11 @@ class Ensemble:
         self._recorded: dict[int, Tensor] = {}
         self._size: int | None = None
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of a run."""
+        return self.stop - self.first
+
     def changes(self, weights: Tensor, others: OtherTargets | None = None) -> Tensor:
         """Return how the query changes under other weights and targets.
 
@@ -153,20 +158,14 @@ class Ensemble:
     def _loop(self, weights: Tensor, others: OtherTargets | None, start: int) -> Tensor:
         rows = []
         state = self.replay.state(start)
-        later = (number for number in self.at if number > start)
-        recorded = {number: self._value_at(number) for number in later}
+        later = sorted(number for number in self.at if number > start)
+        recorded = sum(self.at[number] * self._value_at(number) for number in later)
         for run, own in enumerate(weights):
             step = self.step
             if others is not None:
                 step = TrainingStep(others.in_run(step.objective, run), step.live)
-            step.live.write(state)
-            total: Any = 0.0
-            for record in self.trajectory.records[start : self.stop]:
-                step.advance(record, own[record.rows])
-                if weight := self.at.get(record.step + 1):
-                    change = self._value(self.query) - recorded[record.step + 1]
-                    total = total + weight * change
-            rows.append(total)
+            step.start(state)
+            rows.append(self._follow(step, start, own) - recorded)
         return torch.stack(rows)
 
     def _stack(
@@ -177,29 +176,50 @@ class Ensemble:
         own = None if others is None else others.with_recorded()
         stack = StackedStep(self.step, len(weights), own)
         stack.start(self.replay.state(start))
-        total: Any = 0.0
-        for record in self.trajectory.records[start : self.stop]:
-            stack.advance(record, weights[:, record.rows])
-            if weight := self.at.get(record.step + 1):
-                total = total + weight * self._value(lambda: stack.each(self.query))
+        total = self._follow(stack, start, weights)
         return total[:-1] - total[-1]
 
-    def _value(self, query: Callable[[], Tensor]) -> Tensor:
+    def _follow(
+        self, step: TrainingStep, start: int, weights: Tensor | None = None
+    ) -> Tensor:
+        """Take the recorded steps from where the runs stand; return the query."""
+        total: Any = 0.0
+        for record in self.trajectory.records[start : self.stop]:
+            step.advance(record, None if weights is None else weights[..., record.rows])
+            if weight := self.at.get(record.step + 1):
+                total = total + weight * self._value(step)
+        found: Tensor = total
+        return found
+
+    def _value(self, step: TrainingStep) -> Tensor:
+        """Return the query where the runs stand."""
         self.step.objective.train(False)
         with torch.no_grad():
-            return query()
+            return step.each(self.query)
 
     def _value_at(self, number: int) -> Tensor:
         """Return the query at a recorded state."""
         if number not in self._recorded:
             self.step.live.show(self.replay.state(number))
-            self._recorded[number] = self._value(self.query)
+            self._recorded[number] = self._value(self.step)
         return self._recorded[number]
 
     def _fastest_size(self, start: int, largest: int, steps: int) -> int:
         """Return how many runs to take at once; 1 for one after the other."""
         if self.way != "auto":
             return 1 if self.way == "loop" else largest
+        seconds = self._seconds(start, largest, steps)
+        best = min(seconds, key=seconds.__getitem__)
+        logger.info(
+            "Runs are taken %s. Milliseconds for a step of a run, by the number of "
+            "runs at once: %s.",
+            f"{best} at once" if best > 1 else "one after the other",
+            {size: round(1e3 * value, 3) for size, value in seconds.items()},
+        )
+        return best
+
+    def _seconds(self, start: int, largest: int, steps: int) -> dict[int, float]:
+        """Try some sizes of stacks; return what a step of a run takes in each."""
         records = self.trajectory.records[start : self.stop][: _TRIAL_STEPS + 1]
         state = self.replay.state(start)
         self.step.live.write(state)
@@ -216,18 +236,11 @@ class Ensemble:
             except (RuntimeError, NotImplementedError, ValueError) as error:
                 # What vmap raises for modules that it cannot take; the loop raises
                 # again what is a mistake of the module itself.
-                logger.info("Runs are taken one after the other: %s", error)
-                return 1
+                logger.info("Runs cannot be stacked: %s", error)
+                return {1: seconds[1]}
             if seconds[size] > _HOPELESS * min(seconds.values()):
                 break
-        best = min(seconds, key=seconds.__getitem__)
-        logger.info(
-            "Runs are taken %s. Milliseconds for a step of a run, by the number of "
-            "runs at once: %s.",
-            f"{best} at once" if best > 1 else "one after the other",
-            {size: round(1e3 * value, 3) for size, value in seconds.items()},
-        )
-        return best
+        return seconds
 
 
 def _seconds_a_step(

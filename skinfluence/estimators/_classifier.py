@@ -100,6 +100,15 @@ class SGDInfluenceClassifier(
         Callbacks beside skorch's own; "disable" for none at all.
     warm_start : bool, default=False
         Whether a further call of :meth:`fit` trains on, as :meth:`partial_fit` does.
+    pretrained : SGDInfluenceClassifier, SGDInfluenceRegressor or None, default=None
+        A fitted and recorded estimator whose final parameters and buffers training
+        starts from, where they have the same name and shape in both modules. It is
+        kept as it is, never copied and never trained; :meth:`influence` tells with
+        ``stage="pretraining"`` what its training samples do to this model. Its task
+        may be another one: other classes, another loss, other data.
+    freeze_pretrained : bool, default=False
+        Whether the parameters that were taken over stay as they are. Buffers, such as
+        BatchNorm's running statistics, move with training as they do in torch.
     verbose : int, default=0
         1 for skorch's table of the epochs and a progress bar of the retrace.
     classes : array-like of shape (n_classes,) or None, default=None
@@ -148,6 +157,8 @@ class SGDInfluenceClassifier(
         How many steps and epochs the model has been trained for, all calls together.
     dtype_ : torch.dtype or None
         Of the module's parameters; inputs are cast to it.
+    pretrained_parameters_ : list of str
+        Names of the parameters that were taken over from `pretrained`, if one is given.
     training_data_ : list
         The data of each call of :meth:`fit` or :meth:`partial_fit`, not copied.
 
@@ -211,6 +222,8 @@ class SGDInfluenceClassifier(
         train_split: Any = None,
         callbacks: Any = None,
         warm_start: bool = False,
+        pretrained: Any = None,
+        freeze_pretrained: bool = False,
         verbose: int = 0,
         classes: Any = None,
         predict_nonlinearity: Any = "auto",

@@ -16,6 +16,7 @@ from ._batches import all_seeded
 from ._components import ComponentsMixin
 from ._data import TrainingData, fingerprint
 from ._parameters import KeywordParametersMixin
+from ._pretraining import PretrainedMixin, check_pretrained
 from ._resume import ResumedRun, run_in_folder
 from ._run import TrainingRun
 from ._validation import (
@@ -27,7 +28,7 @@ from ._validation import (
 )
 
 
-class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
+class EstimatorContract(PretrainedMixin, KeywordParametersMixin, ComponentsMixin):
     """Validation, seeds, weights: what scikit-learn asks of an estimator."""
 
     training_data_: list[TrainingData]
@@ -126,6 +127,8 @@ class EstimatorContract(KeywordParametersMixin, ComponentsMixin):
         resume: bool = False,
     ) -> Any:
         check_parameters(self)
+        if start:
+            check_pretrained(self)
         self.__dict__.pop("compiled_functions_", None)
         with self._unharmed_by_errors(start):
             # skorch lets a net be initialized by hand before it has seen any data.

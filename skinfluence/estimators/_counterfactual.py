@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from joblib import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from ..counterfactual import Ensemble, OtherTargets
+from ..counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ..influence import Query
+from ..trajectory import Trajectory
 from ._data import fingerprint
 from ._groups import run_weights
 from ._other_labels import other_targets
 from ._repeating import Question, RepeatingMixin
+from ._stages import stages_of
 
 # Runs that are computed, cached and sent to a process as one.
 _RUNS_A_PART = 256
@@ -39,6 +42,7 @@ class CounterfactualMixin(RepeatingMixin):
         last_epochs: int | None = None,
         memory: Any = None,
         n_jobs: int | None = None,
+        stage: str | int | None = None,
     ) -> np.ndarray:
         r"""Compute how the validation loss changes without samples, by training again.
 
@@ -80,6 +84,10 @@ class CounterfactualMixin(RepeatingMixin):
             interruption is not done again.
         n_jobs : int, optional
             Number of processes over which the parts are spread, through joblib.
+        stage : None, "pretraining" or int, default=None
+            Whose samples are left out, as in :meth:`influence`. With an earlier stage
+            that one's recorded run is repeated without them, and every later run from
+            where it then leads.
 
         Returns
         -------
@@ -119,17 +127,20 @@ class CounterfactualMixin(RepeatingMixin):
         >>> clf.counterfactual_influence(X_val, y_val, suspects).shape
         (5,)
         """
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        asked = self._question(
+            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        )
         if labels is None:
             weights = run_weights(samples, asked.used())
             return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
-        others = other_targets(self, samples, labels, asked.trajectory.n_samples)
+        net = asked.earlier[-1].net if asked.earlier else self
+        others = other_targets(net, samples, labels, net.trajectory_.n_samples)
         weights = torch.ones(others.changed.shape, dtype=torch.float64)
         changes = exact_changes(
             self, asked, weights, others, memory=memory, n_jobs=n_jobs
         )
         every = isinstance(labels, str)
-        return changes.reshape(-1, len(self.classes_)) if every else changes
+        return changes.reshape(-1, len(net.classes_)) if every else changes
 
 
 def exact_changes(
@@ -175,28 +186,39 @@ def _changes(
     others: tuple[np.ndarray, ...] | None,
 ) -> np.ndarray:
     """Compute a part of the runs; `key` stands for net and question in the cache."""
-    step, worker = net._training_step(asked.trajectory, max(asked.at), asked.first)
-    query = worker._query(step, asked, kind)
-    ensemble = Ensemble(asked.trajectory, step, query.here, asked.at, first=asked.first)
-    like = step.live.parameters[0]
+    ensemble = ensemble_of(net, asked, kind)
     found = ensemble.changes(
-        torch.from_numpy(weights).to(like),
+        torch.from_numpy(weights).to(ensemble.step.live.parameters[0]),
         None if others is None else OtherTargets(*map(torch.from_numpy, others)),
     )
     return found.double().cpu().numpy()
 
 
+def ensemble_of(
+    net: Any, asked: Question, kind: type[Query] = Query, way: Way = "auto"
+) -> Ensemble:
+    """Return the counterfactual runs of the stage that is asked about."""
+    stages, worker = stages_of(net, asked)
+    step = stages[0].step
+    query = worker._query(step, asked, kind)
+    ensemble = Ensemble(
+        asked.trajectory, step, query.here, asked.at, first=asked.first, way=way
+    )
+    for later, stage in pairwise(stages):
+        assert later.handover is not None
+        ensemble = StagedEnsemble(
+            stage.trajectory, stage.step, ensemble, later.handover, first=stage.first
+        )
+    return ensemble
+
+
 def _key(net: Any, asked: Question) -> str:
     """Return a digest of the run and the question."""
-    trajectory = asked.trajectory
-    final = trajectory.state(trajectory.n_steps)
     return str(
         joblib.hash(
             [
-                final.parameters.cpu().numpy(),
-                trajectory.seed,
-                trajectory.n_steps,
-                [data.digest for data in net.training_data_],
+                _run_key(net, asked.trajectory),
+                [_run_key(run.net, run.trajectory) for run in asked.earlier],
                 fingerprint(asked.dataset, None),
                 asked.weights,
                 asked.query,
@@ -205,3 +227,13 @@ def _key(net: Any, asked: Question) -> str:
             ]
         )
     )
+
+
+def _run_key(net: Any, trajectory: Trajectory) -> list[Any]:
+    final = trajectory.state(trajectory.n_steps)
+    return [
+        final.parameters.cpu().numpy(),
+        trajectory.seed,
+        trajectory.n_steps,
+        [data.digest for data in net.training_data_],
+    ]

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..exceptions import InfluenceReliabilityWarning
-from ..influence import Query, SampleQueries, retrace
+from ..influence import Query, SampleQueries, Stage, retrace_stages
 from ..training import TrainingStep
-from ..trajectory import Trajectory
 from ._counterfactual import exact_changes
 from ._epochs import is_integer
 from ._groups import run_weights
 from ._repeating import Question, RepeatingMixin
+from ._stages import stages_of
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
@@ -39,6 +39,7 @@ class InfluenceMixin(RepeatingMixin):
         last_epochs: int | None = None,
         aggregate: str | None = "mean",
         verify: int = 0,
+        stage: str | int | None = None,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change without each sample.
 
@@ -80,6 +81,11 @@ class InfluenceMixin(RepeatingMixin):
             ``2 * verify`` repetitions of the training, many of them at once where that
             is faster, and spread over processes inside
             ``joblib.parallel_config(n_jobs=...)``.
+        stage : None, "pretraining" or int, default=None
+            Whose training samples: this estimator's own (None), those of the estimator
+            that it started from (`pretrained`; "pretraining" or 1), or of the one so
+            many stages back. The way there leads through the whole run of every later
+            stage.
 
         Returns
         -------
@@ -87,7 +93,8 @@ class InfluenceMixin(RepeatingMixin):
             Estimated change of the query if the sample had been absent, in the
             query's unit; the exact change for those that were verified. **Negative:
             removing the sample lowers the loss; it is harmful.** Exactly 0 for a
-            sample that no retraced step used. Rows are those of the X given to ``fit``.
+            sample that no retraced step used. Rows are those of the X given to
+            ``fit``, with `stage` to that stage's.
 
         Raises
         ------
@@ -116,10 +123,18 @@ class InfluenceMixin(RepeatingMixin):
         held at the values that they had at the queried epoch's end: the way in which
         a sample changed them is not part of the estimate.
 
+        With `stage`, the retrace goes on through the training that came before: the
+        adjoint of this run's first parameters, where they were taken over, is the
+        adjoint of the last parameters of that run. That is the derivative through both
+        trainings of what [2]_ asks for. With frozen parameters the steps in between
+        do not change them, but depend on them.
+
         References
         ----------
         .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
            with SGD", NeurIPS 2019, equation (4) and Algorithm 2.
+        .. [2] H. Chen, S. Si, Y. Li, C. Chelba, S. Kumar, D. Boning, C.-J. Hsieh,
+           "Multi-Stage Influence Function", NeurIPS 2020.
 
         Examples
         --------
@@ -143,7 +158,9 @@ class InfluenceMixin(RepeatingMixin):
                 "mean to be weighted."
             )
         verify = _check_verify(verify)
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        asked = self._question(
+            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        )
         kind = Query if aggregate == "mean" else SampleQueries
         scores = self._reliable(*self._estimate(asked, kind))
         if verify:
@@ -159,20 +176,22 @@ class InfluenceMixin(RepeatingMixin):
         step_kind: Callable[..., TrainingStep] | None = None,
     ) -> tuple[np.ndarray, float]:
         """Retrace the run; return the influence, and how far a change grew."""
-        step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
-        run = partial(
-            retrace,
-            asked.trajectory,
-            step,
-            at=asked.at,
-            first=asked.first,
-            back=step_kind and step_kind(step.objective, step.live),
-            progress=partial(self._progress, total=max(asked.at) - asked.first),
-        )
+        stages, worker = stages_of(self, asked)
+        if step_kind is not None:
+            last = stages[-1]
+            step = step_kind(last.step.objective, last.step.live)
+            stages[-1] = replace(last, step=step)
         parts: Iterable[range | None] = [None]
         if kind is SampleQueries:
-            parts = _parts(len(asked.dataset), step, asked.trajectory)
-        found = [run(worker._query(step, asked, kind, rows)) for rows in parts]
+            parts = _parts(len(asked.dataset), stages)
+        found = [
+            retrace_stages(
+                stages,
+                worker._query(stages[0].step, asked, kind, rows),
+                progress=self._progress,
+            )
+            for rows in parts
+        ]
         scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
         return scores, max(each.growth for each in found)
 
@@ -182,9 +201,9 @@ class InfluenceMixin(RepeatingMixin):
             _warn_of_growth(growth)
         return scores
 
-    def _progress(self, steps: Any, total: int) -> Any:
+    def _progress(self, steps: Any) -> Any:
         hidden = not self.verbose
-        return tqdm(steps, desc="Retrace", total=total, unit="step", disable=hidden)
+        return tqdm(steps, desc="Retrace", unit="step", disable=hidden)
 
 
 def _check_verify(verify: Any) -> int:
@@ -211,13 +230,16 @@ def _warn_of_growth(growth: float) -> None:
     )
 
 
-def _parts(n_val: int, step: TrainingStep, trajectory: Trajectory) -> Iterator[range]:
+def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
     """Split the validation samples so that a retrace of each part fits in memory."""
+    size = max(1, min(n_val, _QUERY_BYTES // max(map(_query_bytes, stages))))
+    return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))
+
+
+def _query_bytes(stage: Stage) -> int:
+    """Return what the retrace of one query takes for it."""
+    trajectory, step = stage.trajectory, stage.step
     record = max(trajectory.records, key=lambda record: len(record.rows))
     vectors = 4 + len(step.live.moments)
-    each = (
-        step.activation_bytes(record)
-        + vectors * trajectory.state(trajectory.n_steps).parameters.nbytes
-    )
-    size = max(1, min(n_val, _QUERY_BYTES // each))
-    return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))
+    parameters = trajectory.state(trajectory.n_steps).parameters.nbytes
+    return step.activation_bytes(record) + vectors * parameters

@@ -17,6 +17,8 @@ from ._persistence import (
     LEAVES,
     MANIFEST,
     OBJECTS,
+    PARTS,
+    PRETRAINED,
     RUN,
     TENSORS,
     TRAJECTORY,
@@ -94,7 +96,7 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
         )
     manifest = unsealed(folder / MANIFEST, FORMAT, VERSION)
     recorded = RUN[0] in manifest["files"]
-    for name in RUN if recorded else ():
+    for name in (name for name in PARTS if name in manifest["files"]):
         _read(folder, manifest, name)
     try:
         net = _put_together(folder, manifest, names, device)
@@ -111,6 +113,9 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
             folder / TRAJECTORY, device=net.device or "cpu"
         )
         _warn_of_rounding(net.trajectory_, manifest["written_by"]["torch"])
+    if PARTS[-1] in manifest["files"]:
+        inner = load_estimator(folder / PRETRAINED, trusted, device=device)
+        net.__dict__["pretrained"] = inner
     return net
 
 

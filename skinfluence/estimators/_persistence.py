@@ -34,6 +34,9 @@ OBJECTS, TENSORS, LEAVES = "estimator.json", "tensors.safetensors", "values.skop
 TRAJECTORY = "trajectory"
 # The states have checksums of their own, in the trajectory's manifest.
 RUN = (f"{TRAJECTORY}/manifest.json", f"{TRAJECTORY}/journal.jsonl")
+PRETRAINED = "pretrained"
+# Files of parts that lie in subfolders and check the rest of theirs themselves.
+PARTS = (*RUN, f"{PRETRAINED}/{MANIFEST}")
 
 # Compiled code, and a call of fit that is not over.
 _PASSING = ("compiled_functions_", "run_")
@@ -45,6 +48,7 @@ class PersistenceMixin(NeuralNet):
     _keywords: dict[str, Any]
     trajectory_: Trajectory | None
     run_: Any
+    pretrained: Any
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the estimator to a folder, fitted or not, without pickle.
@@ -53,7 +57,9 @@ class PersistenceMixin(NeuralNet):
         functions, by skops [1]_; the rest as JSON. The folder holds the parameters, the
         model, the trajectory (in the subfolder ``trajectory``, as
         :meth:`Trajectory.save <skinfluence.Trajectory.save>` writes it) and the
-        training data. :func:`~skinfluence.load_estimator` gives the estimator back.
+        training data; the estimator that it started from (`pretrained`), if there is
+        one, is saved the same way in the subfolder ``pretrained``.
+        :func:`~skinfluence.load_estimator` gives the estimator back.
 
         Objects of your own classes are saved with their attributes, or with what their
         ``__getstate__`` returns: there a Dataset can leave out an open file.
@@ -100,17 +106,46 @@ class PersistenceMixin(NeuralNet):
             )
         folder = Path(path).absolute()
         _check_free(folder, overwrite)
-        trajectory = self.__dict__.get("trajectory_")
-        files = _written(self)
+        stages = _stages(self)
+        written = [_written(net) for net in stages]
         with new_folder(folder, overwrite=True) as part:
-            if trajectory is not None:
-                trajectory.save(part / TRAJECTORY)
-            with writing(folder):
-                for name, data in files.items():
-                    write_file(part / name, data)
-                write_file(part / MANIFEST, _manifest(part, files))
-        if trajectory is not None:
-            reread(trajectory, folder / TRAJECTORY)
+            # An estimator's manifest counts in the one of the estimator above it.
+            for depth in reversed(range(len(stages))):
+                place = _place(part, depth)
+                with writing(folder):
+                    place.mkdir(parents=True, exist_ok=True)
+                _write(stages[depth], written[depth], place, folder)
+        for depth, net in enumerate(stages):
+            if (trajectory := _trajectory(net)) is not None:
+                reread(trajectory, _place(folder, depth) / TRAJECTORY)
+
+
+def _stages(net: Any) -> list[PersistenceMixin]:
+    """Return an estimator, the one that it starts from, and so on."""
+    stages = [net]
+    while isinstance(stages[-1].pretrained, PersistenceMixin):
+        stages.append(stages[-1].pretrained)
+    return stages
+
+
+def _place(folder: Path, depth: int) -> Path:
+    return folder.joinpath(*depth * [PRETRAINED])
+
+
+def _trajectory(net: PersistenceMixin) -> Trajectory | None:
+    return net.__dict__.get("trajectory_")
+
+
+def _write(
+    net: PersistenceMixin, files: dict[str, bytes], part: Path, folder: Path
+) -> None:
+    """Write one estimator into a folder that will be another one's, or part of it."""
+    if (trajectory := _trajectory(net)) is not None:
+        trajectory.save(part / TRAJECTORY)
+    with writing(folder):
+        for name, data in files.items():
+            write_file(part / name, data)
+        write_file(part / MANIFEST, _manifest(part, files))
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
@@ -136,9 +171,12 @@ def _check_free(folder: Path, overwrite: bool) -> None:
 
 
 def _written(net: PersistenceMixin) -> dict[str, bytes]:
-    """Return the estimator as files, without its trajectory."""
-    recorded = net.__dict__.get("trajectory_") is not None
-    left_out = {*_PASSING, "trajectory_"} if recorded else {*_PASSING}
+    """Return the estimator as files, without trajectory and pretrained estimator."""
+    left_out = {*_PASSING}
+    if _trajectory(net) is not None:
+        left_out.add("trajectory_")
+    if isinstance(net.pretrained, PersistenceMixin):
+        left_out.add("pretrained")
     packer = Packer()
     attributes = {k: v for k, v in net.__dict__.items() if k not in left_out}
     try:
@@ -162,7 +200,7 @@ def _written(net: PersistenceMixin) -> dict[str, bytes]:
 
 
 def _manifest(folder: Path, files: dict[str, bytes]) -> bytes:
-    run = [name for name in RUN if (folder / name).exists()]
+    run = [name for name in PARTS if (folder / name).exists()]
     every = {**files, **{name: read_any(folder / name) for name in run}}
     content = {
         "format": FORMAT,

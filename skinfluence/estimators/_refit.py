@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.history import History
 from torch import Tensor
@@ -15,13 +16,21 @@ from ._data import TrainingData
 from ._epochs import first_step
 from ._groups import sample_rows
 from ._observed import net_modules
+from ._pretraining import take_over
 from ._repeating import RepeatingMixin
+from ._stages import check_start, earlier_runs
 
 
 class RefitMixin(RepeatingMixin):
     """Adds :meth:`refit_without` to a recording estimator."""
 
-    def refit_without(self, samples: Any, *, last_epochs: int | None = None) -> Any:
+    def refit_without(
+        self,
+        samples: Any,
+        *,
+        last_epochs: int | None = None,
+        stage: str | int | None = None,
+    ) -> Any:
         r"""Repeat the recorded run without some of its samples.
 
         The counterfactual of Definition 2 in [1]_: the same initial state, batches,
@@ -36,12 +45,17 @@ class RefitMixin(RepeatingMixin):
         last_epochs : int, optional
             Repeat only the last epochs, from the recorded state at their beginning.
             By default all that was recorded.
+        stage : None, "pretraining" or int, default=None
+            Whose samples to leave out, as in :meth:`influence`. With an earlier stage
+            that one is repeated without them, and then every later one from where
+            the one before it has led.
 
         Returns
         -------
         object
             A new fitted estimator with a trajectory of its own, which begins where
             the repetition does. Its ``history`` is empty: callbacks take no part.
+            With `stage` its `pretrained` is a new one too.
 
         Raises
         ------
@@ -84,13 +98,37 @@ class RefitMixin(RepeatingMixin):
         """
         trajectory = self._retraceable()
         first = first_step(trajectory, last_epochs)
-        absent = torch.zeros(trajectory.n_samples, dtype=torch.bool)
-        absent[torch.from_numpy(sample_rows(samples, trajectory.n_samples))] = True
+        earlier = earlier_runs(self, stage, last_epochs)
+        n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
+        rows = sample_rows(samples, n_samples)
         self._check_unbroken(trajectory, first, trajectory.n_steps)
         self._check_data_unchanged()
+        if earlier:
+            return self._refit_from_earlier(trajectory, rows, len(earlier))
+        absent = torch.zeros(n_samples, dtype=torch.bool)
+        absent[torch.from_numpy(rows)] = True
         step, other = self._training_step(trajectory, trajectory.n_steps, first)
         # Its step looks its data up anew each time.
         other.training_data_ = [_without(data, absent) for data in self.training_data_]
+        step.start(Replay(trajectory, step).state(first))
+        return self._refitted(trajectory, step, other, first)
+
+    def _refit_from_earlier(
+        self, trajectory: Trajectory, rows: np.ndarray, number: int
+    ) -> Any:
+        """Repeat the whole run from where an earlier stage leads without samples."""
+        step, other = self._training_step(trajectory, trajectory.n_steps)
+        check_start(step, other, trajectory, self.pretrained)
+        # Seen from there, it is one stage less.
+        other.pretrained = self.pretrained.refit_without(rows, stage=number - 1 or None)
+        step.start(trajectory.state(0))
+        take_over(other, other.pretrained)
+        return self._refitted(trajectory, step, other, 0)
+
+    def _refitted(
+        self, trajectory: Trajectory, step: TrainingStep, other: Any, first: int
+    ) -> Any:
+        """Take the recorded steps from where the copy of the net stands."""
         other.trajectory_ = _repeated(trajectory, step, first)
         other.history_ = History()
         other.optimizer_.zero_grad(set_to_none=True)
@@ -110,19 +148,18 @@ def _without(data: TrainingData, absent: Tensor) -> TrainingData:
 
 
 def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Trajectory:
-    """Take the recorded steps again from the state before step `first` on."""
+    """Take the recorded steps again from step `first` on, at which the step stands."""
+    live = step.live
     again = Trajectory(
         trajectory.seed,
         trajectory.keep_epochs,
         list(trajectory.addresses),
-        list(trajectory.untrained),
+        [parameter.detach().clone() for parameter in live.parameters],
         trajectory.records[:first],
         n_samples=trajectory.n_samples,
         interval=trajectory.interval,
         max_bytes=trajectory.max_bytes,
     )
-    live = step.live
-    live.write(Replay(trajectory, step).state(first))
     for record in trajectory.records[first:]:
         before = live.read() if again.keeps(record.step) else None
         step.advance(record)
@@ -135,7 +172,7 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
             "Without the samples the run diverged: its final parameters are not "
             "finite.",
             DivergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return again
 

@@ -77,6 +77,7 @@ class ReliabilityMixin(InfluenceMixin):
         last_epochs: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
+        stage: str | int | None = None,
     ) -> InfluenceCheck:
         """Compare the influence of some samples with the truth.
 
@@ -104,6 +105,8 @@ class ReliabilityMixin(InfluenceMixin):
             Draws the samples.
         n_jobs : int, optional
             Number of processes over which the runs are spread, through joblib.
+        stage : None, "pretraining" or int, default=None
+            Whose samples to verify, as in :meth:`influence`.
 
         Returns
         -------
@@ -136,7 +139,9 @@ class ReliabilityMixin(InfluenceMixin):
                 f"{n_samples!r}."
             )
         rng = check_random_state(random_state)
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        asked = self._question(
+            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        )
         used = np.flatnonzero(asked.used().numpy())
         if len(used) < _FEWEST:
             raise ValueError(

@@ -22,6 +22,7 @@ from ..exceptions import (
 )
 from ..influence import Query
 from ..training import (
+    Address,
     Batch,
     CompiledStep,
     LiveState,
@@ -33,6 +34,7 @@ from ..trajectory import Replay, StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
 from ._observed import net_buffers, net_modules
+from ._stages import EarlierRun, earlier_runs
 from ._validation import check_data, check_weights, explained
 
 
@@ -54,6 +56,9 @@ class Question:
         The validation data.
     weights : ndarray of shape (n_val,) or None
         Their weights.
+    earlier : tuple of EarlierRun
+        The runs of the estimators that this one started from, the nearest first, as
+        far back as the samples are that are asked about.
     """
 
     trajectory: Trajectory
@@ -62,11 +67,13 @@ class Question:
     query: Any
     dataset: Any
     weights: np.ndarray | None
+    earlier: tuple[EarlierRun, ...] = ()
 
     def used(self) -> Tensor:
         """Return which samples the steps in question use, (n_samples,) bool."""
-        used = torch.zeros(self.trajectory.n_samples, dtype=torch.bool)
-        for record in self.trajectory.records[self.first : max(self.at)]:
+        run: Question | EarlierRun = self.earlier[-1] if self.earlier else self
+        used = torch.zeros(run.trajectory.n_samples, dtype=torch.bool)
+        for record in run.trajectory.records[run.first : max(run.at)]:
             used[record.rows] = True
         return used
 
@@ -105,8 +112,10 @@ class RepeatingMixin(NeuralNet):
     @staticmethod
     def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
         noted = trajectory.n_steps in trajectory.flaws
-        final = trajectory.state(trajectory.n_steps)
-        if not noted and not live.holds(final.parameters):
+        final = trajectory.state(trajectory.n_steps).parameters
+        # The live state may hold further parameters, which were never trained.
+        held = live.read().parameters[: len(final)]
+        if not noted and not torch.equal(held, final):
             raise IrreproducibleStepError(
                 "The model must be as the recorded run left it, but its parameters "
                 "were changed since (by set_params, load_params or by hand). Fit again."
@@ -132,6 +141,7 @@ class RepeatingMixin(NeuralNet):
         query: Any,
         at: Any,
         last_epochs: Any,
+        stage: Any = None,
     ) -> Question:
         """Check everything that is asked, before any work."""
         trajectory = self._retraceable()
@@ -147,7 +157,10 @@ class RepeatingMixin(NeuralNet):
         dataset, weights_val = self._validation_data(X_val, y_val, sample_weight_val)
         self._check_unbroken(trajectory, first, max(weights))
         self._check_data_unchanged()
-        return Question(trajectory, weights, first, query, dataset, weights_val)
+        earlier = earlier_runs(self, stage, last_epochs)
+        return Question(
+            trajectory, weights, first, query, dataset, weights_val, earlier
+        )
 
     def _validation_data(
         self, X_val: Any, y_val: Any, sample_weight_val: Any
@@ -162,13 +175,18 @@ class RepeatingMixin(NeuralNet):
         return self.get_dataset(X, y), weights
 
     def _training_step(
-        self, trajectory: Trajectory, stop: int, first: int = 0
+        self,
+        trajectory: Trajectory,
+        stop: int,
+        first: int = 0,
+        given: Sequence[Address] = (),
     ) -> tuple[TrainingStep, Any]:
         """Return the run's training step, and the copy of the net that it may change.
 
-        That the steps repeat is tried first.
+        That the steps repeat is tried first. The step's state goes on, after the
+        parameters that were trained, with those that were `given` and stayed.
         """
-        step, worker = self._bare_step(trajectory)
+        step, worker = self._bare_step(trajectory, given)
         self._check_model_unchanged(trajectory, step.live)
         first = max(first, trajectory.first_recorded_step)
         # Parameters may have been set between two calls of fit: one step of each call.
@@ -177,16 +195,23 @@ class RepeatingMixin(NeuralNet):
             _check_repeats(trajectory, step, record)
         return step, worker
 
-    def _bare_step(self, trajectory: Trajectory) -> tuple[TrainingStep, Any]:
+    def _bare_step(
+        self, trajectory: Trajectory, given: Sequence[Address] = ()
+    ) -> tuple[TrainingStep, Any]:
         """Return the training step and the copy of the net, with nothing checked."""
         objective, worker = self._copied()
+        groups = worker.optimizer_.param_groups
+        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
         live = LiveState(
             worker.optimizer_,
-            trajectory.addresses,
+            [*trajectory.addresses, *given],
             net_buffers(worker),
             moment_names(worker.optimizer_),
-            trajectory.untrained,
+            [*trajectory.untrained, *stayed],
         )
+        if given:
+            # States with and without what stayed are not compiled for at once.
+            return TrainingStep(objective, live), worker
         return self._step(trajectory, objective, live), worker
 
     def _copied(self) -> tuple[Objective, Any]:
@@ -282,9 +307,11 @@ def _check_repeats(
     before = replay.state(record.step)
     recorded = replay.state(record.step + 1).parameters
     again = step.forward(before, record).parameters
-    known = len(before.parameters)
+    # Parameters may be trained from this step on; in states that were computed again
+    # stand those too that never are.
+    known = min(len(before.parameters), len(recorded))
     again, recorded = again[:known], recorded[:known]
-    scale = (recorded - before.parameters).abs().max()
+    scale = (recorded - before.parameters[:known]).abs().max()
     # Far above rounding, also where sums are taken in another order (CUDA); far below
     # what another loss, batch or update would change.
     if not (again - recorded).abs().max() <= 1e-3 * scale + 1e-6 * recorded.abs().max():

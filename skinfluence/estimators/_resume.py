@@ -26,6 +26,7 @@ from ..training import LiveState, moment_names
 from ..trajectory import Trajectory, begin_run, recorded_runs, reopened
 from ._data import TrainingData
 from ._observed import hyperparameters, net_buffers
+from ._pretraining import digest_of
 from ._run import TrainingRun, replay_of
 
 # What may differ between a run and what goes on with it: how long it is, what it takes
@@ -87,6 +88,7 @@ def run_in_folder(net: Any, data: TrainingData, *, resume: bool) -> Trajectory:
 def _described(net: NeuralNet, data: TrainingData) -> dict[str, Any]:
     """Return what makes a run the one it is, as JSON."""
     own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
+    own["pretrained"] = digest_of(own["pretrained"])
     return {
         "estimator": type(net).__qualname__,
         "data": data.digest,

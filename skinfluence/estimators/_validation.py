@@ -47,6 +47,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "compile": ["boolean"],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
+    "freeze_pretrained": ["boolean"],
     "verbose": ["verbose"],
     "classes": ["array-like", None],
     "predict_nonlinearity": [StrOptions({"auto"}), callable, None],

@@ -2,10 +2,12 @@
 
 from ._bound import Curvature, ErrorBound
 from ._labels import LabelStep, TargetStep
-from ._queries import Measure, Query, SampleQueries
+from ._queries import Asked, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
+from ._stages import Stage, retrace_stages
 
 __all__ = [
+    "Asked",
     "Curvature",
     "ErrorBound",
     "LabelStep",
@@ -13,6 +15,8 @@ __all__ = [
     "Query",
     "Retraced",
     "SampleQueries",
+    "Stage",
     "TargetStep",
     "retrace",
+    "retrace_stages",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,14 @@ from ..training import Objective, State, TrainingStep
 
 Measure = Callable[[Any, Any], Tensor]
 """``measure(outputs, targets) -> (batch,)``, one number for each sample."""
+
+
+class Asked(Protocol):
+    """What a retrace needs to know of a query."""
+
+    def gradient(self, step: TrainingStep, state: State) -> Tensor:
+        """Return ∂Q/∂θ at a state, of shape ``(p,)`` or ``(q, p)``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

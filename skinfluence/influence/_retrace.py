@@ -10,7 +10,7 @@ from torch import Tensor
 from ..exceptions import DivergedTrainingError
 from ..training import PARAMETERS, Adjoint, TrainingStep
 from ..trajectory import Replay, Trajectory
-from ._queries import Query
+from ._queries import Asked
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -31,16 +31,19 @@ class Retraced:
     growth : float
         The largest norm of the adjoint on the way over that of all that the query put
         into it: how much the run enlarges a small change of its parameters.
+    adjoint : Tensor of shape (p,) or (q, p)
+        ∂Q/∂θ of the state that the way back ended at.
     """
 
     scores: Tensor
     growth: float
+    adjoint: Tensor
 
 
 def retrace(
     trajectory: Trajectory,
     step: TrainingStep,
-    query: Query,
+    query: Asked,
     at: Mapping[int, float],
     *,
     first: int = 0,
@@ -60,7 +63,7 @@ def retrace(
         The run.
     step : TrainingStep
         Its training step.
-    query : Query
+    query : Asked
         What is asked of the model.
     at : mapping of int to float
         Number of a state -> its weight in the query: Q is the weighted sum of the
@@ -102,7 +105,8 @@ def retrace(
     scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples)
     scores.index_add_(-1, torch.cat(rows).to(total.device), total, alpha=-1)
     scores = scores.T if scores.dim() == 2 else scores
-    return Retraced(scores, largest / put_in if put_in else 0.0)
+    growth = largest / put_in if put_in else 0.0
+    return Retraced(scores, growth, adjoint[PARAMETERS])
 
 
 def _check_finite(adjoint: Adjoint) -> None:

@@ -6,6 +6,7 @@ from ._compiler import CompiledFunctions
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
+from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._size import state_nbytes
@@ -23,6 +24,7 @@ __all__ = [
     "CompiledStep",
     "FlatLayout",
     "Functional",
+    "Handover",
     "LiveState",
     "Objective",
     "State",

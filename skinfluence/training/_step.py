@@ -81,15 +81,7 @@ class TrainingStep:
         return self.live.read()
 
     def advance(self, step: StepLike, weights: Tensor | None = None) -> None:
-        """Take the step from where the private copy stands.
-
-        Parameters
-        ----------
-        step : StepLike
-            The record of the step.
-        weights : Tensor of shape (batch,) or None
-            The w_i of the batch's samples; None for 1.
-        """
+        """Take the step from where the private copy stands, as in :meth:`forward`."""
         optimizer = self.live.optimizer
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
@@ -112,6 +104,14 @@ class TrainingStep:
         with seeded(step.seed, self.device):
             losses, coefficients = self._batch_losses(step)
             losses.backward(coefficients if weights is None else weights * coefficients)
+
+    def start(self, state: State) -> None:
+        """Stand at a state of the recorded run."""
+        self.live.write(state)
+
+    def each(self, function: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
+        """Return a function of the modules, with an axis of runs if there are many."""
+        return function(*stacks)
 
     def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
         return self.objective.batch_losses(step)

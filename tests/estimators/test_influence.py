@@ -10,6 +10,7 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators import _influence
+from skinfluence.estimators._stages import stages_of
 from tests.cases import MODULES, N_CLASSES, N_SAMPLES, Case, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss
 
@@ -67,11 +68,12 @@ def test_columns_across_the_borders_of_parts(name, monkeypatch):
     case, clf = fitted(name, batch_size=4)
     X_val, y_val = case.validation()
     whole = clf.influence(X_val, y_val, aggregate=None)
-    step, _ = clf._training_step(clf.trajectory_, clf.trajectory_.n_steps)
+    asked = clf._question(X_val, y_val, None, "loss", "final", None)
+    stages, _ = stages_of(clf, asked)
     budgets = {}
     for budget in 1.1 ** np.arange(200):
         monkeypatch.setattr(_influence, "_QUERY_BYTES", int(budget))
-        parts = list(_influence._parts(len(y_val), step, clf.trajectory_))
+        parts = list(_influence._parts(len(y_val), stages))
         assert [row for part in parts for row in part] == list(range(len(y_val)))
         budgets[max(map(len, parts))] = int(budget)
     assert {1, 2, 3, 4, len(y_val)} <= budgets.keys()
