@@ -17,11 +17,12 @@ from ._compiler import (
     mixes,
     warn_uncompiled,
 )
+from ._derivatives import derivatives_along, weighted_gradients
 from ._flat import PARAMETERS, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
-from ._step import Adjoint, TrainingStep, derivatives_along, weighted_gradients
+from ._step import Adjoint, TrainingStep
 
 logger = logging.getLogger(__name__)
 

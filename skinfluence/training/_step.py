@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .._typing import ClippingLike, Hyperparameters, StepLike
+from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
@@ -220,7 +221,7 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        found = _gradient([values], self.live.parameters, [along])
+        found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepLike, gradients: Sequence[Tensor]) -> Tensor:
@@ -300,57 +301,3 @@ def _pull_block(
         block.scalars,
     )
     return pull_back(jacobian, {k: block.part(v) for k, v in adjoint.items()})
-
-
-def weighted_gradients(
-    losses: Tensor,
-    coefficients: Tensor,
-    parameters: Sequence[Tensor],
-    clipping: ClippingLike | None,
-) -> Sequence[Tensor]:
-    """Return the batch loss's gradients, differentiable in what they depend on."""
-    gradients: Sequence[Tensor] = torch.autograd.grad(
-        losses, parameters, coefficients, create_graph=True, materialize_grads=True
-    )
-    return gradients if clipping is None else clipping.clip(gradients)
-
-
-def derivatives_along(
-    gradients: Sequence[Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor]
-) -> Sequence[Tensor]:
-    """Differentiate ⟨direction, gradient⟩ in the inputs."""
-    moving = [k for k, gradient in enumerate(gradients) if gradient.requires_grad]
-    return _gradient(
-        [gradients[k] for k in moving], inputs, [directions[k] for k in moving]
-    )
-
-
-def _gradient(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], along: Sequence[Tensor]
-) -> Sequence[Tensor]:
-    """Differentiate outputs along one direction, or along a stack of them at once."""
-    if along[0].dim() == outputs[0].dim():
-        return torch.autograd.grad(outputs, inputs, along, materialize_grads=True)
-    try:
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            outputs,
-            inputs,
-            along,
-            allow_unused=True,
-            retain_graph=True,
-            is_grads_batched=True,
-        )
-    except RuntimeError:
-        # An operation that cannot be batched: the directions take turns.
-        rows = [
-            torch.autograd.grad(
-                outputs, inputs, each, retain_graph=True, materialize_grads=True
-            )
-            for each in zip(*along, strict=True)
-        ]
-        return [torch.stack(column) for column in zip(*rows, strict=True)]
-    count = len(along[0])
-    return [
-        value.new_zeros(count, *value.shape) if gradient is None else gradient
-        for value, gradient in zip(inputs, found, strict=True)
-    ]

@@ -1,0 +1,62 @@
+"""First derivatives of a batch loss, and derivatives of these."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .._typing import ClippingLike
+
+
+def weighted_gradients(
+    losses: Tensor,
+    coefficients: Tensor,
+    parameters: Sequence[Tensor],
+    clipping: ClippingLike | None,
+) -> Sequence[Tensor]:
+    """Return the batch loss's gradients, differentiable in what they depend on."""
+    gradients: Sequence[Tensor] = torch.autograd.grad(
+        losses, parameters, coefficients, create_graph=True, materialize_grads=True
+    )
+    return gradients if clipping is None else clipping.clip(gradients)
+
+
+def derivatives_along(
+    gradients: Sequence[Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Differentiate ⟨direction, gradient⟩ in the inputs."""
+    moving = [k for k, gradient in enumerate(gradients) if gradient.requires_grad]
+    return differentiate(
+        [gradients[k] for k in moving], inputs, [directions[k] for k in moving]
+    )
+
+
+def differentiate(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], along: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Differentiate outputs along one direction, or along a stack of them at once."""
+    if along[0].dim() == outputs[0].dim():
+        return torch.autograd.grad(outputs, inputs, along, materialize_grads=True)
+    try:
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            outputs,
+            inputs,
+            along,
+            allow_unused=True,
+            retain_graph=True,
+            is_grads_batched=True,
+        )
+    except RuntimeError:
+        # An operation that cannot be batched: the directions take turns.
+        rows = [
+            torch.autograd.grad(
+                outputs, inputs, each, retain_graph=True, materialize_grads=True
+            )
+            for each in zip(*along, strict=True)
+        ]
+        return [torch.stack(column) for column in zip(*rows, strict=True)]
+    count = len(along[0])
+    return [
+        value.new_zeros(count, *value.shape) if gradient is None else gradient
+        for value, gradient in zip(inputs, found, strict=True)
+    ]
