@@ -155,6 +155,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
                 make(), *tensors, batches, options["lr"]
             ),
             "retrace": lambda: clf.influence(X_val, y_val),
+            "label influence": lambda: clf.label_influence(X_val, y_val),
             "compiled retrace": lambda: compiled.influence(X_val, y_val),
             "fit, recording": lambda: ours.fit(X, y),
             "compiled fit, recording": lambda: ours_compiled.fit(X, y),
@@ -165,6 +166,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
     for over, under, bound in (
         ("retrace", "plain PyTorch", bounds.get("eager")),
         ("compiled retrace", "plain PyTorch", bounds.get("compiled")),
+        ("label influence", "retrace", 1.5),
         ("fit, recording", "skorch's fit", 1.2 if n_train < 10_000 else 1.0),
         ("fit, recording", "plain PyTorch", bounds.get("fit")),
         ("compiled fit, recording", "plain PyTorch", None),
