@@ -2,6 +2,12 @@
 
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
+from ._influence import InfluenceDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
 
-__all__ = ["AgreementDisplay", "CleaningCurveDisplay", "ScorerComparisonDisplay"]
+__all__ = [
+    "AgreementDisplay",
+    "CleaningCurveDisplay",
+    "InfluenceDisplay",
+    "ScorerComparisonDisplay",
+]
