@@ -5,6 +5,7 @@ from ._cleaning_curve import CleaningCurveDisplay
 from ._influence import InfluenceDisplay
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
+from ._trajectory import TrajectoryDisplay
 
 __all__ = [
     "AgreementDisplay",
@@ -12,4 +13,5 @@ __all__ = [
     "InfluenceDisplay",
     "SampleGridDisplay",
     "ScorerComparisonDisplay",
+    "TrajectoryDisplay",
 ]

@@ -11,10 +11,12 @@ from ._style import (
     HARMFUL,
     HELPFUL,
     OTHERS,
+    QUERIED,
     check_count,
     check_row,
     extremes,
     in_brackets,
+    short_ticks,
     unit_of_loss,
 )
 
@@ -139,7 +141,7 @@ class InfluenceDisplay:
             unit=unit_of_loss(estimator),
         )
         if callable(asked.get("query")):
-            display.meaning = "change of the query without the sample"
+            display.meaning, display.unit = QUERIED, ""
         return display.plot(axes=axes)
 
     def plot(self, axes: Any = None) -> "InfluenceDisplay":
@@ -205,10 +207,10 @@ class InfluenceDisplay:
         if len(harmful):
             bounds = edges[0], influence[harmful].max()
             label = f"{len(harmful)} most harmful"
-            ax.axvspan(*bounds, color=HARMFUL, alpha=0.3, linewidth=0, label=label)
+            ax.axvspan(*bounds, color=HARMFUL, alpha=0.4, linewidth=0, label=label)
             bounds = influence[helpful].min(), edges[-1]
             label = f"{len(helpful)} most helpful"
-            ax.axvspan(*bounds, color=HELPFUL, alpha=0.3, linewidth=0, label=label)
+            ax.axvspan(*bounds, color=HELPFUL, alpha=0.4, linewidth=0, label=label)
         ax.axvline(0, color=plt.rcParams["text.color"], linewidth=0.8)
         # A few samples in the tails are to be seen beside many in the middle.
         ax.set_yscale("log")
@@ -216,7 +218,7 @@ class InfluenceDisplay:
         meaning = f"{self.meaning}{in_brackets(self.unit)}"
         ax.set_xlabel(f"← harmful      influence      helpful →\n{meaning}")
         ax.set_ylabel("training samples")
-        _short_ticks(ax, "x")
+        short_ticks(ax, "x")
         _legend_above(ax)
 
     def _plot_losses(
@@ -267,7 +269,7 @@ class InfluenceDisplay:
         tau = _tau(influence, losses)
         ax.set_xlabel(f"training loss of the sample, final model{unit}{tau}")
         ax.set_ylabel(f"influence{unit}")
-        _short_ticks(ax, "y")
+        short_ticks(ax, "y")
         _legend_above(ax)
 
 
@@ -302,11 +304,6 @@ def _tau(influence: np.ndarray, losses: np.ndarray) -> str:
         return ""
     tau = kendall_tau(-influence, losses)
     return f"\nrank correlation of harm and loss: τ = {tau:.2f}"
-
-
-def _short_ticks(ax: Any, axis: str) -> None:
-    ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
-    ax.locator_params(axis=axis, nbins=6)
 
 
 def _legend_above(ax: Any) -> None:

@@ -13,11 +13,18 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
 
 CHANGE = "change of the mean validation loss without the sample"
+QUERIED = "change of the query without the sample"
 
 
 def in_brackets(unit: str) -> str:
     """Return a unit as it stands in a label."""
     return f" ({unit})" if unit else ""
+
+
+def short_ticks(ax: Any, axis: str) -> None:
+    """Label an axis at a few places, with a common power of ten."""
+    ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
+    ax.locator_params(axis=axis, nbins=6)
 
 
 def unit_of_loss(estimator: Any) -> str:
