@@ -303,7 +303,7 @@ def _tau(influence: np.ndarray, losses: np.ndarray) -> str:
     if np.ptp(influence) == 0 or np.ptp(losses) == 0:
         return ""
     tau = kendall_tau(-influence, losses)
-    return f"\nrank correlation of harm and loss: τ = {tau:.2f}"
+    return f"\nrank correlation of harm and loss: τ = {tau:.2f}".replace("-", "−")
 
 
 def _legend_above(ax: Any) -> None:

@@ -258,7 +258,8 @@ class SampleGridDisplay:
                 f"{len(axes)}."
             )
         self.axes_ = axes[: len(self.rows_)]
-        self.figure_ = axes[0].get_figure(root=True)
+        # The whole figure, also of axes in a part of one.
+        self.figure_ = axes[0].figure.figure
         for ax, row in zip(self.axes_, self.rows_, strict=True):
             view.draw(ax, row)
             title = _title(labels, predictions, influence, row)
@@ -275,15 +276,15 @@ class SampleGridDisplay:
             for name, rows in zip(names, ends, strict=True)
             if len(rows)
         ]
-        n_columns = min(view.n_columns, max(n for _, n in grids))
+        n_columns = view.n_columns
         heights = [-(-n // n_columns) * view.size[1] + 0.8 for _, n in grids]
-        # Wide enough for the headings, however few the columns.
-        width = max(n_columns * view.size[0], 7.0)
+        width = n_columns * view.size[0]
         figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)
         axes: list[Any] = []
         for part, (name, n) in zip(parts[:, 0], grids, strict=True):
-            part.suptitle(f"{name} samples: {self._heading(view)}", fontsize=11)
+            heading = f"{name} samples: {self._heading(view)}"
+            part.suptitle(heading, x=0.01, ha="left", fontsize=11)
             cells = part.subplots(-(-n // n_columns), n_columns, squeeze=False).ravel()
             for empty in cells[n:]:
                 empty.set_axis_off()
@@ -292,7 +293,10 @@ class SampleGridDisplay:
 
     def _heading(self, view: View) -> str:
         """Return what the samples' titles hold, and what stands below them."""
-        label = "label" if self.predictions is None else "given → predicted label"
+        fractions = np.issubdtype(np.asarray(self.labels).dtype, np.floating)
+        label = "target" if fractions else "label"
+        if self.predictions is not None:
+            label = f"given → predicted {label}"
         meaning = f"{self.meaning}{in_brackets(self.unit)}"
         return ",\n".join(filter(None, [label, meaning, view.heading]))
 

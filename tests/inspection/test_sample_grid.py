@@ -76,6 +76,14 @@ def test_without_predictions_there_is_the_label_alone():
     assert headings(display.figure_)[0].startswith("Most harmful samples: label,\n")
 
 
+def test_numbers_are_targets():
+    numbers = np.array([0.5, -1.25, 2.0, 1234.5, 3.0])
+    display = drawn(TEXTS, labels=numbers, predictions=-numbers, n_harmful=2)
+    titles = [ax.get_title() for ax in display.axes_]
+    assert titles == ["1234 → −1234\n−1.5", "−1.25 → 1.25\n−0.25"]
+    assert "given → predicted target,\n" in headings(display.figure_)[0]
+
+
 def test_no_sample_is_shown_twice_and_none_without_influence():
     influence = np.where(np.arange(5) == 3, np.nan, INFLUENCE)
     display = drawn(TEXTS, influence=influence, n_harmful=3, n_helpful=3)
