@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..exceptions import InfluenceReliabilityWarning
-from ..influence import Query, SampleQueries, Stage, retrace_stages
+from ..influence import Query, SampleQueries, Stage, retrace, retrace_stages
 from ..training import TrainingStep
 from ._counterfactual import exact_changes
 from ._epochs import is_integer
@@ -168,6 +168,84 @@ class InfluenceMixin(RepeatingMixin):
             weights = run_weights(rows, asked.used())
             scores[rows] = exact_changes(self, asked, weights, kind=kind)
         return scores
+
+    def influence_by_epoch(
+        self,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        sample_weight_val: Any = None,
+        query: str | Callable[[Any, Any], Tensor] = "loss",
+        at: str | Sequence[int] | Mapping[int, float] = "final",
+        last_epochs: int | None = None,
+    ) -> np.ndarray:
+        """Estimate in which epochs the influence of each sample arose.
+
+        The retrace sums over the steps that used a sample; here those of each epoch
+        are summed by themselves.
+
+        Parameters
+        ----------
+        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+            Validation samples.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs)
+            Their targets; None where a Dataset holds them.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Non-negative weights of the validation samples in the mean.
+        query : "loss" or callable, default="loss"
+            As in :meth:`influence`.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            Which models are asked, as in :meth:`influence`.
+        last_epochs : int, optional
+            Retrace only the last epochs, as in :meth:`influence`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_epochs), float64
+            What each epoch contributed to the influence, in the query's unit: the
+            estimated change had the sample been absent in that epoch alone. The rows
+            sum to what :meth:`influence` returns. Epochs that were not retraced, and
+            those after the last model that is asked, contribute exactly 0.
+
+        Raises
+        ------
+        NotFittedError, NotRecordedError, TrainingDataChangedError
+            As in :meth:`influence`.
+        IrreproducibleStepError, DivergedTrainingError, ValueError
+            As in :meth:`influence`.
+
+        Warns
+        -----
+        InfluenceReliabilityWarning
+            As in :meth:`influence`.
+
+        See Also
+        --------
+        skinfluence.inspection.TrajectoryDisplay : Draws it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X = scale(X)
+        >>> clf = SGDInfluenceClassifier(max_epochs=5, random_state=0)
+        >>> clf.fit(X[::2], y[::2]).influence_by_epoch(X[1::2], y[1::2]).shape
+        (75, 5)
+        """
+        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
+        (run,), worker = stages_of(self, asked)
+        found = retrace(
+            run.trajectory,
+            run.step,
+            worker._query(run.step, asked),
+            run.at,
+            first=run.first,
+            by_epoch=True,
+            progress=self._progress,
+        )
+        return self._reliable(found.scores.cpu().numpy(), found.growth)
 
     def _estimate(
         self,

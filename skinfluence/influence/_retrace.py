@@ -27,7 +27,8 @@ class Retraced:
     ----------
     scores : Tensor of shape (n_samples,) or (n_samples, q), float64
         The change of Q without the sample, in Q's unit; 0 for a sample that no step
-        used.
+        used. By epoch, what each epoch's steps contributed to it: of shape
+        (n_samples, n_epochs) or (n_samples, n_epochs, q).
     growth : float
         The largest norm of the adjoint on the way over that of all that the query put
         into it: how much the run enlarges a small change of its parameters.
@@ -48,6 +49,7 @@ def retrace(
     *,
     first: int = 0,
     back: TrainingStep | None = None,
+    by_epoch: bool = False,
     progress: Progress = iter,
 ) -> Retraced:
     r"""Estimate how the query would change without each sample.
@@ -73,6 +75,8 @@ def retrace(
     back : TrainingStep or None
         What takes the way back, on the same live state, where slopes in something else
         than the samples' weights are asked for; by default `step`.
+    by_epoch : bool
+        Whether to sum the steps of each epoch by themselves.
     progress : callable
         Wraps the iteration over the steps.
 
@@ -82,7 +86,9 @@ def retrace(
         The influence, and how the adjoint grew.
     """
     adjoint: Adjoint = {}
-    slopes, rows = [], []
+    slopes, places = [], []
+    # A sample's place in the sum; with epochs apart, one for each of them.
+    n_parts = trajectory.n_epochs if by_epoch else 1
     put_in, largest = 0.0, 0.0
     every = -(-(max(at) - first) // _LOOKS)
     walk = Replay(trajectory, step).backwards(max(at), first, progress)
@@ -95,16 +101,19 @@ def retrace(
             put_in += float(asked.norm())
         slope, adjoint = step.backward(before, record, adjoint)
         slopes.append(slope)
-        rows.append(record.rows)
+        place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
+        places.append(place)
         if record.step % every == 0:
             largest = max(largest, float(adjoint[PARAMETERS].norm()))
         del before, after  # whether they are still needed is for the walk to say
     _check_finite(adjoint)
     # One sum over all steps, in double precision whatever they were computed in.
     total = torch.cat(slopes, dim=-1).double()
-    scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples)
-    scores.index_add_(-1, torch.cat(rows).to(total.device), total, alpha=-1)
-    scores = scores.T if scores.dim() == 2 else scores
+    scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples * n_parts)
+    scores.index_add_(-1, torch.cat(places).to(total.device), total, alpha=-1)
+    if by_epoch:
+        scores = scores.unflatten(-1, (trajectory.n_samples, n_parts))
+    scores = scores.movedim(0, -1) if total.dim() == 2 else scores
     growth = largest / put_in if put_in else 0.0
     return Retraced(scores, growth, adjoint[PARAMETERS])
 

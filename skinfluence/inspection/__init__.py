@@ -2,6 +2,16 @@
 
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
+from ._influence import InfluenceDisplay
+from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
+from ._trajectory import TrajectoryDisplay
 
-__all__ = ["AgreementDisplay", "CleaningCurveDisplay", "ScorerComparisonDisplay"]
+__all__ = [
+    "AgreementDisplay",
+    "CleaningCurveDisplay",
+    "InfluenceDisplay",
+    "SampleGridDisplay",
+    "ScorerComparisonDisplay",
+    "TrajectoryDisplay",
+]

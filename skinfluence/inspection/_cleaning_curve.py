@@ -7,11 +7,7 @@ import numpy as np
 
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
-# that the lines can be told apart in grey as well.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from ._style import COLORS, MARKERS
 
 
 class CleaningCurveDisplay:
@@ -171,8 +167,8 @@ class CleaningCurveDisplay:
                 table.mean(axis=0),
                 yerr=error,
                 label=name,
-                color=_COLORS[k % len(_COLORS)],
-                marker=_MARKERS[k % len(_MARKERS)],
+                color=COLORS[k % len(COLORS)],
+                marker=MARKERS[k % len(MARKERS)],
                 markersize=5,
                 capsize=3,
             )

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ..cleaning import compare_scorers
+from ._style import COLORS, MARKERS
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_BLUE, _GREY = "#0072B2", "#808080"
+_BLUE, _GREY = COLORS[0], COLORS[-1]
 
 # column of the comparison -> what stands below its panel
 _PANELS = {
@@ -186,7 +186,7 @@ class ScorerComparisonDisplay:
                 "score",
                 np.arange(len(names)) + shift[k],
                 color=colors[k],
-                marker=_MARKERS[k % len(_MARKERS)],
+                marker=MARKERS[k % len(MARKERS)],
                 label=f"{int(count)}",
             )
         ax.legend(

@@ -1,0 +1,321 @@
+"""The most harmful and the most helpful samples, drawn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..scorers import SGDInfluence
+from ._sample_views import View, signed, view_of, written
+from ._style import (
+    CHANGE,
+    check_count,
+    check_row,
+    extremes,
+    in_brackets,
+    unit_of_loss,
+)
+
+
+class SampleGridDisplay:
+    """The most harmful and the most helpful samples, with what the model makes of them.
+
+    Each is shown as an image, as text, or by its most unusual features, with the label
+    that it was given, the label that is predicted for it, and its influence.
+
+    Parameters
+    ----------
+    samples : array-like, tensor, DataFrame or sequence of str, of n_samples rows
+        What is shown. Images of shape (n_samples, height, width), with one or three
+        channels before or after, or rows with an `image_shape`; texts; or a table, of
+        which each sample shows the features with the largest absolute z-score. The
+        z-score of what is no number is that of its indicator: rare values are unusual.
+    labels : array-like of shape (n_samples,)
+        The labels or targets that the samples were given.
+    predictions : array-like of shape (n_samples,) or None
+        What a model predicts for them, if that is to be shown.
+    influence : array-like of shape (n_samples,)
+        Their influence, negative for harmful ones; those that have none (NaN) are not
+        shown.
+    n_harmful : int, default=10
+        How many of the most harmful samples to show.
+    n_helpful : int, default=0
+        How many of the most helpful ones.
+    image_shape : tuple of int or None, default=None
+        Shape of the image that a row is.
+    feature_names : array-like of str of shape (n_features,) or None, default=None
+        Names of a table's columns; by default a frame's own.
+    n_features : int, default=5
+        How many features of a table's row to show.
+    meaning : str, default="change of the mean validation loss without the sample"
+        What the influence is.
+    unit : str, default=""
+        Its unit.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        One for each sample shown.
+    figure_ : matplotlib Figure
+        The figure.
+    rows_ : ndarray of int
+        Which samples are shown: the most harmful ones first, then the most helpful
+        ones, the most extreme of each first.
+
+    See Also
+    --------
+    InfluenceDisplay : The influence of all samples.
+    skinfluence.InfluenceCleaner : Removes the most harmful samples.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.inspection import SampleGridDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X = X / 16
+    >>> clf = SGDInfluenceClassifier(max_epochs=5, random_state=0).fit(X[:300], y[:300])
+    >>> display = SampleGridDisplay.from_estimator(
+    ...     clf, X[:300], y[:300], X[300:], y[300:], n_harmful=5, image_shape=(8, 8)
+    ... )
+    >>> display.rows_.shape
+    (5,)
+    """
+
+    def __init__(
+        self,
+        *,
+        samples: Any,
+        labels: Any,
+        predictions: Any,
+        influence: Any,
+        n_harmful: int = 10,
+        n_helpful: int = 0,
+        image_shape: Sequence[int] | None = None,
+        feature_names: Any = None,
+        n_features: int = 5,
+        meaning: str = CHANGE,
+        unit: str = "",
+    ) -> None:
+        self.samples = samples
+        self.labels = labels
+        self.predictions = predictions
+        self.influence = influence
+        self.n_harmful = n_harmful
+        self.n_helpful = n_helpful
+        self.image_shape = image_shape
+        self.feature_names = feature_names
+        self.n_features = n_features
+        self.meaning = meaning
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        samples: Any = None,
+        at: Any = "final",
+        last_epochs: int | None = None,
+        axes: Any = None,
+        **shown: Any,
+    ) -> "SampleGridDisplay":
+        """Estimate the influence of the training samples, and show the extreme ones.
+
+        Parameters
+        ----------
+        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A fitted estimator whose run was recorded. It also predicts.
+        X : array-like or tensor of n_samples rows
+            The samples that it was fitted on.
+        y : array-like of shape (n_samples,)
+            Their labels or targets.
+        X_val : array-like
+            Validation samples.
+        y_val : array-like
+            Their targets.
+        samples : array-like, tensor, DataFrame or sequence of str, or None
+            What to show in the place of X, row by row, such as the texts that X was
+            made of.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            Which models are asked, as in
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        last_epochs : int or None, default=None
+            Retrace only the last epochs.
+        axes : sequence of matplotlib Axes or None, default=None
+            Where to draw, at least one for each sample shown; a new figure by default.
+        **shown : dict
+            Further parameters of the display, such as `n_helpful` and `image_shape`.
+
+        Returns
+        -------
+        SampleGridDisplay
+            The display, drawn.
+        """
+        display = cls(
+            samples=X if samples is None else samples,
+            labels=y,
+            predictions=estimator.predict(X),
+            influence=estimator.influence(X_val, y_val, at=at, last_epochs=last_epochs),
+            **{"unit": unit_of_loss(estimator), **shown},
+        )
+        return display.plot(axes=axes)
+
+    @classmethod
+    def from_cleaner(
+        cls, cleaner: Any, X: Any, *, axes: Any = None, **shown: Any
+    ) -> "SampleGridDisplay":
+        """Show the samples that a cleaner found to be the most harmful.
+
+        Parameters
+        ----------
+        cleaner : InfluenceCleaner or InfluenceCleanerCV
+            A fitted cleaner. The labels are those that it was given; its cleaned model
+            predicts.
+        X : array-like, tensor, DataFrame or sequence of str, of n_samples rows
+            What to show: what the cleaner was fitted on, or what that was made of, row
+            by row.
+        axes : sequence of matplotlib Axes or None, default=None
+            Where to draw, at least one for each sample shown; a new figure by default.
+        **shown : dict
+            Further parameters of the display, such as `n_helpful` and `image_shape`.
+
+        Returns
+        -------
+        SampleGridDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the targets have several outputs.
+        """
+        check_is_fitted(cleaner)
+        # The table has the order of the ranking.
+        table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
+        if "label" not in table:
+            raise ValueError(
+                "`cleaner` must have one target for each sample, got several outputs."
+            )
+        display = cls(
+            samples=X,
+            labels=table["label"].to_numpy(),
+            predictions=table.get("prediction"),
+            influence=cleaner.influence_,
+            **{**_scored(cleaner), **shown},
+        )
+        return display.plot(axes=axes)
+
+    def plot(self, axes: Any = None) -> "SampleGridDisplay":
+        """Draw the samples, each with given and predicted label and influence.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes or None, default=None
+            Where to draw, at least one for each sample shown; a new figure by default.
+
+        Returns
+        -------
+        SampleGridDisplay
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the data is not as described, or there are too few axes.
+        """
+        influence = check_row("influence", self.influence).astype(np.float64)
+        labels = check_row("labels", self.labels, len(influence))
+        predictions = self.predictions
+        if predictions is not None:
+            predictions = check_row("predictions", predictions, len(influence))
+        n_harmful = check_count("n_harmful", self.n_harmful)
+        n_helpful = check_count("n_helpful", self.n_helpful)
+        n_features = check_count("n_features", self.n_features, 1)
+        view = view_of(self.samples, self.image_shape, self.feature_names, n_features)
+        if len(view) != len(influence):
+            raise ValueError(
+                f"`samples` must have {len(influence)} rows, one for each influence, "
+                f"got {len(view)}."
+            )
+        ends = extremes(influence, n_harmful, n_helpful)
+        self.rows_ = np.concatenate(ends)
+        if len(self.rows_) == 0:
+            raise ValueError(
+                "`n_harmful` and `n_helpful` must show some sample, but there is none."
+            )
+        if axes is None:
+            axes = self._new_axes(view, ends)
+        axes = np.ravel(axes)
+        if len(axes) < len(self.rows_):
+            raise ValueError(
+                f"`axes` must be at least {len(self.rows_)}, one for each sample, got "
+                f"{len(axes)}."
+            )
+        self.axes_ = axes[: len(self.rows_)]
+        # The whole figure, also of axes in a part of one.
+        self.figure_ = axes[0].figure.figure
+        for ax, row in zip(self.axes_, self.rows_, strict=True):
+            view.draw(ax, row)
+            title = _title(labels, predictions, influence, row)
+            ax.set_title(title, fontsize=10, parse_math=False)
+        return self
+
+    def _new_axes(self, view: View, ends: Sequence[np.ndarray]) -> list[Any]:
+        """Return axes in a new figure: a grid for each end, under its heading."""
+        import matplotlib.pyplot as plt
+
+        names = ("Most harmful", "Most helpful")
+        grids = [
+            (name, len(rows))
+            for name, rows in zip(names, ends, strict=True)
+            if len(rows)
+        ]
+        n_columns = view.n_columns
+        heights = [-(-n // n_columns) * view.size[1] + 0.8 for _, n in grids]
+        width = n_columns * view.size[0]
+        figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)
+        axes: list[Any] = []
+        for part, (name, n) in zip(parts[:, 0], grids, strict=True):
+            heading = f"{name} samples: {self._heading(view)}"
+            part.suptitle(heading, x=0.01, ha="left", fontsize=11)
+            cells = part.subplots(-(-n // n_columns), n_columns, squeeze=False).ravel()
+            for empty in cells[n:]:
+                empty.set_axis_off()
+            axes.extend(cells[:n])
+        return axes
+
+    def _heading(self, view: View) -> str:
+        """Return what the samples' titles hold, and what stands below them."""
+        fractions = np.issubdtype(np.asarray(self.labels).dtype, np.floating)
+        label = "target" if fractions else "label"
+        if self.predictions is not None:
+            label = f"given → predicted {label}"
+        meaning = f"{self.meaning}{in_brackets(self.unit)}"
+        return ",\n".join(filter(None, [label, meaning, view.heading]))
+
+
+def _title(labels: Any, predictions: Any, influence: np.ndarray, row: int) -> str:
+    names = written(labels[row])
+    if predictions is not None:
+        names = f"{names} → {written(predictions[row])}"
+    return f"{names}\n{signed(influence[row])}"
+
+
+def _scored(cleaner: Any) -> dict[str, str]:
+    """Return what a cleaner's scores mean, and their unit."""
+    if not (cleaner.scorer == "influence" or isinstance(cleaner.scorer, SGDInfluence)):
+        return {"meaning": "score (the lowest are removed first)"}
+    unit = unit_of_loss(cleaner.estimator_)
+    if cleaner.action == "relabel":
+        return {
+            "meaning": "lowest change of the mean validation loss under any label",
+            "unit": unit,
+        }
+    return {"unit": unit}

@@ -1,0 +1,228 @@
+"""How a sample is shown: as an image, as text, or as the rows of a table."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Characters in a line of text, and in a line of a table, at the size they are shown.
+_TEXT_WIDTH, _TABLE_WIDTH = 52, 36
+_TEXT_LINES = 8
+
+
+class ImageView:
+    """Samples as images: grey, or of three colours."""
+
+    n_columns, size, heading = 5, (1.7, 2.15), ""
+
+    def __init__(self, samples: Any, image_shape: Sequence[int] | None) -> None:
+        images = _array(samples)
+        if image_shape is not None:
+            images = _reshaped(images, tuple(image_shape))
+        self.images = _channels_last(images)
+        self._range = _range(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def draw(self, ax: Any, row: int) -> None:
+        """Draw a sample."""
+        low, high = self._range
+        image = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
+        # The same black and the same white for all of them.
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_color("#808080")
+
+
+class TextView:
+    """Samples as text, as much of it as there is room for."""
+
+    n_columns, size, heading = 2, (4.6, 1.95), ""
+
+    def __init__(self, samples: Any) -> None:
+        self.texts = [str(text) for text in samples]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def draw(self, ax: Any, row: int) -> None:
+        """Draw a sample."""
+        lines = textwrap.wrap(
+            self.texts[row], _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …"
+        )
+        _clear(ax)
+        _write(ax, 0.02, 0.95, "\n".join(lines), va="top")
+
+
+class TableView:
+    """Samples as their most unusual features: those with the largest |z-score|.
+
+    A value that is no number has the z-score of its indicator: (1 - p) / √(p (1 - p)),
+    where p is how often it occurs.
+    """
+
+    n_columns, heading = 3, "most unusual features (z-score)"
+
+    def __init__(self, samples: Any, feature_names: Any, n_features: int) -> None:
+        self.table = _frame(samples, feature_names)
+        self.n_features = min(n_features, self.table.shape[1])
+        self.size = (3.1, 0.75 + 0.21 * self.n_features)
+        self._scores = _z_scores(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def unusual(self, row: int) -> list[tuple[str, str, float]]:
+        """Return names, values and z-scores of a sample's most unusual features."""
+        scores = self._scores[row]
+        most = np.argsort(-np.abs(scores), kind="stable")[: self.n_features]
+        values = self.table.iloc[row]
+        return [
+            (str(self.table.columns[k]), written(values.iloc[k]), float(scores[k]))
+            for k in most
+        ]
+
+    def draw(self, ax: Any, row: int) -> None:
+        """Draw a sample."""
+        _clear(ax)
+        for line, (name, value, score) in enumerate(self.unusual(row)):
+            right = f"{value}  ({_signed(score, '+.1f')})"
+            left = _shortened(name, _TABLE_WIDTH - len(right))
+            y = 1 - (line + 0.5) / self.n_features
+            _write(ax, 0.02, y, left, va="center")
+            _write(ax, 0.98, y, right, va="center", ha="right")
+
+
+View = ImageView | TextView | TableView
+
+
+def view_of(
+    samples: Any, image_shape: Sequence[int] | None, feature_names: Any, n_features: int
+) -> View:
+    """Return the view that fits the samples, or say why none does."""
+    if image_shape is not None:
+        return ImageView(samples, image_shape)
+    if _are_texts(samples):
+        return TextView(samples)
+    if hasattr(samples, "iloc"):
+        return TableView(samples, feature_names, n_features)
+    shape = getattr(samples, "shape", None) or np.shape(_array(samples))
+    if len(shape) in (3, 4):
+        return ImageView(samples, None)
+    return TableView(samples, feature_names, n_features)
+
+
+def written(value: Any) -> str:
+    """Return a label or a value as a reader wants it: fractions in three digits."""
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return _signed(number, ".3g" if abs(number) < 1000 else ".0f")
+    return _shortened(str(value), _TABLE_WIDTH // 2)
+
+
+def signed(value: float) -> str:
+    """Return an influence in two digits, with its sign."""
+    return _signed(value, "+#.2g")
+
+
+def _signed(value: float, form: str) -> str:
+    return format(value, form).replace("-", "−")
+
+
+def _shortened(text: str, width: int) -> str:
+    width = max(width, 6)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _write(ax: Any, x: float, y: float, text: str, **placed: Any) -> None:
+    # As it stands: a $ is a $, and the layout is not for the text to change.
+    ax.text(x, y, text, fontsize=9.5, parse_math=False, clip_on=True, **placed).set(
+        in_layout=False
+    )
+
+
+def _clear(ax: Any) -> None:
+    ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
+    ax.spines[:].set_color("#808080")
+
+
+def _are_texts(samples: Any) -> bool:
+    if hasattr(samples, "shape") and len(samples.shape) != 1:
+        return False
+    return len(samples) > 0 and all(isinstance(text, str) for text in samples)
+
+
+def _array(samples: Any) -> np.ndarray:
+    if hasattr(samples, "toarray"):
+        raise ValueError(
+            "`samples` must be dense, texts or a frame to be shown, got a sparse "
+            "matrix. Give what it was made of, such as the texts, as `samples`."
+        )
+    if hasattr(samples, "detach"):
+        samples = samples.detach().cpu()
+    return np.asarray(samples)
+
+
+def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+    if len(image_shape) not in (2, 3) or rows[0].size != np.prod(image_shape):
+        raise ValueError(
+            "`image_shape` must be (height, width), (channels, height, width) or "
+            f"(height, width, channels) of {rows[0].size} numbers, got {image_shape}."
+        )
+    return rows.reshape(len(rows), *image_shape)
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    """Return the images as (n, height, width) or (n, height, width, 3), float."""
+    # As torch has them, which is the likelier where both could be channels.
+    if images.ndim == 4 and images.shape[1] in (1, 3):
+        images = np.moveaxis(images, 1, -1)
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 and not (images.ndim == 4 and images.shape[-1] == 3):
+        raise ValueError(
+            "`samples` must be images of one or three channels, (n_samples, height, "
+            f"width) with or without them, got shape {tuple(images.shape)}."
+        )
+    return images
+
+
+def _range(images: np.ndarray) -> tuple[float, float]:
+    """Return what is black and what is white."""
+    low, high = float(images.min()), float(images.max())
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def _frame(samples: Any, feature_names: Any) -> pd.DataFrame:
+    frame = samples if hasattr(samples, "iloc") else pd.DataFrame(_array(samples))
+    if feature_names is None:
+        named = hasattr(samples, "iloc")
+        names = frame.columns if named else [f"x{k}" for k in range(frame.shape[1])]
+    else:
+        names = list(feature_names)
+    if len(names) != frame.shape[1]:
+        raise ValueError(
+            f"`feature_names` must name {frame.shape[1]} features, got {len(names)}."
+        )
+    return frame.set_axis(names, axis=1)
+
+
+def _z_scores(table: pd.DataFrame) -> np.ndarray:
+    """Return how unusual each value is in its column; 0 where it is missing."""
+    columns = []
+    for k in range(table.shape[1]):
+        column = table.iloc[:, k]
+        if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            scores = (values - np.nanmean(values)) / (np.nanstd(values) or 1.0)
+        else:
+            often = column.map(column.value_counts(normalize=True))
+            share = often.to_numpy(dtype=np.float64, na_value=np.nan)
+            scores = np.sqrt((1 - share) / share)
+        columns.append(np.nan_to_num(scores))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,73 @@
+"""What the displays look like alike."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
+# that samples and lines can be told apart in grey as well. All of them can be seen on
+# white and on black.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
+
+CHANGE = "change of the mean validation loss without the sample"
+QUERIED = "change of the query without the sample"
+
+
+def in_brackets(unit: str) -> str:
+    """Return a unit as it stands in a label."""
+    return f" ({unit})" if unit else ""
+
+
+def short_ticks(ax: Any, axis: str) -> None:
+    """Label an axis at a few places, with a common power of ten."""
+    ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
+    ax.locator_params(axis=axis, nbins=6)
+
+
+def unit_of_loss(estimator: Any) -> str:
+    """Return the unit of an estimator's loss: nats for logarithmic ones, else none."""
+    logarithmic = (
+        nn.BCELoss,
+        nn.BCEWithLogitsLoss,
+        nn.CrossEntropyLoss,
+        nn.NLLLoss,
+    )
+    criterion = getattr(estimator, "criterion_", None)
+    return "nats" if isinstance(criterion, logarithmic) else ""
+
+
+def check_row(name: str, values: Any, n_samples: int | None = None) -> np.ndarray:
+    """Return one number for each sample, or say what is wrong with them."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (n_samples is not None and len(array) != n_samples):
+        wanted = "n_samples" if n_samples is None else n_samples
+        raise ValueError(
+            f"`{name}` must have shape ({wanted},), got {tuple(array.shape)}."
+        )
+    return array
+
+
+def check_count(name: str, value: Any, least: int = 0) -> int:
+    """Return a count, or say what is wrong with it."""
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_integer or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}, got {value!r}."
+        )
+    return int(value)
+
+
+def extremes(influence: np.ndarray, n_harmful: int, n_helpful: int) -> Any:
+    """Return the rows of the most harmful and of the most helpful samples.
+
+    The most extreme first. Samples that were not ranked (NaN) are in neither, and
+    none is in both.
+    """
+    order = np.argsort(influence, kind="stable")
+    order = order[: np.count_nonzero(~np.isnan(influence))]
+    harmful = order[:n_harmful]
+    helpful = order[len(harmful) :][::-1][:n_helpful]
+    return harmful, helpful

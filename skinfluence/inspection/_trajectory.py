@@ -1,0 +1,219 @@
+"""Where along training the influence of some samples arose, drawn."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+
+from ._style import (
+    CHANGE,
+    COLORS,
+    MARKERS,
+    QUERIED,
+    check_row,
+    extremes,
+    in_brackets,
+    short_ticks,
+    unit_of_loss,
+)
+
+# As many lines as can be told apart.
+_MOST_LINES = len(COLORS) - 1
+
+
+class TrajectoryDisplay:
+    """The influence of some training samples, as it adds up over the epochs.
+
+    A line begins at 0 and ends at the sample's influence; where it falls, training on
+    the sample did harm. By default the three most harmful and the three most helpful
+    samples are drawn.
+
+    Parameters
+    ----------
+    contributions : array-like of shape (n_samples, n_epochs)
+        What each epoch contributed to the influence of each sample, as
+        :meth:`~skinfluence.SGDInfluenceClassifier.influence_by_epoch` returns it.
+    samples : array-like of int of shape (n_lines,) or None, default=None
+        Which samples to draw, six at most; by default those with the lowest and the
+        highest influence.
+    labels : array-like of shape (n_samples,) or None, default=None
+        The labels or targets of the samples, for the legend.
+    meaning : str, default="change of the mean validation loss without the sample"
+        What the influence is.
+    unit : str, default=""
+        Its unit.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        The figure.
+    lines_ : list of matplotlib Line2D
+        One for each sample.
+    rows_ : ndarray of int of shape (n_lines,)
+        The samples drawn.
+
+    See Also
+    --------
+    SampleGridDisplay : Shows the samples themselves.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.inspection import TrajectoryDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> clf = SGDInfluenceClassifier(max_epochs=5, random_state=0).fit(X[::2], y[::2])
+    >>> display = TrajectoryDisplay.from_estimator(clf, X[1::2], y[1::2])
+    >>> len(display.lines_)
+    6
+    """
+
+    def __init__(
+        self,
+        *,
+        contributions: Any,
+        samples: Any = None,
+        labels: Any = None,
+        meaning: str = CHANGE,
+        unit: str = "",
+    ) -> None:
+        self.contributions = contributions
+        self.samples = samples
+        self.labels = labels
+        self.meaning = meaning
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_val: Any,
+        y_val: Any = None,
+        *,
+        samples: Any = None,
+        labels: Any = None,
+        at: Any = "final",
+        ax: Any = None,
+        **asked: Any,
+    ) -> "TrajectoryDisplay":
+        """Estimate the influence of the training samples by epoch, and draw it.
+
+        Parameters
+        ----------
+        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A fitted estimator whose run was recorded.
+        X_val : array-like
+            Validation samples.
+        y_val : array-like
+            Their targets.
+        samples : array-like of int of shape (n_lines,) or None, default=None
+            Which training samples to draw; by default those with the lowest and the
+            highest influence.
+        labels : array-like of shape (n_samples,) or None, default=None
+            The labels or targets of the training samples, for the legend.
+        at : "final", "epochs", "path", sequence or mapping, default="final"
+            Which models are asked, as in
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+        **asked : dict
+            Further arguments of
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence_by_epoch`.
+
+        Returns
+        -------
+        TrajectoryDisplay
+            The display, drawn.
+        """
+        display = cls(
+            contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **asked),
+            samples=samples,
+            labels=labels,
+            unit=unit_of_loss(estimator),
+        )
+        if callable(asked.get("query")):
+            display.meaning, display.unit = QUERIED, ""
+        return display.plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> "TrajectoryDisplay":
+        """Draw a line for each sample.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        TrajectoryDisplay
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the data is not as described.
+        """
+        import matplotlib.pyplot as plt
+
+        parts = np.asarray(self.contributions, dtype=np.float64)
+        if parts.ndim != 2:
+            raise ValueError(
+                "`contributions` must have shape (n_samples, n_epochs), got "
+                f"{tuple(parts.shape)}."
+            )
+        self.rows_ = self._rows(parts.sum(axis=1))
+        labels = self.labels
+        if labels is not None:
+            labels = check_row("labels", labels, len(parts))
+        if ax is None:
+            _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+        self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        epochs = np.arange(parts.shape[1] + 1)
+        for k, row in enumerate(self.rows_):
+            so_far = np.concatenate([[0.0], np.cumsum(parts[row])])
+            name = f"sample {row}"
+            (line,) = ax.plot(
+                epochs,
+                so_far,
+                label=name if labels is None else f"{name}: {labels[row]}",
+                color=COLORS[k],
+                marker=MARKERS[k],
+                markersize=5,
+                # A mark at every epoch would hide a long line.
+                markevery=max(1, parts.shape[1] // 10),
+            )
+            self.lines_.append(line)
+        ax.axhline(0, color=COLORS[-1], linewidth=0.8, zorder=0)
+        what = f"{self.meaning}, up to the epoch{in_brackets(self.unit)}"
+        ax.set_xlabel("epoch of training")
+        ax.set_ylabel(textwrap.fill(what, 36))
+        short_ticks(ax, "y")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.spines[["top", "right"]].set_visible(False)
+        return self
+
+    def _rows(self, influence: np.ndarray) -> np.ndarray:
+        """Return the samples to be drawn, checked."""
+        if self.samples is None:
+            rows: np.ndarray = np.concatenate(extremes(influence, 3, 3))
+            return rows
+        rows = check_row("samples", self.samples)
+        n = len(influence)
+        if (
+            not np.issubdtype(rows.dtype, np.integer)
+            or ((rows < 0) | (rows >= n)).any()
+        ):
+            raise ValueError(
+                f"`samples` must be row numbers from 0 to {n - 1}, got {rows.tolist()}."
+            )
+        if not 1 <= len(rows) <= _MOST_LINES:
+            raise ValueError(
+                f"`samples` must be 1 to {_MOST_LINES} samples, as many as can be told "
+                f"apart, got {len(rows)}."
+            )
+        return rows
