@@ -15,8 +15,6 @@ with ``--quick`` for two subsamples of each.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -31,8 +29,8 @@ from tqdm.auto import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import problems
+from files import RESULTS, write_about, write_table
 
-import skinfluence
 from skinfluence.metrics import jaccard_extremes, kendall_tau
 
 VERIFIED = (10, 20, 40, 60)
@@ -107,15 +105,8 @@ def rows(
     for data, model, seed in tqdm(todo, unit="subsample"):
         row = one_subsample(data, model, seed, timed=seed < n_timed)
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
-        _write(table, path)
+        write_table(table, path)
         yield table
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    # Renamed at the end: a run that is killed leaves a whole file.
-    part = path.with_suffix(".part")
-    table.to_csv(part, index=False, float_format="%.6g")
-    os.replace(part, path)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,9 +143,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=problems.DATA, default=None)
     parser.add_argument("--quick", action="store_true", help="two subsamples each")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parent / "results" / "table1.csv"
-    )
+    parser.add_argument("--output", type=Path, default=RESULTS / "table1.csv")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.quick:
@@ -162,14 +151,8 @@ def main() -> None:
     cells = [cell for cell in CELLS if options.data is None or cell[0] in options.data]
     *_, table = rows(options.output, cells, options.subsamples, options.timed)
     done = summary(table)
-    _write(done, options.output.with_name(f"{options.output.stem}_summary.csv"))
-    about = {
-        "command": f"python examples/paper/table1.py {' '.join(sys.argv[1:])}".strip(),
-        "skinfluence": skinfluence.__version__,
-        "torch": torch.__version__,
-        "threads": options.threads,
-    }
-    options.output.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+    write_table(done, options.output.with_name(f"{options.output.stem}_summary.csv"))
+    write_about(options.output.with_suffix(".json"), threads=options.threads)
     with pd.option_context("display.width", 120, "display.precision", 3):
         print(done.T.to_string(header=False))
 
