@@ -127,3 +127,50 @@ def test_table_1_goes_on_where_it_was_broken_off(data, tmp_path):
     pd.testing.assert_frame_equal(again.iloc[:-1], whole.iloc[:-1])
     summary = pd.read_csv(tmp_path / "table1_summary.csv")
     assert summary["n"].tolist() == [2] * 6
+
+
+TINY = ("--train", "60", "--val", "60", "--test", "40", "--splits", "2")
+TINY += ("--epochs", "2", "--counts", "5", "20", "--flip", "0.1")
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.csv")}
+
+
+@pytest.mark.slow
+def test_figures_2_and_3_compute_nothing_twice(data, tmp_path):
+    """The first training images are drawn, ranked and removed; then all is there."""
+    methods = ["random", "SGD-influence, last epoch"]
+    where = ("--cache", str(tmp_path / "cache"), "--output", str(tmp_path))
+    options = (*TINY, *where, "--methods", *methods)
+    run(EXAMPLES / "paper" / "figure2.py", *options, data=data)
+    curves = pd.read_csv(tmp_path / "figure2_mnist_flipped.csv")
+    # Both ways of retraining for each number and method, and the run with all images.
+    assert len(curves) == 2 * (2 * 2 * 2 + 1)
+    assert curves["test_error"].between(0, 1).all()
+    summary = pd.read_csv(tmp_path / "figure2_mnist_flipped_summary.csv")
+    none = curves.loc[curves["method"] == "no removal", "test_error"].mean()
+    np.testing.assert_allclose(summary["error"] + summary["gain"], none, rtol=1e-4)
+
+    before = modified(tmp_path / "cache")
+    lost = next((tmp_path / "cache").rglob("*00-random-20-last.csv"))
+    content = lost.read_text()
+    lost.unlink()
+    run(EXAMPLES / "paper" / "figure2.py", *options, data=data)
+    assert lost.read_text() == content
+    after = modified(tmp_path / "cache")
+    assert {name for name in after if after[name] != before[name]} == {lost.name}
+    again = pd.read_csv(tmp_path / "figure2_mnist_flipped.csv")
+    pd.testing.assert_frame_equal(again, curves)
+
+    run(EXAMPLES / "paper" / "figure3.py", *options, data=data)
+    found = pd.read_csv(tmp_path / "figure3_mnist_flipped.csv")
+    assert len(found) == 8
+    assert found["score"].is_monotonic_increasing
+    # Of the rankings only those of which images they are about were missing.
+    assert set(modified(tmp_path / "cache")) - set(after) == {"split00-images.csv"}
+    assert {path.suffix for path in tmp_path.glob("figure?_*")} == {
+        ".csv",
+        ".json",
+        ".png",
+    }

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +44,28 @@ def koh_liang(*fitted: Any) -> Any:
 
 # The scorer of each method, given a seed and a device.
 METHODS: dict[str, Callable[[int, str], Any]] = {
-    "random": lambda seed, _: Random(random_state=seed),
-    "autoencoder": lambda seed, device: Autoencoder(random_state=seed, device=device),
-    "isolation forest": lambda seed, _: Outlier(IsolationForest(random_state=seed)),
-    "Koh & Liang": lambda *_: koh_liang,
     "SGD-influence": lambda *_: SGDInfluence(at="final"),
     "SGD-influence, last epoch": lambda *_: SGDInfluence(at="final", last_epochs=1),
     "SGD-influence, path": lambda *_: SGDInfluence(at="path"),
+    "Koh & Liang": lambda *_: koh_liang,
+    "autoencoder": lambda seed, device: Autoencoder(random_state=seed, device=device),
+    "isolation forest": lambda seed, _: Outlier(IsolationForest(random_state=seed)),
+    "random": lambda seed, _: Random(random_state=seed),
 }
 OURS = [name for name in METHODS if name.startswith("SGD-influence")]
 NONE = "no removal"
 
-# (images to train on, to validate on, to test on), splits
-QUICK = {"mnist": ((1000, 10000, 10000), 5), "cifar10": ((500, 2000, 5000), 3)}
-FULL = {"mnist": ((50000, 10000, 10000), 30), "cifar10": ((40000, 10000, 10000), 30)}
-
 COUNTS = (1, 3, 6, 10, 30, 60, 100, 300, 600, 1000, 3000, 6000, 10000)
+
+# Images to train on, to validate on and to test on; splits; numbers removed.
+QUICK = {
+    "mnist": ((1000, 10000, 10000), 5, (10, 30, 100, 300)),
+    "cifar10": ((500, 1000, 2000), 3, (10, 30, 100)),
+}
+FULL = {
+    "mnist": ((50000, 10000, 10000), 30, COUNTS),
+    "cifar10": ((40000, 10000, 10000), 30, COUNTS),
+}
 
 # From the beginning, and from the beginning of the last epoch.
 RETRAIN = {"all": None, "last": 1}
@@ -72,6 +79,7 @@ class Experiment:
     n_splits: int
     counts: Sequence[int]
     methods: Sequence[str]
+    retrain: Sequence[str]
     folder: Path
     device: str = "cpu"
     jobs: int = 1
@@ -85,6 +93,7 @@ class Experiment:
             "splits": self.n_splits,
             "counts": list(self.counts),
             "methods": list(self.methods),
+            "retrain": list(self.retrain),
             "device": self.device,
         }
 
@@ -138,20 +147,18 @@ class OneSplit:
     def curves(self) -> pd.DataFrame:
         """Return a row for each method, number removed and way of retraining."""
         experiment = self.experiment
-        pairs = [
-            (method, m) for method in experiment.methods for m in experiment.counts
-        ]
+        todo = product(experiment.methods, experiment.counts, experiment.retrain)
         # Of splits side by side, only one can have its progress shown.
         bar = tqdm(
-            [(NONE, 0), *pairs],
+            [(NONE, 0, "all"), *todo],
             f"split {self.seed}",
             leave=False,
             disable=experiment.jobs != 1,
             unit="run",
         )
         tables = [
-            self._kept(f"{method} without {m}", self._errors_without, method, m)
-            for method, m in bar
+            self._kept(f"{method} {m} {how}", self._errors_without, method, m, how)
+            for method, m, how in bar
         ]
         return pd.concat(tables, ignore_index=True).assign(seed=self.seed)
 
@@ -178,19 +185,16 @@ class OneSplit:
         scores = scorer(self.fitted, data.X, data.y, data.X_val, data.y_val)
         return pd.DataFrame({method: scores})
 
-    def _errors_without(self, method: str, count: int) -> pd.DataFrame:
+    def _errors_without(self, method: str, count: int, retrain: str) -> pd.DataFrame:
         """Return the errors without the first images of a ranking."""
-        row = {"method": method, "retrain": "all", "n_removed": count}
+        row = {"method": method, "retrain": retrain, "n_removed": count}
         if method == NONE:
             return pd.DataFrame([row | self._errors(self.fitted)])
         scores = self._kept(f"scores {method}", self._scores, method)[method]
         removed = np.argsort(scores.to_numpy(), kind="stable")[:count]
         row["precision"] = self.data.flipped[removed].mean()
-        rows = []
-        for retrain, last_epochs in RETRAIN.items():
-            model = self.fitted.refit_without(removed, last_epochs=last_epochs)
-            rows.append({**row, "retrain": retrain, **self._errors(model)})
-        return pd.DataFrame(rows)
+        model = self.fitted.refit_without(removed, last_epochs=RETRAIN[retrain])
+        return pd.DataFrame([row | self._errors(model)])
 
     def _errors(self, model: Any) -> dict[str, float]:
         """Return shares of misclassified images, and the validation loss in nats."""
@@ -219,6 +223,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--counts", type=int, nargs="+", help="numbers to remove")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--retrain", nargs="+", choices=RETRAIN, default=list(RETRAIN))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1, help="splits side by side")
     parser.add_argument("--threads", type=int, default=1, help="of each job")
@@ -229,7 +234,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def experiment_of(options: argparse.Namespace) -> Experiment:
     """Return the experiment that is asked for."""
-    sizes, splits = (FULL if options.full else QUICK)[options.data]
+    sizes, splits, counts = (FULL if options.full else QUICK)[options.data]
     given = (options.train, options.val, options.test)
     n_train, n_val, n_test = (
         size if own is None else own for own, size in zip(given, sizes, strict=True)
@@ -237,8 +242,12 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
     problem = images.Problem(
         options.data, n_train, n_val, n_test, options.flip, options.epochs
     )
-    # More than half is not cleansing.
-    counts = options.counts or [m for m in COUNTS if m <= n_train // 2]
+    counts = options.counts or [m for m in counts if m < n_train]
+    if not 0 < min(counts) <= max(counts) < n_train:
+        raise SystemExit(
+            f"--counts must be between 1 and {n_train - 1:,}, which leaves an image to "
+            f"train on, got {counts}."
+        )
     folder = options.cache or RESULTS.parent / "cache"
     torch.set_num_threads(options.threads)
     return Experiment(
@@ -246,6 +255,7 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         n_splits=splits if options.splits is None else options.splits,
         counts=counts,
         methods=options.methods,
+        retrain=options.retrain,
         folder=folder / problem.name,
         device=options.device,
         jobs=options.jobs,
