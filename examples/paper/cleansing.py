@@ -242,8 +242,8 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
     problem = images.Problem(
         options.data, n_train, n_val, n_test, options.flip, options.epochs
     )
-    counts = options.counts or [m for m in counts if m < n_train]
-    if not 0 < min(counts) <= max(counts) < n_train:
+    counts = sorted(options.counts or [m for m in counts if m < n_train])
+    if not 0 < counts[0] <= counts[-1] < n_train:
         raise SystemExit(
             f"--counts must be between 1 and {n_train - 1:,}, which leaves an image to "
             f"train on, got {counts}."

@@ -14,6 +14,7 @@ examples/paper/figure3.py --data mnist``.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,12 @@ def main() -> None:
     stem = f"figure3_{problem.data}{'_flipped' if problem.flip else ''}"
     title = (
         f"{problem.data.upper()}, {problem.n_train:,} training images{flipped}: "
-        "the first to be removed (label → predicted)"
+        "the first to be removed (label → other prediction)"
     )
     options.output.mkdir(parents=True, exist_ok=True)
     plot(table, problem.data, title, options.output / f"{stem}.png")
     write_table(table, options.output / f"{stem}.csv")
-    write_about(options.output / f"{stem}.json", **experiment.settings)
+    write_about(options.output / f"{stem}.json", **asdict(problem), split=options.seed)
     print(table.groupby("method", sort=False)["flipped"].mean().to_string())
 
 
