@@ -12,6 +12,7 @@ __all__ = [
     "ResumeWarning",
     "SkinfluenceError",
     "SolverConvergenceWarning",
+    "TableError",
     "TrainingDataChangedError",
     "TrajectoryFileError",
     "TrajectoryInUseError",
@@ -51,6 +52,10 @@ class UntrustedTypeError(SkinfluenceError):
 
 class TrajectoryInUseError(TrajectoryFileError):
     """Another run is being recorded in the folder."""
+
+
+class TableError(SkinfluenceError):
+    """A table, or what is to be done with it on the command line, cannot be used."""
 
 
 class IrreproducibleStepError(SkinfluenceError):

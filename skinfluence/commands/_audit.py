@@ -1,0 +1,130 @@
+"""The command `audit`: a report on the rows that harm a model most."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from skorch.dataset import ValidSplit
+
+from ..cleaning import InfluenceCleaner
+from ..exceptions import TableError
+from ..inspection import AuditReport
+from ._choice import AT
+from ._folds import Folds, make_folds
+from ._models import default_epochs, make_model
+from ._outputs import check_new
+from ._problem import Problem, read_problem
+from ._progress import epoch_bar
+from ._words import facts, how_validated, introduce
+
+N_RUNS = 4
+"""Models that score each row: as many as train on it where there are five folds."""
+
+
+def audit(options: Namespace) -> Iterable[str]:
+    """Write the report; yield what there is to say."""
+    check_new(options.report, options.force)
+    if options.report.suffix.lower() not in (".html", ".htm"):
+        raise TableError(
+            f"--report must name a file that ends in .html, got {options.report.name!r}."
+        )
+    problem = read_problem(options)
+    yield from introduce(problem)
+    folds = make_folds(problem.target, options.seed)
+    how = how_validated(problem, len(folds), N_RUNS)
+    yield f"Ranking: {how}"
+    total = 1 + (len(folds) if problem.valid is None else N_RUNS)
+    epochs = options.epochs or default_epochs(len(problem.table))
+    with epoch_bar(total * epochs, options.quiet) as callbacks:
+        model = make_model(problem, options, callbacks)
+        scores = rank(problem, model, folds)
+        report = make_report(problem, model, folds, scores, options)
+    report.write_html(options.report)
+    yield f"The {min(options.n, len(scores))} most suspicious rows are in {options.report}."
+    yield "Open it in a browser, decide, save the decisions, and then run:"
+    yield "  " + _next_command(options)
+
+
+def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
+    """Return the influence of each row, the mean over the models that it trained."""
+    cleaner = InfluenceCleaner(
+        model,
+        n_remove=0,
+        at=AT,
+        cv=folds if problem.valid is None else None,
+        n_runs=1 if problem.valid is None else N_RUNS,
+        random_state=model.random_state,
+    )
+    cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
+    scores: np.ndarray = cleaner.influence_
+    return scores
+
+
+def make_report(
+    problem: Problem, model: Any, folds: Folds, scores: np.ndarray, options: Namespace
+) -> AuditReport:
+    """Return the report on the rows with the lowest scores.
+
+    What it tells of them comes from one model more, which saw all of them.
+    """
+    X, y = problem.X, problem.target.y
+    shown = problem.shown(problem.table)
+    details = "one model more, trained on all rows"
+    if problem.valid is not None:
+        valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
+    else:
+        train, held_out = _keep_apart(folds, scores, options.n)
+        model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
+        valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
+        details = (
+            f"one model more, trained without {len(held_out):,} rows drawn from those "
+            "that are not shown, on which it is validated"
+        )
+    X_test, y_test = problem.test or (None, None)
+    return AuditReport.from_estimator(
+        model.fit(X, y),
+        X,
+        y,
+        *valid,
+        n=options.n,
+        raw=shown,
+        raw_val=shown_valid,
+        feature_names=problem.feature_names,
+        X_test=X_test,
+        y_test=y_test,
+        at=AT,
+        about={
+            **facts(problem),
+            "ranking": how_validated(problem, len(folds), N_RUNS),
+            "all else": details,
+            "command": shlex.join(["skinfluence", *options.arguments]),
+        },
+        scores=scores,
+        title=f"Audit of {problem.table.name}",
+        random_state=options.seed,
+    )
+
+
+def _keep_apart(
+    folds: Folds, scores: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first fold without the suspects in it, which train."""
+    _, held_out = folds[0]
+    suspects = np.argsort(scores, kind="stable")[:n]
+    held_out = held_out[~np.isin(held_out, suspects)]
+    return np.setdiff1d(np.arange(len(scores)), held_out), held_out
+
+
+def _next_command(options: Namespace) -> str:
+    """Return the command that carries decisions out."""
+    given = list(options.arguments)
+    for name, count in (("--report", 2), ("--n", 2), ("--force", 1)):
+        if name in given:
+            place = given.index(name)
+            del given[place : place + count]
+    output = "clean" + "".join(options.table.suffixes)
+    ...
