@@ -117,9 +117,7 @@ def read_decisions(
     for row in np.flatnonzero(words == "relabel"):
         label = _text(table["label"].iloc[row])
         relabelled[int(samples[row])] = find(label, where, int(samples[row]))
-    return Decisions(
-        samples[words == "keep"], samples[words == "remove"], relabelled
-    )
+    return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
 
 
 def _table(source: Any) -> tuple[pd.DataFrame, str]:
