@@ -2,6 +2,7 @@
 
 __all__ = [
     "CompilationWarning",
+    "DecisionsError",
     "DivergedTrainingError",
     "DivergenceWarning",
     "IndefiniteHessianError",
@@ -44,6 +45,10 @@ class TrainingDataChangedError(SkinfluenceError):
 
 class TrajectoryFileError(SkinfluenceError):
     """A saved file is damaged or foreign, or its folder cannot be written."""
+
+
+class DecisionsError(SkinfluenceError):
+    """Decisions about samples cannot be read, or are not about this data."""
 
 
 class UntrustedTypeError(SkinfluenceError):

@@ -27,12 +27,15 @@ class ImageView:
     def __len__(self) -> int:
         return len(self.images)
 
+    def scaled(self, row: int) -> np.ndarray:
+        """Return a sample from 0 to 1, with the same black and white for all."""
+        low, high = self._range
+        image: np.ndarray = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
+        return image
+
     def draw(self, ax: Any, row: int) -> None:
         """Draw a sample."""
-        low, high = self._range
-        image = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
-        # The same black and the same white for all of them.
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.imshow(self.scaled(row), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#808080")
 

@@ -1,0 +1,3 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+document.getElementById("list").textContent = data.suspects.length + " suspects";
