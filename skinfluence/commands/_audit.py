@@ -24,13 +24,18 @@ from ._words import facts, how_validated, introduce
 N_RUNS = 4
 """Models that score each row: as many as train on it where there are five folds."""
 
+# The validation rows that each suspect harms: each asks for a way back of its own
+# through the training, which takes too long for large tables.
+_N_HARMED, _DETAILED_ROWS = 3, 20_000
+
 
 def audit(options: Namespace) -> Iterable[str]:
     """Write the report; yield what there is to say."""
     check_new(options.report, options.force)
     if options.report.suffix.lower() not in (".html", ".htm"):
         raise TableError(
-            f"--report must name a file that ends in .html, got {options.report.name!r}."
+            "--report must name a file that ends in .html, got "
+            f"{options.report.name!r}."
         )
     problem = read_problem(options)
     yield from introduce(problem)
@@ -44,7 +49,8 @@ def audit(options: Namespace) -> Iterable[str]:
         scores = rank(problem, model, folds)
         report = make_report(problem, model, folds, scores, options)
     report.write_html(options.report)
-    yield f"The {min(options.n, len(scores))} most suspicious rows are in {options.report}."
+    count = min(options.n, len(scores))
+    yield f"The {count} most suspicious rows are in {options.report}."
     yield "Open it in a browser, decide, save the decisions, and then run:"
     yield "  " + _next_command(options)
 
@@ -73,9 +79,10 @@ def make_report(
     """
     X, y = problem.X, problem.target.y
     shown = problem.shown(problem.table)
-    details = "one model more, trained on all rows"
-    if problem.valid is not None:
+    if problem.valid_table is not None:
+        assert problem.valid is not None
         valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
+        details = "one model more, trained on all rows"
     else:
         train, held_out = _keep_apart(folds, scores, options.n)
         model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
@@ -97,6 +104,7 @@ def make_report(
         X_test=X_test,
         y_test=y_test,
         at=AT,
+        n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
         about={
             **facts(problem),
             "ranking": how_validated(problem, len(folds), N_RUNS),
@@ -120,11 +128,17 @@ def _keep_apart(
 
 
 def _next_command(options: Namespace) -> str:
-    """Return the command that carries decisions out."""
-    given = list(options.arguments)
-    for name, count in (("--report", 2), ("--n", 2), ("--force", 1)):
-        if name in given:
-            place = given.index(name)
-            del given[place : place + count]
-    output = "clean" + "".join(options.table.suffixes)
-    ...
+    """Return the command that carries decisions out, on the same rows."""
+    output = f"clean{''.join(options.table.suffixes[-2:])}"
+    words = ["clean", str(options.table), "--target", options.target]
+    for name, plain in (("drop", []), ("task", "auto"), ("sample", None), ("seed", 0)):
+        value = getattr(options, name)
+        if value != plain:
+            words += [f"--{name}", *map(str, value if name == "drop" else [value])]
+    if options.encoding != "utf-8":
+        words += ["--encoding", options.encoding]
+    for name in ("valid", "test"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    words += ["--decisions", "decisions.csv", "--output", output]
+    return shlex.join(["skinfluence", *words])

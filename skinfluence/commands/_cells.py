@@ -18,7 +18,7 @@ _OTHER_DATE = r"\d{1,4}([./-])\d{1,2}\1\d{1,4}"
 def is_missing(column: pd.Series) -> np.ndarray:
     """Return where no value stands."""
     gone = column.isna().to_numpy(dtype=bool)
-    if not _is_text(column):
+    if not is_text(column):
         return gone
     return gone | texts(column).isin(MISSING).to_numpy(dtype=bool)
 
@@ -32,13 +32,15 @@ def texts(column: pd.Series) -> pd.Series:
 def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
     """Return the cells as numbers; NaN where there is no finite one."""
     values: Any = column
-    if _is_text(column):
+    if is_text(column):
         values = texts(column)
         values = values.where(~values.str.fullmatch(_CODE).astype(bool), "")
         if decimal != ".":
             values = values.str.replace(decimal, ".", regex=False)
     found = np.asarray(
-        pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        pd.to_numeric(values, errors="coerce").to_numpy(
+            dtype=np.float64, na_value=np.nan
+        )
     )
     return np.where(np.isfinite(found), found, np.nan)
 
@@ -46,7 +48,7 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
 def days(column: pd.Series) -> np.ndarray:
     """Return the cells, dates as YYYY-MM-DD, in days since 1970; NaN for others."""
     values: Any = column
-    if _is_text(column):
+    if is_text(column):
         values = texts(column)
         values = values.where(values.str.fullmatch(_ISO_DATE).astype(bool))
     stamps = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
@@ -56,7 +58,7 @@ def days(column: pd.Series) -> np.ndarray:
 
 def like_other_dates(column: pd.Series) -> np.ndarray:
     """Return which cells look like dates in an order that cannot be known."""
-    if not _is_text(column):
+    if not is_text(column):
         return np.zeros(len(column), dtype=bool)
     return texts(column).str.fullmatch(_OTHER_DATE).to_numpy(dtype=bool)
 
@@ -66,10 +68,8 @@ def is_dated(column: pd.Series) -> bool:
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
 
 
-def _is_text(column: pd.Series) -> bool:
-    kind = column.dtype
-    return not (
-        pd.api.types.is_numeric_dtype(kind)
-        and not pd.api.types.is_bool_dtype(kind)
-        or pd.api.types.is_datetime64_any_dtype(kind)
-    )
+def is_text(column: pd.Series) -> bool:
+    """Return whether the cells are words, as all are in CSV files, or yes and no."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return True
+    return not (pd.api.types.is_numeric_dtype(column.dtype) or is_dated(column))

@@ -2,11 +2,12 @@
 
 from argparse import Namespace
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
-from ..cleaning import read_decisions
-from ..exceptions import TableError
+from ..cleaning import data_fingerprint, read_decisions
+from ..exceptions import DecisionsError, TableError
 from ._choice import FRACTIONS, choose, n_choice_fits
 from ._folds import make_folds
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
@@ -67,13 +68,29 @@ def clean(options: Namespace) -> Iterable[str]:
 
 
 def _decided(problem: Problem, options: Namespace) -> Cleaning:
-    decisions = read_decisions(
-        options.decisions,
-        problem.shown(problem.table),
-        problem.target.y,
-        regression=problem.target.task == REGRESSION,
-    )
-    return Cleaning(decisions.removed, decisions.relabelled)
+    shown, y = problem.shown(problem.table), problem.target.y
+    regression = problem.target.task == REGRESSION
+    try:
+        read = read_decisions(options.decisions, shown, y, regression=regression)
+    except DecisionsError as error:
+        if _about_others(options.decisions, data_fingerprint(shown, y)):
+            raise TableError(
+                f"The decisions in {options.decisions.name!r} are about another table "
+                f"than {problem.table.name!r}, or about other rows of it: pass what "
+                "`skinfluence audit` was given, with the same --target, --task, "
+                "--sample and --seed."
+            ) from error
+        raise
+    return Cleaning(np.sort(read.removed), read.relabelled)
+
+
+def _about_others(path: Path, fingerprint: str) -> bool:
+    """Return whether decisions carry fingerprints, but not this one."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return fingerprint[:5] in text and fingerprint not in text
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:

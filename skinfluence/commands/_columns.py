@@ -106,19 +106,18 @@ def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def convert_to_show(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
-    """Return all columns but the target for a reader: numbers as such, else cells."""
-    made = {}
-    for column in columns:
-        cells = table.frame[column.name]
-        if column.kind == NUMBER:
-            values = pd.Series(numbers(cells, table.file.decimal))
-            whole = values.dropna()
-            made[column.name] = (
-                values.astype("Int64") if (whole % 1 == 0).all() else values
-            )
+def convert_to_show(table: Table, target: str) -> pd.DataFrame:
+    """Return all columns but the target as a reader knows them: numbers, or cells."""
+    made: dict[str, pd.Series] = {}
+    for name, cells in table.frame.drop(columns=target).items():
+        missing = is_missing(cells)
+        values = pd.Series(numbers(cells, table.file.decimal))
+        if missing.all() or is_dated(cells) or (values.isna() != missing).any():
+            made[str(name)] = texts(cells).where(~missing, None)
+        elif (values[~missing] % 1 == 0).all():
+            made[str(name)] = values.astype("Int64")
         else:
-            made[column.name] = texts(cells).where(~is_missing(cells), None)
+            made[str(name)] = values
     return pd.DataFrame(made)
 
 

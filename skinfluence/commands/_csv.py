@@ -78,7 +78,7 @@ class CSVFile:
                 if number in removed:
                     text = ""
                 elif record.cells and number in labels:
-                    text = self._relabelled(record, column, str(labels[number]))
+                    text = self._relabelled(record, column, labels[number])
                 else:
                     text = record.text
                 file.write(text)
@@ -121,7 +121,17 @@ class CSVFile:
                     f"({error})."
                 ) from error
 
-    def _relabelled(self, record: Record, column: int, label: str) -> str:
+    def _relabelled(self, record: Record, column: int, value: Any) -> str:
+        """Return a row with another label in place of its own."""
+        label = str(value)
+        if isinstance(value, float):
+            # 3.0 in place of a whole number is written as one.
+            if (
+                value.is_integer()
+                and record.cells[column].strip().lstrip("-").isdigit()
+            ):
+                label = str(int(value))
+            label = label.replace(".", self.decimal)
         mark = re.escape(self.delimiter)
         pattern = rf'("(?:[^"]|"")*"|[^{mark}\r\n]*)(?:{mark}|\r\n|\r|\n|$)'
         spans = [match.span(1) for match in re.finditer(pattern, record.text)]
@@ -135,9 +145,7 @@ class CSVFile:
             return file.read(len(_BOM)) == _BOM
 
     def _open(self) -> IO[str]:
-        return io.TextIOWrapper(
-            _binary(self.path), encoding=self.encoding, newline=""
-        )
+        return io.TextIOWrapper(_binary(self.path), encoding=self.encoding, newline="")
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -80,7 +80,10 @@ def judge(
         return clone(plain).fit(X[rows], y[rows]), clone(plain).fit(X[left], labels)
 
     changes = []
-    tables = {"on the validation table": problem.valid, "on the test table": problem.test}
+    tables = {
+        "on the validation table": problem.valid,
+        "on the test table": problem.test,
+    }
     given = {where: rows for where, rows in tables.items() if rows is not None}
     if given:
         models = fitted(np.arange(len(y)))

@@ -63,10 +63,9 @@ class Problem:
 
     def shown(self, table: Table) -> Any:
         """Return rows as a reader knows them: a frame, or texts if there is no more."""
-        frame = convert_to_show(table, self.columns)
-        kinds = {column.kind for column in self.columns} - {UNUSED}
-        if kinds == {TEXT} and frame.shape[1] == 1:
-            return frame.iloc[:, 0].tolist()
+        frame = convert_to_show(table, self.target.name)
+        if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
+            return frame.iloc[:, 0].fillna("").tolist()
         return frame
 
     @property
@@ -87,7 +86,10 @@ class Problem:
 def read_problem(options: Namespace) -> Problem:
     """Read and check all that is asked for."""
     table = read_table(
-        options.table, encoding=options.encoding, sample=options.sample, seed=options.seed
+        options.table,
+        encoding=options.encoding,
+        sample=options.sample,
+        seed=options.seed,
     )
     names = [str(name) for name in table.file.columns]
     for name in [options.target, *options.drop]:
@@ -118,9 +120,7 @@ def described(table: Table) -> str:
     return f"{table.name}: {size}, {table.frame.shape[1]} columns"
 
 
-def _other_table(
-    problem: Problem, path: Path, options: Namespace, role: str
-) -> Table:
+def _other_table(problem: Problem, path: Path, options: Namespace, role: str) -> Table:
     """Return a further table, which must have the same columns."""
     table = read_table(path, encoding=options.encoding)
     names = {str(name) for name in table.file.columns} - set(options.drop)

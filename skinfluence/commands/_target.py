@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import TableError
-from ._cells import is_missing, numbers, texts
+from ._cells import is_missing, is_text, numbers, texts
 from ._tables import LEAST_ROWS, Table, quoted
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
@@ -50,7 +50,7 @@ def read_target(table: Table, name: str, task: str) -> Target:
         task, why = _tell_task(column, values)
     if task == REGRESSION:
         return Target(name, task, _quantities(table, column, values, name), why)
-    labels = column.to_numpy(dtype=object)
+    labels = _labels(column)
     _check_classes(table, labels, name)
     return Target(name, task, labels, why)
 
@@ -62,7 +62,7 @@ def read_same_target(table: Table, target: Target) -> np.ndarray:
     if target.task == REGRESSION:
         values = numbers(column, table.file.decimal)
         return _quantities(table, column, values, target.name)
-    labels = column.to_numpy(dtype=object)
+    labels = _labels(column)
     strange = sorted(set(map(str, labels)) - set(map(str, target.y)))
     if strange:
         raise TableError(
@@ -70,6 +70,13 @@ def read_same_target(table: Table, target: Target) -> np.ndarray:
             f"does not have: {quoted(strange)}."
         )
     return labels
+
+
+def _labels(column: pd.Series) -> np.ndarray:
+    """Return labels as they stand in the table, spaces and all."""
+    if is_text(column) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.astype(object).to_numpy().astype(str)
+    return column.to_numpy()
 
 
 def _check_complete(table: Table, column: pd.Series, name: str) -> None:

@@ -24,11 +24,11 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
             f"every row is scored by {n_runs} models, trained on all rows, against the "
             "validation table"
         )
-    what = ", labels that may be wrong and all"
+    labels = "labels" if problem.target.task == CLASSIFICATION else "numbers"
     return (
         f"the rows are divided into {n_folds} parts, and every row is scored by the "
         f"{n_folds - 1} models that trained on it, each against the part that it did "
-        f"not see{what if problem.target.task == CLASSIFICATION else ''}"
+        f"not see (of which some {labels} may be wrong as well)"
     )
 
 
