@@ -66,7 +66,7 @@ class Texts:
 
     def show(self, row: int) -> Shown:
         """Return a sample's text in parts: [text, how much it speaks for the label]."""
-        text = self.texts[row]
+        text = self.texts[row].strip()
         parts = _marked(text[: self.longest], self.words.get(row, {}))
         return {"text": parts, "length": len(text)}
 

@@ -2,15 +2,23 @@
 
 import base64
 import hashlib
-import unicodedata
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from ._charts import curve, histogram, scatter
+
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
     "script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+)
+# Facts are short; and what could not be told from other text is not left unseen.
+_MOST_CHARACTERS = 500
+_UNSEEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
 )
 # What the browser's part of the page needs to know.
 _FOR_SCRIPT = (
@@ -39,24 +47,37 @@ def page(content: Mapping[str, Any]) -> str:
             script=script,
             policy=_POLICY.format(style=_digest(style), script=_digest(script)),
             data={name: content[name] for name in _FOR_SCRIPT},
+            charts=_charts(content),
         )
     )
 
 
+def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
+    unit = content["unit"]
+    check, search = content["check"], content["curve"]
+    return {
+        "distribution": histogram(content["distribution"], unit),
+        "check": check and scatter(check, unit),
+        "curve": search and curve(search),
+    }
+
+
 def visible(text: Any) -> str:
     """Return text in which characters that have no shape, or move others, are seen."""
-    return "".join(map(_shape, str(text)))
+    return _UNSEEN.sub(_shape, str(text)[:_MOST_CHARACTERS])
 
 
-def _shape(character: str) -> str:
-    if character in "\n\t":
-        return character
-    code = ord(character)
-    if code < 32:
-        return chr(0x2400 + code)
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs"):
-        return f"‹U+{code:04X}›"
-    return character
+def number(value: Any) -> str:
+    """Return a number in four digits."""
+    if value is None:
+        return "—"
+    form = ",.0f" if 1e4 <= abs(value) < 1e9 else ".4g"
+    return format(value, form).replace("-", "−")
+
+
+def _shape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 32 else f"‹U+{code:04X}›"
 
 
 @cache
@@ -74,7 +95,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = visible
+    environment.filters.update(visible=visible, number=number)
     return environment
 
 
