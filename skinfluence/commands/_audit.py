@@ -3,6 +3,7 @@
 import shlex
 from argparse import Namespace
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ def audit(options: Namespace) -> Iterable[str]:
             "--report must name a file that ends in .html, got "
             f"{options.report.name!r}."
         )
+    if find_spec("jinja2") is None:
+        raise TableError(
+            "The report needs the package jinja2: pip install 'skinfluence[report]'."
+        )
     problem = read_problem(options)
     yield from introduce(problem)
     folds = make_folds(problem.target, options.seed)
@@ -44,9 +49,11 @@ def audit(options: Namespace) -> Iterable[str]:
     yield f"Ranking: {how}"
     total = 1 + (len(folds) if problem.valid is None else N_RUNS)
     epochs = options.epochs or default_epochs(len(problem.table))
-    with epoch_bar(total * epochs, options.quiet) as callbacks:
-        model = make_model(problem, options, callbacks)
+    with epoch_bar(total * epochs, options.quiet) as progress:
+        model = make_model(problem, options, progress.callbacks)
+        progress.stage("Ranking the rows")
         scores = rank(problem, model, folds)
+        progress.stage("Looking closer at the first")
         report = make_report(problem, model, folds, scores, options)
     report.write_html(options.report)
     count = min(options.n, len(scores))

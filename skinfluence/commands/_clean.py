@@ -44,8 +44,8 @@ def clean(options: Namespace) -> Iterable[str]:
     if decided is None:
         total += n_choice_fits(len(FRACTIONS), folds)
     epochs = options.epochs or default_epochs(len(problem.table))
-    with epoch_bar(total * epochs, options.quiet) as callbacks:
-        model = make_model(problem, options, callbacks)
+    with epoch_bar(total * epochs, options.quiet) as progress:
+        model = make_model(problem, options, progress.callbacks)
         if decided is None:
             cleaning, said = choose(problem, model, options.n_remove, folds)
             yield from said

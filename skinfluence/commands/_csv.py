@@ -44,7 +44,11 @@ class CSVFile:
         header = next(self._records(), None)
         if header is None:
             raise TableError(f"The file {str(path)!r} is empty.")
-        self.columns = header.cells
+        # As tables with row numbers have it, whose first column has no name.
+        self.columns = [
+            name if name.strip() else f"column {place}"
+            for place, name in enumerate(header.cells, start=1)
+        ]
 
     @property
     def decimal(self) -> str:

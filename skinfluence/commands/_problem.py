@@ -98,6 +98,10 @@ def read_problem(options: Namespace) -> Problem:
         raise TableError(f"The target {options.target!r} cannot be dropped.")
     target = read_target(table, options.target, options.task)
     used = [name for name in names if name not in {options.target, *options.drop}]
+    if not used:
+        raise TableError(
+            f"{table.name!r} has no column beside the target {options.target!r}."
+        )
     columns = describe_columns(table, used)
     transformer = preprocessor(columns)
     X = _input(transformer.fit_transform(convert(table, columns)))

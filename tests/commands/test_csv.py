@@ -101,6 +101,12 @@ def test_delimiter_is_the_most_frequent_of_the_header(tmp_path, mark):
     assert file.columns == ["a", "b, c; d", "label"]
 
 
+def test_column_without_a_name_gets_one(tmp_path):
+    file = table(tmp_path, b",a,label\n0,1,yes\n")
+    assert file.columns == ["column 1", "a", "label"]
+    assert copied(file, tmp_path / "out.csv", [0]) == b",a,label\n"
+
+
 def test_some_rows_are_read_alone(tmp_path):
     frame, lines = table(tmp_path, AWKWARD).read({1, 3})
     assert frame["id"].tolist() == ["008", "010"]
