@@ -56,10 +56,15 @@ def audit(options: Namespace) -> Iterable[str]:
         progress.stage("Looking closer at the first")
         report = make_report(problem, model, folds, scores, options)
     report.write_html(options.report)
-    count = min(options.n, len(scores))
+    count = n_shown(problem, options)
     yield f"The {count} most suspicious rows are in {options.report}."
     yield "Open it in a browser, decide, save the decisions, and then run:"
     yield "  " + _next_command(options)
+
+
+def n_shown(problem: Problem, options: Namespace) -> int:
+    """Return how many rows the report shows: half of them at most."""
+    return min(options.n, len(problem.table) // 2)
 
 
 def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
@@ -84,14 +89,14 @@ def make_report(
 
     What it tells of them comes from one model more, which saw all of them.
     """
-    X, y = problem.X, problem.target.y
+    X, y, n = problem.X, problem.target.y, n_shown(problem, options)
     shown = problem.shown(problem.table)
     if problem.valid_table is not None:
         assert problem.valid is not None
         valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
         details = "one model more, trained on all rows"
     else:
-        train, held_out = _keep_apart(folds, scores, options.n)
+        train, held_out = _keep_apart(folds, scores, n)
         model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
         valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
         details = (
@@ -104,7 +109,7 @@ def make_report(
         X,
         y,
         *valid,
-        n=options.n,
+        n=n,
         raw=shown,
         raw_val=shown_valid,
         feature_names=problem.feature_names,
@@ -115,7 +120,7 @@ def make_report(
         about={
             **facts(problem),
             "ranking": how_validated(problem, len(folds), N_RUNS),
-            "all else": details,
+            "details": details,
             "command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
@@ -127,10 +132,10 @@ def make_report(
 def _keep_apart(
     folds: Folds, scores: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first fold without the suspects in it, which train."""
-    _, held_out = folds[0]
+    """Return rows to train on and a fifth to validate on, in which no suspect is."""
     suspects = np.argsort(scores, kind="stable")[:n]
-    held_out = held_out[~np.isin(held_out, suspects)]
+    others = np.concatenate([held_out for _, held_out in folds])
+    held_out = np.sort(others[~np.isin(others, suspects)][: len(scores) // len(folds)])
     return np.setdiff1d(np.arange(len(scores)), held_out), held_out
 
 

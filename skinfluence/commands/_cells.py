@@ -34,7 +34,8 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
     values: Any = column
     if is_text(column):
         values = texts(column)
-        values = values.where(~values.str.fullmatch(_CODE).astype(bool), "")
+        if values.str.fullmatch(_CODE).any():
+            return np.full(len(column), np.nan)
         if decimal != ".":
             values = values.str.replace(decimal, ".", regex=False)
     found = np.asarray(

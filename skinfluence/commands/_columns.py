@@ -174,8 +174,8 @@ def in_words(columns: Sequence[Column]) -> dict[str, str]:
         names = [column.name for column in columns if column.kind == kind]
         if names:
             plural = {CATEGORY: "categories"}.get(kind, kind + "s")
-            words[plural] = f"{quoted(names)}: {how}"
+            words[plural.capitalize()] = f"{quoted(names)}: {how}"
     unused = [column.note for column in columns if column.kind == UNUSED]
     if unused:
-        words["not used"] = listed(unused)
+        words["Not used"] = listed(unused)
     return words

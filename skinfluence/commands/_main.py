@@ -190,7 +190,7 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         "--sample",
         type=_positive,
         metavar="N",
-        help="look at N rows only, drawn at random",
+        help="look at N rows of each table at most, drawn at random",
     )
     command.add_argument(
         "--encoding", default="utf-8", help="of CSV files (default: utf-8)"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from torch import Tensor, nn
 
 from ..estimators import MLPModule, SGDInfluenceClassifier, SGDInfluenceRegressor
@@ -16,6 +17,10 @@ HIDDEN = {"mlp": (64,), "linear": ()}
 """The hidden layers of each kind of model."""
 
 BATCH_SIZE = 64
+
+# The mean squared norm of a row that the default learning rate goes with: that of some
+# twenty columns.
+_USUAL_NORM = 20.0
 
 
 class ScaledMLP(MLPModule):
@@ -50,6 +55,7 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
         "max_epochs": options.epochs or default_epochs(n_rows),
         "random_state": options.seed,
         "batch_size": BATCH_SIZE,
+        "lr": learning_rate(problem),
         "callbacks": list(callbacks),
     }
     if target.task == CLASSIFICATION:
@@ -64,6 +70,18 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
         criterion__scale=scale,
         **parameters,
     )
+
+
+def learning_rate(problem: Problem) -> float:
+    """Return the estimators' default, and less for inputs of many features.
+
+    The curvature of the loss grows as the squared norm of the inputs does.
+    """
+    default = 0.1 if problem.target.task == CLASSIFICATION else 0.05
+    X = problem.X
+    squares = X.multiply(X) if sparse.issparse(X) else X**2
+    norm = float(squares.sum()) / X.shape[0]
+    return default * min(1.0, _USUAL_NORM / norm) if norm else default
 
 
 def default_epochs(n_rows: int) -> int:

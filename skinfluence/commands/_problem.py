@@ -2,18 +2,16 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.compose import ColumnTransformer
 
 from ..exceptions import TableError
 from ._columns import (
     TEXT,
-    UNUSED,
     Column,
     convert,
     convert_to_show,
@@ -45,10 +43,8 @@ class Problem:
         The input.
     valid, test : tuple of array-like and ndarray, or None
         Input and target of the other tables, where there are any.
-    valid_table : Table or None
-        The validation table.
-    files : dict of str to str
-        What each table is for, and its name and size.
+    valid_table, test_table : Table or None
+        Those tables.
     """
 
     table: Table
@@ -59,7 +55,7 @@ class Problem:
     valid: Rows | None = None
     test: Rows | None = None
     valid_table: Table | None = None
-    files: dict[str, str] = field(default_factory=dict)
+    test_table: Table | None = None
 
     def shown(self, table: Table) -> Any:
         """Return rows as a reader knows them: a frame, or texts if there is no more."""
@@ -73,24 +69,16 @@ class Problem:
         """The names of the model's features."""
         return [str(name) for name in self.transformer.get_feature_names_out()]
 
-    @property
-    def notes(self) -> list[str]:
-        """What was noticed in the columns."""
-        return [
-            column.note + (", not used" if column.kind == UNUSED else "")
-            for column in self.columns
-            if column.note
-        ]
+    def rows_of(self, table: Table) -> Rows:
+        """Return the rows of a further table as input and target."""
+        y = read_same_target(table, self.target)
+        X = self.transformer.transform(convert(table, self.columns))
+        return X.astype(np.float32), y
 
 
 def read_problem(options: Namespace) -> Problem:
     """Read and check all that is asked for."""
-    table = read_table(
-        options.table,
-        encoding=options.encoding,
-        sample=options.sample,
-        seed=options.seed,
-    )
+    table = _read(options.table, options)
     names = [str(name) for name in table.file.columns]
     for name in [options.target, *options.drop]:
         check_column(name, names, table.name)
@@ -104,29 +92,30 @@ def read_problem(options: Namespace) -> Problem:
         )
     columns = describe_columns(table, used)
     transformer = preprocessor(columns)
-    X = _input(transformer.fit_transform(convert(table, columns)))
+    X = transformer.fit_transform(convert(table, columns)).astype(np.float32)
     problem = Problem(table, target, columns, transformer, X)
-    problem.files["training"] = described(table)
-    if options.valid is not None:
-        valid = _other_table(problem, options.valid, options, "validation")
-        problem = replace(problem, valid=_rows(problem, valid), valid_table=valid)
-    if options.test is not None:
-        test = _other_table(problem, options.test, options, "test")
-        problem = replace(problem, test=_rows(problem, test))
-    return problem
+    valid, test = (
+        None if path is None else _other_table(problem, path, options)
+        for path in (options.valid, options.test)
+    )
+    return replace(
+        problem,
+        valid=None if valid is None else problem.rows_of(valid),
+        test=None if test is None else problem.rows_of(test),
+        valid_table=valid,
+        test_table=test,
+    )
 
 
-def described(table: Table) -> str:
-    """Return the name and the size of a table."""
-    size = f"{len(table):,} rows"
-    if len(table) < table.n_total:
-        size += f" drawn at random from {table.n_total:,}"
-    return f"{table.name}: {size}, {table.frame.shape[1]} columns"
+def _read(path: Path, options: Namespace) -> Table:
+    return read_table(
+        path, encoding=options.encoding, sample=options.sample, seed=options.seed
+    )
 
 
-def _other_table(problem: Problem, path: Path, options: Namespace, role: str) -> Table:
+def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
     """Return a further table, which must have the same columns."""
-    table = read_table(path, encoding=options.encoding)
+    table = _read(path, options)
     names = {str(name) for name in table.file.columns} - set(options.drop)
     own = {str(name) for name in problem.table.file.columns} - set(options.drop)
     if names != own:
@@ -137,15 +126,4 @@ def _other_table(problem: Problem, path: Path, options: Namespace, role: str) ->
             f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
             f"{' and '.join(found)}."
         )
-    problem.files[role] = described(table)
     return table
-
-
-def _rows(problem: Problem, table: Table) -> Rows:
-    y = read_same_target(table, problem.target)
-    frame = convert(table, problem.columns)
-    return _input(problem.transformer.transform(frame)), y
-
-
-def _input(made: Any) -> Any:
-    return made.astype(np.float32) if sparse.issparse(made) else made.astype("f4")

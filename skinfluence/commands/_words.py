@@ -2,19 +2,25 @@
 
 from collections.abc import Iterator
 
-from ._columns import in_words
+import numpy as np
+
+from ._columns import UNUSED, in_words
 from ._problem import Problem
+from ._tables import Table, quoted
 from ._target import CLASSIFICATION
 
 
 def introduce(problem: Problem) -> Iterator[str]:
     """Yield what was read, and how it was understood."""
-    for role, file in problem.files.items():
-        yield f"{role.capitalize()} table {file}"
-    target = problem.target
-    yield f"Target {target.name!r}: {target.task} ({target.why})"
-    for note in problem.notes:
-        yield f"Note: {note}."
+    for name, table in _tables(problem).items():
+        yield f"{name}: {table}"
+    yield f"Target: {_target(problem)}"
+    for column in problem.columns:
+        if column.note:
+            unused = ", and is not used" if column.kind == UNUSED else ""
+            yield f"Note: column {column.note}{unused}."
+    for labels in look_alikes(problem):
+        yield f"Note: the labels {labels} differ in spaces or capitals only."
 
 
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
@@ -34,11 +40,46 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 
 def facts(problem: Problem) -> dict[str, str]:
     """Return what stands at the head of the report."""
-    target = problem.target
-    tables = {f"{role} table": file for role, file in problem.files.items()}
+    used = [column for column in problem.columns if column.kind != UNUSED]
+    slips = "; ".join(column.note for column in used if column.note)
     return {
-        **tables,
-        "target": f"{target.name}: {target.task} ({target.why})",
+        **_tables(problem),
+        "Target": _target(problem),
         **in_words(problem.columns),
-        **({"noticed": "; ".join(problem.notes)} if problem.notes else {}),
+        **({"Taken as missing": slips} if slips else {}),
+        **(
+            {"Nearly the same": "; ".join(alike)}
+            if (alike := look_alikes(problem))
+            else {}
+        ),
     }
+
+
+def look_alikes(problem: Problem) -> list[str]:
+    """Return labels that are the same but for spaces and capitals."""
+    if problem.target.task != CLASSIFICATION:
+        return []
+    groups: dict[str, list[str]] = {}
+    for label in np.unique(problem.target.y.astype(str)).tolist():
+        groups.setdefault(label.strip().casefold(), []).append(label)
+    return [quoted(labels) for labels in groups.values() if len(labels) > 1]
+
+
+def _tables(problem: Problem) -> dict[str, str]:
+    tables = {
+        "Training table": problem.table,
+        "Validation table": problem.valid_table,
+        "Test table": problem.test_table,
+    }
+    return {name: _size(table) for name, table in tables.items() if table is not None}
+
+
+def _size(table: Table) -> str:
+    drawn = len(table) < table.n_total
+    total = f" drawn at random from {table.n_total:,}" if drawn else ""
+    return f"{table.name}, {len(table):,} rows{total}, {table.frame.shape[1]} columns"
+
+
+def _target(problem: Problem) -> str:
+    target = problem.target
+    return f"{target.name}, {target.task} ({target.why})"

@@ -50,7 +50,7 @@ def test_report_says_how_it_came_about(audited):
     for fact in (
         "Audit of train.csv",
         "80 rows, 6 columns",
-        "stays: classification (2 different labels)",
+        "stays, classification (2 different labels)",
         "one-hot",
         "scored by the 4 models that trained on it",
         "trained without",
@@ -222,6 +222,29 @@ def test_regression(tmp_path, capsys):
     del expected[13]
     assert output.read_text().splitlines() == expected
     assert "R² on held-out rows" in capsys.readouterr().out
+
+
+def test_report_shows_half_of_the_rows_at_most(tmp_path):
+    # What judges must be others than what is shown.
+    frame = customers(24).assign(stays=["a", "b"] * 11 + ["c", "a"])
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    arguments = ["audit", str(train), "--target", "stays", "--report", str(report)]
+    assert main([*arguments, *QUICK]) == 0
+    data = page_data(report)
+    assert len(data["suspects"]) == 12
+    assert data["n_asked"] == 4
+
+
+def test_labels_that_are_nearly_the_same_are_told(tmp_path, capsys):
+    frame = customers()
+    frame.loc[:9, "stays"] = " Yes"
+    train, output = write(tmp_path, frame=frame), tmp_path / "c.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--n-remove", "0"]
+    assert main([*arguments, "--output", str(output), *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "Note: the labels ' Yes' and 'yes' differ in spaces or capitals only." in said
+    )
 
 
 def test_texts_alone_are_shown_as_texts(tmp_path):

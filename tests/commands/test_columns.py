@@ -52,6 +52,7 @@ def many(make):
         (many(lambda k: ["", "NA", "?", "1"][k % 4]), "number", ""),
         (many(lambda k: "abc" if k == 7 else str(k % 5)), "number", "line 9, taken"),
         (many(lambda k: f"{k % 5:03d}"), "category", ""),
+        (many(lambda k: "01234" if k == 7 else str(20_000 + k % 9)), "category", ""),
         (many(lambda k: ["true", "false"][k % 2]), "category", ""),
         (many(lambda k: ["a", "b", ""][k % 3]), "category", ""),
         (many(lambda k: f"2020-01-{k % 28 + 1:02d}"), "date", ""),

@@ -27,7 +27,7 @@ def typed():
     frame["plan"] = frame["plan"].astype("category")
     frame["big"] = np.arange(80) % 2 == 0
     frame["stays"] = (frame["stays"] == "yes").astype("int8")
-    return frame.set_index(np.arange(80) + 100)
+    return frame.set_index(pd.Index([f"r{k}" for k in range(80)], name="key"))
 
 
 def test_round_trip(tmp_path):
@@ -46,8 +46,8 @@ def test_round_trip(tmp_path):
     assert parquet.read_schema(output).equals(
         parquet.read_schema(path), check_metadata=True
     )
-    expected = typed().drop(index=103)
-    expected.loc[117, "stays"] = 0
+    expected = typed().drop(index="r3")
+    expected.loc["r17", "stays"] = 0
     pd.testing.assert_frame_equal(pd.read_parquet(output), expected)
 
 
