@@ -20,7 +20,12 @@ def blobs(labels=("a", "b", "c"), n_samples=60, n_val=30):
     names = np.array([*labels, None], dtype=object)[:-1]
     wrong = codes.copy()
     wrong[:n_samples:7] = (wrong[:n_samples:7] + 1) % len(labels)
-    return X[:n_samples], names[wrong[:n_samples]], X[n_samples:], names[codes[n_samples:]]
+    return (
+        X[:n_samples],
+        names[wrong[:n_samples]],
+        X[n_samples:],
+        names[codes[n_samples:]],
+    )
 
 
 def fitted(X, y, **options):
@@ -31,6 +36,4 @@ def fitted(X, y, **options):
 def report_of(data, *, n=30, **options):
     X, y, X_val, y_val = data
     options = {"n_check": 0, "random_state": 0, **options}
-    return AuditReport.from_estimator(
-        fitted(X, y), X, y, X_val, y_val, n=n, **options
-    )
+    return AuditReport.from_estimator(fitted(X, y), X, y, X_val, y_val, n=n, **options)
