@@ -271,7 +271,7 @@ def test_targets_in_a_dataset_are_not_relabelled():
     X, y, _ = Case("linear", "sgd").data()
     dataset = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(y))
     clf = Case("linear", "sgd").classifier(classes=[0, 1, 2]).fit(dataset, None)
-    with pytest.raises(TypeError, match="`relabel` needs targets .* a Dataset holds"):
+    with pytest.raises(TypeError, match=r"`relabel` needs targets .* a Dataset holds"):
         clf.refit_without([], relabel=OTHER)
 
 

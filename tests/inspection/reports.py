@@ -5,6 +5,7 @@ from sklearn.datasets import make_blobs
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.inspection import AuditReport
+from tests.inspection.hostile import HOSTILE, LONG
 
 
 def blobs(labels=("a", "b", "c"), n_samples=60, n_val=30):
@@ -37,3 +38,12 @@ def report_of(data, *, n=30, **options):
     X, y, X_val, y_val = data
     options = {"n_check": 0, "random_state": 0, **options}
     return AuditReport.from_estimator(fitted(X, y), X, y, X_val, y_val, n=n, **options)
+
+
+def hostile_data():
+    """Return data with a hostile label for each class, some rows of each."""
+    labels = [*HOSTILE, LONG]
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3 * len(labels), 4)).astype(np.float32)
+    y = np.array([*labels * 3, None], dtype=object)[:-1]
+    return X, y, X[:40] + 0.1, y[:40]

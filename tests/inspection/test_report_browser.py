@@ -13,7 +13,7 @@ import pytest
 from skinfluence.cleaning import read_decisions
 from skinfluence.inspection._page import page
 from tests.inspection.hostile import HOSTILE, LONG
-from tests.inspection.reports import blobs, report_of
+from tests.inspection.reports import blobs, hostile_data, report_of
 
 pytest.importorskip("selenium")
 from selenium import webdriver
@@ -214,15 +214,6 @@ RELABEL = """
         choice.dispatchEvent(new Event("change"));
     }
 """
-
-
-def hostile_data():
-    """Return data with a hostile label for each class, some rows of each."""
-    labels = [*HOSTILE, LONG]
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(3 * len(labels), 4)).astype(np.float32)
-    y = np.array([*labels * 3, None], dtype=object)[:-1]
-    return X, y, X[:40] + 0.1, y[:40]
 
 
 def test_hostile_text_is_only_text(browser):
