@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from ._audit_words import telling_words
 from ._sample_views import ImageView, TextView, view_of, written
+from ._unusual import Column
 
-# Pixels of the longer side of a picture; more cannot be seen at the size it has.
-_PIXELS = 192
+# Of so many pictures at most each has so many pixels on its longer side.
+_SIDES = ((500, 192), (2000, 96), (float("inf"), 64))
+# Whose pixels are shown as squares.
+_SMALL = 64
 # Characters of all texts together, and of one at most and at least.
 _ALL_CHARACTERS, _MOST_CHARACTERS, _FEWEST_CHARACTERS = 8_000_000, 20_000, 600
 _VALUE_CHARACTERS = 200
@@ -26,10 +30,9 @@ Shown = dict[str, Any]
 class Pictures:
     """Samples as images."""
 
-    kind = "image"
-
-    def __init__(self, view: ImageView) -> None:
+    def __init__(self, view: ImageView, n_shown: int) -> None:
         self.view = view
+        self._side = next(side for most, side in _SIDES if n_shown <= most)
 
     def __len__(self) -> int:
         return len(self.view)
@@ -40,18 +43,15 @@ class Pictures:
 
         pixels = (255 * self.view.scaled(row)).round().astype(np.uint8)
         image = Image.fromarray(pixels)
-        if max(image.size) > _PIXELS:
-            image.thumbnail((_PIXELS, _PIXELS))
+        image.thumbnail((self._side, self._side))
         file = io.BytesIO()
         image.save(file, "PNG")
         source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        return {"image": source, "small": max(image.size) <= 64}
+        return {"image": source, "small": max(image.size) <= _SMALL}
 
 
 class Texts:
     """Samples as texts, with the words marked that speak for or against the label."""
-
-    kind = "text"
 
     def __init__(
         self, texts: Sequence[str], n_shown: int, words: Mapping[int, dict[str, float]]
@@ -74,34 +74,33 @@ class Texts:
 class Rows:
     """Samples as rows of a table, the most unusual values first."""
 
-    kind = "table"
-
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, shown: np.ndarray) -> None:
         self.table = table
-        self.columns = [_Column(table.iloc[:, k]) for k in range(table.shape[1])]
+        self._places = {int(row): place for place, row in enumerate(shown)}
+        self._columns = [Column(table.iloc[:, k]) for k in range(table.shape[1])]
+        strengths = [
+            column.unusual(table.iloc[shown, k])
+            for k, column in enumerate(self._columns)
+        ]
+        self._strengths = np.stack(strengths, axis=1)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def show(self, row: int) -> Shown:
         """Return a sample's most unusual values: [name, value, why, how unusual]."""
-        values = [self.table.iat[row, k] for k in range(self.table.shape[1])]
-        found = [
-            column.unusual(value)
-            for column, value in zip(self.columns, values, strict=True)
-        ]
-        order = np.argsort([-strength for strength, _ in found], kind="stable")
-        rows = [
-            [_cut(self.table.columns[k]), _value(values[k]), found[k][1], found[k][0]]
-            for k in order[:_N_FEATURES]
-        ]
-        return {"table": rows, "more": len(values) - len(rows)}
+        strengths = self._strengths[self._places[row]]
+        rows = []
+        for k in np.argsort(-np.abs(strengths), kind="stable")[:_N_FEATURES]:
+            value, strength = self.table.iat[row, k], float(strengths[k])
+            why = self._columns[k].why(strength)
+            name = _cut(self.table.columns[k])
+            rows.append([name, _value(value), why, round(abs(strength), 2)])
+        return {"table": rows, "more": len(strengths) - len(rows)}
 
 
 class Entries:
     """Samples as the largest entries of a sparse matrix."""
-
-    kind = "table"
 
     def __init__(self, matrix: Any, names: Any) -> None:
         self.matrix = sparse.csr_matrix(matrix)
@@ -133,60 +132,56 @@ class Entries:
 Showing = Pictures | Texts | Rows | Entries
 
 
+def showings(
+    estimator: Any,
+    suspects: np.ndarray,
+    harmed: np.ndarray,
+    X: Any,
+    X_val: Any,
+    raw: Any,
+    raw_val: Any,
+    feature_names: Any,
+    image_shape: Sequence[int] | None,
+) -> tuple[Showing, Showing | None]:
+    """Return how suspects, and the validation samples beside them, are shown."""
+    words: dict[int, dict[str, float]] = {}
+    if raw is not None and feature_names is not None:
+        words = telling_words(estimator, suspects, list(feature_names))
+    # They name the columns of X, and raw has its own.
+    names = feature_names if raw is None else None
+    samples = showing_of(
+        X if raw is None else raw,
+        suspects,
+        image_shape=image_shape,
+        feature_names=names,
+        words=words,
+    )
+    others = X_val if raw is None and raw_val is None else raw_val
+    rows = np.unique(harmed)
+    if others is None or not len(rows):
+        return samples, None
+    return samples, showing_of(
+        others, rows, image_shape=image_shape, feature_names=names, words={}
+    )
+
+
 def showing_of(
     samples: Any,
+    shown: np.ndarray,
     *,
     image_shape: Sequence[int] | None,
     feature_names: Any,
-    n_shown: int,
     words: Mapping[int, dict[str, float]],
 ) -> Showing:
-    """Return how the samples are shown."""
+    """Return how those of the samples are shown that are shown."""
     if sparse.issparse(samples):
         return Entries(samples, feature_names)
     view = view_of(samples, image_shape, feature_names, 1)
     if isinstance(view, TextView):
-        return Texts(view.texts, n_shown, words)
-    return Pictures(view) if isinstance(view, ImageView) else Rows(view.table)
-
-
-class _Column:
-    """How unusual values are in a column.
-
-    A number is as unusual as it lies far from the median, in standard deviations as
-    the median absolute deviation tells them; anything else as few rows have it.
-    """
-
-    def __init__(self, values: pd.Series) -> None:
-        numeric = pd.api.types.is_numeric_dtype(values) and values.dtype != bool
-        self.numeric = numeric
-        if numeric:
-            numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-            numbers = numbers[np.isfinite(numbers)]
-            self.middle = float(np.median(numbers)) if len(numbers) else 0.0
-            spread = (
-                1.4826 * np.median(np.abs(numbers - self.middle))
-                if len(numbers)
-                else 0.0
-            )
-            # Where most values are the same, the ordinary deviation still tells.
-            self.spread = float(spread or (numbers.std() if len(numbers) else 0) or 1.0)
-        else:
-            self.shares = values.map(_key).value_counts(normalize=True)
-
-    def unusual(self, value: Any) -> tuple[float, str]:
-        """Return how unusual a value is, like a z-score, and why in words."""
-        if self.numeric:
-            if pd.isna(value) or not np.isfinite(value):
-                return 0.0, ""
-            score = (float(value) - self.middle) / self.spread
-            return abs(score), f"{score:+.1f}σ".replace("-", "−")
-        share = float(self.shares[_key(value)])
-        return float(np.sqrt((1 - share) / share)), f"{100 * share:.2g} % of rows"
-
-
-def _key(value: Any) -> str:
-    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
+        return Texts(view.texts, len(shown), words)
+    if isinstance(view, ImageView):
+        return Pictures(view, len(shown))
+    return Rows(view.table, shown)
 
 
 def _value(value: Any) -> str:

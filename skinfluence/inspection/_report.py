@@ -13,10 +13,9 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from .._files import write_file
 from ..cleaning import InfluenceCleaner, read_decisions
 from ._audit import audit, judge
-from ._audit_views import Showing, showing_of
-from ._audit_words import telling_words
+from ._audit_views import showings
 from ._page import page
-from ._report_dict import audit_dict
+from ._report_dict import applied_dict, audit_dict, curve_dict
 from ._style import check_count, check_row
 
 
@@ -97,7 +96,7 @@ class AuditReport:
         title: str = "Data audit",
         random_state: Any = None,
     ) -> "AuditReport":
-        """Find the most harmful samples of a fitted estimator, and what to show of them.
+        """Find the most harmful samples of an estimator, and what to show of them.
 
         Parameters
         ----------
@@ -167,17 +166,17 @@ class AuditReport:
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
         check_is_fitted(estimator)
-        n = check_count("n", n, 1)
+        n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
         y = check_row("y", y, _num_samples(X))
-        if raw is not None and _num_samples(raw) != len(y):
-            raise ValueError(
-                f"`raw` must have {len(y)} rows, as X has, got {_num_samples(raw)}."
-            )
-        if scores is not None:
-            scores = check_row("scores", scores, len(y)).astype(np.float64)
-        judges = {"validation": (X_val, y_val)}
+        _check_rows("raw", raw, X)
+        _check_rows("raw_val", raw_val, X_val)
+        scores = _checked_scores(scores, len(y))
+        curve = None if curve is None else curve_dict(curve)
+        if n_check:
+            n_check = check_count("n_check", n_check, 4)
         if (X_test is None) != (y_test is None):
             raise ValueError("`X_test` and `y_test` must be given together, got one.")
+        judges = {"validation": (X_val, y_val)}
         if X_test is not None:
             judges["test"] = (X_test, y_test)
         found = audit(
@@ -186,38 +185,34 @@ class AuditReport:
             y,
             judges,
             n=n,
-            n_check=check_count("n_check", n_check),
-            n_harmed=check_count("n_harmed", n_harmed),
+            n_check=n_check,
+            n_harmed=n_harmed,
             raw=raw,
             at=at,
             scores=scores,
             random_state=random_state,
         )
-        words = {}
-        if raw is not None and feature_names is not None:
-            words = telling_words(estimator, found.suspects, list(feature_names))
-        show = {"image_shape": image_shape, "n_shown": len(found.suspects)}
-        names = feature_names if raw is None else None
-        samples = showing_of(
-            X if raw is None else raw, feature_names=names, words=words, **show
-        )
-        if raw is None and raw_val is None:
-            raw_val = X_val
-        others: Showing | None = None
-        if raw_val is not None and n_harmed:
-            others = showing_of(raw_val, feature_names=names, words={}, **show)
         content = audit_dict(
             estimator,
             found,
-            samples,
-            others,
+            *showings(
+                estimator,
+                found.suspects,
+                found.harmed.rows,
+                X,
+                X_val,
+                raw,
+                raw_val,
+                feature_names,
+                image_shape,
+            ),
             y=y,
             at=at,
             curve=curve,
             about=about or {},
             title=title,
         )
-        return cls(content, (estimator, X, y, judges, found))
+        return cls(content, (estimator, X, y, judges))
 
     @property
     def fingerprint(self) -> str:
@@ -262,24 +257,20 @@ class AuditReport:
         DecisionsError
             If the decisions cannot be read or are not about this data.
         """
-        estimator, X, y, judges, _ = self._audited
+        if self._audited is None:
+            raise ValueError(
+                "There must be an estimator to refit, but this report was made of its "
+                "content alone. Use AuditReport.from_estimator."
+            )
+        estimator, X, y, judges = self._audited
         read = read_decisions(decisions, X, y, regression=is_regressor(estimator))
         if refit == "counterfactual":
-            after = estimator.refit_without(read.removed, relabel=read.relabelled)
+            model = estimator.refit_without(read.removed, relabel=read.relabelled)
         else:
             cleaner = InfluenceCleaner(estimator, decisions=decisions, refit=refit)
-            after = cleaner.fit(X, y, **fit_params).final_estimator_
-        rows = []
-        for row in self._content["scores"]:
-            score, loss, _ = judge(after, *judges[row["name"]])
-            rows.append({**row, "score_after": score, "loss_after": loss})
-        applied = {
-            "kept": len(read.kept),
-            "removed": len(read.removed),
-            "relabelled": len(read.relabelled),
-            "refit": refit,
-        }
-        content = {**self._content, "scores": rows, "applied": applied}
+            model = cleaner.fit(X, y, **fit_params).final_estimator_
+        after = {name: judge(model, *data) for name, data in judges.items()}
+        content = applied_dict(self._content, read, refit, after)
         return AuditReport(content, self._audited)
 
     def to_dict(self) -> dict[str, Any]:
@@ -309,6 +300,23 @@ class AuditReport:
             '<iframe title="Data audit" sandbox="allow-scripts allow-downloads" '
             f'width="100%" height="800" srcdoc="{inside}"></iframe>'
         )
+
+
+def _check_rows(name: str, shown: Any, samples: Any) -> None:
+    if shown is not None and _num_samples(shown) != _num_samples(samples):
+        raise ValueError(
+            f"`{name}` must have {_num_samples(samples)} rows, one for each sample, "
+            f"got {_num_samples(shown)}."
+        )
+
+
+def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
+    if scores is None:
+        return None
+    scores = check_row("scores", scores, n_samples).astype(np.float64)
+    if not np.isfinite(scores).any():
+        raise ValueError("`scores` must have a number for some sample, got none.")
+    return scores
 
 
 _JUDGED = ("score", "loss", "score_after", "loss_after")

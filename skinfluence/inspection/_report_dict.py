@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from .._version import __version__
+from ..cleaning import Decisions
 from ..estimators import InfluenceCheck
 from ._audit import Audit, Harmed
 from ._audit_views import Showing
@@ -31,7 +32,7 @@ def audit_dict(
     *,
     y: np.ndarray,
     at: Any,
-    curve: Any,
+    curve: Content | None,
     about: Mapping[str, Any],
     title: str,
 ) -> Content:
@@ -43,16 +44,14 @@ def audit_dict(
         "version": __version__,
         "fingerprint": found.fingerprint,
         "unit": unit_of_loss(estimator),
-        "measured": _AT.get(at, "of chosen epochs")
-        if isinstance(at, str)
-        else _AT["final"],
+        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
         "facts": _facts(estimator, found, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
         "scores": scores_dict(found, classes is not None),
         "n_samples": len(y),
         "distribution": _distribution(found),
         "check": _check(found.check),
-        "curve": None if curve is None else curve_dict(curve),
+        "curve": curve,
         "applied": None,
         "ranked_by_influence": found.scores is found.influence,
         "epochs": int(estimator.trajectory_.n_epochs),
@@ -82,7 +81,7 @@ def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
     if is_classifier(estimator):
         labels, counts = np.unique(y, return_counts=True)
         some = ", ".join(
-            f"{label} ({count:,})"
+            f"{str(label)[:40]} ({count:,})"
             for label, count in zip(labels.tolist()[:8], counts, strict=False)
         )
         more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
@@ -106,6 +105,30 @@ def scores_dict(found: Audit, classifier: bool) -> list[Content]:
         }
         for name, (score, loss, n) in found.judged.items()
     ]
+
+
+def applied_dict(
+    content: Mapping[str, Any],
+    decisions: Decisions,
+    refit: str,
+    after: Mapping[str, tuple[float, float, int]],
+) -> Content:
+    """Return the content with what decisions have done."""
+    scores = [
+        {
+            **row,
+            "score_after": _number(after[row["name"]][0]),
+            "loss_after": _number(after[row["name"]][1]),
+        }
+        for row in content["scores"]
+    ]
+    applied = {
+        "kept": len(decisions.kept),
+        "removed": len(decisions.removed),
+        "relabelled": len(decisions.relabelled),
+        "refit": refit,
+    }
+    return {**content, "scores": scores, "applied": applied}
 
 
 def _distribution(found: Audit) -> Content:
@@ -140,8 +163,8 @@ def _check(check: InfluenceCheck | None) -> Content | None:
 
 def curve_dict(search: Any) -> Content:
     """Return the scores of a search over the number of samples to remove."""
-    results = getattr(search, "cv_results_", None)
-    names = [] if results is None else [k for k in results if k.endswith("n_remove")]
+    results: Mapping[str, Any] = getattr(search, "cv_results_", {})
+    names = [name for name in results if name.endswith("n_remove")]
     if len(names) != 1:
         raise ValueError(
             "`curve` must be a fitted InfluenceCleanerCV, or a GridSearchCV over one "

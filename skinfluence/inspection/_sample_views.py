@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,10 @@ class TableView:
         self.table = _frame(samples, feature_names)
         self.n_features = min(n_features, self.table.shape[1])
         self.size = (3.1, 0.75 + 0.21 * self.n_features)
-        self._scores = _z_scores(self.table)
+
+    @cached_property
+    def _scores(self) -> np.ndarray:
+        return _z_scores(self.table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -222,7 +226,9 @@ def _z_scores(table: pd.DataFrame) -> np.ndarray:
         column = table.iloc[:, k]
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            scores = (values - np.nanmean(values)) / (np.nanstd(values) or 1.0)
+            known = values[~np.isnan(values)]
+            mean, spread = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
+            scores = (values - mean) / (spread or 1.0)
         else:
             often = column.map(column.value_counts(normalize=True))
             share = often.to_numpy(dtype=np.float64, na_value=np.nan)
