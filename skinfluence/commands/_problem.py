@@ -62,7 +62,7 @@ class Problem:
         frame = convert_to_show(table, self.target.name)
         if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
             return frame.iloc[:, 0].fillna("").tolist()
-        return frame
+        return frame.set_axis([table.where([row]) for row in range(len(table))])
 
     @property
     def feature_names(self) -> list[str]:

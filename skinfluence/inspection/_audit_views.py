@@ -83,6 +83,8 @@ class Rows:
             for k, column in enumerate(self._columns)
         ]
         self._strengths = np.stack(strengths, axis=1)
+        # Numbers from 0 are no names.
+        self._named = not isinstance(table.index, pd.RangeIndex)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -96,7 +98,8 @@ class Rows:
             why = self._columns[k].why(strength)
             name = _cut(self.table.columns[k])
             rows.append([name, _value(value), why, round(abs(strength), 2)])
-        return {"table": rows, "more": len(strengths) - len(rows)}
+        named = {"name": _cut(self.table.index[row])} if self._named else {}
+        return {"table": rows, "more": len(strengths) - len(rows), **named}
 
 
 class Entries:

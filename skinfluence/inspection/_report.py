@@ -114,7 +114,8 @@ class AuditReport:
             How many suspects to show, at most.
         raw : array-like, DataFrame, sequence of str or None, default=None
             The samples as their user knows them, row by row: images, texts, or a table
-            before its preprocessing. By default X.
+            before its preprocessing, whose row labels are shown if it has any. By
+            default X.
         raw_val : array-like, DataFrame, sequence of str or None, default=None
             The validation samples in the same form. By default X_val, where `raw` is
             not given; otherwise only their row numbers are shown.

@@ -417,3 +417,14 @@ def test_says_what_is_missing(report, monkeypatch):
 def test_refuses(clf, options, match):
     with pytest.raises(ValueError, match=match):
         AuditReport.from_estimator(clf, *DATA, **options)
+
+
+def test_row_labels_are_shown_and_row_numbers_are_not():
+    X, y, X_val, y_val = blobs()
+    raw = pd.DataFrame(X, index=[f"line {k + 2}" for k in range(len(X))])
+    data = X, y, X_val, y_val
+    named = report_of(data, raw=raw, raw_val=pd.DataFrame(X_val)).to_dict()
+    assert all(s["name"] == f"line {s['sample'] + 2}" for s in named["suspects"])
+    assert all("name" not in shown for shown in named["validation"].values())
+    # They are no part of the data.
+    assert named["fingerprint"] == report_of(data).fingerprint

@@ -181,7 +181,7 @@
       const words = add(item, "span", {}, label(other.given));
       words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
       if (!agrees) words.append(label(other.predicted), " ");
-      words.append(soft((agrees ? "" : " · ") + number(value) + " · row " + row));
+      words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
       if (other.text) add(words, "span", { class: "quote", dir: "auto", text: visible(short(other.text.map((part) => part[0]).join(""), 160)) });
     }
     return list;
@@ -211,7 +211,7 @@
     const predicted = add(title, "span", {}, isClassifier ? "the model says " : "predicted ");
     add(predicted, "b", {}, label(suspect.predicted));
     if (isClassifier && suspect.probability !== undefined) predicted.append(" (" + percent(suspect.probability) + ")");
-    add(title, "span", { class: "id", text: "sample " + suspect.sample });
+    add(title, "span", { class: "id", text: suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name) });
     box.append(shownOf(suspect, "Sample " + suspect.sample));
     const facts = add(box, "dl", { class: "facts-of" });
     if (!data.ranked_by_influence) fact(facts, "Score", number(suspect.score));
