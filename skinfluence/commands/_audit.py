@@ -27,7 +27,7 @@ N_RUNS = 4
 
 # The validation rows that each suspect harms: each asks for a way back of its own
 # through the training, which takes too long for large tables.
-_N_HARMED, _DETAILED_ROWS = 3, 20_000
+_N_HARMED, _DETAILED_ROWS = 3, 5_000
 
 
 def audit(options: Namespace) -> Iterable[str]:
@@ -119,9 +119,10 @@ def make_report(
         n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
         about={
             **facts(problem),
-            "ranking": how_validated(problem, len(folds), N_RUNS),
-            "details": details,
-            "command": shlex.join(["skinfluence", *options.arguments]),
+            "Ranking": how_validated(problem, len(folds), N_RUNS),
+            "Details": f"{details}: its influence may differ from the score, which is "
+            "the mean over several models and decides the order",
+            "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
         title=f"Audit of {problem.table.name}",

@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScal
 
 from ..exceptions import TableError
 from ._cells import days, is_dated, is_missing, like_other_dates, numbers, texts
-from ._tables import Table, listed, quoted
+from ._tables import Table, listed
 
 NUMBER, DATE, CATEGORY, TEXT, UNUSED = "number", "date", "category", "text", "unused"
 
@@ -174,7 +174,7 @@ def in_words(columns: Sequence[Column]) -> dict[str, str]:
         names = [column.name for column in columns if column.kind == kind]
         if names:
             plural = {CATEGORY: "categories"}.get(kind, kind + "s")
-            words[plural.capitalize()] = f"{quoted(names)}: {how}"
+            words[plural.capitalize()] = f"{listed(names)}: {how}"
     unused = [column.note for column in columns if column.kind == UNUSED]
     if unused:
         words["Not used"] = listed(unused)
