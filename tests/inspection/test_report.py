@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
@@ -417,3 +418,8 @@ def test_says_what_is_missing(report, monkeypatch):
 def test_refuses(clf, options, match):
     with pytest.raises(ValueError, match=match):
         AuditReport.from_estimator(clf, *DATA, **options)
+
+
+def test_refuses_other_estimators(clf):
+    with pytest.raises(TypeError, match="got Pipeline"):
+        AuditReport.from_estimator(make_pipeline(clf), *DATA)
