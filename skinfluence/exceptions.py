@@ -124,7 +124,18 @@ class TrajectoryFileError(SkinfluenceError):
 
 
 class DecisionsError(SkinfluenceError):
-    """Decisions about samples cannot be read, or are not about this data."""
+    """Decisions about samples cannot be read, or are not about this data.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skinfluence import InfluenceCleaner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> InfluenceCleaner(decisions="nothing.csv").fit(X, y)
+    Traceback (most recent call last):
+    ...
+    skinfluence.exceptions.DecisionsError: The file of decisions ...
+    """
 
 
 class UntrustedTypeError(SkinfluenceError):

@@ -37,6 +37,20 @@ class Decisions:
     relabelled : dict of int to object
         Row of each sample that gets another label, and that label (for a regressor the
         target), as it stands in y.
+
+    See Also
+    --------
+    read_decisions : Reads them from a file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfluence.cleaning import Decisions
+    >>> decisions = Decisions(
+    ...     kept=np.array([4]), removed=np.array([0, 7]), relabelled={2: "cat"}
+    ... )
+    >>> len(decisions)
+    4
     """
 
     kept: np.ndarray

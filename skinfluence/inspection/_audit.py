@@ -17,7 +17,7 @@ from ..exceptions import InfluenceReliabilityWarning
 from ._style import extremes
 
 # Validation samples that are asked one by one, and at once.
-_MOST_QUERIES, _QUERIES_AT_ONCE = 200, 50
+_MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
 # Points of a line of influence along training.
 _POINTS = 24
 

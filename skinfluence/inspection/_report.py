@@ -142,7 +142,7 @@ class AuditReport:
             Each costs a training.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
-            it raises most, of the 200 with the highest losses. They are asked one by
+            it raises most, of the 100 with the highest losses. They are asked one by
             one, which costs more than anything else here; 0 for none.
         scores : array-like of shape (n_samples,) or None, default=None
             Other scores to rank by, the lowest first, such as the ``influence_`` of a
@@ -166,6 +166,12 @@ class AuditReport:
             If the run was not recorded, and other errors of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
+        if not hasattr(estimator, "influence_by_epoch"):
+            raise TypeError(
+                "`estimator` must be an SGDInfluenceClassifier or "
+                f"SGDInfluenceRegressor, got {type(estimator).__name__}. Of a pipeline "
+                "pass the last step, and as X what the steps before it make."
+            )
         check_is_fitted(estimator)
         n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
         y = check_row("y", y, _num_samples(X))

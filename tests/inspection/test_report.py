@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
@@ -428,3 +429,8 @@ def test_row_labels_are_shown_and_row_numbers_are_not():
     assert all("name" not in shown for shown in named["validation"].values())
     # They are no part of the data.
     assert named["fingerprint"] == report_of(data).fingerprint
+
+
+def test_refuses_other_estimators(clf):
+    with pytest.raises(TypeError, match="got Pipeline"):
+        AuditReport.from_estimator(make_pipeline(clf), *DATA)

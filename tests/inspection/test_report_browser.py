@@ -182,7 +182,9 @@ def test_keeps_the_decisions_until_they_are_saved(browser, report):
     browser.check_quiet()
 
 
-@pytest.mark.parametrize("stored", ["no JSON", "{}", '[[0, {"decision": "explode"}]]'])
+@pytest.mark.parametrize(
+    "stored", ["no JSON", "{}", "[[0]]", '[[0, {"decision": "explode"}]]']
+)
 def test_survives_what_else_is_stored(browser, report, stored):
     browser.open(html_of(report))
     browser.run(
@@ -253,6 +255,20 @@ def test_hostile_text_is_only_text(browser):
     )
     first = read["label"].str.lstrip().str[:1]
     assert not first[read["label"] != "-1"].isin([*"=+-@＝"]).any()
+    browser.check_quiet()
+
+
+def test_very_many_labels(browser):
+    names = [f"label {k}" for k in range(100, 200)]
+    X, y, *_ = data = blobs(labels=names, n_samples=400, n_val=100)
+    browser.open(html_of(report_of(data, n=20, n_harmed=0)))
+    assert len(browser.all("option")) < 200
+    browser.press("j", "l")
+    browser.choose(":focus", "90")
+    (relabelled,) = read_decisions(browser.saved("csv"), X, y).relabelled.values()
+    assert relabelled == "label 190"
+    browser.open(html_of(report_of(data, n=20, n_harmed=0)))
+    assert browser.one(".choice").get_attribute("value") == "90"
     browser.check_quiet()
 
 

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const suspects = data.suspects;
   const isClassifier = data.classes !== null;
-  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, ROWS_FIRST = 6, ODD = 3.5;
+  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60;
   suspects.forEach((suspect, k) => { suspect.rank = k + 1; });
 
   // Text: characters without a shape, or that move others, are made visible.
@@ -52,14 +52,16 @@
   const marks = new Map();
   let unsaved = false, stored = true;
   const restore = () => {
+    let found = null;
+    try { found = localStorage.getItem(key); localStorage.setItem(key, found || "[]"); } catch { stored = false; }
+    const known = new Set(suspects.map((suspect) => suspect.sample));
+    const isLabel = (label) => isClassifier ? Number.isInteger(label) && label in data.classes : label !== "" && Number.isFinite(Number(label));
     try {
-      const known = new Set(suspects.map((suspect) => suspect.sample));
-      for (const [sample, mark] of JSON.parse(localStorage.getItem(key) || "[]")) {
-        const isLabel = mark.decision !== "relabel" || (isClassifier ? mark.label in data.classes : Number.isFinite(Number(mark.label)));
-        if (known.has(sample) && isLabel && ["keep", "remove", "relabel"].includes(mark.decision)) marks.set(sample, mark);
+      for (const [sample, mark] of JSON.parse(found || "[]")) {
+        const fits = mark.decision === "keep" || mark.decision === "remove" || (mark.decision === "relabel" && isLabel(mark.label));
+        if (known.has(sample) && fits) marks.set(sample, mark);
       }
-      localStorage.setItem(key, JSON.stringify([...marks]));
-    } catch { stored = false; }
+    } catch { /* It was not this page that wrote it. */ }
     byId("storage").textContent = stored
       ? "Until you save them, this browser keeps the decisions for this data, also when the page is closed."
       : "This browser does not keep the decisions when the page is closed: save them before.";
@@ -208,14 +210,17 @@
     const given = add(title, "span", {}, isClassifier ? "labelled " : "target ");
     add(given, "b", {}, label(suspect.given));
     if (isClassifier && suspect.probability_given !== undefined) given.append(" (" + percent(suspect.probability_given) + ")");
-    const predicted = add(title, "span", {}, isClassifier ? "the model says " : "predicted ");
-    add(predicted, "b", {}, label(suspect.predicted));
-    if (isClassifier && suspect.probability !== undefined) predicted.append(" (" + percent(suspect.probability) + ")");
+    if (isClassifier && suspect.given === suspect.predicted) add(title, "span", { text: "the model agrees" });
+    else {
+      const predicted = add(title, "span", {}, isClassifier ? "the model says " : "predicted ");
+      add(predicted, "b", {}, label(suspect.predicted));
+      if (isClassifier && suspect.probability !== undefined) predicted.append(" (" + percent(suspect.probability) + ")");
+    }
     add(title, "span", { class: "id", text: suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name) });
     box.append(shownOf(suspect, "Sample " + suspect.sample));
     const facts = add(box, "dl", { class: "facts-of" });
     if (!data.ranked_by_influence) fact(facts, "Score", number(suspect.score));
-    fact(facts, "Influence", add(null, "span", { class: "big", text: withUnit(suspect.influence) }), soft(" validation loss without it"));
+    fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" validation loss without it"));
     gain(facts, suspect);
     fact(facts, "Over training", spark(suspect.path), soft(data.epochs + " epochs"));
     if (suspect.harms.length) fact(facts, "Harms most", harmedList(suspect.harms));
@@ -237,12 +242,21 @@
     choose.addEventListener("change", () => mark(suspect, "relabel", true));
     return group;
   };
+  const option = (choose, k) => add(choose, "option", { value: k, text: visible(short(data.classes[k])) });
   const fill = (choose, suspect) => {
     const first = suspect.proposal !== null ? suspect.proposal : suspect.predicted !== suspect.given ? suspect.predicted : null;
+    const all = () => {
+      const chosen = choose.value;
+      choose.textContent = "";
+      if (first === null) add(choose, "option", { value: "", text: "choose …" });
+      data.classes.forEach((_, k) => { if (k !== suspect.given) option(choose, k); });
+      choose.value = chosen;
+    };
     if (first === null) add(choose, "option", { value: "", text: "choose …" });
-    data.classes.forEach((name, k) => {
-      if (k !== suspect.given) add(choose, "option", { value: k, text: visible(short(name)), selected: k === first });
-    });
+    else option(choose, first);
+    // Thousands of labels on every card would make the page slow.
+    if (data.classes.length <= MANY) all();
+    else for (const event of ["focus", "pointerdown"]) choose.addEventListener(event, all, { once: true });
   };
   const cardOf = (suspect) => byId("s" + suspect.sample);
   const show = (box, suspect) => {
@@ -251,7 +265,10 @@
     for (const button of box.querySelectorAll(".decide button")) {
       button.setAttribute("aria-pressed", String(Boolean(mark) && button.classList.contains(mark.decision)));
     }
-    if (mark && mark.decision === "relabel") box.querySelector(".choice").value = String(mark.label);
+    if (!mark || mark.decision !== "relabel") return;
+    const choice = box.querySelector(".choice");
+    if (isClassifier && ![...choice.options].some((each) => each.value === String(mark.label))) option(choice, mark.label);
+    choice.value = String(mark.label);
   };
   const mark = (suspect, decision, again = false) => {
     const box = cardOf(suspect), choice = box.querySelector(".choice"), before = marks.get(suspect.sample);
