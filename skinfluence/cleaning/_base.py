@@ -168,7 +168,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         if ranking.estimator is not None:
             self.estimator_ = ranking.estimator
         self.influence_ = ranking.scores
-        self.query_ = getattr(ranking.runs[0].scorer, "query", None)
+        asked = [run.scorer for run in ranking.runs[:1]]
+        self.query_ = getattr(asked[0], "query", None) if asked else None
         self.ranking_ = ranking.order
         self.support_ = cleaned.support
         self.sample_indices_ = np.flatnonzero(cleaned.support)

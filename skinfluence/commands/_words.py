@@ -30,11 +30,13 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
             f"every row is scored by {n_runs} models, trained on all rows, against the "
             "validation table"
         )
-    labels = "labels" if problem.target.task == CLASSIFICATION else "numbers"
+    asked = "loss"
+    if problem.target.task == CLASSIFICATION:
+        asked = "expected error (which wrong labels there mislead less than the loss)"
     return (
         f"the rows are divided into {n_folds} parts, and every row is scored by the "
-        f"{n_folds - 1} models that trained on it, each against the part that it did "
-        f"not see (of which some {labels} may be wrong as well)"
+        f"{n_folds - 1} models that trained on it, each by the {asked} on the part "
+        "that it did not see"
     )
 
 
