@@ -5,8 +5,9 @@
 writes 10,000 rows of Adult as CSV, with one label in ten flipped, has `skinfluence
 audit` make its report with all options at their defaults, and counts the flips among
 the first rows. For comparison it counts them among the rows whose label is least
-probable to a model of the same kind that has not seen them, by the same folds. It makes benchmarks/audit.csv: a row for each seed. Seeds that are in
-the file already are not computed again. Where the data cannot be had, nothing is done.
+probable to a model of the same kind that has not seen them, by the same folds. It
+makes benchmarks/audit.csv: a row for each seed. Seeds that are in the file already are
+not computed again. Where the data cannot be had, nothing is done.
 """
 
 import argparse
