@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from ._charts import curve, histogram, scatter
+from ._extras import needed
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
@@ -82,12 +83,7 @@ def _shape(match: re.Match[str]) -> str:
 
 @cache
 def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(
-            "A report's page needs jinja2: pip install 'skinfluence[report]'."
-        ) from error
+    jinja2 = needed("jinja2", "jinja2")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_text),
         autoescape=True,

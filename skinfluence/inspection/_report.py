@@ -13,7 +13,9 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from .._files import write_file
 from ..cleaning import InfluenceCleaner, read_decisions
 from ._audit import audit, judge
-from ._audit_views import showings
+from ._audit_views import Showing, showing_of
+from ._audit_words import mark_words, telling_words
+from ._extras import needed
 from ._page import page
 from ._report_dict import applied_dict, audit_dict, curve_dict
 from ._style import check_count, check_row
@@ -174,8 +176,6 @@ class AuditReport:
         check_is_fitted(estimator)
         n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
         y = check_row("y", y, _num_samples(X))
-        _check_rows("raw", raw, X)
-        _check_rows("raw_val", raw_val, X_val)
         scores = _checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         if n_check:
@@ -185,6 +185,14 @@ class AuditReport:
         judges = {"validation": (X_val, y_val)}
         if X_test is not None:
             judges["test"] = (X_test, y_test)
+        needed("jinja2", "jinja2")
+        samples = _showing("raw", raw, "X", X, image_shape, feature_names)
+        if raw is None or raw_val is not None:
+            others = _showing(
+                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
+            )
+        else:
+            others = None
         found = audit(
             estimator,
             X,
@@ -198,20 +206,15 @@ class AuditReport:
             scores=scores,
             random_state=random_state,
         )
+        shown = samples.show(found.suspects)
+        if raw is not None and feature_names is not None:
+            words = telling_words(estimator, found.suspects, list(feature_names))
+            mark_words(shown, found.suspects, words)
         content = audit_dict(
             estimator,
             found,
-            *showings(
-                estimator,
-                found.suspects,
-                found.harmed.rows,
-                X,
-                X_val,
-                raw,
-                raw_val,
-                feature_names,
-                image_shape,
-            ),
+            shown,
+            others,
             y=y,
             at=at,
             curve=curve,
@@ -308,12 +311,25 @@ class AuditReport:
         )
 
 
-def _check_rows(name: str, shown: Any, samples: Any) -> None:
-    if shown is not None and _num_samples(shown) != _num_samples(samples):
+def _showing(
+    raw_name: str,
+    raw: Any,
+    name: str,
+    samples: Any,
+    image_shape: Sequence[int] | None,
+    feature_names: Any,
+) -> Showing:
+    """Return how samples are shown: as their user knows them, or as they are."""
+    if raw is None:
+        return showing_of(name, samples, image_shape, feature_names)
+    # The names are those of the columns of X, and raw has its own.
+    showing = showing_of(raw_name, raw, image_shape, None)
+    if len(showing) != _num_samples(samples):
         raise ValueError(
-            f"`{name}` must have {_num_samples(samples)} rows, one for each sample, "
-            f"got {_num_samples(shown)}."
+            f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "
+            f"{len(showing)}."
         )
+    return showing
 
 
 def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
