@@ -168,6 +168,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         if ranking.estimator is not None:
             self.estimator_ = ranking.estimator
         self.influence_ = ranking.scores
+        self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.ranking_ = ranking.order
         self.support_ = cleaned.support
         self.sample_indices_ = np.flatnonzero(cleaned.support)

@@ -15,6 +15,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_runs": [Interval(Integral, 1, None, closed="left")],
+    "query": [StrOptions({"auto", "loss", "error"}), callable],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
     "refit": [StrOptions({"full", "counterfactual"})],

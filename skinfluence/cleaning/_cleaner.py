@@ -72,6 +72,12 @@ class InfluenceCleaner(BaseCleaner):
         that trained on it, against the fold that did not, and the scores averaged.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states.
+    query : "auto", "loss", "error" or callable, default="auto"
+        What is asked about each validation sample, for ``scorer="influence"``, as in
+        the estimator's ``influence``. ``"auto"`` is ``"loss"`` for validation data that
+        is given, and ``"error"`` for samples that are set apart, with as many wrong
+        labels among them as among the others; ``"loss"`` where there are no
+        probabilities of classes.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
         Which models of the run are asked, for ``scorer="influence"``: on noisy labels
         ``"path"`` finds most, on clean data ``"final"`` does least harm, and
@@ -103,7 +109,8 @@ class InfluenceCleaner(BaseCleaner):
     ----------
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
-        validation loss without the sample: **negative is harmful**. With
+        validation loss (or error: `query_`) without the sample: **negative is
+        harmful**. With
         ``action="relabel"`` the lowest estimated change under any label. NaN for those
         that were not ranked, which with `decisions` are all.
     ranking_ : ndarray of shape (n_samples,), int
@@ -116,6 +123,8 @@ class InfluenceCleaner(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
+    query_ : "loss", "error", callable or None
+        What the scorer asked; None for scorers that have no query.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; most gain
@@ -158,7 +167,7 @@ class InfluenceCleaner(BaseCleaner):
     >>> cleaner.removed_indices_.shape
     (10,)
     >>> int(flipped[cleaner.removed_indices_].sum())
-    7
+    8
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -180,6 +189,7 @@ class InfluenceCleaner(BaseCleaner):
         validation_fraction: float = 0.2,
         cv: Any = None,
         n_runs: int = 1,
+        query: Any = "auto",
         at: Any = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
@@ -197,6 +207,7 @@ class InfluenceCleaner(BaseCleaner):
         self.validation_fraction = validation_fraction
         self.cv = cv
         self.n_runs = n_runs
+        self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit

@@ -107,7 +107,7 @@ class ReliabilityMixin(InfluenceMixin):
             How many samples to verify, at least 4; all if there are fewer.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
+        query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
