@@ -56,8 +56,9 @@ def page(content: Mapping[str, Any]) -> str:
 def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
     unit = content["unit"]
     check, search = content["check"], content["curve"]
+    ranked_by = ("influence", unit) if content["ranked_by_influence"] else ("score", "")
     return {
-        "distribution": histogram(content["distribution"], unit),
+        "distribution": histogram(content["distribution"], *ranked_by),
         "check": check and scatter(check, unit),
         "curve": search and curve(search),
     }

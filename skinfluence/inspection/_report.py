@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from .._files import write_file
 from ..cleaning import InfluenceCleaner, read_decisions
 from ._audit import audit, judge
-from ._audit_views import Showing, showing_of
+from ._audit_views import Showing, Texts, showing_of
 from ._audit_words import mark_words, telling_words
 from ._extras import needed
 from ._page import page
@@ -167,32 +167,20 @@ class AuditReport:
             If the run was not recorded, and other errors of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
-        if not hasattr(estimator, "influence_by_epoch"):
-            raise TypeError(
-                "`estimator` must be an SGDInfluenceClassifier or "
-                f"SGDInfluenceRegressor, got {type(estimator).__name__}. Of a pipeline "
-                "pass the last step, and as X what the steps before it make."
-            )
-        check_is_fitted(estimator)
+        _check_estimator(estimator)
         n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
+        n_check = check_count("n_check", n_check, 4) if n_check else 0
         y = check_row("y", y, _num_samples(X))
         scores = _checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
-        if n_check:
-            n_check = check_count("n_check", n_check, 4)
-        if (X_test is None) != (y_test is None):
-            raise ValueError("`X_test` and `y_test` must be given together, got one.")
-        judges = {"validation": (X_val, y_val)}
-        if X_test is not None:
-            judges["test"] = (X_test, y_test)
+        judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
         needed("jinja2", "jinja2")
         samples = _showing("raw", raw, "X", X, image_shape, feature_names)
+        others = None
         if raw is None or raw_val is not None:
             others = _showing(
                 "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
             )
-        else:
-            others = None
         found = audit(
             estimator,
             X,
@@ -207,7 +195,7 @@ class AuditReport:
             random_state=random_state,
         )
         shown = samples.show(found.suspects)
-        if raw is not None and feature_names is not None:
+        if isinstance(samples, Texts) and feature_names is not None:
             words = telling_words(estimator, found.suspects, list(feature_names))
             mark_words(shown, found.suspects, words)
         content = audit_dict(
@@ -309,6 +297,22 @@ class AuditReport:
             '<iframe title="Data audit" sandbox="allow-scripts allow-downloads" '
             f'width="100%" height="800" srcdoc="{inside}"></iframe>'
         )
+
+
+def _check_estimator(estimator: Any) -> None:
+    if not hasattr(estimator, "influence_by_epoch"):
+        raise TypeError(
+            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
+            f"got {type(estimator).__name__}. Of a pipeline pass the last step, and as "
+            "X what the steps before it make."
+        )
+    check_is_fitted(estimator)
+
+
+def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
+    if (X_test is None) != (y_test is None):
+        raise ValueError("`X_test` and `y_test` must be given together, got one.")
+    return {} if X_test is None else {"test": (X_test, y_test)}
 
 
 def _showing(

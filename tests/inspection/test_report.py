@@ -119,7 +119,9 @@ def test_other_scores_rank(clf):
     report = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=scores)
     assert of_suspects(report, "sample") == [4, 0, 1]
     assert of_suspects(report, "score") == [-1, 0, 1]
-    assert "have a negative score" in page(report.to_dict())
+    html = page(report.to_dict())
+    assert "have a negative score" in html
+    assert ">score</text>" in html
 
 
 def test_is_json(report):
