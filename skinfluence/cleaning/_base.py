@@ -307,6 +307,11 @@ def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     """Return the cleaned targets in the container that was given."""
     own = _safe_indexing(indexable(y)[0], kept)
     cleaned = cleaned.reshape(np.shape(own))
+    if getattr(getattr(own, "dtype", None), "kind", "O") in "iub" and (
+        cleaned.dtype.kind == "f"
+    ):
+        # Whole targets may have become fractions.
+        own = own.astype(cleaned.dtype)
     places = own.iloc if hasattr(own, "iloc") else own
     for row in np.flatnonzero(
         (np.asarray(own) != cleaned).reshape(len(cleaned), -1).any(1)

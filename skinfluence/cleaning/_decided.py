@@ -27,7 +27,9 @@ def act_as_decided(
     decisions = read_decisions(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
-    y = data.y.copy()
+    # A target may be set to any number, also where all of them were whole.
+    whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
+    y = data.y.astype(np.float64) if whole else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)
     for row, label in decisions.relabelled.items():
         y[row] = label

@@ -1,6 +1,7 @@
 """Which words of a sample speak for its label, to the trained model."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,32 @@ def _strongest(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     if not 0 < scale < np.inf:
         return {}
     return {str(names[k]): float(values[k] / scale) for k in most if values[k]}
+
+
+def mark_words(
+    shown: Sequence[dict[str, Any]],
+    rows: np.ndarray,
+    words: Mapping[int, Mapping[str, float]],
+) -> None:
+    """Mark in what is shown of samples the words that matter, if they are texts."""
+    for each, row in zip(shown, rows.tolist(), strict=True):
+        if "text" in each:
+            ((text, _),) = each["text"]
+            each["text"] = marked(text, words.get(row, {}))
+
+
+def marked(text: str, words: Mapping[str, float]) -> list[list[Any]]:
+    """Return a text in parts, each with its strength: that of a word, or 0."""
+    if not words:
+        return [[text, 0]]
+    strengths = {word.lower(): strength for word, strength in words.items()}
+    # Longer ones first, so that two words that are one feature stay together.
+    names = "|".join(map(re.escape, sorted(strengths, key=len, reverse=True)))
+    parts: list[list[Any]] = []
+    done = 0
+    for match in re.finditer(rf"(?<!\w)(?:{names})(?!\w)", text, re.IGNORECASE):
+        strength = round(strengths.get(match[0].lower(), 0.0), 3)
+        parts += [[text[done : match.start()], 0], [match[0], strength]]
+        done = match.end()
+    parts.append([text[done:], 0])
+    return [part for part in parts if part[0]]

@@ -42,8 +42,8 @@ class _Axis:
         return f" ({inside})" if inside else ""
 
 
-def histogram(distribution: Mapping[str, Any], unit: str) -> Chart:
-    """Return how many samples have which influence; heights are logarithmic."""
+def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
+    """Return how many samples have which score; heights are logarithmic."""
     edges, counts = distribution["edges"], distribution["counts"]
     x = _Axis(edges[0], edges[-1], _LEFT, _WIDTH - _RIGHT)
     top = np.log10(max(counts)) + 0.1
@@ -63,7 +63,7 @@ def histogram(distribution: Mapping[str, Any], unit: str) -> Chart:
     powers = range(int(np.floor(top)) + 1)
     return _chart(
         x,
-        f"influence{x.unit(unit)}",
+        f"{name}{x.unit(unit)}",
         "training samples",
         [(y(power), f"{10**power:,}") for power in powers],
         bars=bars,

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from ._charts import curve, histogram, scatter
+from ._extras import needed
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
@@ -55,8 +56,9 @@ def page(content: Mapping[str, Any]) -> str:
 def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
     unit = content["unit"]
     check, search = content["check"], content["curve"]
+    ranked_by = ("influence", unit) if content["ranked_by_influence"] else ("score", "")
     return {
-        "distribution": histogram(content["distribution"], unit),
+        "distribution": histogram(content["distribution"], *ranked_by),
         "check": check and scatter(check, unit),
         "curve": search and curve(search),
     }
@@ -82,12 +84,7 @@ def _shape(match: re.Match[str]) -> str:
 
 @cache
 def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(
-            "A report's page needs jinja2: pip install 'skinfluence[report]'."
-        ) from error
+    jinja2 = needed("jinja2", "jinja2")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_text),
         autoescape=True,

@@ -13,7 +13,9 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from .._files import write_file
 from ..cleaning import InfluenceCleaner, read_decisions
 from ._audit import audit, judge
-from ._audit_views import showings
+from ._audit_views import Showing, Texts, showing_of
+from ._audit_words import mark_words, telling_words
+from ._extras import needed
 from ._page import page
 from ._report_dict import applied_dict, audit_dict, curve_dict
 from ._style import check_count, check_row
@@ -166,26 +168,20 @@ class AuditReport:
             If the run was not recorded, and other errors of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
-        if not hasattr(estimator, "influence_by_epoch"):
-            raise TypeError(
-                "`estimator` must be an SGDInfluenceClassifier or "
-                f"SGDInfluenceRegressor, got {type(estimator).__name__}. Of a pipeline "
-                "pass the last step, and as X what the steps before it make."
-            )
-        check_is_fitted(estimator)
+        _check_estimator(estimator)
         n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
+        n_check = check_count("n_check", n_check, 4) if n_check else 0
         y = check_row("y", y, _num_samples(X))
-        _check_rows("raw", raw, X)
-        _check_rows("raw_val", raw_val, X_val)
         scores = _checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
-        if n_check:
-            n_check = check_count("n_check", n_check, 4)
-        if (X_test is None) != (y_test is None):
-            raise ValueError("`X_test` and `y_test` must be given together, got one.")
-        judges = {"validation": (X_val, y_val)}
-        if X_test is not None:
-            judges["test"] = (X_test, y_test)
+        judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
+        needed("jinja2", "jinja2")
+        samples = _showing("raw", raw, "X", X, image_shape, feature_names)
+        others = None
+        if raw is None or raw_val is not None:
+            others = _showing(
+                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
+            )
         found = audit(
             estimator,
             X,
@@ -199,20 +195,15 @@ class AuditReport:
             scores=scores,
             random_state=random_state,
         )
+        shown = samples.show(found.suspects)
+        if isinstance(samples, Texts) and feature_names is not None:
+            words = telling_words(estimator, found.suspects, list(feature_names))
+            mark_words(shown, found.suspects, words)
         content = audit_dict(
             estimator,
             found,
-            *showings(
-                estimator,
-                found.suspects,
-                found.harmed.rows,
-                X,
-                X_val,
-                raw,
-                raw_val,
-                feature_names,
-                image_shape,
-            ),
+            shown,
+            others,
             y=y,
             at=at,
             curve=curve,
@@ -309,12 +300,41 @@ class AuditReport:
         )
 
 
-def _check_rows(name: str, shown: Any, samples: Any) -> None:
-    if shown is not None and _num_samples(shown) != _num_samples(samples):
-        raise ValueError(
-            f"`{name}` must have {_num_samples(samples)} rows, one for each sample, "
-            f"got {_num_samples(shown)}."
+def _check_estimator(estimator: Any) -> None:
+    if not hasattr(estimator, "influence_by_epoch"):
+        raise TypeError(
+            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
+            f"got {type(estimator).__name__}. Of a pipeline pass the last step, and as "
+            "X what the steps before it make."
         )
+    check_is_fitted(estimator)
+
+
+def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
+    if (X_test is None) != (y_test is None):
+        raise ValueError("`X_test` and `y_test` must be given together, got one.")
+    return {} if X_test is None else {"test": (X_test, y_test)}
+
+
+def _showing(
+    raw_name: str,
+    raw: Any,
+    name: str,
+    samples: Any,
+    image_shape: Sequence[int] | None,
+    feature_names: Any,
+) -> Showing:
+    """Return how samples are shown: as their user knows them, or as they are."""
+    if raw is None:
+        return showing_of(name, samples, image_shape, feature_names)
+    # The names are those of the columns of X, and raw has its own.
+    showing = showing_of(raw_name, raw, image_shape, None)
+    if len(showing) != _num_samples(samples):
+        raise ValueError(
+            f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "
+            f"{len(showing)}."
+        )
+    return showing
 
 
 def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """What an audit has found as a plain dict, which JSON can hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ Content = dict[str, Any]
 def audit_dict(
     estimator: Any,
     found: Audit,
-    samples: Showing,
+    shown: Sequence[Content],
     others: Showing | None,
     *,
     y: np.ndarray,
@@ -57,7 +57,7 @@ def audit_dict(
         "epochs": int(estimator.trajectory_.n_epochs),
         "classes": None if classes is None else [str(label) for label in classes],
         "n_asked": found.harmed.n_asked,
-        "suspects": _suspects(found, samples, classes),
+        "suspects": _suspects(found, shown, classes),
         "validation": _validation(found.harmed, others, classes),
     }
 
@@ -187,7 +187,7 @@ def curve_dict(search: Any) -> Content:
     }
 
 
-def _suspects(found: Audit, samples: Showing, classes: Any) -> list[Content]:
+def _suspects(found: Audit, shown: Sequence[Content], classes: Any) -> list[Content]:
     """Return a dict for each suspect."""
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
     return [
@@ -207,7 +207,7 @@ def _suspects(found: Audit, samples: Showing, classes: Any) -> list[Content]:
                 )
                 if value < 0
             ],
-            **samples.show(int(row)),
+            **shown[k],
         }
         for k, row in enumerate(found.suspects)
     ]
@@ -236,14 +236,15 @@ def _gain(by_label: Any) -> Content:
 def _validation(harmed: Harmed, others: Showing | None, classes: Any) -> Content:
     """Return a dict for each validation sample that is shown, by its row."""
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
-    shown = np.unique(harmed.rows[harmed.influence < 0])
+    rows = np.unique(harmed.rows[harmed.influence < 0])
+    shown = [{}] * len(rows) if others is None else others.show(rows)
     return {
         str(row): {
             "given": _label(harmed.labels[row], places),
             "predicted": _label(harmed.predictions[row], places),
-            **({} if others is None else others.show(int(row))),
+            **own,
         }
-        for row in shown
+        for row, own in zip(rows, shown, strict=True)
     }
 
 

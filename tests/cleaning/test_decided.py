@@ -86,6 +86,19 @@ def test_targets_of_a_regressor():
     np.testing.assert_array_equal(cleaner.predict(X), expected.predict(X))
 
 
+@pytest.mark.parametrize("container", [np.asarray, list, pd.Series])
+def test_whole_targets_may_become_fractions(container):
+    y = np.arange(len(X))
+    decided = table(y=y, relabelled=[(MOVED, 2.5)])
+    cleaner = InfluenceCleaner(Ridge(), decisions=decided).fit(X, y)
+    assert cleaner.relabelled_["to"].tolist() == [2.5]
+    _, y_left = cleaner.fit_resample(X, container(y))
+    expected = y.astype(np.float64)
+    expected[MOVED] = 2.5
+    assert list(y_left) == np.delete(expected, REMOVED).tolist()
+    assert isinstance(y_left, type(container(y)))
+
+
 def test_sample_weights_go_with_their_samples():
     weights = np.linspace(0.5, 2, len(X))
     cleaner = InfluenceCleaner(LogisticRegression(), decisions=table())

@@ -119,7 +119,9 @@ def test_other_scores_rank(clf):
     report = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=scores)
     assert of_suspects(report, "sample") == [4, 0, 1]
     assert of_suspects(report, "score") == [-1, 0, 1]
-    assert "have a negative score" in page(report.to_dict())
+    html = page(report.to_dict())
+    assert "have a negative score" in html
+    assert ">score</text>" in html
 
 
 def test_is_json(report):
@@ -391,13 +393,13 @@ def test_a_notebook_is_kept_apart(report):
     assert attributes["srcdoc"] == page(report.to_dict())
 
 
-def test_says_what_is_missing(report, monkeypatch):
-    from skinfluence.inspection import _page
-
-    _page._environment.cache_clear()
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ImportError, match=r"pip install 'skinfluence\[report\]'"):
-        report.write_html("report.html")
+@pytest.mark.parametrize(
+    ("module", "name"), [("jinja2", "jinja2"), ("PIL.Image", "Pillow")]
+)
+def test_says_what_is_not_installed(clf, monkeypatch, module, name):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"{name}.*install 'skinfluence\[report\]'"):
+        AuditReport.from_estimator(clf, *DATA, raw=np.zeros((60, 8, 8)))
 
 
 @pytest.mark.parametrize(
@@ -407,6 +409,7 @@ def test_says_what_is_missing(report, monkeypatch):
         ({"n_check": 3}, "`n_check` must be an integer of at least 4"),
         ({"n_harmed": -1}, "`n_harmed` must be an integer of at least 0"),
         ({"raw": ["text"]}, "`raw` must have 60 rows"),
+        ({"raw": np.zeros((60, 8, 8, 2))}, "`raw` must be images of one or three"),
         ({"raw_val": ["text"]}, "`raw_val` must have 30 rows"),
         ({"scores": [1.0]}, "`scores` must have shape"),
         ({"scores": [np.nan] * 60}, "`scores` must have a number"),
