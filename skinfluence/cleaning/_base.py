@@ -165,11 +165,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         check_choices(self)
         data = self._check_data(X, y, given, fit_params)
         cleaned, ranking, chosen = self._act(data)
-        if ranking.estimator is not None:
+        if ranking.runs:  # otherwise it was decided without a ranking
             self.estimator_ = ranking.estimator
+            self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
-        asked = [run.scorer for run in ranking.runs[:1]]
-        self.query_ = getattr(asked[0], "query", None) if asked else None
         self.ranking_ = ranking.order
         self.support_ = cleaned.support
         self.sample_indices_ = np.flatnonzero(cleaned.support)

@@ -110,9 +110,8 @@ class InfluenceCleaner(BaseCleaner):
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
         validation loss (or error: `query_`) without the sample: **negative is
-        harmful**. With
-        ``action="relabel"`` the lowest estimated change under any label. NaN for those
-        that were not ranked, which with `decisions` are all.
+        harmful**. With ``action="relabel"`` the lowest estimated change under any
+        label. NaN for those that were not ranked, which with `decisions` are all.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int
@@ -124,7 +123,8 @@ class InfluenceCleaner(BaseCleaner):
     n_removed_ : int
         Number of removed samples.
     query_ : "loss", "error", callable or None
-        What the scorer asked; None for scorers that have no query.
+        What the scorer asked; None for scorers that have no query. With `decisions`
+        there is none.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; most gain

@@ -20,7 +20,7 @@ from ._models import default_epochs, make_model
 from ._outputs import check_new
 from ._problem import Problem, read_problem
 from ._progress import epoch_bar
-from ._words import facts, how_validated, introduce
+from ._words import asked, facts, how_validated, introduce
 
 N_RUNS = 4
 """Models that score each row: as many as train on it where there are five folds."""
@@ -73,6 +73,7 @@ def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
         model,
         n_remove=0,
         at=AT,
+        query=asked(problem),
         cv=folds if problem.valid is None else None,
         n_runs=1 if problem.valid is None else N_RUNS,
         random_state=model.random_state,
@@ -116,6 +117,7 @@ def make_report(
         X_test=X_test,
         y_test=y_test,
         at=AT,
+        query=asked(problem),
         n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
         about={
             **facts(problem),

@@ -23,6 +23,12 @@ def introduce(problem: Problem) -> Iterator[str]:
         yield f"Note: the labels {labels} differ in spaces or capitals only."
 
 
+def asked(problem: Problem) -> str:
+    """Return the query: what wrong labels among the judges mislead least."""
+    trusted = problem.valid is not None or problem.target.task != CLASSIFICATION
+    return "loss" if trusted else "error"
+
+
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
     """Return, in a sentence, what the influence is measured on."""
     if problem.valid is not None:
@@ -30,12 +36,12 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
             f"every row is scored by {n_runs} models, trained on all rows, against the "
             "validation table"
         )
-    asked = "loss"
-    if problem.target.task == CLASSIFICATION:
-        asked = "expected error (which wrong labels there mislead less than the loss)"
+    measure = "loss"
+    if asked(problem) == "error":
+        measure = "expected error (which wrong labels there mislead less than the loss)"
     return (
         f"the rows are divided into {n_folds} parts, and every row is scored by the "
-        f"{n_folds - 1} models that trained on it, each by the {asked} on the part "
+        f"{n_folds - 1} models that trained on it, each by the {measure} on the part "
         "that it did not see"
     )
 

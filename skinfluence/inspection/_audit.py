@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,6 @@ class Audit:
         Score, loss and number of samples of the validation and of the test data.
     fingerprint : str
         Of the data.
-    applied : dict of str to object
-        What decisions did, once they have been applied.
     """
 
     influence: np.ndarray
@@ -91,7 +89,6 @@ class Audit:
     check: InfluenceCheck | None
     judged: Mapping[str, tuple[float, float, int]]
     fingerprint: str
-    applied: Mapping[str, Any] = field(default_factory=dict)
 
 
 def audit(
@@ -104,13 +101,13 @@ def audit(
     n_check: int,
     n_harmed: int,
     raw: Any,
-    at: Any,
     scores: np.ndarray | None,
     random_state: Any,
+    **asked: Any,
 ) -> Audit:
-    """Ask the estimator everything that a report tells."""
+    """Ask the estimator everything that a report tells; `asked` is `at` and `query`."""
     X_val, y_val = judges["validation"]
-    by_epoch = estimator.influence_by_epoch(X_val, y_val, at=at)
+    by_epoch = estimator.influence_by_epoch(X_val, y_val, **asked)
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores
     suspects = extremes(ranked, n, 0)[0]
@@ -118,12 +115,12 @@ def audit(
     with warnings.catch_warnings():
         # It has been said once.
         warnings.simplefilter("ignore", InfluenceReliabilityWarning)
-        by_label = getattr(estimator, of_labels)(X_val, y_val, at=at)[suspects]
-        harmed = _harmed(estimator, X_val, y_val, suspects, at, n_harmed)
+        by_label = getattr(estimator, of_labels)(X_val, y_val, **asked)[suspects]
+        harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, asked)
         check = None
         if n_check:
             check = estimator.check_influence(
-                X_val, y_val, n_check, at=at, random_state=random_state
+                X_val, y_val, n_check, random_state=random_state, **asked
             )
     X_suspects = _safe_indexing(X, suspects)
     probabilities = None
@@ -169,7 +166,12 @@ def _paths(by_epoch: np.ndarray) -> np.ndarray:
 
 
 def _harmed(
-    estimator: Any, X_val: Any, y_val: Any, suspects: np.ndarray, at: Any, k: int
+    estimator: Any,
+    X_val: Any,
+    y_val: Any,
+    suspects: np.ndarray,
+    k: int,
+    asked: Mapping[str, Any],
 ) -> Harmed:
     """Return which validation samples each suspect harms most.
 
@@ -178,24 +180,24 @@ def _harmed(
     suspects' rows and the best so far are kept.
     """
     losses = _losses(estimator, X_val, y_val)
-    asked = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
-    asked = asked if k else asked[:0]
+    some = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
+    some = some if k else some[:0]
     rows = np.zeros((len(suspects), 0), dtype=np.intp)
     values = np.zeros((len(suspects), 0))
-    for start in range(0, len(asked), _QUERIES_AT_ONCE):
-        part = asked[start : start + _QUERIES_AT_ONCE]
+    for start in range(0, len(some), _QUERIES_AT_ONCE):
+        part = some[start : start + _QUERIES_AT_ONCE]
         found = estimator.influence(
             _safe_indexing(X_val, part),
             _safe_indexing(y_val, part),
-            at=at,
             aggregate=None,
+            **asked,
         )[suspects]
         values = np.concatenate([values, found], axis=1)
         rows = np.concatenate([rows, np.tile(part, (len(suspects), 1))], axis=1)
         best = np.argsort(values, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(values, best, axis=1)
         rows = np.take_along_axis(rows, best, axis=1)
-    return Harmed(rows, values, len(asked), np.asarray(y_val), estimator.predict(X_val))
+    return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
 
 
 def _losses(estimator: Any, X_val: Any, y_val: Any) -> np.ndarray:

@@ -25,6 +25,7 @@ _UNSEEN = re.compile(
 _FOR_SCRIPT = (
     "title",
     "fingerprint",
+    "measure",
     "unit",
     "classes",
     "epochs",

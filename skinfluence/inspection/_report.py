@@ -90,6 +90,7 @@ class AuditReport:
         X_test: Any = None,
         y_test: Any = None,
         at: Any = "path",
+        query: Any = "loss",
         curve: Any = None,
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
@@ -133,6 +134,9 @@ class AuditReport:
         at : "final", "epochs", "path", sequence or mapping, default="path"
             Which models are asked, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        query : "loss", "error" or callable, default="loss"
+            What is measured on the validation samples, as there; ``"error"`` where
+            their own labels are doubtful.
         curve : InfluenceCleanerCV, GridSearchCV or None, default=None
             A fitted search over the number of samples to remove, for the curve of
             scores.
@@ -191,9 +195,10 @@ class AuditReport:
             n_check=n_check,
             n_harmed=n_harmed,
             raw=raw,
-            at=at,
             scores=scores,
             random_state=random_state,
+            at=at,
+            query=query,
         )
         shown = samples.show(found.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
@@ -206,6 +211,7 @@ class AuditReport:
             others,
             y=y,
             at=at,
+            query=query,
             curve=curve,
             about=about or {},
             title=title,

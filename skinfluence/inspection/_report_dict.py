@@ -12,7 +12,7 @@ from ..cleaning import Decisions
 from ..estimators import InfluenceCheck
 from ._audit import Audit, Harmed
 from ._audit_views import Showing
-from ._style import unit_of_loss
+from ._style import described, unit_of_loss
 
 _N_BINS = 60
 _AT = {
@@ -20,6 +20,7 @@ _AT = {
     "epochs": "averaged over the models at all epoch ends",
     "path": "along training (the model after epoch e counts 1/e)",
 }
+_MEASURES = {"loss": "validation loss", "error": "expected validation error"}
 
 Content = dict[str, Any]
 
@@ -32,6 +33,7 @@ def audit_dict(
     *,
     y: np.ndarray,
     at: Any,
+    query: Any,
     curve: Content | None,
     about: Mapping[str, Any],
     title: str,
@@ -43,7 +45,9 @@ def audit_dict(
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
         "version": __version__,
         "fingerprint": found.fingerprint,
-        "unit": unit_of_loss(estimator),
+        "measure": _MEASURES.get(query if isinstance(query, str) else "", "query"),
+        "unit": described(estimator, query)["unit"],
+        "loss_unit": unit_of_loss(estimator),
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
         "facts": _facts(estimator, found, y),
         "about": [[str(name), str(value)] for name, value in about.items()],

@@ -198,9 +198,15 @@ class SampleGridDisplay:
         Raises
         ------
         ValueError
-            If the targets have several outputs.
+            If the targets have several outputs, or the cleaner ranked nothing but did
+            what was decided.
         """
         check_is_fitted(cleaner)
+        if not hasattr(cleaner, "estimator_"):
+            raise ValueError(
+                "`cleaner` must have ranked the samples, but it did what people have "
+                "decided (`decisions`)."
+            )
         # The table has the order of the ranking.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
         if "label" not in table:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from skinfluence import InfluenceCleaner
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.exceptions import DecisionsError
+from skinfluence.inspection import SampleGridDisplay
 from tests.cleaning.problems import flipped_blobs, quick
 
 X, Y, *_ = flipped_blobs()
@@ -118,6 +119,12 @@ def test_refuses_to_empty_a_class():
     with pytest.raises(DecisionsError, match=f"but none is left of {label}"):
         cleaner.fit(X, Y)
     assert not hasattr(cleaner, "support_")
+
+
+def test_there_is_no_ranking_to_be_shown():
+    cleaner = InfluenceCleaner(quick(), decisions=table()).fit(X, Y)
+    with pytest.raises(ValueError, match="`cleaner` must have ranked the samples"):
+        SampleGridDisplay.from_cleaner(cleaner, X)
 
 
 @pytest.mark.parametrize(

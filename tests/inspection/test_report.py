@@ -124,6 +124,23 @@ def test_other_scores_rank(clf):
     assert ">score</text>" in html
 
 
+def test_the_expected_error_is_asked_for(clf):
+    _, _, X_val, y_val = DATA
+    report = AuditReport.from_estimator(
+        clf, *DATA, n=5, n_check=4, at="final", query="error", random_state=0
+    )
+    influence = clf.influence(X_val, y_val, query="error")
+    assert of_suspects(report, "sample") == np.argsort(influence)[:5].tolist()
+    each = clf.influence(X_val, y_val, query="error", aggregate=None)
+    first = report.to_dict()["suspects"][0]
+    rows, values = zip(*first["harms"], strict=True)
+    wanted = np.sort(each[first["sample"]])[: len(rows)]
+    np.testing.assert_allclose(values, wanted, rtol=TOLERANCE)
+    assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
+    html = page(report.to_dict())
+    assert "the expected validation error would be lowest" in html
+
+
 def test_is_json(report):
     text = json.dumps(report.to_dict(), allow_nan=False)
     again = AuditReport(json.loads(text))

@@ -191,11 +191,11 @@
   const gain = (list, suspect) => {
     if (!isClassifier) {
       const lower = suspect.slope > 0;
-      fact(list, "Other target", suspect.slope === 0 ? "would change nothing" : "a " + (lower ? "lower" : "higher") + " one would lower the loss ",
+      fact(list, "Other target", suspect.slope === 0 ? "would change nothing" : "a " + (lower ? "lower" : "higher") + " one would lower the " + data.measure + " ",
         soft(withUnit(-Math.abs(suspect.slope)) + " for each unit, at first"));
       return;
     }
-    if (suspect.proposal === null) { fact(list, "Other label", "none would lower the loss"); return; }
+    if (suspect.proposal === null) { fact(list, "Other label", "none would lower the " + data.measure); return; }
     const dd = [label(suspect.proposal), " instead would lower it by ", withUnit(suspect.gain)];
     fact(list, "Other label", ...dd);
   };
@@ -220,7 +220,7 @@
     box.append(shownOf(suspect, "Sample " + suspect.sample));
     const facts = add(box, "dl", { class: "facts-of" });
     if (!data.ranked_by_influence) fact(facts, "Score", number(suspect.score));
-    fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" validation loss without it"));
+    fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" " + data.measure + " without it"));
     gain(facts, suspect);
     fact(facts, "Over training", spark(suspect.path), soft(data.epochs + " epochs"));
     if (suspect.harms.length) fact(facts, "Harms most", harmedList(suspect.harms));
