@@ -69,8 +69,9 @@ def judge(
 ) -> list[Change]:
     """Train before and after the cleaning, and score.
 
-    On the validation and the test table, where given, and on the folds: what was
-    decided about a held-out row is not looked at, it counts as the table has it.
+    On the validation and the test table, where given, and on the folds: there on the
+    held-out rows about which nothing was decided, since the labels of the others are
+    in dispute.
     """
     plain = clone(model).set_params(record=None)
     X, y = problem.X, problem.target.y
@@ -90,10 +91,13 @@ def judge(
         for where, rows in given.items():
             scores = [np.array([each.score(*rows)]) for each in models]
             changes.append(Change(where, *scores))
-    if folds:
-        pairs = []
-        for train, held_out in folds:
+    decided = [*cleaning.removed, *cleaning.relabelled]
+    pairs = []
+    for train, held_out in folds or []:
+        rows = np.setdiff1d(held_out, decided)
+        if len(rows) > 1:  # R² needs two
             models = fitted(train)
-            pairs.append([each.score(X[held_out], y[held_out]) for each in models])
+            pairs.append([each.score(X[rows], y[rows]) for each in models])
+    if pairs:
         changes.append(Change("on held-out rows", *np.array(pairs).T))
     return changes
