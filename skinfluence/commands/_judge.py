@@ -94,10 +94,10 @@ def judge(
     decided = [*cleaning.removed, *cleaning.relabelled]
     pairs = []
     for train, held_out in folds or []:
-        rows = np.setdiff1d(held_out, decided)
-        if len(rows) > 1:  # R² needs two
+        judges = np.setdiff1d(held_out, decided)
+        if len(judges) > 1:  # R² needs two
             models = fitted(train)
-            pairs.append([each.score(X[rows], y[rows]) for each in models])
+            pairs.append([each.score(X[judges], y[judges]) for each in models])
     if pairs:
         changes.append(Change("on held-out rows", *np.array(pairs).T))
     return changes
