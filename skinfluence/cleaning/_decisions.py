@@ -1,27 +1,17 @@
 """Decisions of people about samples: read, and checked against the data."""
 
-import csv
-import io
-import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..exceptions import DecisionsError
+from ._decision_files import DecisionTable, read_table, text_of
 from ._fingerprint import data_fingerprint
 
-COLUMNS = ("sample", "decision", "label", "fingerprint")
-"""What a table of decisions holds."""
-
 _WORDS = ("keep", "remove", "relabel")
-
-# A label can be as long as a text.
-_LONGEST_FIELD = 2**27
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,185 +104,105 @@ def read_decisions(
     >>> decisions.relabelled
     {70: 2}
     """
-    table, where = _table(source)
-    _check_columns(table, where)
-    _check_fingerprint(table, where, X, y)
-    samples = _samples(table, where, len(y))
-    words = table["decision"].map(str).str.strip().str.lower().to_numpy(dtype=object)
-    strange = ~np.isin(words.astype(str), _WORDS)
-    if strange.any():
-        raise DecisionsError(
-            f"The decisions in {where} must be {', '.join(_WORDS[:2])} or "
-            f"{_WORDS[2]}, got {words[strange][0]!r} for sample "
-            f"{samples[strange][0]}."
-        )
+    table = read_table(source)
+    _check_fingerprint(table, X, y)
+    samples = _samples(table, len(y))
+    words = _words(table, samples)
     find = _number if regression else _finder(np.asarray(y))
     relabelled = {}
     for row in np.flatnonzero(words == "relabel"):
-        label = _text(table["label"].iloc[row])
-        relabelled[int(samples[row])] = find(label, where, int(samples[row]))
+        readings, sample = table.label(int(row)), int(samples[row])
+        relabelled[sample] = find(readings, f"in {table.where}", f"sample {sample}")
     return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
 
 
-def _table(source: Any) -> tuple[pd.DataFrame, str]:
-    """Return the table, and what to call it."""
-    if isinstance(source, pd.DataFrame):
-        return source, "the table"
-    if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(
-            "`decisions` must be the path of a CSV or JSON file or a DataFrame, got "
-            f"{type(source).__name__}."
-        )
-    where = repr(os.fspath(source))
-    try:
-        text = Path(source).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DecisionsError(
-            f"The file of decisions {where} cannot be read: "
-            f"{error.strerror or error}. Give the file that the report saved."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DecisionsError(
-            f"The file of decisions {where} must be UTF-8 text, but byte "
-            f"{error.start} is not. Save it as 'CSV UTF-8'."
-        ) from error
-    if not text.strip():
-        raise DecisionsError(
-            f"The file of decisions {where} is empty. Save it from the report again."
-        )
-    read = _from_json if text.lstrip().startswith(("{", "[")) else _from_csv
-    try:
-        return read(text), where
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise DecisionsError(
-            f"The file of decisions {where} cannot be read: {error}. Save it from the "
-            "report again, as CSV or JSON."
-        ) from error
-
-
-def _from_json(text: str) -> pd.DataFrame:
-    content = json.loads(text)
-    rows = pd.DataFrame(content["decisions"], columns=list(COLUMNS[:3]), dtype=object)
-    # What stands in a CSV file after an apostrophe stands here as it is.
-    rows["label"] = [_text(v) and f"'{_text(v)}" for v in rows["label"]]
-    return rows.assign(fingerprint=content["fingerprint"])
-
-
-def _from_csv(text: str) -> pd.DataFrame:
-    header = text.splitlines()[0]
-    # Some spreadsheets save with the separator of their country.
-    separator = next((mark for mark in ",;\t" if mark in header), ",")
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        names, *rows = [line for line in lines if any(line)]
-    finally:
-        csv.field_size_limit(before)
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("its lines have different numbers of fields")
-    return pd.DataFrame(rows, columns=[name.strip() for name in names], dtype=object)
-
-
-def _check_columns(table: pd.DataFrame, where: str) -> None:
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise DecisionsError(
-            f"The decisions in {where} must have the columns {', '.join(COLUMNS)}, but "
-            f"there is no {', '.join(missing)}."
-        )
-    if table.empty:
-        raise DecisionsError(
-            f"There must be at least one decision in {where}, got none. Mark samples "
-            "in the report before saving."
-        )
-
-
-def _check_fingerprint(table: pd.DataFrame, where: str, X: Any, y: Any) -> None:
-    given = {_text(value) for value in table["fingerprint"]}
+def _check_fingerprint(table: DecisionTable, X: Any, y: Any) -> None:
+    given = {text_of(value) for value in table.rows["fingerprint"]}
     if len(given) != 1:
         raise DecisionsError(
-            f"The decisions in {where} must all be about the same data, got "
+            f"The decisions in {table.where} must all be about the same data, got "
             f"{len(given)} fingerprints."
         )
-    own = data_fingerprint(X, y)
-    if own not in next(iter(given)).split("+"):
+    (theirs,), own = given, data_fingerprint(X, y)
+    if own not in theirs.split("+"):
         raise DecisionsError(
-            f"The decisions in {where} are about other data: their fingerprint is "
-            f"{next(iter(given))!r}, that of X and y is {own!r}. Give the samples and "
-            "labels of the report, all of them, in the same order."
+            f"The decisions in {table.where} are about other data: their fingerprint "
+            f"is {theirs!r}, that of X and y is {own!r}. Give the samples and labels "
+            "of the report, all of them, in the same order."
         )
 
 
-def _samples(table: pd.DataFrame, where: str, n_samples: int) -> np.ndarray:
+def _samples(table: DecisionTable, n_samples: int) -> np.ndarray:
     """Return the row numbers, each named once."""
-    numbers = pd.to_numeric(table["sample"], errors="coerce").to_numpy(np.float64)
+    column = table.rows["sample"]
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
     valid = (numbers >= 0) & (numbers < n_samples) & (numbers % 1 == 0)
     if not valid.all():
-        got = table["sample"].iloc[int(np.flatnonzero(~valid)[0])]
         raise DecisionsError(
-            f"The samples in {where} must be row numbers from 0 to {n_samples - 1}, "
-            f"got {got!r}."
+            f"The samples in {table.where} must be row numbers from 0 to "
+            f"{n_samples - 1}, got {column.iloc[int(np.argmin(valid))]!r}."
         )
     samples = numbers.astype(np.intp)
     values, counts = np.unique(samples, return_counts=True)
     if (counts > 1).any():
         raise DecisionsError(
-            f"The decisions in {where} must name each sample once, got sample "
+            f"The decisions in {table.where} must name each sample once, got sample "
             f"{values[counts > 1][0]} {counts.max()} times."
         )
     return samples
 
 
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
+def _words(table: DecisionTable, samples: np.ndarray) -> np.ndarray:
+    """Return what is decided about each sample."""
+    column = table.rows["decision"].map(text_of).str.strip().str.lower()
+    words = column.to_numpy(dtype=object)
+    for word, sample in zip(words, samples, strict=True):
+        if word not in _WORDS:
+            raise DecisionsError(
+                f"The decisions in {table.where} must be keep, remove or relabel, got "
+                f"{word!r} for sample {sample}."
+            )
+    return words
 
 
-def _readings(label: str) -> list[str]:
-    """Return what a label may mean, the likeliest first.
-
-    Where a spreadsheet would take it for a formula, it stands after an apostrophe.
-    """
-    return [label[1:], label] if label.startswith("'") else [label]
-
-
-def _finder(y: np.ndarray) -> Callable[[str, str, int], Any]:
-    """Return what finds a label of y by how it is written."""
+def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
+    """Return what finds a label of y by how it may be written."""
     classes = np.unique(y).tolist()
-    written: Mapping[str, Any] = {str(label): label for label in classes}
+    written = {str(label): label for label in classes}
     numbers = {
         float(label): label for label in classes if isinstance(label, (int, float))
     }
 
-    def find(label: str, where: str, sample: int) -> Any:
-        for reading in _readings(label):
+    def find(readings: list[str], where: str, whose: str) -> Any:
+        for reading in readings:
             if reading in written:
                 return written[reading]
         # Spreadsheets and frames write 3 as 3.0.
-        value = _float(label)
+        value = _float(readings)
         if value in numbers:
             return numbers[value]
         known = ", ".join(repr(name[:40]) for name in list(written)[:10])
+        more = ", …" if len(written) > 10 else ""
         raise DecisionsError(
-            f"The labels in {where} must be labels of y ({known}"
-            f"{', …' if len(written) > 10 else ''}), got {label[:40]!r} for sample "
-            f"{sample}."
+            f"The labels {where} must be labels of y ({known}{more}), got "
+            f"{readings[-1][:40]!r} for {whose}."
         )
 
     return find
 
 
-def _number(label: str, where: str, sample: int) -> float:
-    value = _float(label)
+def _number(readings: list[str], where: str, whose: str) -> float:
+    value = _float(readings)
     if value is None or not np.isfinite(value):
         raise DecisionsError(
-            f"The labels in {where} must be numbers, as targets are, got "
-            f"{label[:40]!r} for sample {sample}."
+            f"The labels {where} must be numbers, as targets are, got "
+            f"{readings[-1][:40]!r} for {whose}."
         )
     return value
 
 
-def _float(label: str) -> float | None:
-    for reading in _readings(label):
+def _float(readings: list[str]) -> float | None:
+    for reading in readings:
         try:
             return float(reading)
         except ValueError:

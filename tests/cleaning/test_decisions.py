@@ -60,6 +60,14 @@ def test_reads_json(tmp_path):
     assert decisions.removed.tolist() == [2]
 
 
+def test_labels_in_json_are_as_they_stand(tmp_path):
+    path = tmp_path / "d.json"
+    decided = [{"sample": 0, "decision": "relabel", "label": "quote"}]
+    path.write_text(json.dumps({"fingerprint": OWN, "decisions": decided}))
+    with pytest.raises(DecisionsError, match="got 'quote' for sample 0"):
+        read_decisions(path, X, Y)
+
+
 @pytest.mark.parametrize(
     ("written", "label"),
     [("'=1+1", "=1+1"), ("''quote", "'quote"), ("'quote", "'quote"), ("-3", "-3")],
