@@ -174,7 +174,16 @@ class TrajectoryInUseError(TrajectoryFileError):
 
 
 class TableError(SkinfluenceError):
-    """A table, or what is to be done with it on the command line, cannot be used."""
+    """A table, or what is to be done with it on the command line, cannot be used.
+
+    The command line tells it in a sentence, and ends with the exit code 2.
+
+    Examples
+    --------
+    >>> from skinfluence.commands import main
+    >>> main(["clean", "no.csv", "--target", "y", "--n-remove", "9", "--output", "c.csv"])
+    2
+    """
 
 
 class IrreproducibleStepError(SkinfluenceError):
