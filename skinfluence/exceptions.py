@@ -181,7 +181,7 @@ class TableError(SkinfluenceError):
     Examples
     --------
     >>> from skinfluence.commands import main
-    >>> main(["clean", "no.csv", "--target", "y", "--n-remove", "9", "--output", "c.csv"])
+    >>> main(["audit", "no.csv", "--target", "y", "--report", "report.html"])
     2
     """
 
