@@ -34,8 +34,6 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
     values: Any = column
     if is_text(column):
         values = texts(column)
-        if values.str.fullmatch(_CODE).any():
-            return np.full(len(column), np.nan)
         if decimal != ".":
             values = values.str.replace(decimal, ".", regex=False)
     found = np.asarray(
@@ -44,6 +42,11 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
         )
     )
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def has_codes(column: pd.Series) -> bool:
+    """Return whether there are numbers with leading zeros: none of them is a number."""
+    return is_text(column) and bool(texts(column).str.fullmatch(_CODE).any())
 
 
 def days(column: pd.Series) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What kind of column each is, and the scikit-learn pipeline that follows from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler
 
 from ..exceptions import TableError
-from ._cells import days, is_dated, is_missing, like_other_dates, numbers, texts
+from ._cells import (
+    days,
+    has_codes,
+    is_dated,
+    is_missing,
+    is_text,
+    like_other_dates,
+    numbers,
+    texts,
+)
 from ._tables import Table, listed
 
 NUMBER, DATE, CATEGORY, TEXT, UNUSED = "number", "date", "category", "text", "unused"
@@ -52,20 +61,23 @@ def _describe(table: Table, name: str) -> Column:
     distinct = texts(present).nunique()
     if distinct == 1 and not missing.any():
         return Column(name, UNUSED, f"{name!r} has one value only")
-    for kind, values in (
-        (NUMBER, None if is_dated(column) else numbers(column, table.file.decimal)),
-        (DATE, days(column) if _may_be_dates(column) else None),
-    ):
-        if values is None:
-            continue
+    for kind, values in _readings(column, table.file.decimal):
         slips = np.flatnonzero(np.isnan(values) & ~missing)
         if len(slips) > (1 - _MOSTLY) * len(present):
             continue
-        if kind == NUMBER and _counts_rows(values):
+        if kind == NUMBER and _counts_rows(values, table.rows):
             return Column(name, UNUSED, f"{name!r} only numbers the rows")
         note = f"{name!r} is no {kind} in {table.where(slips)}, taken as missing"
         return Column(name, kind, note if len(slips) else "")
     return _describe_words(name, present, distinct)
+
+
+def _readings(column: pd.Series, decimal: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the cells as what they may be, NaN where they are not."""
+    if not (is_dated(column) or has_codes(column)):
+        yield NUMBER, numbers(column, decimal)
+    if is_dated(column) or is_text(column):
+        yield DATE, days(column)
 
 
 def _describe_words(name: str, present: pd.Series, distinct: int) -> Column:
@@ -82,12 +94,8 @@ def _describe_words(name: str, present: pd.Series, distinct: int) -> Column:
     return Column(name, CATEGORY)
 
 
-def _may_be_dates(column: pd.Series) -> bool:
-    return is_dated(column) or not pd.api.types.is_numeric_dtype(column.dtype)
-
-
-def _counts_rows(values: np.ndarray) -> bool:
-    return len(values) > _MANY and bool(np.all(np.diff(values) == 1))
+def _counts_rows(values: np.ndarray, rows: np.ndarray) -> bool:
+    return len(values) > _MANY and bool(np.all(np.diff(values) == np.diff(rows)))
 
 
 def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
@@ -112,7 +120,8 @@ def convert_to_show(table: Table, target: str) -> pd.DataFrame:
     for name, cells in table.frame.drop(columns=target).items():
         missing = is_missing(cells)
         values = pd.Series(numbers(cells, table.file.decimal))
-        if missing.all() or is_dated(cells) or (values.isna() != missing).any():
+        strange = (values.isna() != missing).any() or has_codes(cells)
+        if missing.all() or is_dated(cells) or strange:
             made[str(name)] = texts(cells).where(~missing, None)
         elif (values[~missing] % 1 == 0).all():
             made[str(name)] = values.astype("Int64")

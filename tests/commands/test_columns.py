@@ -1,5 +1,6 @@
 """What kind of column each is, and what becomes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +78,20 @@ def test_decimal_commas():
     assert column.kind == "number"
     values = convert(table, [column])["it"]
     assert values.tolist() == [k % 7 + 0.5 for k in range(N)]
+
+
+def test_leading_zeros_elsewhere_are_numbers_where_the_column_is_one():
+    column, _ = described(many(lambda k: str(k % 9)))
+    other = table_of(it=["05", "1"])
+    assert convert(other, [column])["it"].tolist() == [5, 1]
+
+
+def test_row_numbers_of_a_sample_are_known_as_such():
+    rows = np.arange(0, 3 * N, 3)
+    table = table_of(it=[str(100 + row) for row in rows], other=["1", "2"] * (N // 2))
+    drawn = replace(table, rows=rows)
+    assert describe_columns(drawn, ["it", "other"])[0].kind == "unused"
+    assert describe_columns(table, ["it", "other"])[0].kind == "number"
 
 
 def test_infinite_numbers_are_missing():
