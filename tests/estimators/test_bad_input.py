@@ -246,8 +246,16 @@ def test_validation_weights(clf, weights, message):
         ({"last_epochs": 1.0}, TypeError, "`last_epochs` must be an integer.*got 1.0"),
         ({"last_epochs": True}, TypeError, "`last_epochs` must be an integer.*True"),
         ({"last_epochs": "all"}, TypeError, "`last_epochs` must be an integer.*'all'"),
-        ({"query": "accuracy"}, ValueError, "`query` must be 'loss', 'error' or a .*'accuracy'"),
-        ({"query": None}, ValueError, "`query` must be 'loss', 'error' or a callable, got None"),
+        (
+            {"query": "accuracy"},
+            ValueError,
+            "`query` must be 'loss', 'error' or a .*'accuracy'",
+        ),
+        (
+            {"query": None},
+            ValueError,
+            "`query` must be 'loss', 'error' or a callable, got None",
+        ),
         ({"aggregate": "sum"}, ValueError, "`aggregate` must be 'mean' or None.*'sum'"),
         (
             {"aggregate": None, "sample_weight_val": np.ones(N_VAL)},
