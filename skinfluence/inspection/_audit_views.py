@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.utils.validation import _num_samples
 
 from ._extras import needed
 from ._sample_views import ImageView, TextView, view_of, written
@@ -172,3 +173,24 @@ def _cut(value: Any) -> str:
     if len(text) <= _VALUE_CHARACTERS:
         return text
     return text[: _VALUE_CHARACTERS - 1] + "…"
+
+
+def shown_as(
+    raw_name: str,
+    raw: Any,
+    name: str,
+    samples: Any,
+    image_shape: Sequence[int] | None,
+    feature_names: Any,
+) -> Showing:
+    """Return how samples are shown: as their user knows them, or as they are."""
+    if raw is None:
+        return showing_of(name, samples, image_shape, feature_names)
+    # The names are those of the columns of X, and raw has its own.
+    showing = showing_of(raw_name, raw, image_shape, None)
+    if len(showing) != _num_samples(samples):
+        raise ValueError(
+            f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "
+            f"{len(showing)}."
+        )
+    return showing

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from .._files import write_file
 from ..cleaning import InfluenceCleaner, read_decisions
 from ._audit import audit, judge
-from ._audit_views import Showing, Texts, showing_of
+from ._audit_views import Texts, shown_as
 from ._audit_words import mark_words, telling_words
 from ._extras import needed
 from ._page import page
@@ -180,10 +180,10 @@ class AuditReport:
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
         needed("jinja2", "jinja2")
-        samples = _showing("raw", raw, "X", X, image_shape, feature_names)
+        samples = shown_as("raw", raw, "X", X, image_shape, feature_names)
         others = None
         if raw is None or raw_val is not None:
-            others = _showing(
+            others = shown_as(
                 "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
             )
         found = audit(
@@ -320,27 +320,6 @@ def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, got one.")
     return {} if X_test is None else {"test": (X_test, y_test)}
-
-
-def _showing(
-    raw_name: str,
-    raw: Any,
-    name: str,
-    samples: Any,
-    image_shape: Sequence[int] | None,
-    feature_names: Any,
-) -> Showing:
-    """Return how samples are shown: as their user knows them, or as they are."""
-    if raw is None:
-        return showing_of(name, samples, image_shape, feature_names)
-    # The names are those of the columns of X, and raw has its own.
-    showing = showing_of(raw_name, raw, image_shape, None)
-    if len(showing) != _num_samples(samples):
-        raise ValueError(
-            f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "
-            f"{len(showing)}."
-        )
-    return showing
 
 
 def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
