@@ -15,10 +15,10 @@ export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs bench format clean
+.PHONY: help demo test lint types check docs bench dist format clean
 
 help:
-	@echo "make demo | test | check | docs | bench | format | clean"
+	@echo "make demo | test | check | docs | bench | dist | format | clean"
 
 # Made anew when a requirement changes, so that nothing left over can hide a missing one.
 $(STAMP): pyproject.toml constraints.txt
@@ -51,6 +51,18 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+# A wheel and an sdist; each must install and import in an environment of its own.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip install --progress-bar off -c constraints.txt build
+	$(BIN)/python -m build --outdir dist .
+	for file in dist/*.whl dist/*.tar.gz; do \
+		$(PYTHON) -m venv --clear $(VENV)/dist && \
+		$(VENV)/dist/bin/python -m pip install --progress-bar off -c constraints.txt $$file && \
+		(cd $(VENV)/dist && bin/python -c "import skinfluence; print(skinfluence.__file__)") \
+		|| exit 1; \
+	done
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only $(wildcard $(SOURCES))

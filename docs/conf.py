@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"skinfluence {release}"
 html_show_sourcelink = False
+html_sidebars = {"*": []}  # pages without pages below them have nothing to show there
 
 
 # skorch's methods are shown if they are also scikit-learn's; the others are hooks.

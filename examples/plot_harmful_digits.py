@@ -41,57 +41,60 @@ ranking = scores.argsort()  # the most harmful first
 # %%
 # The worst
 # ---------
-# The ten most harmful samples, with the labels that they were given.
+# The ten most harmful samples: the label that they were given, and the one that the
+# network predicts. It is right about nearly all of them.
 
 import matplotlib.pyplot as plt
 
+from skinfluence.inspection import SampleGridDisplay
 
-def show(rows):
-    """Draw some training samples with their labels."""
-    figure, axes = plt.subplots(2, 5, figsize=(8, 4.4), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.12)
-    for ax, row in zip(axes.flat, rows, strict=False):
-        ax.imshow(X[row].reshape(8, 8), cmap="gray_r")
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(f"given: {y[row]}\ntrue: {y_true[row]}", fontsize=12)
-    plt.show()
-
-
-show(ranking[:10])
+shown = {
+    "samples": X,
+    "labels": y,
+    "predictions": clf.predict(X),
+    "image_shape": (8, 8),
+    "unit": "nats",
+}
+SampleGridDisplay(influence=scores, **shown).plot()
+plt.show()
+print("true labels:", *y_true[ranking[:10]])
 
 # %%
 # All of them
 # -----------
-# Nearly all wrong labels lie on the harmful side, nearly all right ones on the other.
+# Nearly all wrong labels (outlined, and ringed) lie on the harmful side. On the right
+# each sample stands above its own loss under the final model. In this short training
+# wrong labels have high losses too. Among the others the loss says little about the
+# influence: a sample that is hard to fit may well help.
 
-import numpy as np
+from skinfluence.inspection import InfluenceDisplay
 
-# Two colours that the colour-blind can tell apart too.
-BLUE, ORANGE = "#0072B2", "#D55E00"
-
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
-bins = np.linspace(scores.min(), scores.max(), 50)
-ax.hist(scores[~flipped], bins, color=BLUE, label="right label (800 samples)")
-ax.hist(
-    scores[flipped],
-    bins,
-    histtype="step",
-    color=ORANGE,
-    hatch="////",
-    linewidth=1.5,
-    label="wrong label (200 samples)",
+InfluenceDisplay.from_estimator(
+    clf, X_val, y_val, at="path", truth=flipped, n_marked=200
 )
-ax.axvline(0, color="black", linewidth=0.8)
-ax.set_xlabel("← harmful        influence on the validation loss        helpful →")
-ax.set_ylabel("training samples")
-ax.legend()
 plt.show()
 
 # %%
-# How many of the wrong labels are among the two hundred most harmful samples?
+# How many of the wrong labels are among the two hundred most harmful samples, and how
+# many among the two hundred with the highest loss?
+
+from skinfluence.scorers import Loss
 
 worst = ranking[:200]
-print(f"{flipped[worst].sum()} of {flipped.sum()}")
+by_loss = Loss()(clf, None, None).argsort()[:200]
+print(f"{flipped[worst].sum()} and {flipped[by_loss].sum()} of {flipped.sum()}")
+
+# %%
+# When it happened
+# ----------------
+# A sample's influence is the sum of what each epoch of the training contributed. Wrong
+# labels did most of their harm in the first ten epochs, when the network still had most
+# to learn.
+
+from skinfluence.inspection import TrajectoryDisplay
+
+TrajectoryDisplay.from_estimator(clf, X_val, y_val, at="path", labels=y)
+plt.show()
 
 # %%
 # False alarms
@@ -99,4 +102,8 @@ print(f"{flipped[worst].sum()} of {flipped.sum()}")
 # These have the right label, and yet are among the two hundred. Most are hard to read
 # even for us: harmful is not the same as wrong.
 
-show(worst[~flipped[worst]])
+import numpy as np
+
+alarms = np.where(flipped, np.nan, scores)  # samples without a number are left out
+SampleGridDisplay(influence=alarms, **shown).plot()
+plt.show()

@@ -24,6 +24,8 @@ RANKS = {
     "metrics": 5,
     "cleaning": 6,
     "inspection": 7,
+    "commands": 8,
+    "__main__": 9,
 }
 TORCH_ONLY = {"training", "trajectory", "influence", "counterfactual"}
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT or p.stem[0] == "_")

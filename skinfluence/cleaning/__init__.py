@@ -3,5 +3,14 @@
 from ._cleaner import InfluenceCleaner
 from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
+from ._decisions import Decisions, read_decisions
+from ._fingerprint import data_fingerprint
 
-__all__ = ["InfluenceCleaner", "InfluenceCleanerCV", "compare_scorers"]
+__all__ = [
+    "Decisions",
+    "InfluenceCleaner",
+    "InfluenceCleanerCV",
+    "compare_scorers",
+    "data_fingerprint",
+    "read_decisions",
+]

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from torch.utils.data import Dataset
 
 from ..estimators import represent
+from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
 from ._data import CleaningData, check_validation
 from ._frame import samples_frame
@@ -163,16 +164,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         self._validate_params()
         check_choices(self)
         data = self._check_data(X, y, given, fit_params)
-        n_remove, beneficial = self._choose(data)
-        ranking = self._rank(data, () if beneficial else [n_remove])
-        codes = self._codes(data)
-        order = beneficial_removals(ranking, codes) if beneficial else ranking.order
-        chosen = order[: check_n_remove(n_remove, len(data), len(data))]
-        action = self._action()
-        left = action.codes_left(codes, ranking, chosen)
-        check_classes_stay(data.y, codes, left, len(chosen))
-        cleaned = action.act(self, data, ranking, chosen)
-        self.estimator_ = ranking.estimator
+        cleaned, ranking, chosen = self._act(data)
+        if ranking.runs:  # otherwise it was decided without a ranking
+            self.estimator_ = ranking.estimator
+            self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
         self.ranking_ = ranking.order
         self.support_ = cleaned.support
@@ -184,6 +179,18 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             setattr(self, name, value)
         self._data_ = data
         return cleaned.data, ranking, chosen
+
+    def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
+        """Rank, and clean as many as are to be; return also which these are."""
+        n_remove, beneficial = self._choose(data)
+        ranking = self._rank(data, () if beneficial else [n_remove])
+        codes = self._codes(data)
+        order = beneficial_removals(ranking, codes) if beneficial else ranking.order
+        chosen = order[: check_n_remove(n_remove, len(data), len(data))]
+        action = self._action()
+        left = action.codes_left(codes, ranking, chosen)
+        check_classes_stay(data.y, codes, left, len(chosen))
+        return action.act(self, data, ranking, chosen), ranking, chosen
 
     def _check_data(
         self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
@@ -299,6 +306,11 @@ def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     """Return the cleaned targets in the container that was given."""
     own = _safe_indexing(indexable(y)[0], kept)
     cleaned = cleaned.reshape(np.shape(own))
+    if getattr(getattr(own, "dtype", None), "kind", "O") in "iub" and (
+        cleaned.dtype.kind == "f"
+    ):
+        # Whole targets may have become fractions.
+        own = own.astype(cleaned.dtype)
     places = own.iloc if hasattr(own, "iloc") else own
     for row in np.flatnonzero(
         (np.asarray(own) != cleaned).reshape(len(cleaned), -1).any(1)

@@ -15,6 +15,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_runs": [Interval(Integral, 1, None, closed="left")],
+    "query": [StrOptions({"auto", "loss", "error"}), callable],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
     "refit": [StrOptions({"full", "counterfactual"})],
@@ -29,17 +30,32 @@ CONSTRAINTS: dict[str, list[Any]] = {
 def check_choices(cleaner: Any) -> None:
     """Refuse parameters that do not go together."""
     estimator, final = cleaner._estimator(), cleaner._final()
-    check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
-    if check_estimator is not None:
-        check_estimator(estimator)
-    cleaner._action().check(cleaner)
-    if cleaner.refit == "counterfactual":
-        _check_counterfactual(cleaner, estimator)
+    if getattr(cleaner, "decisions", None) is not None:
+        _check_decided(cleaner)
+    else:
+        check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
+        if check_estimator is not None:
+            check_estimator(estimator)
+        cleaner._action().check(cleaner)
+        if cleaner.refit == "counterfactual":
+            _check_counterfactual(cleaner, estimator)
     if cleaner._transforms() and not hasattr(final, "forward_iter"):
         raise TypeError(
             "transform='representation' needs a network as the final estimator, got "
             f"{type(final).__name__}."
         )
+
+
+def _check_decided(cleaner: Any) -> None:
+    for name, wanted, hint in (
+        ("action", "remove", "they say themselves what is done"),
+        ("refit", "full", "use the estimator's refit_without(removed, relabel=...)"),
+    ):
+        got = getattr(cleaner, name)
+        if got != wanted:
+            raise ValueError(
+                f"`{name}` must be {wanted!r} with decisions, got {got!r}: {hint}."
+            )
 
 
 def _check_counterfactual(cleaner: Any, estimator: Any) -> None:

@@ -1,15 +1,21 @@
 """The cleaner."""
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
+import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
 
+from ._actions import Cleaned
 from ._base import BaseCleaner
 from ._data import CleaningData
+from ._decided import act_as_decided
 from ._path import FRACTIONS, judged_folds, score_path
+from ._runs import Ranking
 from ._selection import one_standard_error
 
 
@@ -50,6 +56,12 @@ class InfluenceCleaner(BaseCleaner):
         weights are lowered by five projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the
         weights so far; no weight below 0.01, and all of them by `n_remove` at most.
+    decisions : str, path or DataFrame, default=None
+        What people have decided about the samples: a file that an
+        :class:`~skinfluence.inspection.AuditReport` has saved, or a table as in
+        :func:`~skinfluence.cleaning.read_decisions`. Exactly these samples are removed
+        or relabelled; nothing is ranked, and `n_remove`, `scorer` and what else is
+        about the ranking are not looked at.
     final_estimator : estimator, default=None
         What is fitted on the kept samples and predicts; by default `estimator`.
     validation_fraction : float, default=0.2
@@ -60,6 +72,12 @@ class InfluenceCleaner(BaseCleaner):
         that trained on it, against the fold that did not, and the scores averaged.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states.
+    query : "auto", "loss", "error" or callable, default="auto"
+        What is asked about each validation sample, for ``scorer="influence"``, as in
+        the estimator's ``influence``. ``"auto"`` is ``"loss"`` for validation data that
+        is given, and ``"error"`` for samples that are set apart, with as many wrong
+        labels among them as among the others; ``"loss"`` where there are no
+        probabilities of classes.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
         Which models of the run are asked, for ``scorer="influence"``: on noisy labels
         ``"path"`` finds most, on clean data ``"final"`` does least harm, and
@@ -91,9 +109,9 @@ class InfluenceCleaner(BaseCleaner):
     ----------
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
-        validation loss without the sample: **negative is harmful**. With
-        ``action="relabel"`` the lowest estimated change under any label. NaN for those
-        that were not ranked.
+        validation loss (or error: `query_`) without the sample: **negative is
+        harmful**. With ``action="relabel"`` the lowest estimated change under any
+        label. NaN for those that were not ranked, which with `decisions` are all.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int
@@ -104,17 +122,21 @@ class InfluenceCleaner(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
+    query_ : "loss", "error", callable or None
+        What the scorer asked; None for scorers that have no query. With `decisions`
+        there is none.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; most gain
-        first. Samples whose own label is the best are not among them.
+        first. Samples whose own label is the best are not among them. With `decisions`
+        the samples that were relabelled, without a gain.
     sample_weight_ : ndarray of shape (n_samples,), float64
         With ``action="reweight"`` the weights, from 0.01 to 1.
     final_estimator_ : estimator
         Fitted without the removed samples.
     estimator_ : estimator
         The fitted estimator of the first run, with its trajectory: what was before the
-        cleaning.
+        cleaning. With `decisions` there is none.
     classes_ : ndarray of shape (n_classes,)
         Labels, if the final estimator is a classifier.
     n_features_in_ : int
@@ -145,13 +167,14 @@ class InfluenceCleaner(BaseCleaner):
     >>> cleaner.removed_indices_.shape
     (10,)
     >>> int(flipped[cleaner.removed_indices_].sum())
-    7
+    8
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseCleaner._parameter_constraints,
         "n_remove": [Real, StrOptions({"auto"})],
         "cv": ["cv_object"],
+        "decisions": [str, os.PathLike, pd.DataFrame, None],
     }
 
     def __init__(
@@ -161,10 +184,12 @@ class InfluenceCleaner(BaseCleaner):
         n_remove: Any = 0.05,
         scorer: Any = "influence",
         action: str = "remove",
+        decisions: Any = None,
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         cv: Any = None,
         n_runs: int = 1,
+        query: Any = "auto",
         at: Any = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
@@ -177,10 +202,12 @@ class InfluenceCleaner(BaseCleaner):
         self.n_remove = n_remove
         self.scorer = scorer
         self.action = action
+        self.decisions = decisions
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
         self.cv = cv
         self.n_runs = n_runs
+        self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
@@ -191,6 +218,11 @@ class InfluenceCleaner(BaseCleaner):
 
     def _ranking_cv(self) -> Any:
         return self.cv
+
+    def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
+        if self.decisions is None:
+            return super()._act(data)
+        return act_as_decided(self, data)
 
     def _choose(self, data: CleaningData) -> tuple[Any, bool]:
         if not isinstance(self.n_remove, str):

@@ -45,6 +45,8 @@ class InfluenceCleanerCV(BaseCleaner):
         validation data is given.
     n_runs : int, default=1
         Number of runs to average the ranking over.
+    query : "auto", "loss", "error" or callable, default="auto"
+        What is asked about each validation sample, as in :class:`InfluenceCleaner`.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
         Which models of a run are asked, for ``scorer="influence"``.
     last_epochs : int, default=None
@@ -82,6 +84,8 @@ class InfluenceCleanerCV(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
+    query_ : "loss", "error", callable or None
+        What the scorer asked; None for scorers that have no query.
     relabelled_ : DataFrame
         What was relabelled, with ``action="relabel"``.
     sample_weight_ : ndarray of shape (n_samples,), float64
@@ -134,6 +138,7 @@ class InfluenceCleanerCV(BaseCleaner):
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         n_runs: int = 1,
+        query: Any = "auto",
         at: Any = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
@@ -151,6 +156,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
         self.n_runs = n_runs
+        self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from ..estimators import SGDInfluenceClassifier
+from ..estimators import SGDInfluenceClassifier, has_probabilities
 from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
@@ -29,6 +29,7 @@ class CleaningRecipe(BaseEstimator):
     final_estimator: Any
     validation_fraction: float
     n_runs: int
+    query: Any
     at: Any
     last_epochs: int | None
     refit: str
@@ -72,8 +73,14 @@ class CleaningRecipe(BaseEstimator):
         final = self.final_estimator
         return self._estimator() if final is None else final
 
-    def _scorer(self) -> Any:
-        return get_scorer(self.scorer, at=self.at, last_epochs=self.last_epochs)
+    def _scorer(self, validation: Any = None) -> Any:
+        """Return what scores the samples against validation data, or their own kind."""
+        query = self.query
+        if isinstance(query, str) and query == "auto":
+            own = validation is None and has_probabilities(self._estimator())
+            query = "error" if own else "loss"
+        options = {"query": query, "at": self.at, "last_epochs": self.last_epochs}
+        return get_scorer(self.scorer, **options)
 
     def _action(self) -> Removal:
         return ACTIONS[self.action]
@@ -107,7 +114,7 @@ class CleaningRecipe(BaseEstimator):
             check_n_remove(n_remove, len(data), n_ranked)
         runs = plan_runs(
             self._estimator(),
-            self._scorer(),
+            self._scorer(data.validation),
             splits,
             run_seeds,
             by_label=self._action().by_label,

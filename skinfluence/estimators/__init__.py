@@ -5,6 +5,7 @@ from ._criteria import SmoothHinge
 from ._data import ArrayDataset
 from ._final_model import FinalModel, final_model
 from ._loading import load_estimator
+from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._recorded_run import RecordedRun, epoch_models, recorded_run
 from ._regressor import SGDInfluenceRegressor
@@ -21,8 +22,10 @@ __all__ = [
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "SmoothHinge",
+    "check_query",
     "epoch_models",
     "final_model",
+    "has_probabilities",
     "load_estimator",
     "recorded_run",
     "represent",

@@ -28,6 +28,15 @@ class ArrayDataset(Dataset):
         The targets.
     length : int or None
         Number of samples, where it is not that of X.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfluence.estimators import ArrayDataset
+    >>> dataset = ArrayDataset(np.eye(3), np.arange(3))
+    >>> inputs, targets = dataset.batch([2, 0])
+    >>> targets
+    tensor([2, 0])
     """
 
     _SHARED = ("_inputs", "_targets")

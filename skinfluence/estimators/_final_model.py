@@ -49,6 +49,21 @@ class FinalModel:
         The rows that training used, in parts that are computed at once.
     net : object
         The copy.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.estimators import final_model
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = final_model(SGDInfluenceClassifier(random_state=0).fit(scale(X), y))
+    >>> inputs, targets, weights = model.fetch(model.trained[:3])
+    >>> losses = model.objective.criterion(
+    ...     model.objective.forward(inputs), targets, inputs
+    ... )
+    >>> losses.shape
+    torch.Size([3])
     """
 
     objective: Objective
@@ -109,6 +124,17 @@ def final_model(net: Any) -> FinalModel:
         If the training data is not what it was in ``fit``.
     DivergedTrainingError
         If a parameter is not finite.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.estimators import final_model
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(scale(X), y)
+    >>> sum(parameter.numel() for parameter in final_model(clf).parameters)
+    803
     """
     check_is_fitted(net, "training_data_")
     trained = list(_trained_rows(net))

@@ -59,10 +59,12 @@ class InfluenceMixin(RepeatingMixin):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
-            What is measured on each validation sample: the criterion, or
-            ``query(y_pred, y_true)``, which takes the module's outputs and the
-            targets (for a classifier the class indices) as tensors and returns a
+        query : "loss", "error" or callable, default="loss"
+            What is measured on each validation sample. ``"loss"``: the criterion;
+            ``"error"``: the probability that a classifier does not give to the
+            sample's label, from 0 to 1, for validation data with wrong labels among
+            its own; or ``query(y_pred, y_true)``, which takes the module's outputs and
+            the targets (for a classifier the class indices) as tensors and returns a
             tensor of shape (batch,), differentiably.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             Which models are asked. ``"final"``: the trained model, as in the paper;
@@ -192,7 +194,7 @@ class InfluenceMixin(RepeatingMixin):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
+        query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             Which models are asked, as in :meth:`influence`.

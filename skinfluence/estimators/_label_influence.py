@@ -63,7 +63,7 @@ class LabelInfluenceMixin(InfluenceMixin):
             Their labels; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
+        query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
@@ -181,7 +181,7 @@ class TargetInfluenceMixin(InfluenceMixin):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
+        query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.

@@ -38,6 +38,13 @@ class LinearModule(_Dense):
         Number of outputs; None for one, without an axis of its own.
     bias : bool
         Whether the layer has an intercept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfluence.estimators import LinearModule
+    >>> LinearModule(4, 3)(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(
@@ -61,6 +68,13 @@ class MLPModule(_Dense):
         Activation of the hidden layers.
     dropout : float
         Dropout probability after each hidden layer.
+
+    Examples
+    --------
+    >>> from skinfluence.estimators import MLPModule
+    >>> module = MLPModule(4, 3, hidden_layer_sizes=(8, 8))
+    >>> sum(parameter.numel() for parameter in module.parameters())
+    139
     """
 
     def __init__(

@@ -25,6 +25,17 @@ class RecordedRun:
         The earliest step to walk back to.
     net : object
         The copy.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.estimators import recorded_run
+    >>> X, y = load_iris(return_X_y=True)
+    >>> run = recorded_run(SGDInfluenceClassifier(random_state=0).fit(scale(X), y))
+    >>> run.first, run.trajectory.n_steps
+    (0, 60)
     """
 
     trajectory: Trajectory
@@ -68,6 +79,17 @@ def recorded_run(net: Any, last_epochs: int | None = None) -> RecordedRun:
     ------
     ValueError
         The errors of the estimator's ``influence``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.estimators import recorded_run
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(scale(X), y)
+    >>> recorded_run(clf, last_epochs=1).first
+    57
     """
     trajectory = net._retraceable()
     first = first_step(trajectory, last_epochs)

@@ -1,6 +1,7 @@
 """The recorded run without some of its samples."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..exceptions import DivergenceWarning
 from ..training import TrainingStep
 from ..trajectory import Replay, Trajectory, parameters_digest
-from ._data import TrainingData
+from ._data import TrainingData, fingerprint
 from ._epochs import first_step
 from ._groups import sample_rows
 from ._observed import net_modules
@@ -28,10 +29,11 @@ class RefitMixin(RepeatingMixin):
         self,
         samples: Any,
         *,
+        relabel: Mapping[int, Any] | None = None,
         last_epochs: int | None = None,
         stage: str | int | None = None,
     ) -> Any:
-        r"""Repeat the recorded run without some of its samples.
+        r"""Repeat the recorded run without some of its samples, or with other labels.
 
         The counterfactual of Definition 2 in [1]_: the same initial state, batches,
         random numbers, learning rates and gradient clipping, and the same batch size
@@ -42,6 +44,10 @@ class RefitMixin(RepeatingMixin):
         ----------
         samples : array-like of int or bool
             The samples to leave out: rows of the X given to ``fit``, or a mask.
+        relabel : mapping of int to object, optional
+            Rows of samples that carry another label (for a regressor another target),
+            and that label. They must not be among those left out. Weights by class
+            stay those of the recorded run.
         last_epochs : int, optional
             Repeat only the last epochs, from the recorded state at their beginning.
             By default all that was recorded.
@@ -70,7 +76,10 @@ class RefitMixin(RepeatingMixin):
         DivergedTrainingError
             If training diverged.
         ValueError
-            If `samples` are not rows of the training data.
+            If `samples` or `relabel` are not rows of the training data, or name the
+            same one, or a label is not as in ``fit``.
+        TypeError
+            If samples are to be relabelled whose targets a Dataset holds.
 
         Warns
         -----
@@ -101,26 +110,37 @@ class RefitMixin(RepeatingMixin):
         earlier = earlier_runs(self, stage, last_epochs)
         n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
         rows = sample_rows(samples, n_samples)
+        labels = _checked_labels(relabel or {}, rows, n_samples)
         self._check_unbroken(trajectory, first, trajectory.n_steps)
         self._check_data_unchanged()
         if earlier:
-            return self._refit_from_earlier(trajectory, rows, len(earlier))
+            return self._refit_from_earlier(trajectory, rows, labels, len(earlier))
         absent = torch.zeros(n_samples, dtype=torch.bool)
         absent[torch.from_numpy(rows)] = True
+        changed = [
+            _relabelled(self, _without(data, absent), labels)
+            for data in self.training_data_
+        ]
         step, other = self._training_step(trajectory, trajectory.n_steps, first)
-        # Its step looks its data up anew each time.
-        other.training_data_ = [_without(data, absent) for data in self.training_data_]
         step.start(Replay(trajectory, step).state(first))
+        other.training_data_ = changed
+        step.objective = replace(step.objective, fetch=other._fetch())
         return self._refitted(trajectory, step, other, first)
 
     def _refit_from_earlier(
-        self, trajectory: Trajectory, rows: np.ndarray, number: int
+        self,
+        trajectory: Trajectory,
+        rows: np.ndarray,
+        labels: Mapping[int, Any],
+        number: int,
     ) -> Any:
         """Repeat the whole run from where an earlier stage leads without samples."""
         step, other = self._training_step(trajectory, trajectory.n_steps)
         check_start(step, other, trajectory, self.pretrained)
         # Seen from there, it is one stage less.
-        other.pretrained = self.pretrained.refit_without(rows, stage=number - 1 or None)
+        other.pretrained = self.pretrained.refit_without(
+            rows, relabel=labels, stage=number - 1 or None
+        )
         step.start(trajectory.state(0))
         take_over(other, other.pretrained)
         return self._refitted(trajectory, step, other, 0)
@@ -145,6 +165,43 @@ def _without(data: TrainingData, absent: Tensor) -> TrainingData:
     if weights is None:
         weights = torch.ones(len(data), dtype=torch.float64)
     return replace(data, weights=weights * present)
+
+
+def _checked_labels(
+    relabel: Mapping[int, Any], absent: np.ndarray, n_samples: int
+) -> dict[int, Any]:
+    """Return the labels by row."""
+    if not isinstance(relabel, Mapping):
+        raise TypeError(
+            "`relabel` must be a mapping of rows to labels, got "
+            f"{type(relabel).__name__}."
+        )
+    rows = sample_rows(list(relabel), n_samples, "relabel")
+    both = np.intersect1d(rows, absent)
+    if len(both):
+        raise ValueError(
+            "`relabel` must not name samples that are left out, got sample "
+            f"{both[0]} in both."
+        )
+    return dict(zip(rows.tolist(), relabel.values(), strict=True))
+
+
+def _relabelled(net: Any, data: TrainingData, labels: Mapping[int, Any]) -> Any:
+    """Return the data with other labels or targets of some rows."""
+    rows = [row for row in labels if 0 <= row - data.offset < len(data)]
+    if not rows:
+        return data
+    if not isinstance(data.y, np.ndarray):
+        raise TypeError(
+            "`relabel` needs targets that were given to fit as y, but a Dataset holds "
+            "them. Change them there, and fit again."
+        )
+    given = np.asarray([labels[row] for row in rows])
+    encoded = net._encode_targets(given, reset=False, name="relabel")
+    y = data.y.copy()
+    y[np.asarray(rows) - data.offset] = encoded
+    dataset = net.get_dataset(data.X, y)
+    return replace(data, y=y, dataset=dataset, digest=fingerprint(data.X, y))
 
 
 def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Trajectory:

@@ -43,6 +43,18 @@ class InfluenceCheck:
         the estimate exaggerates.
     verdict : str
         What this means, in words.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(X[::2], y[::2])
+    >>> check = clf.check_influence(X[1::2], y[1::2], n_samples=10, random_state=0)
+    >>> check.correlation > 0.9
+    True
     """
 
     samples: np.ndarray
@@ -95,7 +107,7 @@ class ReliabilityMixin(InfluenceMixin):
             How many samples to verify, at least 4; all if there are fewer.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss" or callable, default="loss"
+        query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.

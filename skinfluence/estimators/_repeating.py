@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from skorch.net import NeuralNet
-from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
@@ -33,6 +32,7 @@ from ..training import (
 from ..trajectory import Replay, StepRecord, Trajectory
 from ._data import fingerprint
 from ._epochs import first_step, state_weights
+from ._measures import check_query, measure_of
 from ._observed import net_buffers, net_modules
 from ._stages import EarlierRun, earlier_runs
 from ._validation import check_data, check_weights, explained
@@ -50,7 +50,7 @@ class Question:
         Number of a state -> its weight in the query.
     first : int
         The step before which everything is taken as given.
-    query : "loss" or callable
+    query : "loss", "error" or callable
         What is measured on each validation sample.
     dataset : torch.utils.data.Dataset
         The validation data.
@@ -152,8 +152,7 @@ class RepeatingMixin(NeuralNet):
                 "`at` must name an epoch among those retraced, got only epochs before "
                 f"them (`last_epochs`={last_epochs}, `record`={self.record!r})."
             )
-        if query != "loss" and not callable(query):
-            raise ValueError(f"`query` must be 'loss' or a callable, got {query!r}.")
+        check_query(self, query)
         dataset, weights_val = self._validation_data(X_val, y_val, sample_weight_val)
         self._check_unbroken(trajectory, first, max(weights))
         self._check_data_unchanged()
@@ -268,25 +267,6 @@ class RepeatingMixin(NeuralNet):
         kind: type[Query] = Query,
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
-
-        def measure(outputs: Any, targets: Any) -> Tensor:
-            if query == "loss":
-                return self.get_losses(outputs, targets)
-            values = query(outputs, to_tensor(targets, device=self.device))
-            given = isinstance(values, Tensor)
-            if not given or values.shape != (len(targets),):
-                got = tuple(values.shape) if given else type(values)
-                raise ValueError(
-                    "`query` must return one number for each sample, a tensor of "
-                    f"shape ({len(targets)},), got {got}."
-                )
-            if torch.is_grad_enabled() and not values.requires_grad:
-                raise ValueError(
-                    "`query` must be differentiable in the module's outputs, got a "
-                    "tensor without a gradient, as comparisons and counts give it."
-                )
-            return values
-
         every = np.ones(len(dataset)) if weights is None else weights
         every = every / every.sum()
         batches: list[tuple[Any, Any, Tensor]] = []
@@ -296,7 +276,7 @@ class RepeatingMixin(NeuralNet):
             part = part.to(self.device, self.dtype_)
             batches.append(((inputs, {}), targets, part))
             start += len(targets)
-        return kind(objective, measure, batches)
+        return kind(objective, measure_of(self, query), batches)
 
 
 def _check_repeats(

@@ -3,12 +3,14 @@
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
 from ._influence import InfluenceDisplay
+from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
 from ._trajectory import TrajectoryDisplay
 
 __all__ = [
     "AgreementDisplay",
+    "AuditReport",
     "CleaningCurveDisplay",
     "InfluenceDisplay",
     "SampleGridDisplay",

@@ -11,13 +11,12 @@ from ._style import (
     HARMFUL,
     HELPFUL,
     OTHERS,
-    QUERIED,
     check_count,
     check_row,
+    described,
     extremes,
     in_brackets,
     short_ticks,
-    unit_of_loss,
 )
 
 
@@ -138,10 +137,8 @@ class InfluenceDisplay:
             losses=-Loss()(estimator, None, None),
             truth=truth,
             n_marked=n_marked,
-            unit=unit_of_loss(estimator),
+            **described(estimator, asked.get("query", "loss")),
         )
-        if callable(asked.get("query")):
-            display.meaning, display.unit = QUERIED, ""
         return display.plot(axes=axes)
 
     def plot(self, axes: Any = None) -> "InfluenceDisplay":

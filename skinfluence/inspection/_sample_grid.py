@@ -12,9 +12,9 @@ from ._style import (
     CHANGE,
     check_count,
     check_row,
+    described,
     extremes,
     in_brackets,
-    unit_of_loss,
 )
 
 
@@ -120,6 +120,7 @@ class SampleGridDisplay:
         y_val: Any,
         *,
         samples: Any = None,
+        query: Any = "loss",
         at: Any = "final",
         last_epochs: int | None = None,
         axes: Any = None,
@@ -142,6 +143,9 @@ class SampleGridDisplay:
         samples : array-like, tensor, DataFrame or sequence of str, or None
             What to show in the place of X, row by row, such as the texts that X was
             made of.
+        query : "loss", "error" or callable, default="loss"
+            What is asked about each validation sample, as in
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             Which models are asked, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
@@ -157,12 +161,13 @@ class SampleGridDisplay:
         SampleGridDisplay
             The display, drawn.
         """
+        asked = {"query": query, "at": at, "last_epochs": last_epochs}
         display = cls(
             samples=X if samples is None else samples,
             labels=y,
             predictions=estimator.predict(X),
-            influence=estimator.influence(X_val, y_val, at=at, last_epochs=last_epochs),
-            **{"unit": unit_of_loss(estimator), **shown},
+            influence=estimator.influence(X_val, y_val, **asked),
+            **{**described(estimator, query), **shown},
         )
         return display.plot(axes=axes)
 
@@ -193,9 +198,15 @@ class SampleGridDisplay:
         Raises
         ------
         ValueError
-            If the targets have several outputs.
+            If the targets have several outputs, or the cleaner ranked nothing but did
+            what was decided.
         """
         check_is_fitted(cleaner)
+        if not hasattr(cleaner, "estimator_"):
+            raise ValueError(
+                "`cleaner` must have ranked the samples, but it did what people have "
+                "decided (`decisions`)."
+            )
         # The table has the order of the ranking.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
         if "label" not in table:
@@ -312,10 +323,8 @@ def _scored(cleaner: Any) -> dict[str, str]:
     """Return what a cleaner's scores mean, and their unit."""
     if not (cleaner.scorer == "influence" or isinstance(cleaner.scorer, SGDInfluence)):
         return {"meaning": "score (the lowest are removed first)"}
-    unit = unit_of_loss(cleaner.estimator_)
+    scored = described(cleaner.estimator_, cleaner.query_)
     if cleaner.action == "relabel":
-        return {
-            "meaning": "lowest change of the mean validation loss under any label",
-            "unit": unit,
-        }
-    return {"unit": unit}
+        change = scored["meaning"].removesuffix(" without the sample")
+        scored["meaning"] = f"lowest {change} under any label"
+    return scored

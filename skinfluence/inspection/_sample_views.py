@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,27 @@ class ImageView:
 
     n_columns, size, heading = 5, (1.7, 2.15), ""
 
-    def __init__(self, samples: Any, image_shape: Sequence[int] | None) -> None:
-        images = _array(samples)
+    def __init__(
+        self, samples: Any, image_shape: Sequence[int] | None, name: str = "samples"
+    ) -> None:
+        images = _array(samples, name)
         if image_shape is not None:
             images = _reshaped(images, tuple(image_shape))
-        self.images = _channels_last(images)
+        self.images = _channels_last(images, name)
         self._range = _range(self.images)
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def scaled(self, row: int) -> np.ndarray:
+        """Return a sample from 0 to 1, with the same black and white for all."""
+        low, high = self._range
+        image: np.ndarray = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
+        return image
+
     def draw(self, ax: Any, row: int) -> None:
         """Draw a sample."""
-        low, high = self._range
-        image = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
-        # The same black and the same white for all of them.
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.imshow(self.scaled(row), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#808080")
 
@@ -70,7 +76,10 @@ class TableView:
         self.table = _frame(samples, feature_names)
         self.n_features = min(n_features, self.table.shape[1])
         self.size = (3.1, 0.75 + 0.21 * self.n_features)
-        self._scores = _z_scores(self.table)
+
+    @cached_property
+    def _scores(self) -> np.ndarray:
+        return _z_scores(self.table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -100,18 +109,22 @@ View = ImageView | TextView | TableView
 
 
 def view_of(
-    samples: Any, image_shape: Sequence[int] | None, feature_names: Any, n_features: int
+    samples: Any,
+    image_shape: Sequence[int] | None,
+    feature_names: Any,
+    n_features: int,
+    name: str = "samples",
 ) -> View:
     """Return the view that fits the samples, or say why none does."""
     if image_shape is not None:
-        return ImageView(samples, image_shape)
+        return ImageView(samples, image_shape, name)
     if _are_texts(samples):
         return TextView(samples)
     if hasattr(samples, "iloc"):
         return TableView(samples, feature_names, n_features)
-    shape = getattr(samples, "shape", None) or np.shape(_array(samples))
+    shape = getattr(samples, "shape", None) or np.shape(_array(samples, name))
     if len(shape) in (3, 4):
-        return ImageView(samples, None)
+        return ImageView(samples, None, name)
     return TableView(samples, feature_names, n_features)
 
 
@@ -155,10 +168,10 @@ def _are_texts(samples: Any) -> bool:
     return len(samples) > 0 and all(isinstance(text, str) for text in samples)
 
 
-def _array(samples: Any) -> np.ndarray:
+def _array(samples: Any, name: str = "samples") -> np.ndarray:
     if hasattr(samples, "toarray"):
         raise ValueError(
-            "`samples` must be dense, texts or a frame to be shown, got a sparse "
+            f"`{name}` must be dense, texts or a frame to be shown, got a sparse "
             "matrix. Give what it was made of, such as the texts, as `samples`."
         )
     if hasattr(samples, "detach"):
@@ -175,7 +188,7 @@ def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
     return rows.reshape(len(rows), *image_shape)
 
 
-def _channels_last(images: np.ndarray) -> np.ndarray:
+def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
     """Return the images as (n, height, width) or (n, height, width, 3), float."""
     # As torch has them, which is the likelier where both could be channels.
     if images.ndim == 4 and images.shape[1] in (1, 3):
@@ -184,7 +197,7 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
         images = images[..., 0]
     if images.ndim != 3 and not (images.ndim == 4 and images.shape[-1] == 3):
         raise ValueError(
-            "`samples` must be images of one or three channels, (n_samples, height, "
+            f"`{name}` must be images of one or three channels, (n_samples, height, "
             f"width) with or without them, got shape {tuple(images.shape)}."
         )
     return images
@@ -219,7 +232,9 @@ def _z_scores(table: pd.DataFrame) -> np.ndarray:
         column = table.iloc[:, k]
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            scores = (values - np.nanmean(values)) / (np.nanstd(values) or 1.0)
+            known = values[~np.isnan(values)]
+            mean, spread = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
+            scores = (values - mean) / (spread or 1.0)
         else:
             often = column.map(column.value_counts(normalize=True))
             share = often.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -13,7 +13,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
 
 CHANGE = "change of the mean validation loss without the sample"
-QUERIED = "change of the query without the sample"
 
 
 def in_brackets(unit: str) -> str:
@@ -25,6 +24,14 @@ def short_ticks(ax: Any, axis: str) -> None:
     """Label an axis at a few places, with a common power of ten."""
     ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
     ax.locator_params(axis=axis, nbins=6)
+
+
+def described(estimator: Any, query: Any = "loss") -> dict[str, str]:
+    """Return the meaning of an influence on a query, and its unit."""
+    if query == "loss":
+        return {"meaning": CHANGE, "unit": unit_of_loss(estimator)}
+    what = "expected validation error" if query == "error" else "query"
+    return {"meaning": f"change of the {what} without the sample", "unit": ""}
 
 
 def unit_of_loss(estimator: Any) -> str:

@@ -9,12 +9,11 @@ from ._style import (
     CHANGE,
     COLORS,
     MARKERS,
-    QUERIED,
     check_row,
+    described,
     extremes,
     in_brackets,
     short_ticks,
-    unit_of_loss,
 )
 
 # As many lines as can be told apart.
@@ -133,10 +132,8 @@ class TrajectoryDisplay:
             contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **asked),
             samples=samples,
             labels=labels,
-            unit=unit_of_loss(estimator),
+            **described(estimator, asked.get("query", "loss")),
         )
-        if callable(asked.get("query")):
-            display.meaning, display.unit = QUERIED, ""
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> "TrajectoryDisplay":

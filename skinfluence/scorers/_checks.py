@@ -5,6 +5,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator, is_classifier
 
+from ..estimators import check_query
 from ..exceptions import NotRecordedError
 
 
@@ -70,6 +71,7 @@ class OfRecordedRun(BaseEstimator):
         if self._of_classifiers:
             check_classifies(estimator, self._name)
         check_recorded(estimator, self._name)
+        check_query(estimator, getattr(self, "query", "loss"))
         self._check_parameters()
 
     def _check_parameters(self) -> None:

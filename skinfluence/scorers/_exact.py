@@ -1,6 +1,6 @@
 """The exact effect of each sample as a scorer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ class ExactCounterfactual(OfRecordedRun):
         Number of processes over which the runs are spread.
     memory : str, path or joblib.Memory, optional
         Where to cache results: what was done before an interruption is not done again.
+    query : "loss", "error" or callable, default="loss"
+        What is asked about each validation sample, as in the estimator's
+        ``influence``: ``"error"`` for validation data with wrong labels of its own.
 
     See Also
     --------
@@ -59,7 +62,9 @@ class ExactCounterfactual(OfRecordedRun):
         last_epochs: int | None = None,
         n_jobs: int | None = None,
         memory: Any = None,
+        query: str | Callable[[Any, Any], Any] = "loss",
     ) -> None:
+        self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.n_jobs = n_jobs
@@ -98,6 +103,7 @@ class ExactCounterfactual(OfRecordedRun):
             X_val,
             y_val,
             sample_weight_val=sample_weight_val,
+            query=self.query,
             at=self.at,
             last_epochs=self.last_epochs,
             memory=self.memory,

@@ -66,12 +66,12 @@ class SampleGradients:
 
     def each(self, batch: Batch) -> Tensor:
         """Return the gradients of the samples of a batch, (b, p)."""
-        (x, fit_params), (y, _), _ = batch
+        (x, fit_params), y, _ = batch
         buffers = tuple(self.objective.buffers)
 
         def loss(parameters: tuple[Tensor, ...], x: Any, y: Any) -> Tensor:
             x, y = tree_map(lambda value: value.unsqueeze(0), (x, y))
-            one = ((x, fit_params), (y, x), None)
+            one = ((x, fit_params), y, None)
             losses: Tensor = self._functional(parameters, buffers, self.losses, one)
             return losses[0]
 

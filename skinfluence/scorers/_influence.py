@@ -1,6 +1,6 @@
 """The SGD-influence as a scorer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ class SGDInfluence(OfRecordedRun):
     verify : int, default=0
         How many samples at each end of the ranking get their exact value, by training
         again without each.
+    query : "loss", "error" or callable, default="loss"
+        What is asked about each validation sample, as in the estimator's
+        ``influence``: ``"error"`` for validation data with wrong labels of its own.
 
     See Also
     --------
@@ -56,7 +59,9 @@ class SGDInfluence(OfRecordedRun):
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         verify: int = 0,
+        query: str | Callable[[Any, Any], Any] = "loss",
     ) -> None:
+        self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.verify = verify
@@ -93,6 +98,7 @@ class SGDInfluence(OfRecordedRun):
             X_val,
             y_val,
             sample_weight_val=sample_weight_val,
+            query=self.query,
             at=self.at,
             last_epochs=self.last_epochs,
             verify=self.verify,
@@ -130,6 +136,7 @@ class SGDInfluence(OfRecordedRun):
         """
         options = {
             "sample_weight_val": sample_weight_val,
+            "query": self.query,
             "at": self.at,
             "last_epochs": self.last_epochs,
         }

@@ -14,6 +14,23 @@ class Scorer(Protocol):  # numpydoc ignore=PR01
     ``check_estimator(estimator)`` as well, which raises an error if it cannot score
     with that estimator, and is called before any work is done. What a scorer draws at
     random follows its parameter ``random_state``, if it has one.
+
+    Examples
+    --------
+    A scorer of one's own: the distance to the mean of the sample's class.
+
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
+    >>> def off_centre(estimator, X, y, X_val, y_val):
+    ...     means = np.array([X_val[y_val == label].mean(0) for label in np.unique(y)])
+    ...     return -np.linalg.norm(X - means[y], axis=1)
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SGDInfluenceClassifier(random_state=0)
+    >>> cleaner = InfluenceCleaner(clf, scorer=off_centre, n_remove=5, random_state=0)
+    >>> cleaner.fit(scale(X), y).n_removed_
+    5
     """
 
     def __call__(

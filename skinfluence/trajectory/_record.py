@@ -46,6 +46,17 @@ class StepRecord:
     compiled_size : int or None
         Number of samples that compiled code took the batch for, filled up with samples
         of weight 0; None if the step was not compiled.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SGDInfluenceClassifier(max_epochs=2, batch_size=50, random_state=0)
+    >>> record = clf.fit(scale(X), y).trajectory_.records[-1]
+    >>> record.step, record.epoch, len(record.rows)
+    (5, 2, 50)
     """
 
     step: int

@@ -48,6 +48,15 @@ class Trajectory:
         What kept and recomputed states may take together; None for any size.
     anchors : set of int
         Numbers of states that must be kept, as the steps before do not lead to them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> trajectory = SGDInfluenceClassifier(random_state=0).fit(X, y).trajectory_
+    >>> trajectory.n_epochs, trajectory.n_steps
+    (20, 60)
     """
 
     seed: int
@@ -305,15 +314,6 @@ class Trajectory:
         ------
         TrajectoryFileError
             If the folder exists or cannot be written.
-
-        Examples
-        --------
-        >>> from tempfile import TemporaryDirectory
-        >>> from skinfluence import Trajectory
-        >>> with TemporaryDirectory() as folder:
-        ...     Trajectory(seed=3).save(f"{folder}/run")
-        ...     Trajectory.load(f"{folder}/run").seed
-        3
         """
         from ._saving import save
 

@@ -6,9 +6,10 @@ from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
-from skinfluence import SGDInfluenceClassifier
-from skinfluence.cleaning import InfluenceCleaner
+from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
 from skinfluence.cleaning._runs import with_seed
+from skinfluence.estimators import SmoothHinge
 from skinfluence.scorers import Outlier, Random
 from tests.cleaning.problems import flipped_blobs, quick
 
@@ -30,6 +31,7 @@ def test_validation_data_ranks_by_the_estimators_influence(blobs):
             .influence(X_val, y_val, sample_weight_val=weights, at=at, last_epochs=3)
         )
         assert np.array_equal(cleaner.influence_, expected)
+        assert cleaner.query_ == "loss"
     assert np.array_equal(cleaner.ranking_, expected.argsort(kind="stable"))
 
 
@@ -41,10 +43,40 @@ def test_a_fraction_is_set_apart_and_not_ranked(blobs):
     assert len(apart) == 30
     train = np.setdiff1d(np.arange(len(y)), apart)
     clf = quick().fit(X[train], y[train])
-    expected = clf.influence(X[apart], y[apart], at="epochs")
+    # Wrong labels are among these samples as well.
+    expected = clf.influence(X[apart], y[apart], query="error", at="epochs")
+    assert cleaner.query_ == "error"
     assert np.array_equal(cleaner.influence_[train], expected)
     assert cleaner.support_[apart].all()
     assert set(cleaner.ranking_[-30:]) == set(apart)
+
+
+@pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
+def test_asks_what_it_is_told_to(blobs, kind):
+    X, y, *_ = blobs
+    options = {"cv": 2, "random_state": 0}
+    found = {
+        query: kind(quick(), query=query, **options).fit(X, y).influence_
+        for query in ("auto", "error", "loss")
+    }
+    np.testing.assert_array_equal(found["auto"], found["error"])
+    assert not np.array_equal(found["auto"], found["loss"], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [quick(criterion=SmoothHinge), SGDInfluenceRegressor(lr=0.01, random_state=0)],
+    ids=["hinge", "regressor"],
+)
+def test_asks_for_the_loss_where_there_are_no_probabilities(blobs, estimator):
+    X, y, *_ = blobs
+    two = y < 2
+    X, y = X[two], y[two]
+    cleaner = InfluenceCleaner(estimator, random_state=0).fit(X, y)
+    assert cleaner.query_ == "loss"
+    cleaner.set_params(query="error")
+    with pytest.raises(ValueError, match="'error' only where the outputs are prob"):
+        cleaner.fit(X, y)
 
 
 def test_cross_influence_is_the_mean_over_the_folds(blobs):
@@ -56,7 +88,11 @@ def test_cross_influence_is_the_mean_over_the_folds(blobs):
     for train, rows in StratifiedKFold(3).split(X, y):
         clf = quick().fit(X[train], y[train], sample_weight=weights[train])
         total[train] += clf.influence(
-            X[rows], y[rows], sample_weight_val=weights[rows], at="epochs"
+            X[rows],
+            y[rows],
+            sample_weight_val=weights[rows],
+            query="error",
+            at="epochs",
         )
         count[train] += 1
     assert set(count) == {2}

@@ -162,7 +162,7 @@ def sizes_taken(monkeypatch, seconds, runs=300, epochs=60):
     taken = []
     for name, size in (("_stack", len), ("_loop", lambda weights: 1)):
 
-        def noted(self, weights, start, size=size):
+        def noted(self, weights, others, start, size=size):
             taken.append(size(weights))
             return torch.zeros(len(weights), dtype=torch.float64)
 

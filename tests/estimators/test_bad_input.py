@@ -189,7 +189,7 @@ def test_validation_targets_of_a_regression(y, y_val, message):
     ("weights", "message"),
     [
         (np.ones(3), r"sample_weight_val.*shape == \(3,\), expected \(6,\)"),
-        (np.ones((6, 1)), "sample_weight_val.*1D array or scalar, got 2D"),
+        (np.ones((6, 1)), "sample_weight_val.*1D array or scalar"),
         (-np.ones(6), "sample_weight_val.*Negative values"),
         (np.zeros(6), "sample_weight_val.*(non-zero|positive sum)"),
         (np.full(6, np.nan), "sample_weight_val.*contains NaN"),
@@ -246,8 +246,16 @@ def test_validation_weights(clf, weights, message):
         ({"last_epochs": 1.0}, TypeError, "`last_epochs` must be an integer.*got 1.0"),
         ({"last_epochs": True}, TypeError, "`last_epochs` must be an integer.*True"),
         ({"last_epochs": "all"}, TypeError, "`last_epochs` must be an integer.*'all'"),
-        ({"query": "accuracy"}, ValueError, "`query` must be 'loss' or a .*'accuracy'"),
-        ({"query": None}, ValueError, "`query` must be 'loss' or a callable, got None"),
+        (
+            {"query": "accuracy"},
+            ValueError,
+            "`query` must be 'loss', 'error' or a .*'accuracy'",
+        ),
+        (
+            {"query": None},
+            ValueError,
+            "`query` must be 'loss', 'error' or a callable, got None",
+        ),
         ({"aggregate": "sum"}, ValueError, "`aggregate` must be 'mean' or None.*'sum'"),
         (
             {"aggregate": None, "sample_weight_val": np.ones(N_VAL)},

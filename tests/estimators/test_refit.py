@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
@@ -216,3 +217,73 @@ def test_says_that_the_run_without_them_diverges():
     with pytest.warns(DivergenceWarning, match="Without the samples the run diverged"):
         other = reg.refit_without([0])
     assert other.trajectory_.diverged_at == 7
+
+
+OTHER = {2: 1, 7: 0, 9: 2}
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_relabelling_is_the_run_on_other_labels(optimizer, module):
+    case = Case(module, optimizer, weighted=True)
+    clf, (X, y, sample_weight) = case.fitted(), case.data()
+    changed = np.array(y)
+    changed[list(OTHER)] = list(OTHER.values())
+    assert (changed != y).any()
+    trained = clone(clf).fit(X, changed, sample_weight=sample_weight)
+    found = clf.refit_without([], relabel=OTHER)
+    assert np.array_equal(parameters(found.module_), parameters(trained.module_))
+    without = clf.refit_without(ABSENT, relabel=OTHER)
+    expected = trained.refit_without(ABSENT)
+    assert np.array_equal(parameters(without.module_), parameters(expected.module_))
+    # And what is asked of it is asked of these labels.
+    validation = case.validation()
+    np.testing.assert_array_equal(
+        without.influence(*validation), expected.influence(*validation)
+    )
+
+
+def test_relabelling_targets_over_the_last_epochs():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), rng.normal(size=30)
+    options = {"max_epochs": 4, "batch_size": 8, "lr": 0.05, "random_state": 0}
+    reg = SGDInfluenceRegressor("linear", **options).fit(X, y)
+    moved = reg.refit_without([], relabel={5: 2.0, 6: -1.0}, last_epochs=2)
+    exact = reg.counterfactual_influence(
+        X, y, [[5, 6]], labels=[[2.0, -1.0]], last_epochs=2
+    )
+    change = np.mean((moved.predict(X) - y) ** 2) - np.mean((reg.predict(X) - y) ** 2)
+    # The same arithmetic in another order.
+    np.testing.assert_allclose(change, exact[0], rtol=1e-9)
+
+
+def test_relabelling_in_an_earlier_stage():
+    X, y, _ = Case("mlp", "sgd").data()
+    first = Case("mlp", "sgd").fitted()
+    second = Case("mlp", "sgd").classifier(pretrained=first).fit(X, y)
+    found = second.refit_without(ABSENT, relabel=OTHER, stage="pretraining")
+    changed = first.refit_without(ABSENT, relabel=OTHER)
+    expected = clone(second).set_params(pretrained=changed).fit(X, y)
+    assert np.array_equal(parameters(found.module_), parameters(expected.module_))
+
+
+def test_targets_in_a_dataset_are_not_relabelled():
+    X, y, _ = Case("linear", "sgd").data()
+    dataset = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(y))
+    clf = Case("linear", "sgd").classifier(classes=[0, 1, 2]).fit(dataset, None)
+    with pytest.raises(TypeError, match=r"`relabel` needs targets .* a Dataset holds"):
+        clf.refit_without([], relabel=OTHER)
+
+
+@pytest.mark.parametrize(
+    ("relabel", "error", "match"),
+    [
+        ({1: 0}, ValueError, "`relabel` must not name samples that are left out.* 1"),
+        ({99: 0}, ValueError, "`relabel` must be rows of the training data"),
+        ({2: 77}, ValueError, "`relabel` must have only labels .*got .77"),
+        ([2], TypeError, "`relabel` must be a mapping of rows to labels, got list"),
+    ],
+)
+def test_refuses_other_relabelling(relabel, error, match):
+    with pytest.raises(error, match=match):
+        Case("linear", "sgd").fitted().refit_without(ABSENT, relabel=relabel)

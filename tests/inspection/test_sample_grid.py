@@ -219,10 +219,14 @@ def test_from_estimator_can_show_what_x_was_made_of():
 @pytest.mark.parametrize(
     ("options", "meaning"),
     [
-        ({}, "change of the mean validation loss without the sample (nats)"),
+        ({}, "change of the expected validation error without the sample"),
+        (
+            {"query": "loss"},
+            "change of the mean validation loss without the sample (nats)",
+        ),
         ({"scorer": "loss"}, "score (the lowest are removed first)"),
         (
-            {"action": "relabel"},
+            {"action": "relabel", "query": "loss"},
             "lowest change of the mean validation loss under any label (nats)",
         ),
     ],

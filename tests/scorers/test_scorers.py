@@ -151,7 +151,12 @@ def test_random_scores_follow_their_seed():
 
 def test_names_stand_for_scorers_with_options():
     scorer = get_scorer("influence", at="path", last_epochs=3)
-    assert scorer.get_params() == {"at": "path", "last_epochs": 3, "verify": 0}
+    assert scorer.get_params() == {
+        "at": "path",
+        "last_epochs": 3,
+        "query": "loss",
+        "verify": 0,
+    }
     assert isinstance(get_scorer("loss", at="path", last_epochs=3), Loss)
     assert isinstance(get_scorer("random", at="path"), Random)
     assert repr(clone(scorer)) == "SGDInfluence(at='path', last_epochs=3)"

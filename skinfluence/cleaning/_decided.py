@@ -1,0 +1,67 @@
+"""What a cleaner does in the place of a ranking: what people have decided."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_regressor
+
+from ..exceptions import DecisionsError
+from ._actions import Cleaned
+from ._data import CleaningData
+from ._decisions import Decisions, read_decisions
+from ._runs import Ranking
+from ._selection import emptied_classes
+
+
+def act_as_decided(
+    cleaner: Any, data: CleaningData
+) -> tuple[Cleaned, Ranking, np.ndarray]:
+    """Return the cleaned data, a ranking without scores, and the removed samples."""
+    if data.y.ndim != 1:
+        raise ValueError(
+            "`y` must be one target for each sample with decisions, got shape "
+            f"{data.y.shape}."
+        )
+    decisions = read_decisions(
+        cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
+    )
+    # A target may be set to any number, also where all of them were whole.
+    whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
+    y = data.y.astype(np.float64) if whole else data.y.copy()
+    rows = np.fromiter(decisions.relabelled, dtype=np.intp)
+    for row, label in decisions.relabelled.items():
+        y[row] = label
+    support = np.ones(len(data), dtype=bool)
+    support[decisions.removed] = False
+    if not is_regressor(cleaner):
+        _check_classes_stay(data.y, y[support])
+    relabelled = pd.DataFrame({"index": rows, "from": data.y[rows], "to": y[rows]})
+    cleaned = Cleaned(
+        replace(data, y=y).take(np.flatnonzero(support)),
+        support,
+        {"decision": _words(decisions, len(data)), "removed": ~support},
+        {"relabelled_": relabelled},
+    )
+    unranked = np.full(len(data), np.nan)
+    ranking = Ranking(unranked, None, (), cleaner._seeds()[1])
+    return cleaned, ranking, decisions.removed
+
+
+def _words(decisions: Decisions, n_samples: int) -> np.ndarray:
+    words = np.full(n_samples, "", dtype=object)
+    words[decisions.kept] = "keep"
+    words[decisions.removed] = "remove"
+    words[list(decisions.relabelled)] = "relabel"
+    return words
+
+
+def _check_classes_stay(y: np.ndarray, left: np.ndarray) -> None:
+    classes, codes = np.unique(y, return_inverse=True)
+    gone = emptied_classes(y, codes, np.searchsorted(classes, left))
+    if gone:
+        raise DecisionsError(
+            "The decisions must leave samples of every class, but none is left of "
+            f"{', '.join(map(repr, gone))}. Leave out the class as a whole before."
+        )

@@ -1,0 +1,210 @@
+"""Decisions of people about samples: read, and checked against the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..exceptions import DecisionsError
+from ._decision_files import DecisionTable, read_table, text_of
+from ._fingerprint import data_fingerprint
+
+_WORDS = ("keep", "remove", "relabel")
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What was decided about the samples of a data set.
+
+    Parameters
+    ----------
+    kept : ndarray of int
+        Rows of the samples that were looked at and are to stay as they are.
+    removed : ndarray of int
+        Rows of the samples to remove.
+    relabelled : dict of int to object
+        Row of each sample that gets another label, and that label (for a regressor the
+        target), as it stands in y.
+
+    See Also
+    --------
+    read_decisions : Reads them from a file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfluence.cleaning import Decisions
+    >>> decisions = Decisions(
+    ...     kept=np.array([4]), removed=np.array([0, 7]), relabelled={2: "cat"}
+    ... )
+    >>> len(decisions)
+    4
+    """
+
+    kept: np.ndarray
+    removed: np.ndarray
+    relabelled: dict[int, Any]
+
+    def __len__(self) -> int:
+        return len(self.kept) + len(self.removed) + len(self.relabelled)
+
+
+def read_decisions(
+    source: Any, X: Any, y: Any, *, regression: bool = False
+) -> Decisions:
+    """Read decisions about samples, and check that they are about this data.
+
+    Parameters
+    ----------
+    source : str, path or DataFrame
+        A CSV or JSON file that an
+        :class:`~skinfluence.inspection.AuditReport` has saved, or a table with its
+        columns: ``sample`` (row number), ``decision`` (keep, remove or relabel),
+        ``label`` (the new one) and ``fingerprint`` (of the data, by
+        :func:`data_fingerprint`). Other columns, such as remarks, are not looked at.
+    X : array-like of n_samples rows
+        The samples: those that the estimator of the report was fitted on, or those
+        that the report shows.
+    y : array-like of shape (n_samples,)
+        The labels or targets that they were given.
+    regression : bool, default=False
+        Whether the labels are any numbers, targets of a regressor; otherwise they must
+        be labels that are in y.
+
+    Returns
+    -------
+    Decisions
+        Rows of the samples, and labels as they stand in y.
+
+    Raises
+    ------
+    DecisionsError
+        If the source cannot be read or is empty; if it names other data, a row out of
+        range or twice, an unknown decision or an unknown label.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.datasets import load_iris
+    >>> from skinfluence.cleaning import data_fingerprint, read_decisions
+    >>> X, y = load_iris(return_X_y=True)
+    >>> table = pd.DataFrame(
+    ...     {
+    ...         "sample": [3, 70, 8],
+    ...         "decision": ["remove", "relabel", "keep"],
+    ...         "label": ["", "2", ""],
+    ...         "fingerprint": data_fingerprint(X, y),
+    ...     }
+    ... )
+    >>> decisions = read_decisions(table, X, y)
+    >>> decisions.removed
+    array([3])
+    >>> decisions.relabelled
+    {70: 2}
+    """
+    table = read_table(source)
+    _check_fingerprint(table, X, y)
+    samples = _samples(table, len(y))
+    words = _words(table, samples)
+    find = _number if regression else _finder(np.asarray(y))
+    relabelled = {}
+    for row in np.flatnonzero(words == "relabel"):
+        readings, sample = table.label(int(row)), int(samples[row])
+        relabelled[sample] = find(readings, f"in {table.where}", f"sample {sample}")
+    return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
+
+
+def _check_fingerprint(table: DecisionTable, X: Any, y: Any) -> None:
+    given = {text_of(value) for value in table.rows["fingerprint"]}
+    if len(given) != 1:
+        raise DecisionsError(
+            f"The decisions in {table.where} must all be about the same data, got "
+            f"{len(given)} fingerprints."
+        )
+    (theirs,), own = given, data_fingerprint(X, y)
+    if own not in theirs.split("+"):
+        raise DecisionsError(
+            f"The decisions in {table.where} are about other data: their fingerprint "
+            f"is {theirs!r}, that of X and y is {own!r}. Give the samples and labels "
+            "of the report, all of them, in the same order."
+        )
+
+
+def _samples(table: DecisionTable, n_samples: int) -> np.ndarray:
+    """Return the row numbers, each named once."""
+    column = table.rows["sample"]
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    valid = (numbers >= 0) & (numbers < n_samples) & (numbers % 1 == 0)
+    if not valid.all():
+        raise DecisionsError(
+            f"The samples in {table.where} must be row numbers from 0 to "
+            f"{n_samples - 1}, got {column.iloc[int(np.argmin(valid))]!r}."
+        )
+    samples = numbers.astype(np.intp)
+    values, counts = np.unique(samples, return_counts=True)
+    if (counts > 1).any():
+        raise DecisionsError(
+            f"The decisions in {table.where} must name each sample once, got sample "
+            f"{values[counts > 1][0]} {counts.max()} times."
+        )
+    return samples
+
+
+def _words(table: DecisionTable, samples: np.ndarray) -> np.ndarray:
+    """Return what is decided about each sample."""
+    column = table.rows["decision"].map(text_of).str.strip().str.lower()
+    words = column.to_numpy(dtype=object)
+    for word, sample in zip(words, samples, strict=True):
+        if word not in _WORDS:
+            raise DecisionsError(
+                f"The decisions in {table.where} must be keep, remove or relabel, got "
+                f"{word!r} for sample {sample}."
+            )
+    return words
+
+
+def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
+    """Return what finds a label of y by how it may be written."""
+    classes = np.unique(y).tolist()
+    written = {str(label): label for label in classes}
+    numbers = {
+        float(label): label for label in classes if isinstance(label, (int, float))
+    }
+
+    def find(readings: list[str], where: str, whose: str) -> Any:
+        for reading in readings:
+            if reading in written:
+                return written[reading]
+        # Spreadsheets and frames write 3 as 3.0.
+        value = _float(readings)
+        if value in numbers:
+            return numbers[value]
+        known = ", ".join(repr(name[:40]) for name in list(written)[:10])
+        more = ", …" if len(written) > 10 else ""
+        raise DecisionsError(
+            f"The labels {where} must be labels of y ({known}{more}), got "
+            f"{readings[-1][:40]!r} for {whose}."
+        )
+
+    return find
+
+
+def _number(readings: list[str], where: str, whose: str) -> float:
+    value = _float(readings)
+    if value is None or not np.isfinite(value):
+        raise DecisionsError(
+            f"The labels {where} must be numbers, as targets are, got "
+            f"{readings[-1][:40]!r} for {whose}."
+        )
+    return value
+
+
+def _float(readings: list[str]) -> float | None:
+    for reading in readings:
+        try:
+            return float(reading)
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,159 @@
+"""The command `audit`: a report on the rows that harm a model most."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from skorch.dataset import ValidSplit
+
+from ..cleaning import InfluenceCleaner
+from ..exceptions import TableError
+from ..inspection import AuditReport
+from ._choice import AT
+from ._folds import Folds, make_folds
+from ._models import default_epochs, make_model
+from ._outputs import check_new
+from ._problem import Problem, read_problem
+from ._progress import epoch_bar
+from ._words import asked, facts, how_validated, introduce
+
+N_RUNS = 4
+"""Models that score each row: as many as train on it where there are five folds."""
+
+# The validation rows that each suspect harms: each asks for a way back of its own
+# through the training, which takes too long for large tables.
+_N_HARMED, _DETAILED_ROWS = 3, 5_000
+
+
+def audit(options: Namespace) -> Iterable[str]:
+    """Write the report; yield what there is to say."""
+    check_new(options.report, options.force)
+    if options.report.suffix.lower() not in (".html", ".htm"):
+        raise TableError(
+            "--report must name a file that ends in .html, got "
+            f"{options.report.name!r}."
+        )
+    if find_spec("jinja2") is None:
+        raise TableError(
+            "The report needs the package jinja2: pip install 'skinfluence[report]'."
+        )
+    problem = read_problem(options)
+    yield from introduce(problem)
+    folds = make_folds(problem.target, options.seed)
+    how = how_validated(problem, len(folds), N_RUNS)
+    yield f"Ranking: {how}"
+    total = 1 + (len(folds) if problem.valid is None else N_RUNS)
+    epochs = options.epochs or default_epochs(len(problem.table))
+    with epoch_bar(total * epochs, options.quiet) as progress:
+        model = make_model(problem, options, progress.callbacks)
+        progress.stage("Ranking the rows")
+        scores = rank(problem, model, folds)
+        progress.stage("Looking closer at the first")
+        report = make_report(problem, model, folds, scores, options)
+    report.write_html(options.report)
+    count = n_shown(problem, options)
+    yield f"The {count} most suspicious rows are in {options.report}."
+    yield "Open it in a browser, decide, save the decisions, and then run:"
+    yield "  " + _next_command(options)
+
+
+def n_shown(problem: Problem, options: Namespace) -> int:
+    """Return how many rows the report shows: half of them at most."""
+    return min(options.n, len(problem.table) // 2)
+
+
+def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
+    """Return the influence of each row, the mean over the models that it trained."""
+    cleaner = InfluenceCleaner(
+        model,
+        n_remove=0,
+        at=AT,
+        query=asked(problem),
+        cv=folds if problem.valid is None else None,
+        n_runs=1 if problem.valid is None else N_RUNS,
+        random_state=model.random_state,
+    )
+    cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
+    scores: np.ndarray = cleaner.influence_
+    return scores
+
+
+def make_report(
+    problem: Problem, model: Any, folds: Folds, scores: np.ndarray, options: Namespace
+) -> AuditReport:
+    """Return the report on the rows with the lowest scores.
+
+    What it tells of them comes from one model more, which saw all of them.
+    """
+    X, y, n = problem.X, problem.target.y, n_shown(problem, options)
+    shown = problem.shown(problem.table)
+    if problem.valid_table is not None:
+        assert problem.valid is not None
+        valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
+        details = "one model more, trained on all rows"
+    else:
+        train, held_out = _keep_apart(folds, scores, n)
+        model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
+        valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
+        details = (
+            f"one model more, trained without {len(held_out):,} rows drawn from those "
+            "that are not shown, on which it is validated"
+        )
+    X_test, y_test = problem.test or (None, None)
+    return AuditReport.from_estimator(
+        model.fit(X, y),
+        X,
+        y,
+        *valid,
+        n=n,
+        raw=shown,
+        raw_val=shown_valid,
+        feature_names=problem.feature_names,
+        X_test=X_test,
+        y_test=y_test,
+        at=AT,
+        query=asked(problem),
+        n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
+        about={
+            **facts(problem),
+            "Ranking": how_validated(problem, len(folds), N_RUNS),
+            "Details": f"{details}: its influence may differ from the score, which is "
+            "the mean over several models and decides the order",
+            "Command": shlex.join(["skinfluence", *options.arguments]),
+        },
+        scores=scores,
+        title=f"Audit of {problem.table.name}",
+        random_state=options.seed,
+    )
+
+
+def _keep_apart(
+    folds: Folds, scores: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows to train on and a fifth to validate on, in which no suspect is."""
+    suspects = np.argsort(scores, kind="stable")[:n]
+    others = np.concatenate([held_out for _, held_out in folds])
+    held_out = np.sort(others[~np.isin(others, suspects)][: len(scores) // len(folds)])
+    return np.setdiff1d(np.arange(len(scores)), held_out), held_out
+
+
+def _next_command(options: Namespace) -> str:
+    """Return the command that carries decisions out, on the same rows."""
+    output = f"clean{''.join(options.table.suffixes[-2:])}"
+    words = ["clean", str(options.table), "--target", options.target]
+    for name, plain in (("drop", []), ("task", "auto"), ("sample", None), ("seed", 0)):
+        value = getattr(options, name)
+        if value != plain:
+            words += [f"--{name}", *map(str, value if name == "drop" else [value])]
+    if options.encoding != "utf-8":
+        words += ["--encoding", options.encoding]
+    for name in ("valid", "test"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    words += ["--decisions", "decisions.csv", "--output", output]
+    return shlex.join(["skinfluence", *words])

@@ -1,0 +1,89 @@
+"""How many rows to remove, and which."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
+from ._folds import Folds
+from ._judge import Cleaning, measure_name, signed
+from ._problem import Problem
+
+AT = "path"
+"""Which models are asked: those along the training, which know wrong labels best."""
+
+FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
+
+
+def n_choice_fits(candidates: int, folds: Folds) -> int:
+    """Return how many models the choice trains at most."""
+    return len(folds) * (1 + candidates) + 2 + len(folds)
+
+
+def choose(
+    problem: Problem, model: Any, n_remove: int | str, folds: Folds
+) -> tuple[Cleaning, list[str]]:
+    """Return what to remove, and what to say of how it was chosen.
+
+    Each number is tried on every fold: the fold's training rows are ranked and
+    cleaned, and its other rows judge the model that is left.
+    """
+    n_rows = len(problem.target.y)
+    tried = FRACTIONS if n_remove == "auto" else (0.0, int(n_remove) / n_rows)
+    search = InfluenceCleanerCV(
+        model,
+        n_removes=list(tried),
+        cv=folds,
+        at=AT,
+        final_estimator=clone(model).set_params(record=None),
+        random_state=model.random_state,
+    ).fit(problem.X, problem.target.y, problem.valid)
+    scores = np.array(
+        [search.cv_results_[f"split{k}_test_score"] for k in range(len(folds))]
+    )
+    fraction = tried[-1]
+    said = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
+    if n_remove == "auto":
+        fraction = tried[fewest(scores)]
+        said.append(
+            f"The fewest within a standard error of the best are "
+            f"{round(fraction * n_rows):,}."
+        )
+    if not fraction:
+        return Cleaning(np.array([], dtype=np.intp), {}), said
+    cleaner = InfluenceCleaner(
+        model,
+        n_remove=round(fraction * n_rows),
+        cv=None if problem.valid is not None else folds,
+        at=AT,
+        random_state=model.random_state,
+    )
+    cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
+    return Cleaning(np.sort(cleaner.removed_indices_), {}), said
+
+
+def fewest(scores: np.ndarray) -> int:
+    """Return the first column within a standard error of the best; 0 removes nothing.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_folds, n_candidates)
+        Higher is better; NaN where a class would have been emptied.
+    """
+    means = np.nan_to_num(scores.mean(axis=0), nan=-np.inf)
+    best = int(means.argmax())
+    error = scores[:, best].std(ddof=1) / len(scores) ** 0.5
+    return int(np.flatnonzero(means >= means[best] - error)[0])
+
+
+def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
+    gains = scores - scores[:, :1]
+    errors = gains.std(axis=0, ddof=1) / len(scores) ** 0.5
+    lines = [f"Rows removed, and {measure} on rows held out ({len(scores)} folds):"]
+    for count, mean, gain, error in zip(
+        counts, scores.mean(axis=0), gains.mean(axis=0), errors, strict=True
+    ):
+        change = f"  {signed(gain)} ± {error:.4f}" if count else ""
+        lines.append(f"{round(count):>9,}  {mean:.4f}{change}")
+    return lines

@@ -1,0 +1,119 @@
+"""The command `clean`: take out rows of a table, or mend their labels."""
+
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..cleaning import data_fingerprint, read_decisions
+from ..exceptions import DecisionsError, TableError
+from ._choice import FRACTIONS, choose, n_choice_fits
+from ._folds import make_folds
+from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
+from ._models import default_epochs, make_model
+from ._outputs import check_new
+from ._problem import Problem, read_problem
+from ._progress import epoch_bar
+from ._tables import listed, quoted, table_format
+from ._target import CLASSIFICATION, REGRESSION
+from ._words import introduce
+
+
+def clean(options: Namespace) -> Iterable[str]:
+    """Write the table without what harms it; yield what there is to say."""
+    check_new(options.output, options.force)
+    if table_format(options.output) != table_format(options.table):
+        raise TableError(
+            f"--output must have the format of {options.table.name!r}, got "
+            f"{options.output.name!r}."
+        )
+    problem = read_problem(options)
+    yield from introduce(problem)
+    decided = None
+    if options.decisions is not None:
+        decided = _decided(problem, options)
+    elif options.n_remove != "auto" and options.n_remove >= len(problem.table):
+        raise TableError(
+            f"--n-remove must be below the number of rows ({len(problem.table):,}), "
+            f"got {options.n_remove:,}."
+        )
+    folds = make_folds(problem.target, options.seed)
+    judges = folds if decided is not None and problem.valid is None else None
+    total = n_fits(problem, judges)
+    if decided is None:
+        total += n_choice_fits(len(FRACTIONS), folds)
+    epochs = options.epochs or default_epochs(len(problem.table))
+    with epoch_bar(total * epochs, options.quiet) as progress:
+        model = make_model(problem, options, progress.callbacks)
+        if decided is None:
+            cleaning, said = choose(problem, model, options.n_remove, folds)
+            yield from said
+        else:
+            cleaning = decided
+        _check_left(problem, cleaning)
+        changes = judge(problem, model, cleaning, judges)
+    yield from _done(problem, cleaning)
+    for change in changes:
+        yield change.in_words(measure_name(problem)).capitalize() + "."
+    rows = problem.table.rows
+    problem.table.file.copy(
+        options.output,
+        set(rows[cleaning.removed].tolist()),
+        {int(rows[row]): label for row, label in cleaning.relabelled.items()},
+        problem.target.name,
+    )
+    n_left = problem.table.n_total - len(cleaning.removed)
+    yield f"{n_left:,} rows written to {options.output}."
+
+
+def _decided(problem: Problem, options: Namespace) -> Cleaning:
+    shown, y = problem.shown(problem.table), problem.target.y
+    regression = problem.target.task == REGRESSION
+    try:
+        read = read_decisions(options.decisions, shown, y, regression=regression)
+    except DecisionsError as error:
+        if _about_others(options.decisions, data_fingerprint(shown, y)):
+            raise TableError(
+                f"The decisions in {options.decisions.name!r} are about another table "
+                f"than {problem.table.name!r}, or about other rows of it: pass what "
+                "`skinfluence audit` was given, with the same --target, --task, "
+                "--sample and --seed."
+            ) from error
+        raise
+    return Cleaning(np.sort(read.removed), read.relabelled)
+
+
+def _about_others(path: Path, fingerprint: str) -> bool:
+    """Return whether decisions carry fingerprints, but not this one."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return fingerprint[:5] in text and fingerprint not in text
+
+
+def _check_left(problem: Problem, cleaning: Cleaning) -> None:
+    every = np.arange(len(problem.table))
+    left, y = cleaned_rows(problem.target.y, cleaning, every)
+    if len(left) == 0:
+        raise TableError("The decisions must leave rows, but they remove all.")
+    if problem.target.task == CLASSIFICATION and len(set(y.tolist())) < 2:
+        raise TableError(
+            f"The decisions must leave two labels or more in {problem.target.name!r}, "
+            f"but only {quoted(set(y.tolist()))} would be left."
+        )
+
+
+def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
+    if len(cleaning.removed):
+        where = problem.table.where(cleaning.removed)
+        yield f"Removed: {len(cleaning.removed):,} rows ({where})."
+    else:
+        yield "Removed: nothing."
+    if cleaning.relabelled:
+        moves = [
+            f"{problem.table.where([row])} from {problem.target.y[row]} to {label}"
+            for row, label in sorted(cleaning.relabelled.items())
+        ]
+        yield f"Relabelled: {len(moves):,} rows ({listed(moves)})."

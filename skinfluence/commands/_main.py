@@ -1,0 +1,246 @@
+"""The command line `skinfluence`."""
+
+import argparse
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import exceptions
+from .._version import __version__
+from ._audit import audit
+from ._clean import clean
+from ._models import HIDDEN
+from ._target import CLASSIFICATION, REGRESSION
+
+OK, UNEXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line ``skinfluence``.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The arguments, such as ``["audit", "train.csv", ...]``; by default those that
+        the program was called with.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 2 if what was given cannot be used, 1 for any other error.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` or ``--version`` (code 0), and where the arguments are not
+        understood (code 2).
+
+    Examples
+    --------
+    >>> from skinfluence.commands import main
+    >>> main(["audit", "nothing.csv", "--target", "income", "--report", "report.html"])
+    2
+    """
+    options = _parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with warnings.catch_warnings():
+            if not options.debug:
+                warnings.simplefilter("ignore")
+            _announce(warnings)
+            for line in options.run(options):
+                print(line, flush=True)
+    except KeyboardInterrupt:
+        print("skinfluence: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except exceptions.SkinfluenceError as error:
+        return _failed(error, str(error), options.debug, BAD_INPUT)
+    except Exception as error:
+        text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+        return _failed(error, text, options.debug, UNEXPECTED)
+    return OK
+
+
+def _announce(module: Any) -> None:
+    """Let the library's own warnings be read on the standard error, in a line each."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"skinfluence: note: {message}", file=sys.stderr, flush=True)
+
+    for name in exceptions.__all__:
+        kind = getattr(exceptions, name)
+        if issubclass(kind, Warning):
+            module.simplefilter("once", kind)
+    module.showwarning = show
+
+
+def _failed(error: Exception, text: str, debug: bool, code: int) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"skinfluence: error: {text}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skinfluence",
+        description="Find the rows of a table that harm a model trained on it, look at "
+        "them, and take them out.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_audit(commands)
+    _add_clean(commands)
+    return parser
+
+
+def _add_audit(commands: Any) -> None:
+    command = commands.add_parser(
+        "audit",
+        help="write a report on the most suspicious rows, to decide on them",
+        description="Train models on the table, rank its rows by how much they harm "
+        "predictions, and write a report of the worst, on which you decide what to "
+        "remove or relabel.",
+    )
+    _add_table(command)
+    command.add_argument(
+        "--report",
+        type=Path,
+        required=True,
+        metavar="HTML",
+        help="where to write the report",
+    )
+    command.add_argument(
+        "--n", type=_positive, default=50, help="rows to show (default: 50)"
+    )
+    _add_model(command)
+    command.set_defaults(run=audit)
+
+
+def _add_clean(commands: Any) -> None:
+    command = commands.add_parser(
+        "clean",
+        help="write the table without harmful rows",
+        description="Write the table again without the rows that you decided to "
+        "remove, and with the labels that you decided on, or without the most harmful "
+        "rows. All other rows are copied as they stand.",
+    )
+    _add_table(command)
+    how = command.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="FILE",
+        help="decisions saved from the report (CSV or JSON)",
+    )
+    how.add_argument(
+        "--n-remove",
+        type=_count_or_auto,
+        metavar="N",
+        help="how many of the most harmful rows to remove; 'auto' tries some numbers "
+        "by cross-validation, 0 among them",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="TABLE",
+        help="where to write the cleaned table",
+    )
+    _add_model(command)
+    command.set_defaults(run=clean)
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "table", type=Path, help="the training table (.csv, .csv.gz or .parquet)"
+    )
+    command.add_argument("--target", required=True, help="the column to predict")
+    command.add_argument(
+        "--valid",
+        type=Path,
+        metavar="TABLE",
+        help="rows that you trust, to validate on; by default the training table is "
+        "divided into five folds",
+    )
+    command.add_argument(
+        "--test",
+        type=Path,
+        metavar="TABLE",
+        help="rows to score the model on, by which nothing is chosen",
+    )
+    command.add_argument(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns that the model must not see",
+    )
+    command.add_argument(
+        "--task",
+        choices=["auto", CLASSIFICATION, REGRESSION],
+        default="auto",
+        help="whether the target is a label or a quantity (default: by its values)",
+    )
+    command.add_argument(
+        "--sample",
+        type=_positive,
+        metavar="N",
+        help="look at N rows of each table at most, drawn at random",
+    )
+    command.add_argument(
+        "--encoding", default="utf-8", help="of CSV files (default: utf-8)"
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--module",
+        choices=sorted(HIDDEN),
+        default="mlp",
+        help="the kind of model (default: mlp, a network with a hidden layer)",
+    )
+    command.add_argument(
+        "--epochs",
+        type=_positive,
+        help="passes over the data (default: 20, more for small tables)",
+    )
+    command.add_argument(
+        "--seed", type=_seed, default=0, help="of all that is drawn at random"
+    )
+    command.add_argument(
+        "--force", action="store_true", help="replace a file that exists"
+    )
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument(
+        "--debug", action="store_true", help="show where in the code an error arose"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to 2**32 - 1, got {text!r}"
+        )
+    return int(text)
+
+
+def _count_or_auto(text: str) -> int | str:
+    if text == "auto" or text == "0":
+        return text if text == "auto" else 0
+    try:
+        return _positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number or 'auto', got {text!r}"
+        ) from None

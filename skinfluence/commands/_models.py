@@ -1,0 +1,90 @@
+"""The models that the command line trains."""
+
+import math
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from torch import Tensor, nn
+
+from ..estimators import MLPModule, SGDInfluenceClassifier, SGDInfluenceRegressor
+from ._problem import Problem
+from ._target import CLASSIFICATION
+
+HIDDEN = {"mlp": (64,), "linear": ()}
+"""The hidden layers of each kind of model."""
+
+BATCH_SIZE = 64
+
+# The mean squared norm of a row that the default learning rate goes with: that of some
+# twenty columns.
+_USUAL_NORM = 20.0
+
+
+class ScaledMLP(MLPModule):
+    """A network of outputs around 0 that predicts a quantity in its own unit."""
+
+    def __init__(self, *sizes: Any, center: float, scale: float, **options: Any):
+        super().__init__(*sizes, **options)
+        self.center, self.scale = center, scale
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return predictions of shape (n,)."""
+        return self.center + self.scale * super().forward(X)
+
+
+class ScaledMSELoss(nn.MSELoss):
+    """The squared error as a share of the target's variance."""
+
+    def __init__(self, scale: float, reduction: str = "mean"):
+        super().__init__(reduction=reduction)
+        self.scale = scale
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return super().forward(input / self.scale, target / self.scale)
+
+
+def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -> Any:
+    """Return an estimator that is not fitted yet."""
+    target, n_rows = problem.target, len(problem.target.y)
+    parameters: dict[str, Any] = {
+        "module__hidden_layer_sizes": HIDDEN[options.module],
+        "max_epochs": options.epochs or default_epochs(n_rows),
+        "random_state": options.seed,
+        "batch_size": BATCH_SIZE,
+        "lr": learning_rate(problem),
+        "callbacks": list(callbacks),
+    }
+    if target.task == CLASSIFICATION:
+        return SGDInfluenceClassifier("mlp", **parameters)
+    scale = float(np.std(target.y))
+    return SGDInfluenceRegressor(
+        ScaledMLP,
+        module__n_features=problem.X.shape[1],
+        module__center=float(np.mean(target.y)),
+        module__scale=scale,
+        criterion=ScaledMSELoss,
+        criterion__scale=scale,
+        **parameters,
+    )
+
+
+def learning_rate(problem: Problem) -> float:
+    """Return the estimators' default, and less for inputs of many features.
+
+    The curvature of the loss grows as the squared norm of the inputs does.
+    """
+    default = 0.1 if problem.target.task == CLASSIFICATION else 0.05
+    X = problem.X
+    squares = X.multiply(X) if sparse.issparse(X) else X**2
+    norm = float(squares.sum()) / X.shape[0]
+    return default * min(1.0, _USUAL_NORM / norm) if norm else default
+
+
+def default_epochs(n_rows: int) -> int:
+    """Return the estimators' 20 epochs, and more where they would be few steps."""
+    steps = math.ceil(n_rows / BATCH_SIZE)
+    return min(100, max(20, math.ceil(500 / steps)))

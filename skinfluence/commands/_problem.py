@@ -1,0 +1,129 @@
+"""From tables to a problem of learning: what is asked, checked and made ready."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+
+from ..exceptions import TableError
+from ._columns import (
+    TEXT,
+    Column,
+    convert,
+    convert_to_show,
+    describe_columns,
+    preprocessor,
+)
+from ._tables import Table, check_column, quoted, read_table
+from ._target import Target, read_same_target, read_target
+
+Rows = tuple[Any, np.ndarray]
+"""The input of a model, and the target."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A table, what is to be predicted, and the input made of it.
+
+    Attributes
+    ----------
+    table : Table
+        The training table.
+    target : Target
+        Its target.
+    columns : list of Column
+        How its other columns are taken.
+    transformer : ColumnTransformer
+        What makes them the input.
+    X : ndarray or CSR matrix of shape (n_rows, n_features), float32
+        The input.
+    valid, test : tuple of array-like and ndarray, or None
+        Input and target of the other tables, where there are any.
+    valid_table, test_table : Table or None
+        Those tables.
+    """
+
+    table: Table
+    target: Target
+    columns: Sequence[Column]
+    transformer: ColumnTransformer
+    X: Any
+    valid: Rows | None = None
+    test: Rows | None = None
+    valid_table: Table | None = None
+    test_table: Table | None = None
+
+    def shown(self, table: Table) -> Any:
+        """Return rows as a reader knows them: a frame, or texts if there is no more."""
+        frame = convert_to_show(table, self.target.name)
+        if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
+            return frame.iloc[:, 0].fillna("").tolist()
+        return frame.set_axis([table.where([row]) for row in range(len(table))])
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the model's features."""
+        return [str(name) for name in self.transformer.get_feature_names_out()]
+
+    def rows_of(self, table: Table) -> Rows:
+        """Return the rows of a further table as input and target."""
+        y = read_same_target(table, self.target)
+        X = self.transformer.transform(convert(table, self.columns))
+        return X.astype(np.float32), y
+
+
+def read_problem(options: Namespace) -> Problem:
+    """Read and check all that is asked for."""
+    table = _read(options.table, options)
+    names = [str(name) for name in table.file.columns]
+    for name in [options.target, *options.drop]:
+        check_column(name, names, table.name)
+    if options.target in options.drop:
+        raise TableError(f"The target {options.target!r} cannot be dropped.")
+    target = read_target(table, options.target, options.task)
+    used = [name for name in names if name not in {options.target, *options.drop}]
+    if not used:
+        raise TableError(
+            f"{table.name!r} has no column beside the target {options.target!r}."
+        )
+    columns = describe_columns(table, used)
+    transformer = preprocessor(columns)
+    X = transformer.fit_transform(convert(table, columns)).astype(np.float32)
+    problem = Problem(table, target, columns, transformer, X)
+    valid, test = (
+        None if path is None else _other_table(problem, path, options)
+        for path in (options.valid, options.test)
+    )
+    return replace(
+        problem,
+        valid=None if valid is None else problem.rows_of(valid),
+        test=None if test is None else problem.rows_of(test),
+        valid_table=valid,
+        test_table=test,
+    )
+
+
+def _read(path: Path, options: Namespace) -> Table:
+    return read_table(
+        path, encoding=options.encoding, sample=options.sample, seed=options.seed
+    )
+
+
+def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
+    """Return a further table, which must have the same columns."""
+    table = _read(path, options)
+    names = {str(name) for name in table.file.columns} - set(options.drop)
+    own = {str(name) for name in problem.table.file.columns} - set(options.drop)
+    if names != own:
+        lacking, extra = sorted(own - names), sorted(names - own)
+        found = [f"lacks {quoted(lacking)}"] if lacking else []
+        found += [f"has {quoted(extra)} as well"] if extra else []
+        raise TableError(
+            f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
+            f"{' and '.join(found)}."
+        )
+    return table

@@ -1,0 +1,140 @@
+"""Tables in files: what is read of them, and where a row stands."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..exceptions import TableError
+from ._csv import CSVFile
+from ._parquet import ParquetFile
+
+MOST_ROWS = 100_000
+"""More rows than this are read only if they are asked for."""
+
+LEAST_ROWS = 20
+
+TableFile = CSVFile | ParquetFile
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, or some of its rows.
+
+    Attributes
+    ----------
+    file : CSVFile or ParquetFile
+        Where it stands.
+    frame : DataFrame
+        The rows; the cells of a CSV file as text.
+    rows : ndarray of shape (n_rows,), int
+        Their numbers in the file, from 0.
+    places : ndarray of shape (n_rows,), int
+        The lines or rows of the file, from 1, where a user finds them.
+    n_total : int
+        How many rows the file has.
+    """
+
+    file: TableFile
+    frame: pd.DataFrame
+    rows: np.ndarray
+    places: np.ndarray
+    n_total: int
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.file.path.name
+
+    def where(self, rows: Iterable[int]) -> str:
+        """Say where some rows stand."""
+        places = [str(self.places[row]) for row in rows]
+        word = self.file.one_row + ("s" if len(places) > 1 else "")
+        return f"{word} {listed(places)}"
+
+
+def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
+    """Return a file that holds a table, by the ending of its name."""
+    if not path.exists():
+        raise TableError(f"There is no file {str(path)!r}.")
+    if path.is_dir():
+        raise TableError(f"{str(path)!r} is a folder, not a file.")
+    form = table_format(path)
+    file = CSVFile(path, encoding) if form == "csv" else ParquetFile(path)
+    twice = [str(name) for name, n in Counter(file.columns).items() if n > 1]
+    if twice:
+        raise TableError(
+            f"The columns of {path.name!r} must have different names, but "
+            f"{quoted(twice)} stands there more than once."
+        )
+    return file
+
+
+def table_format(path: Path) -> str:
+    """Return which format the ending of a name stands for."""
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".csv", ".tsv", ".txt")):
+        return "csv"
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return "parquet"
+    raise TableError(
+        f"A table must be CSV (.csv, .tsv, .txt, each also with .gz) or Parquet "
+        f"(.parquet), got {path.name!r}."
+    )
+
+
+def read_table(
+    path: Path, *, encoding: str = "utf-8", sample: int | None = None, seed: int = 0
+) -> Table:
+    """Read a table, or so many of its rows, drawn at random.
+
+    Rows are counted first: what is too much is refused before it fills the memory.
+    """
+    file = open_table(path, encoding)
+    n_total = file.count()
+    if n_total == 0:
+        raise TableError(f"The file {str(path)!r} has a header, but no rows.")
+    if sample is None and n_total > MOST_ROWS:
+        raise TableError(
+            f"{path.name!r} has {n_total:,} rows, and more than {MOST_ROWS:,} are read "
+            f"only if asked for: --sample {MOST_ROWS} looks at that many drawn at "
+            f"random, --sample {n_total} at all."
+        )
+    rows, chosen = np.arange(n_total), None
+    if sample is not None and sample < n_total:
+        rows = np.sort(np.random.RandomState(seed).permutation(n_total)[:sample])
+        chosen = set(rows.tolist())
+    frame, places = file.read(chosen)
+    return Table(file, frame, rows, places, n_total)
+
+
+def check_column(name: str, known: Sequence[str], table: str) -> None:
+    """Refuse a column that a table does not have, and name the nearest."""
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    folded = {str(other).casefold(): other for other in known}
+    near = [folded[name.casefold()]] if name.casefold() in folded else near
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(known)}."
+    raise TableError(f"{table!r} has no column {name!r}. {hint}")
+
+
+def quoted(names: Iterable[object]) -> str:
+    """Return names in quotation marks, the first of them."""
+    return listed([repr(str(name)) for name in names])
+
+
+def listed(words: Sequence[str], most: int = 8) -> str:
+    """Return words as in a sentence, the first of them."""
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1:,} more"]
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(words[:-1]) + " and " + words[-1]

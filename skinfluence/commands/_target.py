@@ -1,0 +1,132 @@
+"""The column that is to be predicted: classes or numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..exceptions import TableError
+from ._cells import is_missing, is_text, numbers, texts
+from ._tables import LEAST_ROWS, Table, quoted
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+
+_MOST_CLASSES = 20  # whole numbers that differ more are a quantity
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target.
+
+    Attributes
+    ----------
+    name : str
+        The column.
+    task : {"classification", "regression"}
+        What it is for.
+    y : ndarray of shape (n_rows,)
+        Labels as they stand in the table, or numbers.
+    why : str
+        What the task was told by.
+    """
+
+    name: str
+    task: str
+    y: np.ndarray
+    why: str
+
+
+def read_target(table: Table, name: str, task: str) -> Target:
+    """Return the target of a table, with a task of its own accord if it is "auto"."""
+    column = table.frame[name]
+    if len(table) < LEAST_ROWS:
+        raise TableError(
+            f"{table.name!r} must have at least {LEAST_ROWS} rows, got {len(table)}."
+        )
+    _check_complete(table, column, name)
+    values = numbers(column, table.file.decimal)
+    why = "as asked for"
+    if task == "auto":
+        task, why = _tell_task(column, values)
+    if task == REGRESSION:
+        return Target(name, task, _quantities(table, column, values, name), why)
+    labels = _labels(column)
+    _check_classes(table, labels, name)
+    return Target(name, task, labels, why)
+
+
+def read_same_target(table: Table, target: Target) -> np.ndarray:
+    """Return the target of further rows, of the same classes or as numbers as well."""
+    column = table.frame[target.name]
+    _check_complete(table, column, target.name)
+    if target.task == REGRESSION:
+        values = numbers(column, table.file.decimal)
+        return _quantities(table, column, values, target.name)
+    labels = _labels(column)
+    strange = sorted(set(map(str, labels)) - set(map(str, target.y)))
+    if strange:
+        raise TableError(
+            f"{table.name!r} has labels in {target.name!r} that the training table "
+            f"does not have: {quoted(strange)}."
+        )
+    return labels
+
+
+def _labels(column: pd.Series) -> np.ndarray:
+    """Return labels as they stand in the table, spaces and all."""
+    if is_text(column) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.astype(object).to_numpy().astype(str)
+    return column.to_numpy()
+
+
+def _check_complete(table: Table, column: pd.Series, name: str) -> None:
+    missing = np.flatnonzero(is_missing(column))
+    if len(missing):
+        raise TableError(
+            f"The target {name!r} is missing in {table.where(missing)} of "
+            f"{table.name!r}: fill it in, or take these rows out."
+        )
+
+
+def _tell_task(column: pd.Series, values: np.ndarray) -> tuple[str, str]:
+    distinct = texts(column).nunique()
+    if np.isnan(values).any() or pd.api.types.is_bool_dtype(column.dtype):
+        return CLASSIFICATION, f"{distinct} different labels"
+    if np.any(values != np.round(values)):
+        return REGRESSION, "numbers with decimals"
+    if distinct > _MOST_CLASSES:
+        return REGRESSION, f"{distinct} different numbers"
+    return CLASSIFICATION, f"{distinct} different whole numbers"
+
+
+def _quantities(
+    table: Table, column: pd.Series, values: np.ndarray, name: str
+) -> np.ndarray:
+    strange = np.flatnonzero(np.isnan(values))
+    if len(strange):
+        raise TableError(
+            f"The target {name!r} must be numbers for a regression, but is not in "
+            f"{table.where(strange)} of {table.name!r}, such as "
+            f"{texts(column).iloc[strange[0]]!r}."
+        )
+    if len(values) > 1 and np.ptp(values) == 0:
+        raise TableError(
+            f"The target {name!r} is {values[0]:g} in every row of {table.name!r}: "
+            "there is nothing to learn."
+        )
+    return values
+
+
+def _check_classes(table: Table, labels: np.ndarray, name: str) -> None:
+    distinct = set(map(str, labels))
+    if len(distinct) == 1:
+        raise TableError(
+            f"The target {name!r} is {distinct.pop()!r} in every row of "
+            f"{table.name!r}: there is nothing to learn."
+        )
+    if len(distinct) > len(labels) // 2:
+        raise TableError(
+            f"The target {name!r} has {len(distinct)} different labels in "
+            f"{len(labels)} rows of {table.name!r}, too many to learn: name another "
+            "column, or pass --task regression if it is a quantity."
+        )

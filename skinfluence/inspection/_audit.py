@@ -1,0 +1,211 @@
+"""What an audit finds out about a fitted estimator and its most harmful samples."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import is_classifier
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from ..cleaning import data_fingerprint
+from ..estimators import InfluenceCheck, final_model
+from ..exceptions import InfluenceReliabilityWarning
+from ._style import extremes
+
+# Validation samples that are asked one by one, and at once.
+_MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
+# Points of a line of influence along training.
+_POINTS = 24
+
+
+@dataclass(frozen=True)
+class Harmed:
+    """The validation samples that suspects harm most.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_suspects, n_shown), int
+        Rows of the validation data, the most harmed first.
+    influence : ndarray of the same shape
+        What each suspect's absence would change their losses by.
+    n_asked : int
+        How many validation samples were asked.
+    labels, predictions : ndarray of shape (n_val,)
+        Of all validation samples.
+    """
+
+    rows: np.ndarray
+    influence: np.ndarray
+    n_asked: int
+    labels: np.ndarray
+    predictions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes
+    ----------
+    influence : ndarray of shape (n_samples,)
+        Influence of all training samples.
+    scores : ndarray of shape (n_samples,)
+        What they are ranked by, the lowest first: the influence, or other scores.
+    suspects : ndarray of shape (n_suspects,), int
+        The lowest of them, the lowest first.
+    labels : ndarray of shape (n_suspects,)
+        Their given labels or targets.
+    predictions : ndarray of shape (n_suspects,)
+        What the estimator predicts for them.
+    probabilities : ndarray of shape (n_suspects, n_classes), or None
+        How probable each label is to a classifier.
+    by_label : ndarray of shape (n_suspects, n_classes), or (n_suspects,)
+        Label influence, or the derivative of the loss in the target.
+    paths : ndarray of shape (n_suspects, n_points)
+        Their influence as it adds up over the epochs, from 0.
+    harmed : Harmed
+        The validation samples that they harm.
+    check : InfluenceCheck or None
+        The estimate compared with the truth.
+    judged : dict of str to (float, float, int)
+        Score, loss and number of samples of the validation and of the test data.
+    fingerprint : str
+        Of the data.
+    """
+
+    influence: np.ndarray
+    scores: np.ndarray
+    suspects: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+    probabilities: np.ndarray | None
+    by_label: np.ndarray
+    paths: np.ndarray
+    harmed: Harmed
+    check: InfluenceCheck | None
+    judged: Mapping[str, tuple[float, float, int]]
+    fingerprint: str
+
+
+def audit(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    judges: Mapping[str, tuple[Any, Any]],
+    *,
+    n: int,
+    n_check: int,
+    n_harmed: int,
+    raw: Any,
+    scores: np.ndarray | None,
+    random_state: Any,
+    **asked: Any,
+) -> Audit:
+    """Ask the estimator everything that a report tells; `asked` is `at` and `query`."""
+    X_val, y_val = judges["validation"]
+    by_epoch = estimator.influence_by_epoch(X_val, y_val, **asked)
+    influence = by_epoch.sum(axis=1)
+    ranked = influence if scores is None else scores
+    suspects = extremes(ranked, n, 0)[0]
+    of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
+    with warnings.catch_warnings():
+        # It has been said once.
+        warnings.simplefilter("ignore", InfluenceReliabilityWarning)
+        by_label = getattr(estimator, of_labels)(X_val, y_val, **asked)[suspects]
+        harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, asked)
+        check = None
+        if n_check:
+            check = estimator.check_influence(
+                X_val, y_val, n_check, random_state=random_state, **asked
+            )
+    X_suspects = _safe_indexing(X, suspects)
+    probabilities = None
+    if len(suspects) and hasattr(estimator, "predict_proba"):
+        probabilities = estimator.predict_proba(X_suspects)
+    return Audit(
+        influence,
+        ranked,
+        suspects,
+        y[suspects],
+        estimator.predict(X_suspects),
+        probabilities,
+        by_label,
+        _paths(by_epoch[suspects]),
+        harmed,
+        check,
+        {name: judge(estimator, *data) for name, data in judges.items()},
+        fingerprint_of(X, raw, y),
+    )
+
+
+def judge(estimator: Any, X: Any, y: Any) -> tuple[float, float, int]:
+    """Return score, mean loss and number of samples."""
+    with torch.no_grad():
+        loss = float(final_model(estimator).query(X, y).here())
+    return float(estimator.score(X, y)), loss, _num_samples(X)
+
+
+def fingerprint_of(X: Any, raw: Any, y: Any) -> str:
+    """Return the digest of the data, as the estimator saw it and as it is shown."""
+    return "+".join(
+        dict.fromkeys(
+            data_fingerprint(data, y) for data in (X, raw) if data is not None
+        )
+    )
+
+
+def _paths(by_epoch: np.ndarray) -> np.ndarray:
+    """Return the sums over the epochs, from 0, at some of them."""
+    total = np.pad(by_epoch.cumsum(axis=1), ((0, 0), (1, 0)))
+    some = np.unique(np.linspace(0, total.shape[1] - 1, _POINTS).round().astype(int))
+    return total[:, some]
+
+
+def _harmed(
+    estimator: Any,
+    X_val: Any,
+    y_val: Any,
+    suspects: np.ndarray,
+    k: int,
+    asked: Mapping[str, Any],
+) -> Harmed:
+    """Return which validation samples each suspect harms most.
+
+    Each validation sample is a retrace of its own, so that only those with the highest
+    losses are asked, where there are many; a part of them at once, of which only the
+    suspects' rows and the best so far are kept.
+    """
+    losses = _losses(estimator, X_val, y_val)
+    some = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
+    some = some if k else some[:0]
+    rows = np.zeros((len(suspects), 0), dtype=np.intp)
+    values = np.zeros((len(suspects), 0))
+    for start in range(0, len(some), _QUERIES_AT_ONCE):
+        part = some[start : start + _QUERIES_AT_ONCE]
+        found = estimator.influence(
+            _safe_indexing(X_val, part),
+            _safe_indexing(y_val, part),
+            aggregate=None,
+            **asked,
+        )[suspects]
+        values = np.concatenate([values, found], axis=1)
+        rows = np.concatenate([rows, np.tile(part, (len(suspects), 1))], axis=1)
+        best = np.argsort(values, axis=1, kind="stable")[:, :k]
+        values = np.take_along_axis(values, best, axis=1)
+        rows = np.take_along_axis(rows, best, axis=1)
+    return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
+
+
+def _losses(estimator: Any, X_val: Any, y_val: Any) -> np.ndarray:
+    query = final_model(estimator).query(X_val, y_val)
+    with torch.no_grad():
+        parts = [
+            query.measure(query.objective.forward(inputs), targets)
+            for inputs, targets, _ in query.batches
+        ]
+    losses: np.ndarray = torch.cat(parts).double().cpu().numpy()
+    return losses

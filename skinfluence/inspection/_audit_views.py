@@ -1,0 +1,196 @@
+"""How a page shows samples: as pictures, as texts, or as the rows of a table."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils.validation import _num_samples
+
+from ._extras import needed
+from ._sample_views import ImageView, TextView, view_of, written
+from ._unusual import Column
+
+# Of so many pictures at most each has so many pixels on its longer side.
+_SIDES = ((500, 192), (2000, 96), (float("inf"), 64))
+# Whose pixels are shown as squares.
+_SMALL = 64
+# Characters of all texts together, and of one at most and at least.
+_ALL_CHARACTERS, _MOST_CHARACTERS, _FEWEST_CHARACTERS = 8_000_000, 20_000, 600
+_VALUE_CHARACTERS = 200
+_N_FEATURES = 12
+
+Shown = dict[str, Any]
+"""What a page is told of a sample, JSON-able."""
+
+
+class Showing(Protocol):
+    """Samples that can be shown."""
+
+    def __len__(self) -> int: ...
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return what a page is told of some of them."""
+        ...
+
+
+def showing_of(
+    name: str, samples: Any, image_shape: Sequence[int] | None, feature_names: Any
+) -> Showing:
+    """Return how samples are shown, or say what is wrong with them."""
+    if sparse.issparse(samples):
+        return Entries(samples, feature_names)
+    view = view_of(samples, image_shape, feature_names, 1, name)
+    if isinstance(view, TextView):
+        return Texts(view.texts)
+    return Pictures(view) if isinstance(view, ImageView) else Rows(view.table)
+
+
+class Pictures:
+    """Samples as images, PNGs in data URIs."""
+
+    def __init__(self, view: ImageView) -> None:
+        self.view = view
+        self._image = needed("PIL.Image", "Pillow")
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return each sample's picture, smaller if there are many."""
+        side = next(side for most, side in _SIDES if len(rows) <= most)
+        return [self._picture(int(row), side) for row in rows]
+
+    def _picture(self, row: int, side: int) -> Shown:
+        pixels = np.nan_to_num(255 * self.view.scaled(row)).round().astype(np.uint8)
+        image = self._image.fromarray(pixels)
+        image.thumbnail((side, side))
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+        return {"image": source, "small": max(image.size) <= _SMALL}
+
+
+class Texts:
+    """Samples as texts."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return each text, or its beginning: parts, and how long it is."""
+        room = _ALL_CHARACTERS // max(len(rows), 1)
+        longest = min(max(room, _FEWEST_CHARACTERS), _MOST_CHARACTERS)
+        texts = [self.texts[row].strip() for row in rows]
+        return [{"text": [[t[:longest], 0]], "length": len(t)} for t in texts]
+
+
+class Rows:
+    """Samples as rows of a table, the most unusual values first."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return the most unusual values: [name, value, why, how unusual] of each."""
+        values = [self.table.iloc[:, k] for k in range(self.table.shape[1])]
+        columns = [Column(each) for each in values]
+        strengths = [
+            column.unusual(each.iloc[rows])
+            for column, each in zip(columns, values, strict=True)
+        ]
+        table = np.stack(strengths, axis=1)
+        shown = []
+        for row, own in zip(rows, table, strict=True):
+            most = np.argsort(-np.abs(own), kind="stable")[:_N_FEATURES]
+            lines = [
+                [
+                    _cut(self.table.columns[k]),
+                    _value(values[k].iat[row]),
+                    columns[k].why(own[k]),
+                    round(float(abs(own[k])), 2),
+                ]
+                for k in most
+            ]
+            entry = {"table": lines, "more": len(own) - len(lines)}
+            shown.append({**entry, **self._name(row)})
+        return shown
+
+    def _name(self, row: int) -> Shown:
+        """Return a row's label, if it has one: numbers from 0 are none."""
+        index = self.table.index
+        if isinstance(index, pd.RangeIndex):
+            return {}
+        prefix = "row " if pd.api.types.is_integer_dtype(index) else ""
+        return {"name": prefix + _cut(index[row])}
+
+
+class Entries:
+    """Samples as the largest entries of a sparse matrix."""
+
+    def __init__(self, matrix: Any, names: Any) -> None:
+        self.matrix = sparse.csr_matrix(matrix)
+        self.names = names
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return each sample's largest entries, as the rows of a table."""
+        return [self._entries(self.matrix[[row]]) for row in rows]
+
+    def _entries(self, entries: Any) -> Shown:
+        most = np.argsort(-np.abs(entries.data), kind="stable")[:_N_FEATURES]
+        lines = [
+            [self._name(entries.indices[k]), _value(entries.data[k]), "", 0.0]
+            for k in most
+        ]
+        return {"table": lines, "more": len(entries.data) - len(lines)}
+
+    def _name(self, k: int) -> str:
+        return f"x{k}" if self.names is None else _cut(self.names[k])
+
+
+def _value(value: Any) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "—"
+    if isinstance(value, (float, np.floating)):
+        return written(value)
+    return _cut(value)
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    if len(text) <= _VALUE_CHARACTERS:
+        return text
+    return text[: _VALUE_CHARACTERS - 1] + "…"
+
+
+def shown_as(
+    raw_name: str,
+    raw: Any,
+    name: str,
+    samples: Any,
+    image_shape: Sequence[int] | None,
+    feature_names: Any,
+) -> Showing:
+    """Return how samples are shown: as their user knows them, or as they are."""
+    if raw is None:
+        return showing_of(name, samples, image_shape, feature_names)
+    # The names are those of the columns of X, and raw has its own.
+    showing = showing_of(raw_name, raw, image_shape, None)
+    if len(showing) != _num_samples(samples):
+        raise ValueError(
+            f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "
+            f"{len(showing)}."
+        )
+    return showing

@@ -1,0 +1,107 @@
+"""The page of an audit: one file with all that it needs, in which data is only text."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ._charts import curve, histogram, scatter
+from ._extras import needed
+
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
+    "script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+)
+# Facts are short; and what could not be told from other text is not left unseen.
+_MOST_CHARACTERS = 500
+_UNSEEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
+)
+# What the browser's part of the page needs to know.
+_FOR_SCRIPT = (
+    "title",
+    "fingerprint",
+    "measure",
+    "unit",
+    "classes",
+    "epochs",
+    "n_asked",
+    "n_samples",
+    "ranked_by_influence",
+    "suspects",
+    "validation",
+)
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """Return the page as HTML."""
+    style, script = _template_text("report.css"), _template_text("report.js")
+    return str(
+        _environment()
+        .get_template("report.html")
+        .render(
+            **content,
+            style=style,
+            script=script,
+            policy=_POLICY.format(style=_digest(style), script=_digest(script)),
+            data={name: content[name] for name in _FOR_SCRIPT},
+            charts=_charts(content),
+        )
+    )
+
+
+def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
+    unit = content["unit"]
+    check, search = content["check"], content["curve"]
+    ranked_by = ("influence", unit) if content["ranked_by_influence"] else ("score", "")
+    return {
+        "distribution": histogram(content["distribution"], *ranked_by),
+        "check": check and scatter(check, unit),
+        "curve": search and curve(search),
+    }
+
+
+def visible(text: Any) -> str:
+    """Return text in which characters that have no shape, or move others, are seen."""
+    return _UNSEEN.sub(_shape, str(text)[:_MOST_CHARACTERS])
+
+
+def number(value: Any) -> str:
+    """Return a number in four digits."""
+    if value is None:
+        return "—"
+    form = ",.0f" if 1e4 <= abs(value) < 1e9 else ".4g"
+    return format(value, form).replace("-", "−")
+
+
+def _shape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 32 else f"‹U+{code:04X}›"
+
+
+@cache
+def _environment() -> Any:
+    jinja2 = needed("jinja2", "jinja2")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(visible=visible, number=number)
+    return environment
+
+
+@cache
+def _template_text(name: str) -> str:
+    return files(__package__).joinpath("templates", name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """Return what the page's policy knows its own style and script by."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

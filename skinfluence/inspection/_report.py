@@ -1,0 +1,334 @@
+"""The audit of a data set: what was found, as a page on which people decide."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_regressor
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from .._files import write_file
+from ..cleaning import InfluenceCleaner, read_decisions
+from ._audit import audit, judge
+from ._audit_views import Texts, shown_as
+from ._audit_words import mark_words, telling_words
+from ._extras import needed
+from ._page import page
+from ._report_dict import applied_dict, audit_dict, curve_dict
+from ._style import check_count, check_row
+
+
+class AuditReport:
+    """The most harmful training samples, for people to look at and to decide.
+
+    A page with the samples, what the model makes of them and how they came to do harm.
+    On it each is marked to be kept, removed or relabelled, and the decisions are saved
+    in a file that :class:`~skinfluence.InfluenceCleaner`,
+    :func:`~skinfluence.cleaning.read_decisions` and :meth:`apply` take. In a notebook
+    it shows itself. Made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    content : mapping of str to object
+        What the page tells, JSON-able.
+    audited : object, default=None
+        The estimator and the data, for :meth:`apply`.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Score and loss (``score``, ``loss``) on the validation data and, if given, the
+        test data; after :meth:`apply` also ``score_after`` and ``loss_after``.
+    fingerprint : str
+        Of the data; decisions carry it.
+
+    See Also
+    --------
+    SampleGridDisplay : A picture of a few of the samples.
+    skinfluence.InfluenceCleaner : Carries decisions out.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.inspection import AuditReport
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(X[::2], y[::2])
+    >>> report = AuditReport.from_estimator(
+    ...     clf, X[::2], y[::2], X[1::2], y[1::2], n=10, random_state=0
+    ... )
+    >>> report.scores
+                score  loss
+    validation   0.95  0.28
+    >>> len(report.to_dict()["suspects"])
+    10
+    """
+
+    def __init__(self, content: Mapping[str, Any], audited: Any = None) -> None:
+        self._content = dict(content)
+        self._audited = audited
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        *,
+        n: int = 50,
+        raw: Any = None,
+        raw_val: Any = None,
+        feature_names: Any = None,
+        image_shape: Sequence[int] | None = None,
+        X_test: Any = None,
+        y_test: Any = None,
+        at: Any = "path",
+        query: Any = "loss",
+        curve: Any = None,
+        about: Mapping[str, Any] | None = None,
+        n_check: int = 20,
+        n_harmed: int = 3,
+        scores: Any = None,
+        title: str = "Data audit",
+        random_state: Any = None,
+    ) -> "AuditReport":
+        """Find the most harmful samples of an estimator, and what to show of them.
+
+        Parameters
+        ----------
+        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A fitted estimator whose run was recorded.
+        X : array-like or tensor of n_samples rows
+            The samples that it was fitted on.
+        y : array-like of shape (n_samples,)
+            Their labels or targets.
+        X_val : array-like
+            Validation samples.
+        y_val : array-like
+            Their targets.
+        n : int, default=50
+            How many suspects to show, at most.
+        raw : array-like, DataFrame, sequence of str or None, default=None
+            The samples as their user knows them, row by row: images, texts, or a table
+            before its preprocessing, whose row labels are shown if it has any. By
+            default X.
+        raw_val : array-like, DataFrame, sequence of str or None, default=None
+            The validation samples in the same form. By default X_val, where `raw` is
+            not given; otherwise only their row numbers are shown.
+        feature_names : array-like of str of shape (n_features,) or None, default=None
+            Names of the columns of X. With texts as `raw` they are words: those that
+            matter are marked in the text.
+        image_shape : tuple of int or None, default=None
+            Shape of the image that a row is, as in :class:`SampleGridDisplay`.
+        X_test : array-like or None, default=None
+            Test samples: nothing is chosen by them.
+        y_test : array-like or None, default=None
+            Their targets.
+        at : "final", "epochs", "path", sequence or mapping, default="path"
+            Which models are asked, as in
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        query : "loss", "error" or callable, default="loss"
+            What is measured on the validation samples, as there; ``"error"`` where
+            their own labels are doubtful.
+        curve : InfluenceCleanerCV, GridSearchCV or None, default=None
+            A fitted search over the number of samples to remove, for the curve of
+            scores.
+        about : mapping of str to object or None, default=None
+            Further facts for the head of the page, such as the name of a file.
+        n_check : int, default=20
+            How many samples to verify by
+            :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`; 0 for none.
+            Each costs a training.
+        n_harmed : int, default=3
+            How many validation samples to show beside each suspect: those whose losses
+            it raises most, of the 100 with the highest losses. They are asked one by
+            one, which costs more than anything else here; 0 for none.
+        scores : array-like of shape (n_samples,) or None, default=None
+            Other scores to rank by, the lowest first, such as the ``influence_`` of a
+            cleaner with `cv`; NaN for samples that are not to be shown. By default the
+            influence.
+        title : str, default="Data audit"
+            The page's heading.
+        random_state : int, RandomState instance or None, default=None
+            Draws the samples to verify.
+
+        Returns
+        -------
+        AuditReport
+            The report.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data is not as described.
+        NotRecordedError
+            If the run was not recorded, and other errors of
+            :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        """
+        _check_estimator(estimator)
+        n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
+        n_check = check_count("n_check", n_check, 4) if n_check else 0
+        y = check_row("y", y, _num_samples(X))
+        scores = _checked_scores(scores, len(y))
+        curve = None if curve is None else curve_dict(curve)
+        judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
+        needed("jinja2", "jinja2")
+        samples = shown_as("raw", raw, "X", X, image_shape, feature_names)
+        others = None
+        if raw is None or raw_val is not None:
+            others = shown_as(
+                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
+            )
+        found = audit(
+            estimator,
+            X,
+            y,
+            judges,
+            n=n,
+            n_check=n_check,
+            n_harmed=n_harmed,
+            raw=raw,
+            scores=scores,
+            random_state=random_state,
+            at=at,
+            query=query,
+        )
+        shown = samples.show(found.suspects)
+        if isinstance(samples, Texts) and feature_names is not None:
+            words = telling_words(estimator, found.suspects, list(feature_names))
+            mark_words(shown, found.suspects, words)
+        content = audit_dict(
+            estimator,
+            found,
+            shown,
+            others,
+            y=y,
+            at=at,
+            query=query,
+            curve=curve,
+            about=about or {},
+            title=title,
+        )
+        return cls(content, (estimator, X, y, judges))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the data, which decisions carry."""
+        return str(self._content["fingerprint"])
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Score and loss on validation and test data."""
+        rows = self._content["scores"]
+        return pd.DataFrame(
+            [{k: v for k, v in row.items() if k in _JUDGED} for row in rows],
+            index=[row["name"] for row in rows],
+        )
+
+    def apply(
+        self, decisions: Any, *, refit: str = "full", **fit_params: Any
+    ) -> "AuditReport":
+        """Refit as decided, and return the report with what that has changed.
+
+        Parameters
+        ----------
+        decisions : str, path or DataFrame
+            A file that the page has saved, or a table, as in
+            :func:`~skinfluence.cleaning.read_decisions`.
+        refit : "full" or "counterfactual", default="full"
+            ``"full"`` fits a clone of the estimator anew on the cleaned data.
+            ``"counterfactual"`` repeats the recorded run under the decisions, with the
+            same batches (:meth:`~skinfluence.SGDInfluenceClassifier.refit_without`): no
+            change is then due to another course of the training.
+        **fit_params : dict
+            What else the estimator's ``fit`` was given, such as ``sample_weight``, for
+            ``refit="full"``.
+
+        Returns
+        -------
+        AuditReport
+            A new report, with `scores` before and after.
+
+        Raises
+        ------
+        DecisionsError
+            If the decisions cannot be read or are not about this data.
+        """
+        if self._audited is None:
+            raise ValueError(
+                "There must be an estimator to refit, but this report was made of its "
+                "content alone. Use AuditReport.from_estimator."
+            )
+        estimator, X, y, judges = self._audited
+        read = read_decisions(decisions, X, y, regression=is_regressor(estimator))
+        if refit == "counterfactual":
+            model = estimator.refit_without(read.removed, relabel=read.relabelled)
+        else:
+            cleaner = InfluenceCleaner(estimator, decisions=decisions, refit=refit)
+            model = cleaner.fit(X, y, **fit_params).final_estimator_
+        after = {name: judge(model, *data) for name, data in judges.items()}
+        content = applied_dict(self._content, read, refit, after)
+        return AuditReport(content, self._audited)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the page tells, JSON-able.
+
+        Returns
+        -------
+        dict
+            Facts, the check, and a dict for each of the ``suspects``.
+        """
+        return dict(self._content)
+
+    def write_html(self, path: Any) -> None:
+        """Write the page: one file, which needs nothing else and no network.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        """
+        target = Path(path)
+        write_file(target, page(self._content).encode("utf-8", "replace"))
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(page(self._content))
+        return (
+            '<iframe title="Data audit" sandbox="allow-scripts allow-downloads" '
+            f'width="100%" height="800" srcdoc="{inside}"></iframe>'
+        )
+
+
+def _check_estimator(estimator: Any) -> None:
+    if not hasattr(estimator, "influence_by_epoch"):
+        raise TypeError(
+            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
+            f"got {type(estimator).__name__}. Of a pipeline pass the last step, and as "
+            "X what the steps before it make."
+        )
+    check_is_fitted(estimator)
+
+
+def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
+    if (X_test is None) != (y_test is None):
+        raise ValueError("`X_test` and `y_test` must be given together, got one.")
+    return {} if X_test is None else {"test": (X_test, y_test)}
+
+
+def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
+    if scores is None:
+        return None
+    scores = check_row("scores", scores, n_samples).astype(np.float64)
+    if not np.isfinite(scores).any():
+        raise ValueError("`scores` must have a number for some sample, got none.")
+    return scores
+
+
+_JUDGED = ("score", "loss", "score_after", "loss_after")

@@ -1,0 +1,264 @@
+"""What an audit has found as a plain dict, which JSON can hold."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from .._version import __version__
+from ..cleaning import Decisions
+from ..estimators import InfluenceCheck
+from ._audit import Audit, Harmed
+from ._audit_views import Showing
+from ._style import described, unit_of_loss
+
+_N_BINS = 60
+_AT = {
+    "final": "of the final model",
+    "epochs": "averaged over the models at all epoch ends",
+    "path": "along training (the model after epoch e counts 1/e)",
+}
+_MEASURES = {"loss": "validation loss", "error": "expected validation error"}
+
+Content = dict[str, Any]
+
+
+def audit_dict(
+    estimator: Any,
+    found: Audit,
+    shown: Sequence[Content],
+    others: Showing | None,
+    *,
+    y: np.ndarray,
+    at: Any,
+    query: Any,
+    curve: Content | None,
+    about: Mapping[str, Any],
+    title: str,
+) -> Content:
+    """Return all that a page tells."""
+    classes = estimator.classes_.tolist() if is_classifier(estimator) else None
+    return {
+        "title": title,
+        "created": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "version": __version__,
+        "fingerprint": found.fingerprint,
+        "measure": _MEASURES.get(query if isinstance(query, str) else "", "query"),
+        "unit": described(estimator, query)["unit"],
+        "loss_unit": unit_of_loss(estimator),
+        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
+        "facts": _facts(estimator, found, y),
+        "about": [[str(name), str(value)] for name, value in about.items()],
+        "scores": scores_dict(found, classes is not None),
+        "n_samples": len(y),
+        "distribution": _distribution(found),
+        "check": _check(found.check),
+        "curve": curve,
+        "applied": None,
+        "ranked_by_influence": found.scores is found.influence,
+        "epochs": int(estimator.trajectory_.n_epochs),
+        "classes": None if classes is None else [str(label) for label in classes],
+        "n_asked": found.harmed.n_asked,
+        "suspects": _suspects(found, shown, classes),
+        "validation": _validation(found.harmed, others, classes),
+    }
+
+
+def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
+    module = type(estimator.module_).__name__
+    size = sum(parameter.numel() for parameter in estimator.module_.parameters())
+    optimizer = type(estimator.optimizer_).__name__
+    batch = estimator.batch_size
+    facts = [
+        ["Estimator", type(estimator).__name__],
+        ["Model", f"{module}, {size:,} parameters"],
+        [
+            "Training",
+            f"{estimator.trajectory_.n_epochs} epochs, {optimizer}, learning rate "
+            f"{estimator.lr:g}, "
+            + (f"batches of {batch}" if batch > 0 else "the whole data as one batch"),
+        ],
+        ["Training samples", f"{len(y):,}"],
+    ]
+    if is_classifier(estimator):
+        labels, counts = np.unique(y, return_counts=True)
+        some = ", ".join(
+            f"{str(label)[:40]} ({count:,})"
+            for label, count in zip(labels.tolist()[:8], counts, strict=False)
+        )
+        more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
+        facts.append(["Labels", some + more])
+    else:
+        facts.append(
+            ["Targets", f"{y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"]
+        )
+    return facts
+
+
+def scores_dict(found: Audit, classifier: bool) -> list[Content]:
+    """Return score and loss on each data set."""
+    return [
+        {
+            "name": name,
+            "measure": "accuracy" if classifier else "R²",
+            "n": n,
+            "score": _number(score),
+            "loss": _number(loss),
+        }
+        for name, (score, loss, n) in found.judged.items()
+    ]
+
+
+def applied_dict(
+    content: Mapping[str, Any],
+    decisions: Decisions,
+    refit: str,
+    after: Mapping[str, tuple[float, float, int]],
+) -> Content:
+    """Return the content with what decisions have done."""
+    scores = [
+        {
+            **row,
+            "score_after": _number(after[row["name"]][0]),
+            "loss_after": _number(after[row["name"]][1]),
+        }
+        for row in content["scores"]
+    ]
+    applied = {
+        "kept": len(decisions.kept),
+        "removed": len(decisions.removed),
+        "relabelled": len(decisions.relabelled),
+        "refit": refit,
+    }
+    return {**content, "scores": scores, "applied": applied}
+
+
+def _distribution(found: Audit) -> Content:
+    """Return a histogram of the scores, of which 0 is an edge."""
+    scores = found.scores[np.isfinite(found.scores)]
+    low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
+    width = ((high - low) or 1.0) / _N_BINS
+    first, last = np.floor(low / width), np.ceil(high / width)
+    edges = width * np.arange(first, last + 1)
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    return {
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "n_harmful": int((scores < 0).sum()),
+        "threshold": _number(found.scores[found.suspects[-1]]),
+    }
+
+
+def _check(check: InfluenceCheck | None) -> Content | None:
+    if check is None:
+        return None
+    return {
+        "verdict": check.verdict,
+        "n": len(check.samples),
+        "correlation": _number(check.correlation),
+        "interval": [_number(end) for end in check.confidence_interval],
+        "slope": _number(check.slope),
+        "estimated": check.estimated.tolist(),
+        "exact": check.exact.tolist(),
+    }
+
+
+def curve_dict(search: Any) -> Content:
+    """Return the scores of a search over the number of samples to remove."""
+    results: Mapping[str, Any] = getattr(search, "cv_results_", {})
+    names = [name for name in results if name.endswith("n_remove")]
+    if len(names) != 1:
+        raise ValueError(
+            "`curve` must be a fitted InfluenceCleanerCV, or a GridSearchCV over one "
+            f"`n_remove`, got {type(search).__name__} with {len(names)} of them."
+        )
+    folds = sorted(
+        name for name in results if name.startswith("split") and "test" in name
+    )
+    table = np.array([results[name] for name in folds], dtype=np.float64)
+    counts = np.asarray(results[names[0]], dtype=np.float64)
+    order = np.argsort(counts, kind="stable")
+    error = table.std(axis=0, ddof=1) / len(table) ** 0.5 if len(table) > 1 else None
+    fractions = bool(((counts > 0) & (counts < 1)).any())
+    return {
+        "fractions": fractions,
+        "n_removes": (counts[order] * (100 if fractions else 1)).tolist(),
+        "means": [_number(value) for value in table.mean(axis=0)[order]],
+        "errors": None if error is None else [_number(v) for v in error[order]],
+        "n_folds": len(table),
+    }
+
+
+def _suspects(found: Audit, shown: Sequence[Content], classes: Any) -> list[Content]:
+    """Return a dict for each suspect."""
+    places = None if classes is None else {c: k for k, c in enumerate(classes)}
+    return [
+        {
+            "sample": int(row),
+            "given": _label(found.labels[k], places),
+            "predicted": _label(found.predictions[k], places),
+            "influence": _number(found.influence[row]),
+            "score": _number(found.scores[row]),
+            **_probabilities(found, k, places),
+            **_gain(found.by_label[k]),
+            "path": [_number(value) for value in found.paths[k]],
+            "harms": [
+                [int(other), _number(value)]
+                for other, value in zip(
+                    found.harmed.rows[k], found.harmed.influence[k], strict=True
+                )
+                if value < 0
+            ],
+            **shown[k],
+        }
+        for k, row in enumerate(found.suspects)
+    ]
+
+
+def _probabilities(found: Audit, k: int, places: Any) -> Content:
+    if found.probabilities is None or places is None:
+        return {}
+    own = found.probabilities[k]
+    return {
+        "probability": _number(own[_label(found.predictions[k], places)]),
+        "probability_given": _number(own[_label(found.labels[k], places)]),
+    }
+
+
+def _gain(by_label: Any) -> Content:
+    """Return the best other label and what it gains, or the slope in the target."""
+    if np.ndim(by_label) == 0:
+        return {"slope": _number(by_label)}
+    best = int(np.argmin(by_label))
+    if not by_label[best] < 0:
+        return {"proposal": None, "gain": 0.0}
+    return {"proposal": best, "gain": _number(-by_label[best])}
+
+
+def _validation(harmed: Harmed, others: Showing | None, classes: Any) -> Content:
+    """Return a dict for each validation sample that is shown, by its row."""
+    places = None if classes is None else {c: k for k, c in enumerate(classes)}
+    rows = np.unique(harmed.rows[harmed.influence < 0])
+    shown = [{}] * len(rows) if others is None else others.show(rows)
+    return {
+        str(row): {
+            "given": _label(harmed.labels[row], places),
+            "predicted": _label(harmed.predictions[row], places),
+            **own,
+        }
+        for row, own in zip(rows, shown, strict=True)
+    }
+
+
+def _label(value: Any, places: Mapping[Any, int] | None) -> Any:
+    """Return the number of a label, or a target."""
+    value = value.item() if hasattr(value, "item") else value
+    return _number(value) if places is None else places[value]
+
+
+def _number(value: Any) -> float | None:
+    """Return a number that JSON can hold, in as many digits as are read."""
+    number = float(value)
+    return float(f"{number:.5g}") if np.isfinite(number) else None

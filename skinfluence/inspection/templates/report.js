@@ -1,0 +1,389 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const suspects = data.suspects;
+  const isClassifier = data.classes !== null;
+  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60;
+  suspects.forEach((suspect, k) => { suspect.rank = k + 1; });
+
+  // Text: characters without a shape, or that move others, are made visible.
+  const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+  const visible = (text) => String(text).replace(/\r\n/g, "\n").replace(UNSEEN, (c) => {
+    const code = c.codePointAt(0);
+    return code < 32 ? String.fromCodePoint(0x2400 + code) : "‹U+" + code.toString(16).toUpperCase().padStart(4, "0") + "›";
+  });
+  const short = (text, most = SHORT) => {
+    const characters = Array.from(String(text).slice(0, 2 * most + 2));
+    return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : String(text);
+  };
+  const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+  const number = (value, digits = 2) => {
+    if (value === null) return "—";
+    if (value === 0) return "0";
+    const exponent = Math.floor(Math.log10(Math.abs(value)));
+    if (exponent >= -4 && exponent < 6) {
+      return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
+    }
+    const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
+    return ((value / 10 ** exponent).toPrecision(digits) + " × 10" + (exponent < 0 ? "⁻" : "") + power).replace("-", "−");
+  };
+  const withUnit = (value) => number(value) + (data.unit ? " " + data.unit : "");
+  const labelText = (label) => isClassifier ? data.classes[label] : label === null ? "—" : String(Number(label.toPrecision(4))).replace("-", "−");
+
+  // Elements: everything from the data goes in as text.
+  const SVG = "http://www.w3.org/2000/svg";
+  const add = (parent, name, options = {}, ...children) => {
+    const node = parent && parent.namespaceURI === SVG || name === "svg" ? document.createElementNS(SVG, name) : document.createElement(name);
+    for (const [key, value] of Object.entries(options)) {
+      if (key === "text") node.textContent = value;
+      else if (key === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
+      else if (value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
+    }
+    node.append(...children);
+    if (parent) parent.append(node);
+    return node;
+  };
+  const bdi = (text, most) => add(null, "bdi", { text: visible(short(text, most)) });
+  const label = (value) => bdi(labelText(value));
+  const byId = (id) => document.getElementById(id);
+
+  // Decisions: sample -> {decision, label}; kept by the browser until they are saved.
+  const key = "skinfluence:" + data.fingerprint;
+  const marks = new Map();
+  let unsaved = false, stored = true;
+  const restore = () => {
+    let found = null;
+    try { found = localStorage.getItem(key); localStorage.setItem(key, found || "[]"); } catch { stored = false; }
+    const known = new Set(suspects.map((suspect) => suspect.sample));
+    const isLabel = (label) => isClassifier ? Number.isInteger(label) && label in data.classes : label !== "" && Number.isFinite(Number(label));
+    try {
+      for (const [sample, mark] of JSON.parse(found || "[]")) {
+        const fits = mark.decision === "keep" || mark.decision === "remove" || (mark.decision === "relabel" && isLabel(mark.label));
+        if (known.has(sample) && fits) marks.set(sample, mark);
+      }
+    } catch { /* It was not this page that wrote it. */ }
+    byId("storage").textContent = stored
+      ? "Until you save them, this browser keeps the decisions for this data, also when the page is closed."
+      : "This browser does not keep the decisions when the page is closed: save them before.";
+  };
+  const keep = () => {
+    unsaved = true;
+    try { localStorage.setItem(key, JSON.stringify([...marks])); } catch { stored = false; }
+  };
+  window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
+
+  const rows = () => suspects.filter((s) => marks.has(s.sample)).map((s) => {
+    const mark = marks.get(s.sample);
+    const relabelled = mark.decision === "relabel";
+    return { sample: s.sample, decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
+  });
+  // A spreadsheet runs what begins like a formula, unless an apostrophe comes first.
+  const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
+  const cell = (text) => {
+    const safe = FORMULA.test(text) && !PLAIN_NUMBER.test(text) ? "'" + text : text;
+    return '"' + safe.replaceAll('"', '""') + '"';
+  };
+  const asCsv = () => "\ufeff" + [["sample", "decision", "label", "fingerprint"].join(",")].concat(
+    rows().map((row) => [row.sample, row.decision, cell(row.label), data.fingerprint].join(","))).join("\r\n") + "\r\n";
+  const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 1, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
+  const save = (kind) => {
+    if (!marks.size) { say("There is no decision to save yet."); return; }
+    const blob = new Blob([kind === "csv" ? asCsv() : asJson()], { type: kind === "csv" ? "text/csv" : "application/json" });
+    const link = add(document.body, "a", { href: URL.createObjectURL(blob), download: "decisions." + kind, hidden: true });
+    link.click();
+    setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
+    unsaved = false;
+    say(marks.size + " decisions saved as decisions." + kind + ".");
+  };
+  const say = (text) => { byId("status").textContent = text; };
+
+  // Parts of a card.
+  const picture = (shown, alt) => add(null, "img", { class: "picture" + (shown.small ? " pixels" : ""), src: shown.image, alt });
+  const textParts = (node, parts, most) => {
+    let left = most;
+    for (const [text, strength] of parts) {
+      if (left <= 0) break;
+      const piece = visible(text.length > left ? text.slice(0, left) + "…" : text);
+      left -= text.length;
+      if (strength === 0) node.append(piece);
+      else add(node, "mark", { class: strength > 0 ? "for" : "against", text: piece });
+    }
+  };
+  const textOf = (shown) => {
+    const box = add(null, "div");
+    const held = shown.text.reduce((sum, part) => sum + part[0].length, 0);
+    const body = add(box, "p", { class: "text", dir: "auto", tabindex: "0", role: "group", "aria-label": "Text of the sample" });
+    textParts(body, shown.text, TEXT_FIRST);
+    if (shown.text.some((part) => part[1] !== 0)) {
+      const legend = add(box, "p", { class: "legend" }, "To the model, ");
+      add(legend, "mark", { class: "for", text: "these words" });
+      legend.append(" speak for the given label, ");
+      add(legend, "mark", { class: "against", text: "these" });
+      legend.append(" against it.");
+    }
+    if (held > TEXT_FIRST || shown.length > held) {
+      const count = shown.length.toLocaleString("en");
+      const rest = shown.length > held ? ", of which the first " + held.toLocaleString("en") + " are in this file" : "";
+      const more = add(box, "button", { type: "button", class: "link", text: "Show more (" + count + " characters" + rest + ")", "aria-expanded": "false" });
+      more.addEventListener("click", () => {
+        const open = more.getAttribute("aria-expanded") === "true";
+        more.setAttribute("aria-expanded", String(!open));
+        body.textContent = "";
+        textParts(body, shown.text, open ? TEXT_FIRST : Infinity);
+        more.textContent = open ? "Show more (" + count + " characters" + rest + ")" : "Show less" + rest;
+      });
+    }
+    return box;
+  };
+  const tableOf = (shown) => {
+    const box = add(null, "div");
+    const table = add(box, "table", { class: "values" });
+    const head = add(add(table, "thead", { class: "hidden" }), "tr");
+    for (const name of ["Feature", "Value", "How unusual"]) add(head, "th", { scope: "col", text: name });
+    const body = add(table, "tbody");
+    shown.table.forEach(([name, value, why, strength], k) => {
+      const row = add(body, "tr", { class: strength >= ODD ? "odd" : null, hidden: k >= ROWS_FIRST });
+      add(row, "th", { scope: "row" }, bdi(name, 120));
+      add(row, "td", {}, bdi(value, 200));
+      add(row, "td", { text: why });
+    });
+    const hidden = shown.table.length - ROWS_FIRST;
+    if (hidden > 0) {
+      const words = "Show " + hidden + " more of " + (shown.table.length + shown.more).toLocaleString("en") + " features";
+      const more = add(box, "button", { type: "button", class: "link", text: words, "aria-expanded": "false" });
+      more.addEventListener("click", () => {
+        const open = more.getAttribute("aria-expanded") === "true";
+        more.setAttribute("aria-expanded", String(!open));
+        more.textContent = open ? words : "Show fewer";
+        [...body.rows].forEach((row, k) => { row.hidden = open && k >= ROWS_FIRST; });
+      });
+    }
+    return box;
+  };
+  const shownOf = (shown, alt) => shown.image ? picture(shown, alt) : shown.text ? textOf(shown) : tableOf(shown);
+  const fact = (list, name, ...children) => add(add(list, "div"), "dd", {}, ...children).before(add(null, "dt", { text: name }));
+  const soft = (text) => add(null, "span", { class: "soft", text });
+
+  const spark = (path) => {
+    const low = Math.min(...path), high = Math.max(...path), span = high - low || 1;
+    const y = (value) => (38 - 36 * (value - low) / span).toFixed(1);
+    const svg = add(null, "svg", { class: "spark", viewBox: "0 0 176 40", preserveAspectRatio: "none", role: "img",
+      "aria-label": "Influence as it added up over " + data.epochs + " epochs, from 0 to " + withUnit(path[path.length - 1]) });
+    add(svg, "line", { x1: 0, x2: 176, y1: y(0), y2: y(0) });
+    add(svg, "polyline", { points: path.map((value, k) => (176 * k / (path.length - 1 || 1)).toFixed(1) + "," + y(value)).join(" ") });
+    return svg;
+  };
+  const harmedList = (harms) => {
+    const list = add(null, "ul", { class: "harmed" });
+    for (const [row, value] of harms) {
+      const other = data.validation[row];
+      const item = add(list, "li");
+      const agrees = other.given === other.predicted;
+      if (other.image) item.append(add(null, "img", { class: other.small ? "pixels" : null, src: other.image, alt: "" }));
+      const words = add(item, "span", {}, label(other.given));
+      words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
+      if (!agrees) words.append(label(other.predicted), " ");
+      words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
+      if (other.text) add(words, "span", { class: "quote", dir: "auto", text: visible(short(other.text.map((part) => part[0]).join(""), 160)) });
+    }
+    return list;
+  };
+  const gain = (list, suspect) => {
+    if (!isClassifier) {
+      const lower = suspect.slope > 0;
+      fact(list, "Other target", suspect.slope === 0 ? "would change nothing" : "a " + (lower ? "lower" : "higher") + " one would lower the " + data.measure + " ",
+        soft(withUnit(-Math.abs(suspect.slope)) + " for each unit, at first"));
+      return;
+    }
+    if (suspect.proposal === null) { fact(list, "Other label", "none would lower the " + data.measure); return; }
+    const dd = [label(suspect.proposal), " instead would lower it by ", withUnit(suspect.gain)];
+    fact(list, "Other label", ...dd);
+  };
+  const percent = (value) => value === null ? "" : value > 0.995 ? "> 99 %" : value < 0.005 ? "< 1 %" : Math.round(100 * value) + " %";
+
+  const card = (suspect) => {
+    const kind = suspect.image ? "image" : suspect.text ? "text-card" : "table-card";
+    const id = "s" + suspect.sample;
+    const box = add(null, "article", { class: "suspect-card " + kind, id, tabindex: "-1", "aria-labelledby": id + "-title" });
+    const title = add(box, "h3", { id: id + "-title" });
+    add(title, "span", { class: "rank", text: suspect.rank + "." });
+    const given = add(title, "span", {}, isClassifier ? "labelled " : "target ");
+    add(given, "b", {}, label(suspect.given));
+    if (isClassifier && suspect.probability_given !== undefined) given.append(" (" + percent(suspect.probability_given) + ")");
+    if (isClassifier && suspect.given === suspect.predicted) add(title, "span", { text: "the model agrees" });
+    else {
+      const predicted = add(title, "span", {}, isClassifier ? "the model says " : "predicted ");
+      add(predicted, "b", {}, label(suspect.predicted));
+      if (isClassifier && suspect.probability !== undefined) predicted.append(" (" + percent(suspect.probability) + ")");
+    }
+    add(title, "span", { class: "id", text: suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name) });
+    box.append(shownOf(suspect, "Sample " + suspect.sample));
+    const facts = add(box, "dl", { class: "facts-of" });
+    if (!data.ranked_by_influence) fact(facts, "Score", number(suspect.score));
+    fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" " + data.measure + " without it"));
+    gain(facts, suspect);
+    fact(facts, "Over training", spark(suspect.path), soft(data.epochs + " epochs"));
+    if (suspect.harms.length) fact(facts, "Harms most", harmedList(suspect.harms));
+    box.append(decide(suspect));
+    show(box, suspect);
+    return box;
+  };
+  const decide = (suspect) => {
+    const group = add(null, "div", { class: "decide", role: "group", "aria-label": "Decision about sample " + suspect.sample });
+    for (const name of ["keep", "remove"]) {
+      add(group, "button", { type: "button", class: name, "aria-pressed": "false", text: name === "keep" ? "Keep" : "Remove", on: { click: () => mark(suspect, name) } });
+    }
+    const part = add(group, "span", { class: "relabelling" });
+    add(part, "button", { type: "button", class: "relabel", "aria-pressed": "false", text: isClassifier ? "Relabel to" : "Set target to", on: { click: () => mark(suspect, "relabel") } });
+    const named = "New " + (isClassifier ? "label" : "target") + " of sample " + suspect.sample;
+    const choose = isClassifier ? add(part, "select", { class: "choice", "aria-label": named })
+      : add(part, "input", { class: "choice", type: "number", step: "any", "aria-label": named });
+    if (isClassifier) fill(choose, suspect);
+    choose.addEventListener("change", () => mark(suspect, "relabel", true));
+    return group;
+  };
+  const option = (choose, k) => add(choose, "option", { value: k, text: visible(short(data.classes[k])) });
+  const fill = (choose, suspect) => {
+    const first = suspect.proposal !== null ? suspect.proposal : suspect.predicted !== suspect.given ? suspect.predicted : null;
+    const all = () => {
+      const chosen = choose.value;
+      choose.textContent = "";
+      if (first === null) add(choose, "option", { value: "", text: "choose …" });
+      data.classes.forEach((_, k) => { if (k !== suspect.given) option(choose, k); });
+      choose.value = chosen;
+    };
+    if (first === null) add(choose, "option", { value: "", text: "choose …" });
+    else option(choose, first);
+    // Thousands of labels on every card would make the page slow.
+    if (data.classes.length <= MANY) all();
+    else for (const event of ["focus", "pointerdown"]) choose.addEventListener(event, all, { once: true });
+  };
+  const cardOf = (suspect) => byId("s" + suspect.sample);
+  const show = (box, suspect) => {
+    const mark = marks.get(suspect.sample);
+    box.dataset.decision = mark ? mark.decision : "";
+    for (const button of box.querySelectorAll(".decide button")) {
+      button.setAttribute("aria-pressed", String(Boolean(mark) && button.classList.contains(mark.decision)));
+    }
+    if (!mark || mark.decision !== "relabel") return;
+    const choice = box.querySelector(".choice");
+    if (isClassifier && ![...choice.options].some((each) => each.value === String(mark.label))) option(choice, mark.label);
+    choice.value = String(mark.label);
+  };
+  const mark = (suspect, decision, again = false) => {
+    const box = cardOf(suspect), choice = box.querySelector(".choice"), before = marks.get(suspect.sample);
+    if (decision === "relabel" && (choice.value === "" || !choice.validity.valid)) {
+      if (again && before && before.decision === "relabel") { marks.delete(suspect.sample); keep(); show(box, suspect); count(); }
+      choice.focus();
+      say("Choose the new " + (isClassifier ? "label" : "target") + " first.");
+      return;
+    }
+    if (decision === null || (!again && before && before.decision === decision)) marks.delete(suspect.sample);
+    else marks.set(suspect.sample, decision === "relabel" ? { decision, label: isClassifier ? Number(choice.value) : choice.value } : { decision });
+    keep();
+    show(box, suspect);
+    count();
+    const now = marks.get(suspect.sample);
+    say("Sample " + suspect.sample + ": " + (now ? now.decision + (now.decision === "relabel" ? " to " + visible(short(isClassifier ? data.classes[now.label] : now.label)) : "") : "no decision") + ".");
+  };
+  const count = () => {
+    byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided";
+    for (const id of ["save-csv", "save-json"]) byId(id).disabled = marks.size === 0;
+  };
+
+  // The list: filtered, sorted, a page at a time.
+  const ORDERS = {
+    harm: ["most harmful", (a, b) => a.rank - b.rank],
+    gain: [isClassifier ? "gain by relabelling" : "slope in the target", isClassifier ? (a, b) => b.gain - a.gain : (a, b) => Math.abs(b.slope) - Math.abs(a.slope)],
+    sample: ["row number", (a, b) => a.sample - b.sample],
+    label: [isClassifier ? "given label" : "target", (a, b) => a.given - b.given],
+    sure: isClassifier ? ["least likely label", (a, b) => (a.probability_given ?? 1) - (b.probability_given ?? 1)]
+      : ["residual", (a, b) => Math.abs(b.given - b.predicted) - Math.abs(a.given - a.predicted)],
+  };
+  let found = suspects, at = 0, current = -1;
+  const passesLabel = (suspect, wanted) => wanted === "" || (isClassifier ? suspect.given === Number(wanted)
+    : (suspect.given > suspect.predicted) === (wanted === "above"));
+  const filter = () => {
+    const label = byId("filter-label").value, decision = byId("filter-decision").value;
+    found = suspects.filter((suspect) => {
+      const mark = marks.get(suspect.sample);
+      return passesLabel(suspect, label) && (decision === "" || (decision === "none" ? !mark : Boolean(mark) && mark.decision === decision));
+    });
+    const order = ORDERS[byId("sort").value][1];
+    found.sort((a, b) => order(a, b) || a.rank - b.rank);
+    at = 0;
+    draw();
+    say(found.length + " suspects.");
+  };
+  const draw = () => {
+    const list = byId("list"), first = at * PAGE;
+    list.replaceChildren(...found.slice(first, first + PAGE).map((suspect) => add(null, "li", {}, card(suspect))));
+    if (!found.length) add(list, "li", { class: "empty", text: "No suspect fits these filters." });
+    current = -1;
+    const last = Math.max(Math.ceil(found.length / PAGE), 1);
+    byId("place").textContent = found.length ? (first + 1) + "–" + Math.min(first + PAGE, found.length) + " of " + found.length.toLocaleString("en") : "0 of 0";
+    byId("previous").disabled = at === 0;
+    byId("next").disabled = at >= last - 1;
+  };
+  const turn = (by) => {
+    const last = Math.ceil(found.length / PAGE) - 1, to = Math.min(Math.max(at + by, 0), Math.max(last, 0));
+    if (to === at) return false;
+    at = to;
+    draw();
+    byId("suspects").scrollIntoView();
+    return true;
+  };
+  const shown = () => found.slice(at * PAGE, at * PAGE + PAGE);
+  const move = (by) => {
+    const focused = document.activeElement && document.activeElement.closest(".suspect-card");
+    if (focused) current = shown().findIndex((suspect) => "s" + suspect.sample === focused.id);
+    let to = current + by;
+    if (to >= shown().length) { if (!turn(1)) return; to = 0; }
+    if (to < 0) { if (current < 0 || !turn(-1)) return; to = shown().length - 1; }
+    current = to;
+    const box = cardOf(shown()[to]);
+    box.focus({ preventScroll: true });
+    box.scrollIntoView({ block: "nearest" });
+  };
+  const KEYS = {
+    j: () => move(1), k: () => move(-1), n: () => turn(1), p: () => turn(-1), s: () => save("csv"),
+    0: (suspect) => mark(suspect, null), 1: (suspect) => mark(suspect, "keep"), 2: (suspect) => mark(suspect, "remove"),
+    3: (suspect) => mark(suspect, "relabel"), l: (suspect) => cardOf(suspect).querySelector(".choice").focus(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (!byId("keys").checked || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.key === "Escape") { (event.target.closest(".suspect-card") || byId("suspects")).focus(); return; }
+    if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+    const act = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
+    if (!act) return;
+    if (act.length === 0) { event.preventDefault(); act(); return; }
+    const box = document.activeElement.closest(".suspect-card");
+    const suspect = box ? shown().find((each) => "s" + each.sample === box.id) : shown()[current];
+    if (suspect) { event.preventDefault(); act(suspect); }
+  });
+
+  const start = () => {
+    const choice = byId("filter-label");
+    add(choice, "option", { value: "", text: "all" });
+    if (isClassifier) {
+      const counts = new Map();
+      for (const suspect of suspects) counts.set(suspect.given, (counts.get(suspect.given) || 0) + 1);
+      [...counts.keys()].sort((a, b) => a - b).forEach((k) => add(choice, "option", { value: k, text: visible(short(data.classes[k], 40)) + " (" + counts.get(k) + ")" }));
+    } else {
+      add(choice, "option", { value: "above", text: "target above prediction" });
+      add(choice, "option", { value: "below", text: "target below prediction" });
+    }
+    for (const [name, [words]] of Object.entries(ORDERS)) add(byId("sort"), "option", { value: name, text: words });
+    for (const id of ["filter-label", "filter-decision", "sort"]) byId(id).addEventListener("change", filter);
+    byId("previous").addEventListener("click", () => turn(-1));
+    byId("next").addEventListener("click", () => turn(1));
+    byId("save-csv").addEventListener("click", () => save("csv"));
+    byId("save-json").addEventListener("click", () => save("json"));
+    restore();
+    count();
+    draw();
+    byId("bar").hidden = false;
+    if (marks.size) say(marks.size + " earlier decisions restored.");
+  };
+  start();
+})();

@@ -1,0 +1,267 @@
+"""From a table to a report, and from decisions to a cleaned table."""
+
+import gzip
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinfluence import InfluenceCleaner
+from skinfluence.commands import main
+from tests.commands.tables import (
+    FLIPPED,
+    QUICK,
+    customers,
+    page_data,
+    write,
+    write_decisions,
+)
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """Return the folder of a table that has been audited."""
+    folder = tmp_path_factory.mktemp("audited")
+    write(folder)
+    arguments = ["audit", str(folder / "train.csv"), "--target", "stays"]
+    report = ["--report", str(folder / "report.html"), "--n", "12"]
+    assert main([*arguments, *report, *QUICK]) == 0
+    return folder
+
+
+def clean(folder, decisions, *options, output="clean.csv"):
+    """Clean the audited table in another folder."""
+    arguments = ["clean", str(folder / "train.csv"), "--target", "stays"]
+    files = ["--decisions", str(decisions), "--output", str(output)]
+    return main([*arguments, *files, *QUICK, *options])
+
+
+def test_wrong_labels_are_among_the_first(audited):
+    suspects = page_data(audited / "report.html")["suspects"]
+    assert len(suspects) == 12
+    found = [row for row in FLIPPED if row in [s["sample"] for s in suspects]]
+    # By chance 12 of 80 rows hold three of four or more once in 90 times.
+    assert len(found) >= 3
+
+
+def test_report_says_how_it_came_about(audited):
+    page = (audited / "report.html").read_text(encoding="utf-8")
+    for fact in (
+        "Audit of train.csv",
+        "80 rows, 6 columns",
+        "stays, classification (2 different labels)",
+        "one-hot",
+        "scored by the 4 models that trained on it",
+        "trained without",
+        "skinfluence audit",
+    ):
+        assert fact in page
+
+
+def test_decisions_are_carried_out_on_the_very_rows(audited, tmp_path, capsys):
+    data = page_data(audited / "report.html")
+    decisions = write_decisions(
+        tmp_path / "decisions.csv",
+        data["fingerprint"],
+        [(17, "relabel", "no"), (3, "remove", ""), (9, "keep", ""), (40, "remove", "")],
+    )
+    output = tmp_path / "clean.csv"
+    assert clean(audited, decisions, output=output) == 0
+    lines = (audited / "train.csv").read_bytes().splitlines(keepends=True)
+    lines[18] = lines[18].replace(b"yes", b"no")
+    expected = [line for k, line in enumerate(lines) if k not in (4, 41)]
+    assert output.read_bytes() == b"".join(expected)
+    said = capsys.readouterr().out
+    assert "Removed: 2 rows (lines 5 and 42)." in said
+    assert "Relabelled: 1 rows (line 19 from yes to no)." in said
+    assert "Accuracy on held-out rows: 0." in said
+    assert "78 rows written" in said
+
+
+def test_decisions_hold_whatever_the_model_was(audited, tmp_path):
+    data = page_data(audited / "report.html")
+    decisions = write_decisions(
+        tmp_path / "decisions.csv", data["fingerprint"], [(3, "remove", "")]
+    )
+    output = tmp_path / "clean.csv"
+    options = ["--module", "linear", "--drop", "code"]
+    assert clean(audited, decisions, *options, output=output) == 0
+    assert len(pd.read_csv(output)) == 79
+
+
+def test_decisions_about_another_table_are_refused(audited, tmp_path, capsys):
+    data = page_data(audited / "report.html")
+    decisions = write_decisions(
+        tmp_path / "decisions.csv", data["fingerprint"], [(3, "remove", "")]
+    )
+    write(tmp_path, frame=customers().iloc[::-1])
+    assert clean(tmp_path, decisions, output=tmp_path / "clean.csv") == 2
+    error = capsys.readouterr().err
+    assert "'decisions.csv' are about another table than 'train.csv'" in error
+    assert not (tmp_path / "clean.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        ((3, "relabel", "maybe"), "labels of y ('no', 'yes'), got 'maybe'"),
+        ((300, "remove", ""), "from 0 to 79, got '300'"),
+        ((3, "burn", ""), "got 'burn' for sample 3"),
+    ],
+)
+def test_decisions_that_make_no_sense_are_refused(
+    audited, tmp_path, capsys, decision, message
+):
+    data = page_data(audited / "report.html")
+    path = write_decisions(tmp_path / "d.csv", data["fingerprint"], [decision])
+    assert clean(audited, path, output=tmp_path / "clean.csv") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_decisions_that_leave_one_label_are_refused(audited, tmp_path, capsys):
+    data = page_data(audited / "report.html")
+    stays = customers()["stays"]
+    rows = [(row, "remove", "") for row in np.flatnonzero(stays == "yes")]
+    path = write_decisions(tmp_path / "d.csv", data["fingerprint"], rows)
+    assert clean(audited, path, output=tmp_path / "clean.csv") == 2
+    assert "only 'no' would be left" in capsys.readouterr().err
+
+
+def test_next_command_is_the_one_to_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    arguments = ["audit", "train.csv", "--target", "stays", "--sample", "60"]
+    options = ["--seed", "3", "--report", "report.html", "--n", "5", "--drop", "code"]
+    assert main([*arguments, *options, *QUICK]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    data = page_data(tmp_path / "report.html")
+    suspect = data["suspects"][0]["sample"]
+    decisions = [(suspect, "remove", "")]
+    write_decisions(tmp_path / "decisions.csv", data["fingerprint"], decisions)
+    assert main([*command[1:], *QUICK]) == 0
+    # The rows that were not drawn are still there, in their places.
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    left = (tmp_path / "clean.csv").read_text().splitlines()
+    drawn = np.sort(np.random.RandomState(3).permutation(80)[:60])
+    assert left == [line for k, line in enumerate(rows) if k != drawn[suspect] + 1]
+
+
+def test_trusted_rows_and_test_rows(tmp_path, capsys):
+    trusted = write(tmp_path, "valid.csv", customers(40, seed=1))
+    judged = write(tmp_path, "test.csv", customers(40, seed=2)[::-1])
+    train = write(tmp_path)
+    common = [str(train), "--target", "stays", "--valid", str(trusted)]
+    common += ["--test", str(judged), *QUICK]
+    report = tmp_path / "report.html"
+    assert main(["audit", *common, "--report", str(report), "--n", "8"]) == 0
+    assert "against the validation table" in capsys.readouterr().out
+    data = page_data(report)
+    assert len({s["sample"] for s in data["suspects"]} & set(FLIPPED)) >= 3
+    # The report shows trusted rows as they stand in their table.
+    shown = next(iter(data["validation"].values()))
+    assert {"age", "plan"} <= {row[0] for row in shown["table"]}
+    output = tmp_path / "clean.csv.gz"
+    assert main(["clean", *common, "--n-remove", "3", "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "Accuracy on the validation table: " in said
+    assert "Accuracy on the test table: " in said
+    with gzip.open(output, "rt") as file:
+        assert len(file.readlines()) == 78
+
+
+def test_n_remove_takes_what_the_cleaner_ranks_first(tmp_path):
+    train, output = write(tmp_path), tmp_path / "clean.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--n-remove", "4"]
+    assert main([*arguments, "--output", str(output), *QUICK]) == 0
+    before, after = (path.read_text().splitlines() for path in (train, output))
+    removed = {k for k, line in enumerate(before[1:]) if line not in after}
+    assert len(removed) == 4
+    assert len(removed & set(FLIPPED)) >= 2
+
+
+def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("nothing is to be ranked")
+
+    frame = customers(seed=5)  # without wrong labels: nothing is better
+    train, output = write(tmp_path, frame=frame), tmp_path / "clean.csv"
+    monkeypatch.setattr(InfluenceCleaner, "fit_resample", refuse)
+    arguments = ["clean", str(train), "--target", "stays", "--n-remove", "auto"]
+    options = ["--output", str(output), "--quiet", "--epochs", "30"]
+    assert main([*arguments, *options]) == 0
+    assert output.read_bytes() == train.read_bytes()
+    said = capsys.readouterr().out
+    assert "The fewest within a standard error of the best are 0." in said
+    assert "Removed: nothing." in said
+
+
+def test_regression(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    size = rng.uniform(20, 200, 90)
+    # In a unit in which the numbers are large, and one of them is wrong.
+    price = 1000 * size + rng.normal(0, 5000, 90)
+    price[11] = 900_000
+    frame = pd.DataFrame({"size": size.round(1), "price": price.round()})
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    common = [str(train), "--target", "price"]
+    options = ["--report", str(report), "--n", "3", *QUICK]
+    assert main(["audit", *common, *options]) == 0
+    assert "regression (9" in capsys.readouterr().out
+    data = page_data(report)
+    assert data["suspects"][0]["sample"] == 11
+    assert data["suspects"][0]["given"] == 900_000
+    # Predictions are prices too.
+    assert 10_000 < data["suspects"][0]["predicted"] < 400_000
+    decisions = [(11, "relabel", "95000.5"), (12, "remove", "")]
+    path = write_decisions(tmp_path / "d.csv", data["fingerprint"], decisions)
+    output = tmp_path / "clean.csv"
+    files = ["--decisions", str(path), "--output", str(output)]
+    assert main(["clean", *common, *files, *QUICK]) == 0
+    expected = train.read_text().replace("900000.0", "95000.5").splitlines()
+    del expected[13]
+    assert output.read_text().splitlines() == expected
+    assert "R² on held-out rows" in capsys.readouterr().out
+
+
+def test_report_shows_half_of_the_rows_at_most(tmp_path):
+    # What judges must be others than what is shown.
+    frame = customers(24, seed=1).assign(stays=["a", "b"] * 11 + ["c", "a"])
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    arguments = ["audit", str(train), "--target", "stays", "--report", str(report)]
+    assert main([*arguments, *QUICK]) == 0
+    data = page_data(report)
+    assert len(data["suspects"]) == 12
+    assert data["n_asked"] == 4
+
+
+def test_labels_that_are_nearly_the_same_are_told(tmp_path, capsys):
+    frame = customers()
+    frame.loc[:9, "stays"] = " Yes"
+    train, output = write(tmp_path, frame=frame), tmp_path / "c.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--n-remove", "0"]
+    assert main([*arguments, "--output", str(output), *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "Note: the labels ' Yes' and 'yes' differ in spaces or capitals only." in said
+    )
+
+
+def test_texts_alone_are_shown_as_texts(tmp_path):
+    rng = np.random.default_rng(0)
+    good = rng.random(60) < 0.5
+    words = np.where(good, "a fine and lovely film", "a poor and boring film")
+    frame = pd.DataFrame(
+        {
+            "review": [f"{text} number {k}" for k, text in enumerate(words)],
+            "mood": np.where(good, "good", "bad"),
+        }
+    )
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    arguments = ["audit", str(train), "--target", "mood", "--report", str(report)]
+    assert main([*arguments, "--n", "4", *QUICK]) == 0
+    suspect = page_data(report)["suspects"][0]
+    parts = suspect["text"]
+    assert "".join(text for text, _ in parts) == frame["review"][suspect["sample"]]
+    # The words that speak for the label are marked.
+    assert any(strength for _, strength in parts)

@@ -1,0 +1,249 @@
+"""What cannot be used is refused in one sentence, before any work."""
+
+import pytest
+
+from skinfluence.commands import _audit, _tables, main
+from tests.commands.tables import customers, write
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("no model may be made")
+
+    monkeypatch.setattr(_audit, "make_model", refuse)
+
+
+def refused(capsys, path, *options, target="stays", command="audit"):
+    """Run the command, and return the one line that it says on the standard error."""
+    out = ["--report", str(path.parent / "report.html")]
+    code = main([command, str(path), "--target", target, *out, *options])
+    captured = capsys.readouterr()
+    assert code == 2
+    lines = captured.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("skinfluence: error: ")
+    assert lines[0].endswith((".", "?"))
+    assert not (path.parent / "report.html").exists()
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("stay", "Did you mean 'stays'?"),
+        ("STAYS", "Did you mean 'stays'?"),
+        ("zzzz", "It has 'code', 'age', 'plan', 'since', 'paid' and 'stays'."),
+    ],
+)
+def test_unknown_target(tmp_path, capsys, target, hint):
+    message = refused(capsys, write(tmp_path), target=target)
+    assert f"'train.csv' has no column {target!r}. {hint}" in message
+
+
+def test_unknown_column_to_drop(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--drop", "ages")
+    assert "no column 'ages'. Did you mean 'age'?" in message
+
+
+def test_target_to_drop(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--drop", "stays")
+    assert "The target 'stays' cannot be dropped" in message
+
+
+@pytest.mark.parametrize("missing", ["", "NA", " ", "?"])
+def test_missing_labels(tmp_path, capsys, missing):
+    frame = customers()
+    frame.loc[[4, 7], "stays"] = missing
+    message = refused(capsys, write(tmp_path, frame=frame))
+    assert "'stays' is missing in lines 6 and 9 of 'train.csv'" in message
+
+
+def test_many_missing_labels_are_not_all_named(tmp_path, capsys):
+    frame = customers()
+    frame.loc[:29, "stays"] = ""
+    message = refused(capsys, write(tmp_path, frame=frame))
+    assert "lines 2, 3, 4, 5, 6, 7, 8 and 23 more" in message
+
+
+def test_one_class(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path, frame=customers().assign(stays="yes")))
+    assert "'stays' is 'yes' in every row" in message
+
+
+def test_one_number(tmp_path, capsys):
+    frame = customers().assign(stays="3.5")
+    assert "is 3.5 in every row" in refused(capsys, write(tmp_path, frame=frame))
+
+
+def test_a_class_for_each_row(tmp_path, capsys):
+    frame = customers().assign(stays=[f"name{k}" for k in range(80)])
+    message = refused(capsys, write(tmp_path, frame=frame))
+    assert "80 different labels in 80 rows of 'train.csv', too many" in message
+
+
+def test_words_for_a_regression(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--task", "regression")
+    assert "must be numbers for a regression, but is not in lines 2, " in message
+
+
+def test_numbers_for_a_classification_that_all_differ(tmp_path, capsys):
+    frame = customers().assign(stays=[str(k) for k in range(80)])
+    path = write(tmp_path, frame=frame)
+    message = refused(capsys, path, "--task", "classification")
+    assert "pass --task regression" in message
+
+
+def test_few_rows(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path, frame=customers().head(9)))
+    assert "must have at least 20 rows, got 9" in message
+
+
+def test_no_rows(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path, frame=customers().head(0)))
+    assert "has a header, but no rows" in message
+
+
+def test_no_column_of_use(tmp_path, capsys):
+    frame = customers()[["stays"]].assign(empty="", same="x")
+    message = refused(capsys, write(tmp_path, frame=frame))
+    assert "'empty' is empty; 'same' has one value only" in message
+
+
+def test_target_alone(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path, frame=customers()[["stays"]]))
+    assert "'train.csv' has no column beside the target 'stays'" in message
+
+
+def test_same_name_twice(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("code,age", "age,age", 1))
+    assert "different names, but 'age' stands" in refused(capsys, path)
+
+
+def test_no_file(tmp_path, capsys):
+    message = refused(capsys, tmp_path / "none.csv")
+    assert "There is no file" in message
+    assert "none.csv" in message
+
+
+def test_folder(tmp_path, capsys):
+    (tmp_path / "t.csv").mkdir()
+    assert "is a folder" in refused(capsys, tmp_path / "t.csv")
+
+
+def test_empty_file(tmp_path, capsys):
+    (tmp_path / "t.csv").touch()
+    assert "is empty" in refused(capsys, tmp_path / "t.csv")
+
+
+def test_binary_file(tmp_path, capsys):
+    (tmp_path / "t.csv").write_bytes(bytes(range(256)))
+    assert "is not a text in utf-8" in refused(capsys, tmp_path / "t.csv")
+
+
+def test_other_format(tmp_path, capsys):
+    (tmp_path / "t.xlsx").touch()
+    assert "must be CSV" in refused(capsys, tmp_path / "t.xlsx")
+
+
+def test_unknown_encoding(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--encoding", "utf-9")
+    assert "There is no encoding 'utf-9'" in message
+
+
+def test_report_exists(tmp_path, capsys):
+    report = tmp_path / "old.html"
+    report.write_text("mine")
+    message = refused(capsys, write(tmp_path), "--report", str(report))
+    assert "pass --force to replace it" in message
+    assert report.read_text() == "mine"
+
+
+def test_report_in_no_folder(tmp_path, capsys):
+    report = str(tmp_path / "no" / "r.html")
+    assert "There is no folder" in refused(capsys, write(tmp_path), "--report", report)
+
+
+def test_report_that_is_no_page(tmp_path, capsys):
+    report = str(tmp_path / "r.pdf")
+    message = refused(capsys, write(tmp_path), "--report", report)
+    assert "must name a file that ends in .html, got 'r.pdf'" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="age"), "but it lacks 'age'."),
+        (lambda f: f.assign(more="1"), "but it has 'more' as well."),
+        (lambda f: f.rename(columns={"age": "Age"}), "lacks 'age' and has 'Age' as"),
+    ],
+)
+def test_validation_table_of_other_columns(tmp_path, capsys, change, message):
+    valid = write(tmp_path, "valid.csv", change(customers(30, seed=1)))
+    found = refused(capsys, write(tmp_path), "--valid", str(valid))
+    assert "'valid.csv' must have the columns of 'train.csv'" in found
+    assert message in found
+
+
+def test_validation_table_with_other_labels(tmp_path, capsys):
+    frame = customers(30, seed=1)
+    frame.loc[3, "stays"] = "perhaps"
+    valid = write(tmp_path, "valid.csv", frame)
+    message = refused(capsys, write(tmp_path), "--valid", str(valid))
+    assert "'valid.csv' has labels in 'stays'" in message
+    assert "'perhaps'" in message
+
+
+def test_table_of_very_many_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "MOST_ROWS", 50)
+    message = refused(capsys, write(tmp_path))
+    assert "'train.csv' has 80 rows, and more than 50" in message
+    assert "--sample 50" in message
+
+
+def cleaned(path, *options):
+    return main(["clean", str(path), "--target", "stays", *options])
+
+
+def test_output_of_another_format(tmp_path, capsys):
+    output = ["--n-remove", "3", "--output", str(tmp_path / "t.parquet")]
+    assert cleaned(write(tmp_path), *output) == 2
+    assert "must have the format of 'train.csv'" in capsys.readouterr().err
+
+
+def test_output_exists(tmp_path, capsys):
+    path = write(tmp_path)
+    before = path.read_bytes()
+    assert cleaned(path, "--n-remove", "3", "--output", str(path)) == 2
+    assert "pass --force" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_all_rows_to_remove(tmp_path, capsys):
+    output = ["--n-remove", "80", "--output", str(tmp_path / "c.csv")]
+    assert cleaned(write(tmp_path), *output) == 2
+    assert "--n-remove must be below the number of rows (80), got 80" in (
+        capsys.readouterr().err
+    )
+
+
+def test_no_decisions(tmp_path, capsys):
+    missing = ["--decisions", str(tmp_path / "none.csv")]
+    output = ["--output", str(tmp_path / "c.csv")]
+    assert cleaned(write(tmp_path), *missing, *output) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "none.csv" in error
+
+
+def test_empty_decisions(tmp_path, capsys):
+    (tmp_path / "d.csv").touch()
+    output = [
+        "--decisions",
+        str(tmp_path / "d.csv"),
+        "--output",
+        str(tmp_path / "c.csv"),
+    ]
+    assert cleaned(write(tmp_path), *output) == 2
+    assert "is empty" in capsys.readouterr().err

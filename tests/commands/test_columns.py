@@ -1,0 +1,167 @@
+"""What kind of column each is, and what becomes of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinfluence.commands._columns import (
+    convert,
+    convert_to_show,
+    describe_columns,
+    preprocessor,
+    squash,
+)
+from skinfluence.commands._tables import Table
+from skinfluence.exceptions import TableError
+
+N = 60
+
+
+def table_of(decimal=".", **columns):
+    frame = pd.DataFrame(columns)
+    if decimal != "typed":
+        frame = frame.astype(object)
+    rows = np.arange(len(frame))
+    file = SimpleNamespace(
+        path=Path("t.csv"),
+        decimal="." if decimal == "typed" else decimal,
+        one_row="line",
+        columns=list(frame.columns),
+    )
+    return Table(file, frame, rows, rows + 2, len(frame))
+
+
+def described(cells, decimal="."):
+    other = ["1", "2"] * (len(cells) // 2)  # so that there is always one of use
+    table = table_of(decimal, it=cells, other=other)
+    return describe_columns(table, ["it", "other"])[0], table
+
+
+def many(make):
+    return [make(k) for k in range(N)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "note"),
+    [
+        (many(lambda k: str(k * k)), "number", ""),
+        (many(lambda k: f"{k * 0.7:.3e}"), "number", ""),
+        (many(lambda k: ["", "NA", "?", "1"][k % 4]), "number", ""),
+        (many(lambda k: "abc" if k == 7 else str(k % 5)), "number", "line 9, taken"),
+        (many(lambda k: f"{k % 5:03d}"), "category", ""),
+        (many(lambda k: "01234" if k == 7 else str(20_000 + k % 9)), "category", ""),
+        (many(lambda k: ["true", "false"][k % 2]), "category", ""),
+        (many(lambda k: ["a", "b", ""][k % 3]), "category", ""),
+        (many(lambda k: f"2020-01-{k % 28 + 1:02d}"), "date", ""),
+        (many(lambda k: f"2020-01-{k % 28 + 1:02d}T10:00:00Z"), "date", ""),
+        (many(lambda k: f"{k % 28 + 1}/1/2020"), "unused", "not written as YYYY-MM-DD"),
+        (many(lambda k: f"this is review number {k}"), "text", ""),
+        (many(lambda k: f"customer{k}"), "unused", "another in nearly every row"),
+        (many(str), "unused", "only numbers the rows"),
+        (many(lambda k: "x"), "unused", "one value only"),
+        (many(lambda k: ["", "NaN"][k % 2]), "unused", "is empty"),
+    ],
+)
+def test_kinds(cells, kind, note):
+    column, _ = described(cells)
+    assert column.kind == kind
+    assert note in column.note
+    assert bool(note) == bool(column.note)
+
+
+def test_decimal_commas():
+    column, table = described(many(lambda k: f"{k % 7},5"), decimal=",")
+    assert column.kind == "number"
+    values = convert(table, [column])["it"]
+    assert values.tolist() == [k % 7 + 0.5 for k in range(N)]
+
+
+def test_leading_zeros_elsewhere_are_numbers_where_the_column_is_one():
+    column, _ = described(many(lambda k: str(k % 9)))
+    other = table_of(it=["05", "1"])
+    assert convert(other, [column])["it"].tolist() == [5, 1]
+
+
+def test_row_numbers_of_a_sample_are_known_as_such():
+    rows = np.arange(0, 3 * N, 3)
+    table = table_of(it=[str(100 + row) for row in rows], other=["1", "2"] * (N // 2))
+    drawn = replace(table, rows=rows)
+    assert describe_columns(drawn, ["it", "other"])[0].kind == "unused"
+    assert describe_columns(table, ["it", "other"])[0].kind == "number"
+
+
+def test_infinite_numbers_are_missing():
+    column, table = described(many(lambda k: "inf" if k == 3 else str(k % 9)))
+    assert "line 5" in column.note
+    assert np.isnan(convert(table, [column])["it"][3])
+
+
+def test_typed_columns():
+    when = pd.date_range("2020-01-01", periods=N, freq="h")
+    table = table_of(
+        "typed", n=np.arange(N) % 7.0, b=np.arange(N) % 2 == 0, t=when,
+        i=pd.array([None, 1, 2] * (N // 3), dtype="Int64"),
+        c=pd.Categorical(["x", "y", None] * (N // 3)),
+    )  # fmt: skip
+    columns = describe_columns(table, list("nbtic"))
+    assert [column.kind for column in columns] == [
+        "number", "category", "date", "number", "category",
+    ]  # fmt: skip
+    frame = convert(table, columns)
+    assert frame["t"][24] - frame["t"][0] == 1  # day
+    assert np.isnan(frame["i"][0])
+    assert frame["c"][2] == "(missing)"
+
+
+def test_input_is_finite_and_of_bounded_size():
+    rng = np.random.default_rng(0)
+    cells = [f"{value:.4f}" for value in rng.normal(size=N)]
+    cells[4], cells[9] = "1e12", ""
+    table = table_of(it=cells, mostly=["0"] * (N - 3) + ["1", "2", "99999"])
+    columns = describe_columns(table, ["it", "mostly"])
+    X = preprocessor(columns).fit_transform(convert(table, columns))
+    assert np.isfinite(X).all()
+    assert np.abs(X).max() <= 3
+    # An outlier leaves the others apart.
+    assert np.ptp(np.delete(X[:, 0], 4)) > 1
+    assert X.shape == (N, 3)  # with a column that says where a value is missing
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_rare_categories_and_new_ones_share_a_column():
+    cells = ["a"] * 40 + ["b"] * 16 + ["c", "d", "e", "f"]
+    table = table_of(it=cells)
+    columns = describe_columns(table, ["it"])
+    transformer = preprocessor(columns).fit(convert(table, columns))
+    names = transformer.get_feature_names_out().tolist()
+    assert names == ["it_a", "it_b", "it_infrequent_sklearn"]
+    new = convert(table_of(it=["d", "never seen"]), columns)
+    assert transformer.transform(new).tolist() == [[0, 0, 1], [0, 0, 1]]
+
+
+def test_reader_is_shown_numbers_and_cells():
+    table = table_of(
+        n=["1", "2", ""], f=["1.5", "2", "3"], code=["007", "1", "2"],
+        odd=["1", "x", "2"], y=["a", "b", "a"],
+    )  # fmt: skip
+    shown = convert_to_show(table, "y")
+    assert shown["n"].tolist() == [1, 2, pd.NA]
+    assert shown["f"].tolist() == [1.5, 2.0, 3.0]
+    assert shown["code"].tolist() == ["007", "1", "2"]
+    assert shown["odd"].tolist() == ["1", "x", "2"]
+    assert "y" not in shown
+
+
+def test_squash_is_the_identity_at_0_and_never_exceeds_3():
+    assert squash(np.array([1e-4]))[0] == pytest.approx(1e-4, rel=1e-8)
+    assert np.abs(squash(np.array([-1e9, 1e9]))).max() <= 3
+
+
+def test_table_without_use_is_refused():
+    table = table_of(a=["x"] * N, b=[""] * N)
+    with pytest.raises(TableError, match=r"'a' has one value only; 'b' is empty\."):
+        describe_columns(table, ["a", "b"])

@@ -1,0 +1,121 @@
+"""The program around the commands: arguments, exit codes, what goes where."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from skinfluence import __version__
+from skinfluence.commands import _main, main
+from skinfluence.exceptions import InfluenceReliabilityWarning, TableError
+from tests.commands.tables import write
+
+
+def run(monkeypatch, work, *options):
+    """Run the command `audit` with something else to do."""
+    monkeypatch.setattr(_main, "audit", work)
+    arguments = ["audit", "t.csv", "--target", "y", "--report", "r.html"]
+    return main([*arguments, *options])
+
+
+def failing(error):
+    def work(options):
+        yield "so far"
+        raise error
+
+    return work
+
+
+def test_help_of_the_module():
+    command = [sys.executable, "-m", "skinfluence", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "audit" in done.stdout
+    assert "clean" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["audit", "clean"])
+def test_help_of_the_commands(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "--target" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["audit", "t.csv", "--target", "y"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--n", "0"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--seed", "-1"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "0.1"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1",
+         "--decisions", "d.csv"],
+    ],
+)  # fmt: skip
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: skinfluence" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_sentence(monkeypatch, capsys):
+    assert run(monkeypatch, failing(TableError("It is bad."))) == 2
+    said = capsys.readouterr()
+    assert said.out == "so far\n"
+    assert said.err == "skinfluence: error: It is bad.\n"
+
+
+def test_unexpected_error(monkeypatch, capsys):
+    assert run(monkeypatch, failing(KeyError("lost"))) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("skinfluence: error: unexpected KeyError: 'lost'")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [TableError("It is bad."), KeyError("lost")])
+def test_debug_shows_the_traceback(monkeypatch, capsys, error):
+    assert run(monkeypatch, failing(error), "--debug") in (1, 2)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interruption(monkeypatch, capsys):
+    assert run(monkeypatch, failing(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "skinfluence: interrupted\n"
+
+
+def test_own_warnings_are_notes_and_others_are_not_shown(monkeypatch, capsys):
+    def work(options):
+        for _ in range(2):
+            warnings.warn("It is rough.", InfluenceReliabilityWarning, stacklevel=1)
+        warnings.warn("inner matters", UserWarning, stacklevel=1)
+        yield "done"
+
+    before = warnings.showwarning
+    assert run(monkeypatch, work) == 0
+    assert capsys.readouterr().err == "skinfluence: note: It is rough.\n"
+    assert warnings.showwarning is before
+
+
+def test_progress_is_shown_to_terminals_only(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    path = write(tmp_path)
+    arguments = ["clean", str(path), "--target", "stays", "--n-remove", "0"]
+    options = ["--epochs", "1", "--force", "--output", str(tmp_path / "c.csv")]
+    assert main([*arguments, *options]) == 0
+    assert "Training" in capsys.readouterr().err
+    assert main([*arguments, *options, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert main([*arguments, *options]) == 0
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,456 @@
+"""What a report tells, against the estimator asked directly; its page as HTML."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
+from skinfluence.cleaning import data_fingerprint
+from skinfluence.exceptions import DecisionsError
+from skinfluence.inspection import AuditReport
+from skinfluence.inspection._page import page, visible
+from tests.inspection.hostile import HOSTILE, LONG
+from tests.inspection.reports import blobs, fitted, hostile_data, report_of
+
+DATA = blobs()
+# Five significant digits are kept.
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return fitted(*DATA[:2])
+
+
+@pytest.fixture(scope="module")
+def report(clf):
+    return AuditReport.from_estimator(
+        clf, *DATA, n=10, n_check=5, X_test=DATA[2], y_test=DATA[3], random_state=0
+    )
+
+
+def of_suspects(report, name):
+    return [suspect[name] for suspect in report.to_dict()["suspects"]]
+
+
+def test_suspects_are_the_most_harmful(report, clf):
+    X, y, X_val, y_val = DATA
+    influence = clf.influence(X_val, y_val, at="path")
+    order = np.argsort(influence)[:10]
+    assert of_suspects(report, "sample") == order.tolist()
+    found = of_suspects(report, "influence")
+    np.testing.assert_allclose(found, influence[order], rtol=TOLERANCE)
+    labels = np.array(report.to_dict()["classes"])
+    assert labels[of_suspects(report, "given")].tolist() == y[order].tolist()
+    predicted = labels[of_suspects(report, "predicted")]
+    assert predicted.tolist() == clf.predict(X[order]).tolist()
+    proba = clf.predict_proba(X[order])
+    found = of_suspects(report, "probability")
+    np.testing.assert_allclose(found, proba.max(axis=1), rtol=TOLERANCE)
+
+
+def test_gains_paths_and_whom_they_harm(report, clf):
+    _, _, X_val, y_val = DATA
+    order = of_suspects(report, "sample")
+    by_label = clf.label_influence(X_val, y_val, at="path")[order]
+    each = clf.influence(X_val, y_val, at="path", aggregate=None)[order]
+    for k, suspect in enumerate(report.to_dict()["suspects"]):
+        assert suspect["proposal"] == by_label[k].argmin()
+        assert suspect["gain"] == pytest.approx(-by_label[k].min(), rel=TOLERANCE)
+        assert suspect["path"][0] == 0
+        assert len(suspect["path"]) == 5
+        assert suspect["path"][-1] == pytest.approx(suspect["influence"], rel=TOLERANCE)
+        rows, values = zip(*suspect["harms"], strict=True)
+        assert list(rows) == np.argsort(each[k])[:3].tolist()
+        np.testing.assert_allclose(values, np.sort(each[k])[:3], rtol=TOLERANCE)
+        assert {str(row) for row in rows} <= set(report.to_dict()["validation"])
+
+
+def test_few_validation_samples_are_asked_at_once(monkeypatch, clf, report):
+    name = "skinfluence.inspection._audit"
+    monkeypatch.setattr(f"{name}._QUERIES_AT_ONCE", 4)
+    again = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
+    assert of_suspects(again, "harms") == of_suspects(report, "harms")
+    monkeypatch.setattr(f"{name}._MOST_QUERIES", 6)
+    few = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
+    _, _, X_val, y_val = DATA
+    losses = -np.log(
+        clf.predict_proba(X_val)[
+            np.arange(len(y_val)), np.searchsorted(clf.classes_, y_val)
+        ]
+    )
+    worst = set(np.argsort(-losses)[:6].tolist())
+    assert {row for harms in of_suspects(few, "harms") for row, _ in harms} <= worst
+    none = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0, n_harmed=0)
+    assert not any(of_suspects(none, "harms"))
+
+
+def test_scores_check_and_fingerprint(report, clf):
+    X, y, X_val, y_val = DATA
+    assert report.scores.index.tolist() == ["validation", "test"]
+    proba = clf.predict_proba(X_val)
+    own = proba[np.arange(len(y_val)), np.searchsorted(clf.classes_, y_val)]
+    np.testing.assert_allclose(
+        report.scores.loc["validation"],
+        [clf.score(X_val, y_val), -np.log(own).mean()],
+        rtol=TOLERANCE,
+    )
+    check = clf.check_influence(X_val, y_val, 5, at="path", random_state=0)
+    assert report.to_dict()["check"]["verdict"] == check.verdict
+    assert report.fingerprint == data_fingerprint(X, y)
+
+
+def test_other_scores_rank(clf):
+    scores = np.arange(60.0)
+    scores[[4, 9]] = -1, np.nan
+    report = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=scores)
+    assert of_suspects(report, "sample") == [4, 0, 1]
+    assert of_suspects(report, "score") == [-1, 0, 1]
+    html = page(report.to_dict())
+    assert "have a negative score" in html
+    assert ">score</text>" in html
+
+
+def test_the_expected_error_is_asked_for(clf):
+    _, _, X_val, y_val = DATA
+    report = AuditReport.from_estimator(
+        clf, *DATA, n=5, n_check=4, at="final", query="error", random_state=0
+    )
+    influence = clf.influence(X_val, y_val, query="error")
+    assert of_suspects(report, "sample") == np.argsort(influence)[:5].tolist()
+    each = clf.influence(X_val, y_val, query="error", aggregate=None)
+    first = report.to_dict()["suspects"][0]
+    rows, values = zip(*first["harms"], strict=True)
+    wanted = np.sort(each[first["sample"]])[: len(rows)]
+    np.testing.assert_allclose(values, wanted, rtol=TOLERANCE)
+    assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
+    html = page(report.to_dict())
+    assert "the expected validation error would be lowest" in html
+
+
+def test_is_json(report):
+    text = json.dumps(report.to_dict(), allow_nan=False)
+    again = AuditReport(json.loads(text))
+    assert page(again.to_dict()) == page(report.to_dict())
+    with pytest.raises(ValueError, match="content alone"):
+        again.apply("decisions.csv")
+
+
+def decisions_of(report):
+    samples = of_suspects(report, "sample")
+    frame = pd.DataFrame({"sample": samples, "decision": "remove", "label": ""})
+    frame.loc[0, ["decision", "label"]] = ["relabel", "c"]
+    frame.loc[1, "decision"] = "keep"
+    return frame.assign(fingerprint=report.fingerprint)
+
+
+@pytest.mark.parametrize("refit", ["full", "counterfactual"])
+def test_applies_decisions(report, clf, refit):
+    X, y, X_val, y_val = DATA
+    decisions = decisions_of(report)
+    moved, _, *removed = decisions["sample"]
+    changed = y.copy()
+    changed[moved] = "c"
+    if refit == "full":
+        rest = np.delete(np.arange(60), removed)
+        expected = clone(clf).fit(X[rest], changed[rest])
+    else:
+        expected = clone(clf).fit(X, changed).refit_without(removed)
+    applied = report.apply(decisions, refit=refit)
+    proba = expected.predict_proba(X_val)
+    own = proba[np.arange(len(y_val)), np.searchsorted(expected.classes_, y_val)]
+    np.testing.assert_allclose(
+        applied.scores.loc["test", ["score_after", "loss_after"]],
+        [expected.score(X_val, y_val), -np.log(own).mean()],
+        rtol=TOLERANCE,
+    )
+    before = ["score", "loss"]
+    pd.testing.assert_frame_equal(applied.scores[before], report.scores)
+    html = page(applied.to_dict())
+    assert "8 removed, 1 relabelled, 1 looked at and kept" in html
+    with pytest.raises(DecisionsError, match="about other data"):
+        report.apply(decisions.assign(fingerprint="data-1"), refit=refit)
+
+
+def test_decisions_about_what_is_shown(clf):
+    X, y, X_val, y_val = DATA
+    raw = pd.DataFrame({"name": [f"row {k}" for k in range(60)]})
+    report = AuditReport.from_estimator(
+        clf, X, y, X_val, y_val, n=4, n_check=0, raw=raw
+    )
+    assert report.fingerprint.split("+") == [
+        data_fingerprint(X, y),
+        data_fingerprint(raw, y),
+    ]
+
+
+def test_a_regressor_tells_slopes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    y[7] += 20
+    reg = SGDInfluenceRegressor("linear", max_epochs=20, lr=0.1, random_state=0)
+    reg.fit(X[:40], y[:40])
+    report = AuditReport.from_estimator(
+        reg, X[:40], y[:40], X[40:], y[40:], n=5, n_check=0
+    )
+    first = report.to_dict()["suspects"][0]
+    slopes = reg.target_influence(X[40:], y[40:], at="path")
+    assert (first["sample"], report.to_dict()["classes"]) == (7, None)
+    assert first["slope"] == pytest.approx(slopes[7], rel=TOLERANCE)
+    assert first["given"] == pytest.approx(y[7], rel=TOLERANCE)
+    table = pd.DataFrame([[7, "relabel", f"'{y[7] - 20}", report.fingerprint]])
+    table.columns = ["sample", "decision", "label", "fingerprint"]
+    applied = report.apply(table)
+    scores = applied.scores.loc["validation"]
+    assert scores["loss_after"] < scores["loss"]
+
+
+def test_pictures(clf):
+    images = np.zeros((60, 3, 8, 16), dtype=np.uint8)
+    images[:, 0, :, :4] = np.arange(60)[:, None, None]
+    report = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, raw=images)
+    for suspect in report.to_dict()["suspects"]:
+        head, data = suspect["image"].split(",")
+        assert head == "data:image/png;base64"
+        picture = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert picture.size == (16, 8)
+        assert picture.getpixel((0, 0)) == (suspect["sample"], 0, 0)
+    large = np.zeros((60, 300, 200))
+    large[0] = 1
+    report = AuditReport.from_estimator(clf, *DATA, n=1, n_check=0, raw=large)
+    (suspect,) = report.to_dict()["suspects"]
+    data = base64.b64decode(suspect["image"].split(",")[1])
+    assert Image.open(io.BytesIO(data)).size == (128, 192)
+
+
+def test_rows_show_what_is_unusual(clf):
+    first = of_suspects(
+        AuditReport.from_estimator(clf, *DATA, n=1, n_check=0), "sample"
+    )[0]
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "usual": rng.normal(size=60),
+            "far": rng.normal(size=60),
+            "rare": ["often"] * 60,
+            "missing": [np.nan] * 60,
+            "constant": 1,
+            "flag": [True] * 59 + [False],
+        }
+    )
+    table.loc[first, ["usual", "far"]] = table[["usual", "far"]].median().to_numpy()
+    table.loc[first, "far"] += 100
+    table.loc[first, "rare"] = "once"
+    report = AuditReport.from_estimator(clf, *DATA, n=1, n_check=0, raw=table)
+    (suspect,) = report.to_dict()["suspects"]
+    rows = {name: (value, why, odd) for name, value, why, odd in suspect["table"]}
+    assert [*rows][:2] == ["far", "rare"]
+    middle = table["far"].median()
+    mad = 1.4826 * (table["far"] - middle).abs().median()
+    assert rows["far"][2] == pytest.approx((table["far"][first] - middle) / mad, abs=1)
+    assert rows["rare"] == ("once", "1.7 % of rows", pytest.approx(59**0.5, abs=0.01))
+    assert rows["missing"] == ("—", "+0.0σ", 0)
+    assert rows["constant"][2] == 0
+
+
+def test_words_that_matter_in_a_linear_model():
+    rng = np.random.default_rng(0)
+    words = ["alpha", "beta", "gamma ray", "c++"]
+    X = sparse.csr_matrix((rng.random((60, 4)) < 0.5) * 1.0)
+    y = np.where(X[:, [0]].toarray()[:, 0] > 0, "x", "y")
+    y[:6] = "y"
+    X_val, y_val = X[40:], y[40:]
+    clf = fitted(X[:40], y[:40], max_epochs=10)
+    texts = [f"Alpha beta Gamma  ray, c++ alphabet {k}" for k in range(40)]
+    texts = [text.replace("  ", " ") for text in texts]
+    report = AuditReport.from_estimator(
+        clf,
+        X[:40],
+        y[:40],
+        X_val,
+        y_val,
+        n=5,
+        n_check=0,
+        raw=texts,
+        feature_names=words,
+    )
+    weight = clf.module_.state_dict()
+    (weight,) = [v.numpy() for v in weight.values() if v.ndim == 2]
+    for suspect in report.to_dict()["suspects"]:
+        row = suspect["sample"]
+        x = X[[row]].toarray()[0]
+        proba = clf.predict_proba(X[[row]])[0]
+        target = (clf.classes_ == y[row]) * 1.0
+        effects = x * ((target - proba) @ weight)
+        parts = {text.lower(): strength for text, strength in suspect["text"]}
+        for word, effect in zip(words, effects / np.abs(effects).max(), strict=True):
+            assert parts.get(word, 0) == pytest.approx(effect, abs=2e-3)
+        assert "".join(text for text, _ in suspect["text"]) == texts[row]
+
+
+def test_sparse_rows_without_texts():
+    X = sparse.random(60, 30, 0.2, format="csr", random_state=0)
+    _, y, _, y_val = DATA
+    report = report_of(
+        (X, y, X[:30], y_val), n=2, feature_names=[f"f{k}" for k in range(30)]
+    )
+    for suspect in report.to_dict()["suspects"]:
+        own = X[[suspect["sample"]]].toarray()[0]
+        names = [row[0] for row in suspect["table"]]
+        assert names == [f"f{k}" for k in np.argsort(-own)[: len(names)]]
+
+
+@pytest.mark.parametrize("kind", ["cleaner", "grid"])
+def test_the_curve(clf, kind):
+    X, y, *_ = DATA
+    if kind == "cleaner":
+        search = InfluenceCleanerCV(clf, n_removes=[6, 0, 3], cv=2, random_state=0)
+    else:
+        cleaner = InfluenceCleaner(clf, random_state=0)
+        search = GridSearchCV(cleaner, {"n_remove": [6, 0, 3]}, cv=2)
+    report = AuditReport.from_estimator(
+        clf, *DATA, n=2, n_check=0, curve=search.fit(X, y)
+    )
+    curve = report.to_dict()["curve"]
+    assert curve["n_removes"] == [0, 3, 6]
+    mean = search.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(curve["means"], mean[[1, 2, 0]], rtol=TOLERANCE)
+    # Of two folds the standard error is the (population's) standard deviation.
+    spread = search.cv_results_["std_test_score"]
+    np.testing.assert_allclose(curve["errors"], spread[[1, 2, 0]], rtol=TOLERANCE)
+    assert "Removing by rank alone" in page(report.to_dict())
+
+
+class Tags(HTMLParser):
+    """All tags and attributes of a page, and what is in its scripts and styles."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.raw = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag in ("script", "style"):
+            self.raw.append("")
+
+    def handle_data(self, data):
+        if self.cdata_elem:
+            self.raw[-1] += data
+
+
+def test_the_page_needs_nothing_else(report, tmp_path):
+    report.write_html(tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    found = Tags(html)
+    assert not {"link", "iframe", "object", "img", "base", "form"} & set(found.tags)
+    sources = [v for k, v in found.attributes if k in ("src", "href", "action")]
+    assert sources == ["#suspects"]
+    urls = set(re.findall(r"https?://[^\s\"']+", html))
+    assert urls == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    policy = next(v for _, v in found.attributes if v and v.startswith("default-src"))
+    style, data, script = found.raw
+    for text in (style, script):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert json.loads(data)["suspects"] == report.to_dict()["suspects"]
+
+
+def test_hostile_text_makes_no_tags():
+    X, y, *_ = data = hostile_data()
+    table = pd.DataFrame(X, columns=HOSTILE[:4]).assign(text=y)
+    plain = report_of(DATA, raw=pd.DataFrame(DATA[0]).assign(text="a"))
+    hostile = report_of(
+        data,
+        n=len(X),
+        raw=table,
+        title=HOSTILE[0],
+        about=dict.fromkeys(HOSTILE, LONG),
+    )
+    tags, wanted = (Tags(page(each.to_dict())) for each in (hostile, plain))
+    assert set(tags.tags) == set(wanted.tags)
+    assert tags.tags.count("script") == 2
+    data = json.loads(tags.raw[1])
+    assert data["suspects"] == hostile.to_dict()["suspects"]
+    assert sorted(data["classes"]) == sorted([*HOSTILE, LONG])
+    assert not re.search(r"[<>\u2028\u2029]", tags.raw[1])
+    # The long label once, in escapes.
+    assert len(page(hostile.to_dict())) < 6 * 10**6
+
+
+def test_unseen_characters_are_seen():
+    assert visible("a\u202eb\x00c\x7f\ud800") == "a‹U+202E›b␀c‹U+007F›‹U+D800›"
+    assert visible("é\n\tعربي 👩‍👧") == "é\n\tعربي 👩‍👧"
+    assert len(visible(LONG)) == 500
+
+
+def test_a_notebook_is_kept_apart(report):
+    html = report._repr_html_()
+    found = Tags(html)
+    assert found.tags == ["iframe"]
+    attributes = dict(found.attributes)
+    assert attributes["sandbox"] == "allow-scripts allow-downloads"
+    assert attributes["srcdoc"] == page(report.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("jinja2", "jinja2"), ("PIL.Image", "Pillow")]
+)
+def test_says_what_is_not_installed(clf, monkeypatch, module, name):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"{name}.*install 'skinfluence\[report\]'"):
+        AuditReport.from_estimator(clf, *DATA, raw=np.zeros((60, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"n": 0}, "`n` must be an integer of at least 1"),
+        ({"n_check": 3}, "`n_check` must be an integer of at least 4"),
+        ({"n_harmed": -1}, "`n_harmed` must be an integer of at least 0"),
+        ({"raw": ["text"]}, "`raw` must have 60 rows"),
+        ({"raw": np.zeros((60, 8, 8, 2))}, "`raw` must be images of one or three"),
+        ({"raw_val": ["text"]}, "`raw_val` must have 30 rows"),
+        ({"scores": [1.0]}, "`scores` must have shape"),
+        ({"scores": [np.nan] * 60}, "`scores` must have a number"),
+        ({"X_test": DATA[0]}, "`X_test` and `y_test` must be given together"),
+        ({"curve": InfluenceCleaner()}, "`curve` must be a fitted InfluenceCleanerCV"),
+        ({"feature_names": ["one"]}, "`feature_names` must name 4 features"),
+    ],
+)
+def test_refuses(clf, options, match):
+    with pytest.raises(ValueError, match=match):
+        AuditReport.from_estimator(clf, *DATA, **options)
+
+
+def test_row_labels_are_shown_and_row_numbers_are_not():
+    X, y, X_val, y_val = blobs()
+    raw = pd.DataFrame(X, index=[f"line {k + 2}" for k in range(len(X))])
+    data = X, y, X_val, y_val
+    named = report_of(data, raw=raw, raw_val=pd.DataFrame(X_val)).to_dict()
+    assert all(s["name"] == f"line {s['sample'] + 2}" for s in named["suspects"])
+    assert all("name" not in shown for shown in named["validation"].values())
+    # They are no part of the data.
+    assert named["fingerprint"] == report_of(data).fingerprint
+
+
+def test_refuses_other_estimators(clf):
+    with pytest.raises(TypeError, match="got Pipeline"):
+        AuditReport.from_estimator(make_pipeline(clf), *DATA)
