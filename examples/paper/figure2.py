@@ -67,7 +67,7 @@ def plot(curves: pd.DataFrame, title: str, path: Path) -> None:
         axes[0, -1].set(
             title="found",
             ylabel="wrong labels among the removed (%)",
-            ylim=(0, 100),
+            ylim=(0, 103),
         )
     figure.suptitle(title)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -126,7 +126,7 @@ def main() -> None:
     problem = experiment.problem
     flipped = f", {problem.flip:.0%} of the labels flipped" if problem.flip else ""
     title = (
-        f"{problem.data.upper()}, {problem.n_train:,} training images{flipped}: "
+        f"{problem.title}{flipped}: "
         f"mean of {experiment.n_splits} splits, filled marks where p < {LEVEL}"
     )
     stem = f"figure2_{problem.data}{'_flipped' if problem.flip else ''}"

@@ -95,8 +95,7 @@ def main() -> None:
     flipped = f", {share}" if problem.flip else ""
     stem = f"figure3_{problem.data}{'_flipped' if problem.flip else ''}"
     title = (
-        f"{problem.data.upper()}, {problem.n_train:,} training images{flipped}: "
-        "the first to be removed (label → other prediction)"
+        f"{problem.title}{flipped}: the first to be removed (label → other prediction)"
     )
     options.output.mkdir(parents=True, exist_ok=True)
     plot(table, problem.data, title, options.output / f"{stem}.png")

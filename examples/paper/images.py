@@ -16,6 +16,7 @@ from skinfluence.datasets import fetch_cifar10, fetch_mnist, flip_labels
 
 DATA = {"mnist": fetch_mnist, "cifar10": fetch_cifar10}
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 CLASSES = {
     "mnist": [str(digit) for digit in range(10)],
     "cifar10": [
@@ -50,6 +51,11 @@ class Problem:
     n_test: int
     flip: float = 0.0
     epochs: int = 20
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return f"{TITLES[self.data]}, {self.n_train:,} training images"
 
     @property
     def name(self) -> str:
