@@ -48,7 +48,7 @@ def plot(curves: pd.DataFrame, title: str, path: Path) -> None:
     figure, axes = plt.subplots(
         1,
         n_panels,
-        figsize=(1 + 4 * n_panels, 4.6),
+        figsize=(max(1 + 4 * n_panels, 7), 4.8),
         squeeze=False,
         layout="constrained",
     )
@@ -71,7 +71,10 @@ def plot(curves: pd.DataFrame, title: str, path: Path) -> None:
         )
     figure.suptitle(title)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    columns = 4 if n_panels > 1 else 3
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False
+    )
     figure.savefig(path, dpi=100)
 
 
@@ -114,9 +117,9 @@ def _lines(ax: Any, table: pd.DataFrame, column: str) -> None:
 
 def _limits(table: pd.DataFrame, none: float) -> tuple[float, float]:
     """Return limits that show the gains: great losses leave the picture."""
-    lowest = 100 * table["error"].min()
+    lowest, highest = 100 * table["error"].min(), 100 * table["error"].max()
     room = max(none - lowest, 0.02 * none)
-    return lowest - 0.2 * room, none + 2 * room
+    return lowest - 0.2 * room, min(none + 2 * room, max(none, highest) + 0.2 * room)
 
 
 def main() -> None:
@@ -126,8 +129,8 @@ def main() -> None:
     problem = experiment.problem
     flipped = f", {problem.flip:.0%} of the labels flipped" if problem.flip else ""
     title = (
-        f"{problem.title}{flipped}: "
-        f"mean of {experiment.n_splits} splits, filled marks where p < {LEVEL}"
+        f"{problem.title}{flipped}\n"
+        f"mean of {experiment.n_splits} splits, filled marks: p < {LEVEL}"
     )
     stem = f"figure2_{problem.data}{'_flipped' if problem.flip else ''}"
     options.output.mkdir(parents=True, exist_ok=True)
