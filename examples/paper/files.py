@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -31,9 +32,9 @@ def kept(path: Path, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 def write_about(path: Path, **settings: Any) -> None:
     """Write which command made a result, under which versions and settings."""
-    script = Path(sys.argv[0]).name
+    script = f"examples/paper/{Path(sys.argv[0]).name}"
     about = {
-        "command": f"python examples/paper/{script} {' '.join(sys.argv[1:])}".strip(),
+        "command": shlex.join(["python", script, *sys.argv[1:]]),
         "python": platform.python_version(),
         **{name: version(name) for name in ("skinfluence", "torch", "scikit-learn")},
         **settings,
