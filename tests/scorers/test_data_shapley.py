@@ -88,9 +88,9 @@ def test_an_order_is_broken_off_near_the_whole_score():
     fits = []
 
     class Counting(DecisionTreeClassifier):
-        def fit(self, X, y):
+        def fit(self, X, y, sample_weight=None, check_input=True):
             fits.append(len(X))
-            return super().fit(X, y)
+            return super().fit(X, y, sample_weight, check_input)
 
     clf = Counting(max_depth=2, random_state=0)
     for tolerance in (0, 0.1):
