@@ -78,6 +78,18 @@ def one_standard_error(table: np.ndarray) -> int:
     table : ndarray of shape (n_folds, n_candidates)
         Scores, higher is better; the candidates in the order of preference. NaN for a
         candidate that was not possible.
+
+    Returns
+    -------
+    int
+        Number of the column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfluence.cleaning import one_standard_error
+    >>> one_standard_error(np.array([[0.80, 0.89, 0.90], [0.80, 0.93, 0.94]]))
+    1
     """
     means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
     best = int(means.argmax())

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
+from ..cleaning import InfluenceCleaner, InfluenceCleanerCV, one_standard_error
 from ._folds import Folds
 from ._judge import Cleaning, measure_name, signed
 from ._problem import Problem
@@ -45,7 +45,7 @@ def choose(
     fraction = tried[-1]
     said = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
     if n_remove == "auto":
-        fraction = tried[fewest(scores)]
+        fraction = tried[one_standard_error(scores)]
         said.append(
             f"The fewest within a standard error of the best are "
             f"{round(fraction * n_rows):,}."
@@ -61,20 +61,6 @@ def choose(
     )
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
     return Cleaning(np.sort(cleaner.removed_indices_), {}), said
-
-
-def fewest(scores: np.ndarray) -> int:
-    """Return the first column within a standard error of the best; 0 removes nothing.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_folds, n_candidates)
-        Higher is better; NaN where a class would have been emptied.
-    """
-    means = np.nan_to_num(scores.mean(axis=0), nan=-np.inf)
-    best = int(means.argmax())
-    error = scores[:, best].std(ddof=1) / len(scores) ** 0.5
-    return int(np.flatnonzero(means >= means[best] - error)[0])
 
 
 def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:

@@ -236,11 +236,10 @@ def _seed(text: str) -> int:
 
 
 def _count_or_auto(text: str) -> int | str:
-    if text == "auto" or text == "0":
-        return text if text == "auto" else 0
-    try:
-        return _positive(text)
-    except argparse.ArgumentTypeError:
+    if text == "auto":
+        return text
+    if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(
             f"must be a whole number or 'auto', got {text!r}"
-        ) from None
+        )
+    return int(text)

@@ -83,3 +83,16 @@ def test_one_standard_error_rule():
     assert one_standard_error(np.array([[0.7, np.nan], [0.6, 0.9]])) == 0
     # Without any spread only the best is good enough.
     assert one_standard_error(np.array([[0.5, 0.6], [0.5, 0.6]])) == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "column"),
+    [
+        ([[0.8, 0.9], [0.8, 0.9]], 1),  # better in each fold alike
+        ([[0.8, 0.7], [0.8, 0.95]], 0),  # better on the mean, within the error
+        ([[0.8, 0.8], [0.9, 0.9]], 0),
+        ([[0.8, np.nan, 0.9], [0.8, np.nan, 0.9]], 2),  # a class would be empty
+    ],
+)
+def test_one_standard_error_by_hand(scores, column):
+    assert one_standard_error(np.array(scores)) == column

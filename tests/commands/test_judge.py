@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from skinfluence.commands._choice import fewest
 from skinfluence.commands._judge import Change, Cleaning, cleaned_rows, judge
 
 
@@ -86,16 +85,3 @@ def test_change_in_words():
     assert change.in_words("accuracy") == (
         "accuracy here: 0.6000 before, 0.6500 after, +0.0500 ± 0.0500"
     )
-
-
-@pytest.mark.parametrize(
-    ("scores", "column"),
-    [
-        ([[0.8, 0.9], [0.8, 0.9]], 1),  # better in each fold alike
-        ([[0.8, 0.7], [0.8, 0.95]], 0),  # better on the mean, within the error
-        ([[0.8, 0.8], [0.9, 0.9]], 0),
-        ([[0.8, np.nan, 0.9], [0.8, np.nan, 0.9]], 2),  # a class would be empty
-    ],
-)
-def test_fewest_within_a_standard_error(scores, column):
-    assert fewest(np.array(scores)) == column
