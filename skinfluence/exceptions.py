@@ -40,10 +40,8 @@ class NotRecordedError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> clf = SGDInfluenceClassifier(record=None, random_state=0).fit(X, y)
     >>> clf.influence(X, y)
     Traceback (most recent call last):
@@ -58,10 +56,8 @@ class UnsupportedOptimizerError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> from torch.optim import LBFGS
     >>> SGDInfluenceClassifier(optimizer=LBFGS).fit(X, y)
     Traceback (most recent call last):
@@ -76,10 +72,8 @@ class UnsupportedCriterionError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> from torch import nn
     >>> class Total(nn.CrossEntropyLoss):
     ...     def forward(self, outputs, targets):
@@ -97,10 +91,8 @@ class TrainingDataChangedError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
     >>> X[0] = 0  # the estimator holds the array itself, no copy of it
     >>> clf.influence(X[1:], y[1:])
@@ -144,10 +136,8 @@ class UntrustedTypeError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from skinfluence import load_estimator
@@ -192,10 +182,8 @@ class IrreproducibleStepError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> from torch import nn
     >>> class Drifting(nn.Linear):
     ...     n_calls = 0
@@ -219,10 +207,8 @@ class DivergedTrainingError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> import warnings
     >>> clf = SGDInfluenceClassifier(lr=1e300, random_state=0)
     >>> with warnings.catch_warnings():
@@ -241,10 +227,8 @@ class IndefiniteHessianError(SkinfluenceError):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> from skinfluence.scorers import KohLiang
     >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
     >>> KohLiang(damping=0.0)(clf, X, y, X, y)
@@ -260,10 +244,8 @@ class DivergenceWarning(UserWarning):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
@@ -312,10 +294,8 @@ class ResumeWarning(UserWarning):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> import warnings
     >>> from contextlib import suppress
     >>> from tempfile import TemporaryDirectory
@@ -356,10 +336,8 @@ class SolverConvergenceWarning(UserWarning):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> X = scale(X)
     >>> import warnings
     >>> from skinfluence.scorers import KohLiang
     >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
