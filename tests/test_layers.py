@@ -12,6 +12,7 @@ ROOT = Path(skinfluence.__file__).parent
 RANKS = {
     "exceptions": 0,
     "_files": 0.5,
+    "_names": 0,
     "_typing": 0,
     "_version": 0,
     "datasets": 0,

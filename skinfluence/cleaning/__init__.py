@@ -1,5 +1,6 @@
 """Cleaners: rank the training samples, remove the most harmful, and refit."""
 
+from .._names import set_public_module
 from ._cleaner import InfluenceCleaner
 from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
@@ -16,3 +17,5 @@ __all__ = [
     "one_standard_error",
     "read_decisions",
 ]
+
+set_public_module(globals())

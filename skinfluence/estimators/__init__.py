@@ -1,8 +1,11 @@
 """The estimators: skorch nets that record their training and answer `influence`."""
 
+from .._names import set_public_module
 from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge
 from ._data import ArrayDataset
+from ._data import TrainingData as TrainingData
+from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
 from ._loading import load_estimator
 from ._measures import check_query, has_probabilities
@@ -30,3 +33,5 @@ __all__ = [
     "recorded_run",
     "represent",
 ]
+
+set_public_module(globals(), "EpochTable", "TrainingData")

@@ -21,6 +21,7 @@ from skorch.callbacks import (
 )
 from skorch.net import NeuralNet
 
+from .._names import with_current_names
 from ..exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ..training import LiveState, moment_names
 from ..trajectory import Trajectory, begin_run, recorded_runs, reopened
@@ -107,8 +108,9 @@ def _told(value: Any) -> str:
 
 def _difference(net: Any, manifest: Any, about: dict[str, Any]) -> str | None:
     """Return what tells a run in a folder from the one that is to be."""
-    names = {**about, **manifest["about"]}
-    other = [k for k in names if about.get(k) != manifest["about"].get(k)]
+    recorded = {k: with_current_names(v) for k, v in manifest["about"].items()}
+    names = {**about, **recorded}
+    other = [k for k in names if about.get(k) != recorded.get(k)]
     if isinstance(net.random_state, Integral) and net.seed_ != manifest["run"]["seed"]:
         other.append("`random_state`")
     return f"other {', '.join(other)}" if other else None

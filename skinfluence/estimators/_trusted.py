@@ -1,5 +1,8 @@
 """Which classes and functions a saved estimator may name without being asked for."""
 
+import io
+import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -19,6 +22,7 @@ from torch.nn import functional
 from torch.optim import lr_scheduler
 from torch.utils import data
 
+from .._names import with_current_modules
 from ..exceptions import UntrustedTypeError
 from ._criteria import SmoothHinge
 from ._data import ArrayDataset, TrainingData
@@ -83,8 +87,9 @@ def name_of(value: Any) -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    estimators = {f"{__package__}._classifier.SGDInfluenceClassifier"}
-    estimators |= {f"{__package__}._regressor.SGDInfluenceRegressor"}
+    # By name, for they import this module.
+    kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
+    estimators = {f"{__package__}.{kind}" for kind in kinds}
     own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge, EpochTable)
     wholes = (
         own,
@@ -130,6 +135,7 @@ def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
     """Return what :func:`dump` was given, if all that it names is trusted."""
     from skops.io import get_untrusted_types, loads
 
+    written = _with_current_names(written)
     named = get_untrusted_types(data=written)
     unknown = sorted({*named} - _known() - {*trusted})
     if unknown:
@@ -139,6 +145,21 @@ def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
             f"if you know them all, pass trusted={unknown}."
         )
     return list(loads(written, trusted=named))
+
+
+def _with_current_names(written: bytes) -> bytes:
+    """Return what skops has written with today's names of the library's classes."""
+    with zipfile.ZipFile(io.BytesIO(written)) as old:
+        schema = json.loads(old.read("schema.json"))
+        current = with_current_modules(schema)
+        if current == schema:
+            return written
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as new:
+            for name in old.namelist():
+                text = json.dumps(current) if name == "schema.json" else old.read(name)
+                new.writestr(name, text)
+    return buffer.getvalue()
 
 
 def names_of(trusted: Any) -> list[str]:

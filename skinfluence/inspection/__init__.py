@@ -1,5 +1,6 @@
 """Looking at it: displays in scikit-learn's convention."""
 
+from .._names import set_public_module
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
 from ._influence import InfluenceDisplay
@@ -17,3 +18,5 @@ __all__ = [
     "ScorerComparisonDisplay",
     "TrajectoryDisplay",
 ]
+
+set_public_module(globals())

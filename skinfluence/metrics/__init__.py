@@ -1,5 +1,6 @@
 """How good a ranking is: rank agreement, datamodeling score, removal curve."""
 
+from .._names import set_public_module
 from ._agreement import jaccard_extremes, kendall_tau
 from ._datamodel import linear_datamodeling_score
 from ._removal import removal_curve
@@ -10,3 +11,5 @@ __all__ = [
     "linear_datamodeling_score",
     "removal_curve",
 ]
+
+set_public_module(globals())

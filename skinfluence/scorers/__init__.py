@@ -4,6 +4,7 @@ A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns 
 number for each training sample: **the lower, the sooner the sample is removed**.
 """
 
+from .._names import set_public_module
 from ._autoencoder import Autoencoder
 from ._confident_learning import ConfidentLearning
 from ._cook import CookDistance
@@ -50,3 +51,5 @@ __all__ = [
     "get_scorer",
     "named_scorers",
 ]
+
+set_public_module(globals())

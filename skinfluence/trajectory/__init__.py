@@ -1,5 +1,6 @@
 """What a training run did: its recorded steps and states."""
 
+from .._names import set_public_module
 from ._format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._record import StepRecord, parameters_digest
 from ._replay import Replay
@@ -31,3 +32,5 @@ __all__ = [
     "tensors_to_bytes",
     "to_json",
 ]
+
+set_public_module(globals())

@@ -213,7 +213,7 @@ def test_a_forged_part_is_refused(tmp_path, part, message):
 def test_the_root_must_be_an_estimator(tmp_path):
     SGDInfluenceClassifier().save(tmp_path / "clf")
     new = ("torch.nn.modules.linear", "Linear")
-    old = ("skinfluence.estimators._classifier", "SGDInfluenceClassifier")
+    old = ("skinfluence.estimators", "SGDInfluenceClassifier")
     forge(tmp_path / "clf", "values.skops", lambda data: rename_type(data, old, new))
     with pytest.raises(TrajectoryFileError, match="is no estimator"):
         load_estimator(tmp_path / "clf")
@@ -236,7 +236,7 @@ class Grown(SGDInfluenceClassifier):
 
 def test_a_parameter_that_was_not_there_yet_has_its_default(tmp_path):
     SGDInfluenceClassifier(lr=0.5).save(tmp_path / "clf")
-    old = ("skinfluence.estimators._classifier", "SGDInfluenceClassifier")
+    old = ("skinfluence.estimators", "SGDInfluenceClassifier")
     new = (Grown.__module__, "Grown")
     forge(tmp_path / "clf", "values.skops", lambda data: rename_type(data, old, new))
     loaded = load_estimator(tmp_path / "clf", trusted=[Grown])

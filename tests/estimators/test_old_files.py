@@ -1,0 +1,83 @@
+"""Files of earlier versions are read for ever, wherever their classes are now."""
+
+import importlib
+import shutil
+
+import numpy as np
+import pytest
+
+import skinfluence
+from skinfluence import load_estimator
+from skinfluence._names import _RENAMED
+from skinfluence.estimators import SGDInfluenceClassifier
+from tests.cases import rough
+from tests.estimators.make_files import FILES, KILLED_AFTER, data, in_folder
+
+pytestmark = rough
+
+VERSIONS = sorted(folder.name for folder in FILES.iterdir())
+# The files are of another machine: other kernels round otherwise, by some bits a step.
+CLOSE = {"rtol": 1e-9, "atol": 1e-12}
+
+
+@pytest.fixture(params=VERSIONS)
+def folder(request):
+    return FILES / request.param
+
+
+@pytest.fixture
+def expected(folder):
+    with np.load(folder / "expected.npz") as file:
+        return dict(file)
+
+
+def test_a_classifier_and_what_it_started_from(folder, expected):
+    X, y = data()
+    clf = load_estimator(folder / "classifier")
+    np.testing.assert_allclose(clf.predict_proba(X), expected["probabilities"], **CLOSE)
+    np.testing.assert_allclose(clf.influence(X, y), expected["influence"], **CLOSE)
+    earlier = clf.influence(X, y, stage="pretraining")
+    np.testing.assert_allclose(earlier, expected["pretraining"], **CLOSE)
+
+
+def test_a_regressor(folder, expected):
+    X, _ = data()
+    scores = load_estimator(folder / "regressor").influence(X, X[:, 0])
+    np.testing.assert_allclose(scores, expected["regressor"], **CLOSE)
+
+
+def test_a_killed_run_is_resumed(folder, expected, tmp_path):
+    runs = shutil.copytree(folder / "runs", tmp_path / "runs")
+    journal = runs / "run-000001" / "journal.jsonl"
+    before = journal.read_bytes()
+    clf = in_folder(runs).fit(*data(), resume=True)
+    # No warning (they are errors), no second run: the first one goes on.
+    assert [path.name for path in runs.iterdir()] == ["run-000001"]
+    assert journal.read_bytes().startswith(before[: before.index(b"\n")])
+    assert clf.trajectory_.n_steps > KILLED_AFTER
+    np.testing.assert_allclose(clf.influence(*data()), expected["resumed"], **CLOSE)
+
+
+@pytest.mark.parametrize("name", sorted(set(_RENAMED.values())))
+def test_a_name_in_files_is_that_of_a_class(name):
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute)
+    assert f"{found.__module__}.{found.__qualname__}" == name
+
+
+def test_what_is_written_today_names_no_private_module(tmp_path):
+    X, y = data()
+    for net in (SGDInfluenceClassifier(max_epochs=1), in_folder(tmp_path / "runs")):
+        net.fit(X, y).save(tmp_path / "saved", overwrite=True)
+        texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        assert not any(b"skinfluence._" in text for text in texts)
+        for room in ("estimators", "trajectory"):
+            assert not any(f"{room}._".encode() in text for text in texts)
+
+
+@pytest.mark.parametrize("room", ["cleaning", "estimators", "scorers", "trajectory"])
+def test_public_classes_have_a_public_module(room):
+    package = importlib.import_module(f"{skinfluence.__name__}.{room}")
+    for name in package.__all__:
+        value = getattr(package, name)
+        assert "._" not in getattr(value, "__module__", ""), name
