@@ -5,15 +5,15 @@ from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge
 from ._data import ArrayDataset
 from ._data import TrainingData as TrainingData
-from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
-from ._loading import load_estimator
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
-from ._recorded_run import RecordedRun, epoch_models, recorded_run
+from ._questions.recorded_run import RecordedRun, epoch_models, recorded_run
+from ._questions.reliability import InfluenceCheck
+from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
-from ._reliability import InfluenceCheck
 from ._representation import represent
+from ._saving.load import load_estimator
 
 __all__ = [
     "ArrayDataset",

@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ._contract import EstimatorContract
-from ._counterfactual import CounterfactualMixin
 from ._data import ArrayDataset
-from ._label_influence import LabelInfluenceMixin
-from ._persistence import PersistenceMixin
-from ._refit import RefitMixin
-from ._reliability import ReliabilityMixin
+from ._questions.counterfactual import CounterfactualMixin
+from ._questions.label_influence import LabelInfluenceMixin
+from ._questions.refit import RefitMixin
+from ._questions.reliability import ReliabilityMixin
+from ._saving.save import PersistenceMixin
 from ._validation import check_weights
 
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, go_on_with
-from ._batches import all_seeded
-from ._components import ComponentsMixin
 from ._data import TrainingData, fingerprint
-from ._parameters import KeywordParametersMixin
-from ._pretraining import PretrainedMixin, check_pretrained
-from ._resume import ResumedRun, run_in_folder
-from ._run import TrainingRun
+from ._keyword_parameters import KeywordParametersMixin
+from ._recording.batches import all_seeded
+from ._recording.components import ComponentsMixin
+from ._recording.pretraining import PretrainedMixin, check_pretrained
+from ._recording.resume import ResumedRun, run_in_folder
+from ._recording.training_run import TrainingRun
 from ._validation import (
     check_data,
     check_inputs,

@@ -13,7 +13,7 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import _reliability
-from skinfluence.estimators._influence import InfluenceMixin
+from skinfluence.estimators._questions.influence import InfluenceMixin
 from skinfluence.exceptions import (
     InfluenceReliabilityWarning,
     UnsupportedCriterionError,

@@ -16,7 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, Trajectory
-from skinfluence.estimators._run import TrainingRun
+from skinfluence.estimators._recording.training_run import TrainingRun
 from skinfluence.exceptions import (
     IrreproducibleStepError,
     ResumeWarning,

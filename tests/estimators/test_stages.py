@@ -19,7 +19,7 @@ from skinfluence import (
     load_estimator,
 )
 from skinfluence.cleaning._cache import digest
-from skinfluence.estimators._counterfactual import ensemble_of
+from skinfluence.estimators._questions.counterfactual import ensemble_of
 from skinfluence.exceptions import (
     DivergedTrainingError,
     DivergenceWarning,

@@ -9,6 +9,7 @@ from skorch.callbacks import GradientNormClipping
 from torch.nn.utils import clip_grad_norm_
 
 from skinfluence import SGDInfluenceRegressor
+from skinfluence.estimators._questions import label_influence
 from tests.cases import MODULES, N_CLASSES, OPTIMIZERS, Case, rough
 from tests.oracles import (
     Spy,
@@ -121,7 +122,9 @@ def test_labels_in_parts_are_the_labels_at_once(monkeypatch):
     clf = Case().fitted()
     validation = Case().validation()
     whole = clf.label_influence(*validation)
-    monkeypatch.setattr("skinfluence.estimators._label_influence._LABEL_BYTES", 1)
+    monkeypatch.setattr(
+        "skinfluence.estimators._questions.label_influence._LABEL_BYTES", 1
+    )
     parts = clf.label_influence(*validation)
     # Other sizes of the same sums: rounding in double precision.
     assert relative_error(parts, whole) < 1e-12

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..exceptions import UnsupportedCriterionError, UnsupportedOptimizerError
-from ..influence import Curvature
-from ..training import TrainingStep, batch_coefficients
-from ..trajectory import StepRecord
-from ._components import ComponentsMixin
-from ._modules import LinearModule
+from ...exceptions import UnsupportedCriterionError, UnsupportedOptimizerError
+from ...influence import Curvature
+from ...training import TrainingStep, batch_coefficients
+from ...trajectory import StepRecord
+from .._modules import LinearModule
+from .._recording.components import ComponentsMixin
 
 # Of the criterion in one sample's outputs. The softmax's covariance has norm 1/2 at
 # most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).

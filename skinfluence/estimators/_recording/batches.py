@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..training import seeded
-from ._run import TrainingRun
+from ...training import seeded
+from .training_run import TrainingRun
 
 
 @contextmanager

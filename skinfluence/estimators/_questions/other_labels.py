@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..counterfactual import OtherTargets
-from ._groups import sample_groups
+from ...counterfactual import OtherTargets
+from .samples import sample_groups
 
 
 def other_targets(net: Any, samples: Any, labels: Any, n_samples: int) -> OtherTargets:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..training import state_nbytes
-from ..trajectory import (
+from ...training import state_nbytes
+from ...trajectory import (
     Trajectory,
     fewest_states,
     held_on_device,
@@ -16,7 +16,7 @@ from ..trajectory import (
     smallest_interval,
     spill,
 )
-from ._observed import net_buffers
+from .observations import net_buffers
 
 _AT_MOST = 4 * 2**30
 

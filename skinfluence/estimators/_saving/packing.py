@@ -14,8 +14,8 @@ from skorch.callbacks import Callback, LRScheduler
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
-from ..trajectory import tensors_to_bytes
-from ._trusted import dump, loads_by_name
+from ...trajectory import tensors_to_bytes
+from .trusted import dump, loads_by_name
 
 # The last: numpy's functions that its arrays may override.
 _NAMED = (

@@ -21,14 +21,14 @@ from skorch.callbacks import (
 )
 from skorch.net import NeuralNet
 
-from .._names import with_current_names
-from ..exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
-from ..training import LiveState, moment_names
-from ..trajectory import Trajectory, begin_run, recorded_runs, reopened
-from ._data import TrainingData
-from ._observed import hyperparameters, net_buffers
-from ._pretraining import digest_of
-from ._run import TrainingRun, replay_of
+from ..._names import with_current_names
+from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
+from ...training import LiveState, moment_names
+from ...trajectory import Trajectory, begin_run, recorded_runs, reopened
+from .._data import TrainingData
+from .observations import hyperparameters, net_buffers
+from .pretraining import digest_of
+from .training_run import TrainingRun, replay_of
 
 # What may differ between a run and what goes on with it: how long it is, what it takes
 # of time and memory, what it says, and how it was seeded: the seed is the recorded one.

@@ -12,15 +12,15 @@ from skorch.net import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from .._typing import StepLike
-from ..exceptions import (
+from ..._typing import StepLike
+from ...exceptions import (
     DivergedTrainingError,
     IrreproducibleStepError,
     NotRecordedError,
     TrainingDataChangedError,
 )
-from ..influence import Query
-from ..training import (
+from ...influence import Query
+from ...training import (
     Address,
     Batch,
     CompiledStep,
@@ -29,13 +29,13 @@ from ..training import (
     TrainingStep,
     moment_names,
 )
-from ..trajectory import Replay, StepRecord, Trajectory
-from ._data import fingerprint
-from ._epochs import first_step, state_weights
-from ._measures import check_query, measure_of
-from ._observed import net_buffers, net_modules
-from ._stages import EarlierRun, earlier_runs
-from ._validation import check_data, check_weights, explained
+from ...trajectory import Replay, StepRecord, Trajectory
+from .._data import fingerprint
+from .._measures import check_query, measure_of
+from .._recording.observations import net_buffers, net_modules
+from .._validation import check_data, check_weights, explained
+from .earlier_runs import EarlierRun, earlier_runs
+from .epochs import first_step, state_weights
 
 
 @dataclass(frozen=True, slots=True)

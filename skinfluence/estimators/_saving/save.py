@@ -8,7 +8,7 @@ import skorch
 import torch
 from skorch.net import NeuralNet
 
-from .._files import (
+from ..._files import (
     checksum,
     new_folder,
     read_any,
@@ -17,15 +17,15 @@ from .._files import (
     write_file,
     writing,
 )
-from .._version import __version__
-from ..exceptions import TrajectoryFileError
-from ..trajectory import (
+from ..._version import __version__
+from ...exceptions import TrajectoryFileError
+from ...trajectory import (
     Trajectory,
     reread,
     tensors_to_bytes,
     to_json,
 )
-from ._packing import Packer
+from .packing import Packer
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "skinfluence estimator", 1

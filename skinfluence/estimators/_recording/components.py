@@ -9,10 +9,10 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..exceptions import UnsupportedCriterionError
-from ._modules import BUILT_IN, floating_dtype
-from ._recording import RecordingMixin
-from ._validation import DTYPES
+from ...exceptions import UnsupportedCriterionError
+from .._modules import BUILT_IN, floating_dtype
+from .._validation import DTYPES
+from .hooks import RecordingMixin
 
 
 class ComponentsMixin(RecordingMixin):

@@ -9,14 +9,14 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..exceptions import InfluenceReliabilityWarning
-from ..influence import Query, SampleQueries, Stage, retrace, retrace_stages
-from ..training import TrainingStep
-from ._counterfactual import exact_changes
-from ._epochs import is_integer
-from ._groups import run_weights
-from ._repeating import Question, RepeatingMixin
-from ._stages import stages_of
+from ...exceptions import InfluenceReliabilityWarning
+from ...influence import Query, SampleQueries, Stage, retrace, retrace_stages
+from ...training import TrainingStep
+from .counterfactual import exact_changes
+from .earlier_runs import stages_of
+from .epochs import is_integer
+from .question import Question, RepeatingMixin
+from .samples import run_weights
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29

@@ -7,9 +7,9 @@ from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
-from .._typing import Hyperparameters
-from ..training import Clipping, LiveState, State
-from ..trajectory import StepRecord, Trajectory
+from ..._typing import Hyperparameters
+from ...training import Clipping, LiveState, State
+from ...trajectory import StepRecord, Trajectory
 
 
 def net_modules(net: NeuralNet) -> list[nn.Module]:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..influence import LabelStep, TargetStep
-from ..trajectory import Trajectory
-from ._influence import InfluenceMixin
+from ...influence import LabelStep, TargetStep
+from ...trajectory import Trajectory
+from .influence import InfluenceMixin
 
 # How much the outputs of a batch, repeated for every label, may take.
 _LABEL_BYTES = 2**25

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..exceptions import IrreproducibleStepError, NotRecordedError
-from ..influence import Stage
-from ..training import Address, Handover, TrainingStep
-from ..trajectory import Trajectory
-from ._epochs import is_integer
-from ._pretraining import shared_tensors
+from ...exceptions import IrreproducibleStepError, NotRecordedError
+from ...influence import Stage
+from ...training import Address, Handover, TrainingStep
+from ...trajectory import Trajectory
+from .._recording.pretraining import shared_tensors
+from .epochs import is_integer
 
 NEAREST = "pretraining"
 

@@ -22,12 +22,12 @@ from torch.nn import functional
 from torch.optim import lr_scheduler
 from torch.utils import data
 
-from .._names import with_current_modules
-from ..exceptions import UntrustedTypeError
-from ._criteria import SmoothHinge
-from ._data import ArrayDataset, TrainingData
-from ._epoch_table import EpochTable
-from ._modules import LinearModule, MLPModule
+from ..._names import with_current_modules
+from ...exceptions import UntrustedTypeError
+from .._criteria import SmoothHinge
+from .._data import ArrayDataset, TrainingData
+from .._modules import LinearModule, MLPModule
+from .._recording.epoch_table import EpochTable
 
 # Only what neither reads nor writes files when it is made, called or trained with.
 _CALLBACKS = (
@@ -89,7 +89,7 @@ def name_of(value: Any) -> str:
 def _known() -> frozenset[str]:
     # By name, for they import this module.
     kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
-    estimators = {f"{__package__}.{kind}" for kind in kinds}
+    estimators = {f"skinfluence.estimators.{kind}" for kind in kinds}
     own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge, EpochTable)
     wholes = (
         own,

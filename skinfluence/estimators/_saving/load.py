@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from skorch.exceptions import DeviceWarning
 
-from .._files import damaged, read_file, unsealed
-from ..exceptions import NondeterminismWarning, SkinfluenceError
-from ..trajectory import Trajectory, from_json, tensors_from_bytes
-from ._observed import net_modules
-from ._persistence import (
+from ..._files import damaged, read_file, unsealed
+from ...exceptions import NondeterminismWarning, SkinfluenceError
+from ...trajectory import Trajectory, from_json, tensors_from_bytes
+from .._recording.observations import net_modules
+from .save import (
     FORMAT,
     LEAVES,
     MANIFEST,
@@ -25,8 +25,8 @@ from ._persistence import (
     VERSION,
     PersistenceMixin,
 )
-from ._trusted import load, names_of
-from ._unpacking import Unpacker
+from .trusted import load, names_of
+from .unpacking import Unpacker
 
 
 def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None) -> Any:

@@ -11,19 +11,19 @@ from skorch.net import NeuralNet
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
-from ..training import (
+from ...training import (
     CompiledFunctions,
     CompiledGradient,
     batch_coefficients,
     derive_seed,
     seeded,
 )
-from ._batches import RecordingBatchSampler, all_seeded
-from ._budget import foresee
-from ._data import ArrayDataset, WholeBatches, collate_whole, rows_of
-from ._epoch_table import EpochTable
-from ._observed import net_modules
-from ._run import TrainingRun
+from .._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from .batches import RecordingBatchSampler, all_seeded
+from .budget import foresee
+from .epoch_table import EpochTable
+from .observations import net_modules
+from .training_run import TrainingRun
 
 # A loader's options that do not say what the batch of given rows is.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}

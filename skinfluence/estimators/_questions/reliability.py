@@ -10,13 +10,13 @@ from scipy.stats import pearsonr
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..influence import ErrorBound
-from ..trajectory import Replay
-from ._convex import curvature_of, inputs_with_ones, output_slopes, plain_sgd
-from ._counterfactual import exact_changes
-from ._epochs import is_integer
-from ._groups import run_weights
-from ._influence import InfluenceMixin
+from ...influence import ErrorBound
+from ...trajectory import Replay
+from .counterfactual import exact_changes
+from .epochs import is_integer
+from .influence import InfluenceMixin
+from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
+from .samples import run_weights
 
 # Fisher's interval needs more than three pairs.
 _FEWEST = 4

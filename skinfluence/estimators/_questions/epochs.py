@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..exceptions import NotRecordedError
-from ..trajectory import Trajectory
+from ...exceptions import NotRecordedError
+from ...trajectory import Trajectory
 
 
 def state_weights(trajectory: Trajectory, at: Any) -> dict[int, float]:

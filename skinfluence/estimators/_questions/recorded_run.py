@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..influence import Query
-from ..training import TrainingStep
-from ..trajectory import Replay, Trajectory
-from ._epochs import first_step
-from ._final_model import mean_loss
+from ...influence import Query
+from ...training import TrainingStep
+from ...trajectory import Replay, Trajectory
+from .._final_model import mean_loss
+from .epochs import first_step
 
 
 @dataclass(frozen=True, slots=True)

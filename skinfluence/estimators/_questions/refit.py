@@ -10,16 +10,16 @@ import torch
 from skorch.history import History
 from torch import Tensor
 
-from ..exceptions import DivergenceWarning
-from ..training import TrainingStep
-from ..trajectory import Replay, Trajectory, parameters_digest
-from ._data import TrainingData, fingerprint
-from ._epochs import first_step
-from ._groups import sample_rows
-from ._observed import net_modules
-from ._pretraining import take_over
-from ._repeating import RepeatingMixin
-from ._stages import check_start, earlier_runs
+from ...exceptions import DivergenceWarning
+from ...training import TrainingStep
+from ...trajectory import Replay, Trajectory, parameters_digest
+from .._data import TrainingData, fingerprint
+from .._recording.observations import net_modules
+from .._recording.pretraining import take_over
+from .earlier_runs import check_start, earlier_runs
+from .epochs import first_step
+from .question import RepeatingMixin
+from .samples import sample_rows
 
 
 class RefitMixin(RepeatingMixin):

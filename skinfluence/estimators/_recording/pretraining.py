@@ -8,8 +8,8 @@ from skorch.net import NeuralNet
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
-from ..exceptions import SkinfluenceError
-from ..trajectory import parameters_digest
+from ...exceptions import SkinfluenceError
+from ...trajectory import parameters_digest
 
 _PREFIX = "pretrained__"
 

@@ -13,14 +13,14 @@ from joblib import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from ..counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
-from ..influence import Query
-from ..trajectory import Trajectory
-from ._data import fingerprint
-from ._groups import run_weights
-from ._other_labels import other_targets
-from ._repeating import Question, RepeatingMixin
-from ._stages import stages_of
+from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
+from ...influence import Query
+from ...trajectory import Trajectory
+from .._data import fingerprint
+from .earlier_runs import stages_of
+from .other_labels import other_targets
+from .question import Question, RepeatingMixin
+from .samples import run_weights
 
 # Runs that are computed, cached and sent to a process as one.
 _RUNS_A_PART = 256

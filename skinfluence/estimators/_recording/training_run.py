@@ -11,8 +11,8 @@ import torch
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
-from ..exceptions import DivergenceWarning, IrreproducibleStepError
-from ..training import (
+from ...exceptions import DivergenceWarning, IrreproducibleStepError
+from ...training import (
     Clipping,
     CompiledGradient,
     LiveState,
@@ -22,9 +22,9 @@ from ..training import (
     moment_names,
     observe_clipping,
 )
-from ..trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from ._data import TrainingData
-from ._observed import (
+from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
+from .._data import TrainingData
+from .observations import (
     active,
     add_trained,
     callbacks_touch_gradients,
