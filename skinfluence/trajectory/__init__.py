@@ -1,8 +1,8 @@
 """What a training run did: its recorded steps and states."""
 
 from .._names import set_public_module
+from ..training import StepRecord, parameters_digest
 from ._format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
-from ._record import StepRecord, parameters_digest
 from ._replay import Replay
 from ._runs import begin_run, close_run, go_on_with, recorded_runs, reopened
 from ._saving import reread

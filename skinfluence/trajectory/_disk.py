@@ -12,12 +12,11 @@ from torch import Tensor
 
 from .._files import checksum, write_file, writing
 from ..exceptions import TrajectoryFileError
-from ..training import State
+from ..training import State, StepRecord
 from ._claim import LOCK, locked, refuse_used, remove_strays
 from ._format import RecordEncoder, states_to_bytes, tensors_to_bytes
 from ._journal import Journal, JournalContent, Records, read_journal
 from ._manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
-from ._record import StepRecord
 from ._shards import SavedStates, Shard
 from ._trajectory import Trajectory
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from .._files import checksum, damaged, read_any, write_all
+from ..training import StepRecord
 from ._format import RecordDecoder
-from ._record import StepRecord
 
 JOURNAL = "journal.jsonl"
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..training import Address, State
-from ._record import StepRecord, parameters_digest
+from ..training import Address, State, StepRecord, parameters_digest
 from ._schedule import Schedule, leaves_room
 from ._store import MemoryStore, StateStore
 
