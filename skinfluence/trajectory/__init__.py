@@ -2,10 +2,10 @@
 
 from .._names import set_public_module
 from ..training import StepRecord, parameters_digest
-from ._format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
+from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
+from ._disk.saving import reread
 from ._replay import Replay
-from ._runs import begin_run, close_run, go_on_with, recorded_runs, reopened
-from ._saving import reread
+from ._run_folders import begin_run, close_run, go_on_with, recorded_runs, reopened
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._spill import held_on_device, spill
 from ._trajectory import Trajectory

@@ -314,7 +314,7 @@ class Trajectory:
         TrajectoryFileError
             If the folder exists or cannot be written.
         """
-        from ._saving import save
+        from ._disk.saving import save
 
         save(self, path, overwrite=overwrite)
 
@@ -344,6 +344,6 @@ class Trajectory:
         TrajectoryFileError
             If a file is missing, damaged or foreign; of states, when they are read.
         """
-        from ._saving import load
+        from ._disk.saving import load
 
         return load(path, device)

@@ -18,14 +18,16 @@ import torch
 from skinfluence import Trajectory
 from skinfluence.exceptions import TrajectoryFileError
 from skinfluence.training import Clipping, State
-from skinfluence.trajectory import StepRecord, _disk, _manifest
-from skinfluence.trajectory._disk import DiskStore
+from skinfluence.trajectory import StepRecord
+from skinfluence.trajectory._disk import manifest
+from skinfluence.trajectory._disk import store as disk
+from skinfluence.trajectory._disk.store import DiskStore
 from tests.cases import Case
 
 
 @pytest.fixture(autouse=True)
 def _small_files(monkeypatch):
-    monkeypatch.setattr(_disk, "_SHARD_STATES", 3)
+    monkeypatch.setattr(disk, "_SHARD_STATES", 3)
 
 
 def state(number):
@@ -335,7 +337,7 @@ WRITERS = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from tests.trajectory import test_disk
-test_disk._disk._SHARD_STATES = 3
+test_disk.disk._SHARD_STATES = 3
 for number in range(8):
     pid = os.fork()
     if not pid:
@@ -547,11 +549,11 @@ def test_a_foreign_manifest_is_named(saved, content):
 
 
 def test_another_format_is_told(saved, monkeypatch):
-    sealed = _manifest.sealed({"format": "other", "version": 1})
+    sealed = manifest.sealed({"format": "other", "version": 1})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="of the format 'other'"):
         Trajectory.load(saved)
-    sealed = _manifest.sealed({"format": _manifest.FORMAT, "version": 2})
+    sealed = manifest.sealed({"format": manifest.FORMAT, "version": 2})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="a newer skinfluence"):
         Trajectory.load(saved)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .._files import PART, writing
-from ..exceptions import TrajectoryFileError, TrajectoryInUseError
-from ._journal import JournalContent
-from ._manifest import MANIFEST
-from ._shards import Shard
+from ..._files import PART, writing
+from ...exceptions import TrajectoryFileError, TrajectoryInUseError
+from .journal import JournalContent
+from .manifest import MANIFEST
+from .shards import Shard
 
 LOCK = "lock"
 

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._files import read_file, sealed, unsealed
-from .._version import __version__
-from ._format import tensors_from_bytes
-from ._journal import JournalContent
-from ._shards import Shard
-from ._trajectory import Trajectory
+from ..._files import read_file, sealed, unsealed
+from ..._version import __version__
+from .._trajectory import Trajectory
+from .format import tensors_from_bytes
+from .journal import JournalContent
+from .shards import Shard
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "skinfluence trajectory", 1

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from .._files import new_folder
-from ._disk import DiskStore
-from ._journal import read_journal
-from ._manifest import described, read_manifest, take_final
-from ._shards import SavedStates
-from ._trajectory import Trajectory
+from ..._files import new_folder
+from .._trajectory import Trajectory
+from .journal import read_journal
+from .manifest import described, read_manifest, take_final
+from .shards import SavedStates
+from .store import DiskStore
 
 
 def save(trajectory: Trajectory, path: str | Path, *, overwrite: bool) -> None:

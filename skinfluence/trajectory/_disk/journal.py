@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from .._files import checksum, damaged, read_any, write_all
-from ..training import StepRecord
-from ._format import RecordDecoder
+from ..._files import checksum, damaged, read_any, write_all
+from ...training import StepRecord
+from .format import RecordDecoder
 
 JOURNAL = "journal.jsonl"
 

@@ -10,15 +10,15 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor
 
-from .._files import checksum, write_file, writing
-from ..exceptions import TrajectoryFileError
-from ..training import State, StepRecord
-from ._claim import LOCK, locked, refuse_used, remove_strays
-from ._format import RecordEncoder, states_to_bytes, tensors_to_bytes
-from ._journal import Journal, JournalContent, Records, read_journal
-from ._manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
-from ._shards import SavedStates, Shard
-from ._trajectory import Trajectory
+from ..._files import checksum, write_file, writing
+from ...exceptions import TrajectoryFileError
+from ...training import State, StepRecord
+from .._trajectory import Trajectory
+from .format import RecordEncoder, states_to_bytes, tensors_to_bytes
+from .journal import Journal, JournalContent, Records, read_journal
+from .manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
+from .ownership import LOCK, locked, refuse_used, remove_strays
+from .shards import SavedStates, Shard
 
 # A file is worth its cost from some size on; two of them are in memory at most.
 _SHARD_BYTES, _SHARD_STATES = 8 << 20, 256

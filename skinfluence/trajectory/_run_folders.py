@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .._files import writing
-from ._disk import DiskStore
-from ._manifest import read_manifest
+from ._disk.manifest import read_manifest
+from ._disk.store import DiskStore
 from ._trajectory import Trajectory
 
 
