@@ -1,74 +1,74 @@
-"""The records of a run on disk: a file that grows by a line with each step."""
+"""The journal of a run: a file that grows by a line with each step."""
 
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 from ..._files import checksum, damaged, read_any, write_all
 from ...training import StepRecord
+from .._facts import RunFacts, cut_facts
 from .format import RecordDecoder
 
 JOURNAL = "journal.jsonl"
 
+_CHANGING = ("diverged_at", "n_samples", "interval", "max_bytes", "oldest")
+changing = attrgetter(*_CHANGING)
+"""Return the facts of a run that change while it goes on."""
+
 
 @dataclass
 class JournalContent:
-    """What a journal tells.
+    """What a journal says.
 
     Attributes
     ----------
+    facts : RunFacts
+        What is known of the run, but for the values of `untrained`.
     records : list of StepRecord
         The steps.
-    run : dict
-        What else is known of the run, as it was last written.
-    flaws : dict of int to str
-        The flaws of the trajectory.
-    anchors : set of int
-        Its anchors.
+    untrained : dict or None
+        The file of these values, as the manifest has files.
     length : int
         Where the last whole line ends.
     """
 
+    facts: RunFacts
     records: list[StepRecord] = field(default_factory=list)
-    run: dict[str, Any] = field(default_factory=dict)
-    flaws: dict[int, str] = field(default_factory=dict)
-    anchors: set[int] = field(default_factory=set)
+    untrained: dict[str, Any] | None = None
     length: int = 0
 
     def cut(self, n_steps: int) -> None:
         """Forget the steps from `n_steps` on."""
         del self.records[n_steps:]
-        self.flaws = {k: why for k, why in self.flaws.items() if k <= n_steps}
-        self.anchors = {k for k in self.anchors if k <= n_steps}
-        diverged_at = self.run.get("diverged_at")
-        if diverged_at is not None and diverged_at >= n_steps:
-            self.run["diverged_at"] = None
+        cut_facts(self.facts, n_steps)
 
 
-def read_journal(folder: Path, at_least: int) -> JournalContent:
+def read_journal(folder: Path, facts: RunFacts, at_least: int) -> JournalContent:
     """Read a journal up to its last whole line.
 
     Parameters
     ----------
     folder : Path
-        Where it is.
+        The folder of the run.
+    facts : RunFacts
+        What the manifest says of the run; the journal's facts are added.
     at_least : int
-        How long it was when the manifest was written.
+        Length of the journal when the manifest was written.
 
     Raises
     ------
     TrajectoryFileError
-        If it is missing, shorter, or holds a line that is not as it was written.
+        If it is missing, shorter, or a line differs from what was written.
     """
     path = folder / JOURNAL
     if not at_least and not path.exists():
-        return JournalContent()  # killed before it began
+        return JournalContent(facts)  # killed before the first step
     data = read_any(path)
-    content = JournalContent(length=data.rfind(b"\n") + 1)
+    content = JournalContent(facts, length=data.rfind(b"\n") + 1)
     if content.length < at_least:
         raise damaged(path, f"it ends at byte {content.length}, before {at_least}")
     decoder = RecordDecoder()
@@ -77,14 +77,15 @@ def read_journal(folder: Path, at_least: int) -> JournalContent:
         if checksum(text).encode() != digest:
             raise damaged(path, f"its line {number} differs from what was written")
         try:
-            _take(json.loads(text), content, decoder)
+            _apply(json.loads(text), content, decoder)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"its line {number} is not one of a journal ({error!r})"
             raise damaged(path, why) from error
     return content
 
 
-def _take(line: Any, content: JournalContent, decoder: RecordDecoder) -> None:
+def _apply(line: Any, content: JournalContent, decoder: RecordDecoder) -> None:
+    facts = content.facts
     if "step" in line:
         record = decoder.decode(line)
         if record.step != len(content.records):
@@ -96,9 +97,36 @@ def _take(line: Any, content: JournalContent, decoder: RecordDecoder) -> None:
         step, digest = line["led_to"]
         content.records[step] = replace(content.records[step], digest=digest)
     else:
-        content.flaws.update({int(k): why for k, why in line.pop("flaws").items()})
-        content.anchors.update(line.pop("anchors"))
-        content.run.update(line)
+        facts.flaws.update({int(k): why for k, why in line["flaws"].items()})
+        facts.anchors.update(line["anchors"])
+        facts.addresses = [(group, index) for group, index in line["addresses"]]
+        content.untrained = line["untrained"]
+        # Early files lack some of them.
+        vars(facts).update({name: line[name] for name in _CHANGING if name in line})
+
+
+def facts_line(
+    facts: RunFacts, untrained: Any, flaws: set[int], anchors: set[int]
+) -> str:
+    """Return the line of a run's facts, without the flaws and anchors of earlier ones.
+
+    Parameters
+    ----------
+    facts : RunFacts
+        The facts.
+    untrained : dict
+        As in :class:`JournalContent`.
+    flaws, anchors : set of int
+        Numbers of the states whose flaws and anchors the journal has already.
+    """
+    line = {
+        **dict(zip(_CHANGING, changing(facts), strict=True)),
+        "addresses": facts.addresses,
+        "untrained": untrained,
+        "flaws": {k: why for k, why in facts.flaws.items() if k not in flaws},
+        "anchors": sorted(facts.anchors - anchors),
+    }
+    return json.dumps(line)
 
 
 class Journal:
@@ -107,9 +135,9 @@ class Journal:
     Parameters
     ----------
     folder : Path
-        Where it is.
+        The folder of the run.
     length : int
-        Where to go on; what comes after is cut off.
+        Where to continue; what comes after is cut off.
     """
 
     def __init__(self, folder: Path, length: int = 0) -> None:
@@ -131,58 +159,5 @@ class Journal:
         self.length += len(line)
 
     def sync(self) -> None:
-        """Let all that was written be on the disk."""
+        """Flush the journal to the disk."""
         os.fsync(self._descriptor)
-
-
-class Records(list[StepRecord]):
-    """The records of a run, written down as they are appended, renewed or cut off.
-
-    Parameters
-    ----------
-    known : iterable of StepRecord
-        Those that are written down already.
-    note : callable
-        Writes one down.
-    renew : callable
-        Writes down one that stands already, for a digest that was taken later.
-    cut : callable
-        Writes down that the records from a number on are cut off.
-    """
-
-    def __init__(
-        self,
-        known: Iterable[StepRecord],
-        note: Callable[[StepRecord], None],
-        renew: Callable[[StepRecord], None],
-        cut: Callable[[int], None],
-    ) -> None:
-        super().__init__(known)
-        self._note = note
-        self._renew = renew
-        self._cut = cut
-
-    def append(self, record: StepRecord) -> None:
-        """Add a record at the end."""
-        self._note(record)
-        super().append(record)
-
-    def __setitem__(self, index: Any, record: Any) -> None:
-        """Put a record in its own place, with a digest that it did not have."""
-        self._renew(record)
-        super().__setitem__(index, record)
-
-    def __delitem__(self, index: SupportsIndex | slice) -> None:
-        start, stop, stride = (
-            index.indices(len(self)) if isinstance(index, slice) else (0, 0, 0)
-        )
-        if (stop, stride) != (len(self), 1):
-            raise TypeError("Records of a run are cut off at its end: del records[n:].")
-        self._cut(start)
-        super().__delitem__(index)
-
-    def __reduce__(self) -> Any:
-        return list, (list(self),)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return self.__reduce__()

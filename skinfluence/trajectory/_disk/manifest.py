@@ -1,16 +1,15 @@
-"""The manifest of a run on disk, and the run that it and the journal tell of."""
+"""The manifest of a run: what its files are, with their checksums."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..._files import read_file, sealed, unsealed
 from ..._version import __version__
-from .._trajectory import Trajectory
+from .._facts import RunFacts
 from .format import tensors_from_bytes
-from .journal import JournalContent
+from .journal import JournalContent, read_journal
 from .shards import Shard
 
 MANIFEST = "manifest.json"
@@ -18,7 +17,7 @@ FORMAT, VERSION = "skinfluence trajectory", 1
 
 
 def manifest_bytes(
-    run: Trajectory,
+    run: dict[str, Any],
     journal_bytes: int,
     entries: list[dict[str, Any]],
     about: dict[str, Any],
@@ -31,7 +30,7 @@ def manifest_bytes(
         "written_by": {"skinfluence": __version__, "torch": torch.__version__},
         "about": about,
         "finished": finished,
-        "run": {"seed": run.seed, "keep_epochs": run.keep_epochs},
+        "run": run,
         "journal_bytes": journal_bytes,
         "shards": entries,
     }
@@ -43,36 +42,12 @@ def read_manifest(folder: Path) -> Any:
     return unsealed(folder / MANIFEST, FORMAT, VERSION)
 
 
-def described(
-    folder: Path, manifest: Any, content: JournalContent
-) -> tuple[Trajectory, list[Shard]]:
-    """Return the run that manifest and journal tell of, and the files of its states."""
-    run = content.run
-    untrained: list[Tensor] = []
-    if run:
-        entry = run["untrained"]
+def read_run(folder: Path, manifest: Any) -> tuple[JournalContent, list[Shard]]:
+    """Return what the journal says of a run, and the files of its states."""
+    facts = RunFacts(**manifest["run"])
+    content = read_journal(folder, facts, manifest["journal_bytes"])
+    if entry := content.untrained:
         data = read_file(folder / entry["file"], entry["bytes"], entry["crc32"])
-        untrained = list(_numbered(tensors_from_bytes(data)[0]))
-    trajectory = Trajectory(
-        **manifest["run"],
-        addresses=[(group, index) for group, index in run.get("addresses", ())],
-        untrained=untrained,
-        records=content.records,
-        flaws=content.flaws,
-        diverged_at=run.get("diverged_at"),
-        n_samples=run.get("n_samples", 0),
-        interval=run.get("interval", 1),
-        max_bytes=run.get("max_bytes"),
-        anchors=content.anchors,
-    )
-    trajectory._oldest = run.get("oldest", 0)
-    return trajectory, [Shard.from_entry(entry) for entry in manifest["shards"]]
-
-
-def _numbered(tensors: dict[str, Tensor]) -> list[Tensor]:
-    return [tensors[str(k)] for k in range(len(tensors))]
-
-
-def take_final(trajectory: Trajectory) -> None:
-    """Let the final state be the trajectory's own; a killed run has none."""
-    trajectory.final = trajectory._store.pop(trajectory.n_steps, None)
+        tensors, _ = tensors_from_bytes(data)
+        facts.untrained = [tensors[str(k)] for k in range(len(tensors))]
+    return content, [Shard.from_entry(entry) for entry in manifest["shards"]]
