@@ -13,7 +13,6 @@ RANKS = {
     "exceptions": 0,
     "_files": 0.5,
     "_names": 0,
-    "_typing": 0,
     "_version": 0,
     "datasets": 0,
     "training": 1,

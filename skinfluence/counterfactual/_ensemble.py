@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..training import TrainingStep
-from ..trajectory import Replay, StepRecord, Trajectory
+from ..training import StepRecord, TrainingStep
+from ..trajectory import Replay, Trajectory
 from ._stack import StackedStep
 from ._targets import OtherTargets
 
@@ -128,7 +128,7 @@ class Ensemble:
         for record in reversed(self.trajectory.records[self.first : self.stop]):
             differ = weighted[:, record.rows]
             if others is not None:
-                _, targets, _ = self.step.objective.fetch(record)
+                _, targets, _ = self.step.objective.fetch(record.data, record.rows)
                 differ = differ | others.differing(record.rows, targets)
             begins[differ.any(1)] = record.step
         return begins

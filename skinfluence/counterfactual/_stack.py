@@ -10,11 +10,12 @@ from torch.func import vmap
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-from .._typing import ClippingLike, StepLike
 from ..training import (
+    Clipping,
     Functional,
     LiveState,
     State,
+    StepRecord,
     TrainingStep,
     batch_coefficients,
 )
@@ -75,8 +76,8 @@ class StackedStep(TrainingStep):
         with _WeightsFirst():
             return stacked(tuple(live.parameters), tuple(live.buffers), *stacks)
 
-    def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step)
+    def _batch_losses(self, step: StepRecord) -> tuple[Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
         forward, criterion = self.objective.forward, self.objective.criterion
         if self.others is None:
             losses = self.each(lambda: criterion(forward(inputs), targets, inputs))
@@ -87,7 +88,7 @@ class StackedStep(TrainingStep):
             )
         return losses, batch_coefficients(weights, losses[0]).expand_as(losses)
 
-    def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:
+    def _clip(self, clipping: Clipping, parameters: Sequence[Tensor]) -> None:
         # Every run has a norm of its own.
         gradients = tuple(_gradient(parameter) for parameter in parameters)
         clipped = vmap(lambda *each: tuple(clipping.clip(each)))(*gradients)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._typing import StepLike
 from ..training import Batch, Objective
 
 
@@ -54,9 +53,9 @@ class OtherTargets:
     def in_run(self, objective: Objective, run: int) -> Objective:
         """Return the objective of one of the runs."""
 
-        def fetch(step: StepLike) -> Batch:
-            inputs, targets, weights = objective.fetch(step)
-            own = self[run : run + 1].of_batch(step.rows, targets)[0]
+        def fetch(data: int, rows: Tensor) -> Batch:
+            inputs, targets, weights = objective.fetch(data, rows)
+            own = self[run : run + 1].of_batch(rows, targets)[0]
             return inputs, own, weights
 
         return replace(objective, fetch=fetch)

@@ -11,7 +11,7 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
-from ..trajectory import Trajectory, close_run, go_on_with
+from ..trajectory import Trajectory, close_run, reopen_run
 from ._data import TrainingData, fingerprint
 from ._keyword_parameters import KeywordParametersMixin
 from ._recording.batches import all_seeded
@@ -218,7 +218,7 @@ class EstimatorContract(PretrainedMixin, KeywordParametersMixin, ComponentsMixin
         if self.trajectory_ is None:
             return
         if not new:
-            self.trajectory_ = go_on_with(self.trajectory_)
+            self.trajectory_ = reopen_run(self.trajectory_)
         elif self.trajectory_dir is not None:
             self.trajectory_ = run_in_folder(self, data, resume=resume)
             self.seed_ = self.trajectory_.seed

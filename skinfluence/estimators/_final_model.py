@@ -11,7 +11,6 @@ from torch import Tensor
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
 from ..training import Batch, Objective
-from ..trajectory import StepRecord
 
 # Samples whose losses are computed at once; a batch of training may be larger.
 _AT_ONCE = 1024
@@ -177,9 +176,7 @@ def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor],
 
     def fetch(rows: Tensor) -> Batch:
         offset = max(offset for offset in numbers if offset <= int(rows[0]))
-        # What a step is fetched by: its data set and its rows.
-        record = StepRecord(0, 1, numbers[offset], rows, None, (), ())
-        return objective.fetch(record)
+        return objective.fetch(numbers[offset], rows)
 
     return fetch
 

@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from .._typing import StepLike
-from ..training import LiveState, Objective, TrainingStep, batch_coefficients
+from ..training import (
+    LiveState,
+    Objective,
+    StepRecord,
+    TrainingStep,
+    batch_coefficients,
+)
 
 
 class LabelStep(TrainingStep):
@@ -39,8 +44,8 @@ class LabelStep(TrainingStep):
         super().__init__(objective, live)
         self.labels = labels
 
-    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step)
+    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
         others = targets.new_tensor(self.labels)[:, None].expand(-1, len(targets))
         # The batch once under its own labels, and once again under every other.
         rows = torch.cat([targets[None], others])
@@ -63,8 +68,8 @@ class TargetStep(TrainingStep):
     (n_samples, n_outputs) where a sample has several targets.
     """
 
-    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step)
+    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
         leaf = targets.detach().clone().requires_grad_()
         losses = self.objective.criterion(self.objective.forward(inputs), leaf, inputs)
         return losses, batch_coefficients(weights, losses), leaf

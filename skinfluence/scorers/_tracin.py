@@ -1,6 +1,5 @@
 """Products of gradients along the recorded run."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,7 @@ class TracIn(_AlongRun):
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
             direction = visit.rates * query.gradient(run.step, visit.state)
-            batch = run.step.objective.fetch(visit.record)
+            batch = run.step.objective.fetch(visit.record.data, visit.record.rows)
             dots = gradients.dots(batch, direction)
             steps = visit.shares * weights_of(batch, dots) * dots
             scores[visit.record.rows] += _double(steps)
@@ -187,7 +186,7 @@ class SelfInfluence(_AlongRun):
             rows = visit.record.rows.split(gradients.at_once)
             shares = visit.shares.split(gradients.at_once)
             for some, share in zip(rows, shares, strict=True):
-                batch = run.step.objective.fetch(replace(visit.record, rows=some))
+                batch = run.step.objective.fetch(visit.record.data, some)
                 each = gradients.each(batch)
                 own = each.square() @ visit.rates * weights_of(batch, each)
                 scores[some] -= _double(share * own)

@@ -1,5 +1,6 @@
 """What a training step is: its state, its objective, its update, its adjoint."""
 
+from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
@@ -9,6 +10,7 @@ from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
+from ._record import Hyperparameters, StepRecord, parameters_digest
 from ._size import state_nbytes
 from ._step import Adjoint, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
@@ -25,9 +27,11 @@ __all__ = [
     "FlatLayout",
     "Functional",
     "Handover",
+    "Hyperparameters",
     "LiveState",
     "Objective",
     "State",
+    "StepRecord",
     "TrainingStep",
     "UpdateRule",
     "batch_coefficients",
@@ -35,7 +39,10 @@ __all__ = [
     "derive_seeds",
     "moment_names",
     "observe_clipping",
+    "parameters_digest",
     "pull_back",
     "seeded",
     "state_nbytes",
 ]
+
+set_public_module(globals())

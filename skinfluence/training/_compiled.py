@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._typing import StepLike
 from ._compiler import (
     CompiledFunctions,
     Function,
@@ -22,6 +21,7 @@ from ._flat import PARAMETERS, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
+from ._record import StepRecord
 from ._step import Adjoint, TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -75,17 +75,17 @@ class CompiledStep(TrainingStep):
         places = {p: k for k, p in enumerate(self._gradient.parameters)}
         self._places = [places[parameter] for parameter in live.parameters]
 
-    def _descend(self, step: StepLike, weights: Tensor | None) -> None:
+    def _descend(self, step: StepRecord, weights: Tensor | None) -> None:
         size = step.compiled_size
         if size is None:
             super()._descend(step, weights)
         else:
-            batch = self.objective.fetch(step)
+            batch = self.objective.fetch(step.data, step.rows)
             wanted = [self._places[k] for k in step.active]
             self._gradient(batch, len(step.rows), size, wanted, weights)
 
     def backward(
-        self, state: State, step: StepLike, adjoint: Adjoint
+        self, state: State, step: StepRecord, adjoint: Adjoint
     ) -> tuple[Tensor, Adjoint]:
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
@@ -99,7 +99,7 @@ class CompiledStep(TrainingStep):
             return expected
         return self._first(call, state, step, adjoint, expected)
 
-    def _compilable(self, state: State, step: StepLike, adjoint: Adjoint) -> bool:
+    def _compilable(self, state: State, step: StepRecord, adjoint: Adjoint) -> bool:
         return (
             step.seed is None
             and adjoint[PARAMETERS].dim() == 1
@@ -111,7 +111,7 @@ class CompiledStep(TrainingStep):
         self,
         call: _Call,
         state: State,
-        step: StepLike,
+        step: StepRecord,
         adjoint: Adjoint,
         expected: tuple[Tensor, Adjoint],
     ) -> tuple[Tensor, Adjoint]:
@@ -131,7 +131,7 @@ class CompiledStep(TrainingStep):
         return expected
 
     def _compiled(
-        self, call: _Call, state: State, step: StepLike, adjoint: Adjoint
+        self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
     ) -> tuple[Tensor, Adjoint]:
         active, clipping = step.active, step.clipping
 
@@ -187,9 +187,11 @@ class CompiledStep(TrainingStep):
         found = self._functional(parameters, own, losses, **fixed)
         return found, coefficients.to(found).detach()
 
-    def _call(self, state: State, step: StepLike) -> _Call:
+    def _call(self, state: State, step: StepRecord) -> _Call:
         size = len(step.rows)
-        inputs, targets, weights = self.objective.fetch(self._filled(step))
+        inputs, targets, weights = self.objective.fetch(
+            step.data, self._filled(step.rows)
+        )
         data = TakenApart.of((inputs, targets), self.device)
         coefficients = self._equal_coefficients(size)
         if weights is not None:
@@ -208,16 +210,14 @@ class CompiledStep(TrainingStep):
             self._coefficients[size][size:] = 0.0
         return self._coefficients[size]
 
-    def _filled(self, step: StepLike) -> StepLike:
-        """Return the step with its batch filled up to full size with its samples."""
-        size = len(step.rows)
+    def _filled(self, rows: Tensor) -> Tensor:
+        """Return a batch filled up to full size with its own samples."""
+        size = len(rows)
         if size == self.batch_size:
-            return step
-        rows = step.rows.repeat(-(-self.batch_size // size))[: self.batch_size]
-        filled: Any = step
-        return replace(filled, rows=rows)
+            return rows
+        return rows.repeat(-(-self.batch_size // size))[: self.batch_size]
 
-    def _pads(self, state: State, step: StepLike) -> bool:
+    def _pads(self, state: State, step: StepRecord) -> bool:
         """Whether other samples in the batch leave a sample's loss as it is."""
         if self.compiled.pads is None:
             mixed = mixes(self.objective.modules)
@@ -225,11 +225,11 @@ class CompiledStep(TrainingStep):
         return self.compiled.pads
 
     @torch.no_grad()
-    def _ignores_others(self, state: State, step: StepLike) -> bool:
+    def _ignores_others(self, state: State, step: StepRecord) -> bool:
         self.live.show(state)
         self.objective.train(True)
-        alone, _ = self.objective.batch_losses(step)
-        filled, _ = self.objective.batch_losses(self._filled(step))
+        alone, _ = self.objective.batch_losses(step.data, step.rows)
+        filled, _ = self.objective.batch_losses(step.data, self._filled(step.rows))
         return close(filled[: len(alone)], alone, 0.5)
 
 

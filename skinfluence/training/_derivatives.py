@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._typing import ClippingLike
+from ._clipping import Clipping
 
 
 def weighted_gradients(
     losses: Tensor,
     coefficients: Tensor,
     parameters: Sequence[Tensor],
-    clipping: ClippingLike | None,
+    clipping: Clipping | None,
 ) -> Sequence[Tensor]:
     """Return the batch loss's gradients, differentiable in what they depend on."""
     gradients: Sequence[Tensor] = torch.autograd.grad(

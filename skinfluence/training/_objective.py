@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._typing import StepLike
-
 Batch = tuple[Any, Any, Tensor | None]
 """Inputs, targets and the samples' weights c_i (None for 1)."""
 
@@ -33,14 +31,14 @@ class Objective:
         ``criterion(outputs, targets, inputs) -> (batch,)`` losses, one for each
         sample.
     fetch : callable
-        ``fetch(step) -> (inputs, targets, weights)`` of the step's batch; the
-        samples' c_i, or None for 1.
+        ``fetch(data, rows) -> (inputs, targets, weights)`` of rows of the data set
+        with this number; the samples' c_i, or None for 1.
     """
 
     modules: Sequence[nn.Module]
     forward: Callable[[Any], Any]
     criterion: Callable[[Any, Any, Any], Tensor]
-    fetch: Callable[[StepLike], Batch]
+    fetch: Callable[[int, Tensor], Batch]
 
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""
@@ -49,9 +47,9 @@ class Objective:
             if module.training is not mode:
                 module.train(mode)
 
-    def batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        """Return the losses and the coefficients of a step's batch."""
-        inputs, targets, weights = self.fetch(step)
+    def batch_losses(self, data: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses and the coefficients of a batch of rows of a data set."""
+        inputs, targets, weights = self.fetch(data, rows)
         losses = self.criterion(self.forward(inputs), targets, inputs)
         return losses, batch_coefficients(weights, losses)
 

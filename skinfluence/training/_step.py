@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._typing import ClippingLike, Hyperparameters, StepLike
+from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
+from ._record import Hyperparameters, StepRecord
 from ._update import GRADIENT, UpdateRule, pull_back
 
 Adjoint = Mapping[str, Tensor]
@@ -58,7 +59,7 @@ class TrainingStep:
         self._division: tuple[object, list[_Block]] = None, []
 
     def forward(
-        self, state: State, step: StepLike, weights: Tensor | None = None
+        self, state: State, step: StepRecord, weights: Tensor | None = None
     ) -> State:
         """Take the step from a state, with weights on the batch's samples.
 
@@ -66,7 +67,7 @@ class TrainingStep:
         ----------
         state : State
             What the step begins from.
-        step : StepLike
+        step : StepRecord
             The record of the step.
         weights : Tensor of shape (batch,) or None
             The w_i of the batch's samples; None for 1.
@@ -81,7 +82,7 @@ class TrainingStep:
         self.advance(step, weights)
         return self.live.read()
 
-    def advance(self, step: StepLike, weights: Tensor | None = None) -> None:
+    def advance(self, step: StepRecord, weights: Tensor | None = None) -> None:
         """Take the step from where the private copy stands, as in :meth:`forward`."""
         optimizer = self.live.optimizer
         for group, hyperparameters in zip(
@@ -100,7 +101,7 @@ class TrainingStep:
             self._clip(step.clipping, [self.live.parameters[k] for k in step.active])
         optimizer.step()
 
-    def _descend(self, step: StepLike, weights: Tensor | None) -> None:
+    def _descend(self, step: StepRecord, weights: Tensor | None) -> None:
         """Give the parameters the gradient of the batch loss."""
         with seeded(step.seed, self.device):
             losses, coefficients = self._batch_losses(step)
@@ -114,14 +115,14 @@ class TrainingStep:
         """Return a function of the modules, with an axis of runs if there are many."""
         return function(*stacks)
 
-    def _batch_losses(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        return self.objective.batch_losses(step)
+    def _batch_losses(self, step: StepRecord) -> tuple[Tensor, Tensor]:
+        return self.objective.batch_losses(step.data, step.rows)
 
-    def _clip(self, clipping: ClippingLike, parameters: Sequence[Tensor]) -> None:
+    def _clip(self, clipping: Clipping, parameters: Sequence[Tensor]) -> None:
         clipping.clip_(parameters)
 
     def backward(
-        self, state: State, step: StepLike, adjoint: Adjoint
+        self, state: State, step: StepRecord, adjoint: Adjoint
     ) -> tuple[Tensor, Adjoint]:
         """Pull the adjoint of the state after the step back through the step.
 
@@ -129,7 +130,7 @@ class TrainingStep:
         ----------
         state : State
             What the step began from.
-        step : StepLike
+        step : StepRecord
             The record of the step.
         adjoint : mapping of str to Tensor of shape (p,) or (q, p)
             ∂Q/∂s of the state after the step, for one or several queries.
@@ -143,7 +144,7 @@ class TrainingStep:
         """
         return self._pull(state, step, adjoint, *self._linearize(state, step))
 
-    def _linearize(self, state: State, step: StepLike) -> Linearization:
+    def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
         self.live.show(state)
         self.objective.train(True)
@@ -168,9 +169,9 @@ class TrainingStep:
 
         return lambda: self._flat_gradient(step, gradients), pull
 
-    def _posed(self, step: StepLike) -> tuple[Tensor, Tensor, Tensor]:
+    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
         """Return losses, coefficients, and the leaf that the slopes are taken in."""
-        losses, coefficients = self.objective.batch_losses(step)
+        losses, coefficients = self.objective.batch_losses(step.data, step.rows)
         return losses, coefficients, coefficients.requires_grad_()
 
     def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
@@ -180,7 +181,7 @@ class TrainingStep:
     def _pull(
         self,
         state: State,
-        step: StepLike,
+        step: StepRecord,
         adjoint: Adjoint,
         gradient: Callable[[], Tensor],
         pull: Callable[[Tensor], tuple[Tensor, Tensor]],
@@ -191,7 +192,7 @@ class TrainingStep:
         before[PARAMETERS] = before[PARAMETERS] + through
         return slopes, before
 
-    def activation_bytes(self, step: StepLike) -> int:
+    def activation_bytes(self, step: StepRecord) -> int:
         """Return what a forward pass of the step's batch keeps for its backward."""
         kept = 0
 
@@ -204,7 +205,7 @@ class TrainingStep:
             seeded(step.seed, self.device),
             torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
         ):
-            self.objective.batch_losses(step)
+            self.objective.batch_losses(step.data, step.rows)
         return kept
 
     def gradient(self, values: Tensor, along: Tensor) -> Tensor:
@@ -224,7 +225,7 @@ class TrainingStep:
         found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
-    def _flat_gradient(self, step: StepLike, gradients: Sequence[Tensor]) -> Tensor:
+    def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
         every = [torch.zeros_like(parameter) for parameter in self.live.parameters]
         for position, gradient in zip(step.active, gradients, strict=True):
             every[position] = gradient.detach()
@@ -233,7 +234,7 @@ class TrainingStep:
     def _pull_update(
         self,
         state: State,
-        step: StepLike,
+        step: StepRecord,
         adjoint: Adjoint,
         gradient: Callable[[], Tensor],
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -259,14 +260,14 @@ class TrainingStep:
                 vector[..., block.places] = own.get(name, 0.0)
         return before, direction
 
-    def _blocks(self, state: State, step: StepLike) -> list[_Block]:
+    def _blocks(self, state: State, step: StepRecord) -> list[_Block]:
         # Most often the blocks are those of the step before.
         key = (id(step.hyperparameters), step.active, state.scalars)
         if key != self._division[0]:
             self._division = key, self._divide(state, step)
         return self._division[1]
 
-    def _divide(self, state: State, step: StepLike) -> list[_Block]:
+    def _divide(self, state: State, step: StepRecord) -> list[_Block]:
         """Divide the parameters that the step updated into blocks."""
         members: dict[tuple[int, Scalars | None], list[int]] = {}
         for position in step.active:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
-from .._typing import Hyperparameters
 from ..exceptions import UnsupportedOptimizerError
 from ._flat import PARAMETERS, Scalars
+from ._record import Hyperparameters
 
 GRADIENT = "gradient"
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ..exceptions import IrreproducibleStepError, NondeterminismWarning
-from ..training import State, TrainingStep
-from ._record import StepRecord, parameters_digest
+from ..training import State, StepRecord, TrainingStep, parameters_digest
 from ._schedule import Advance, Backward, Check, Drop
 from ._trajectory import Trajectory
 

@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
-from ..training import State
+from ..training import State, StepRecord
+from ._facts import RunFacts
 
 
 class StateStore(MutableMapping[int, State]):
@@ -24,7 +25,16 @@ class StateStore(MutableMapping[int, State]):
         """Return the size of a state in bytes, wherever it is."""
 
     def prefetch(self, step: int) -> None:
-        """Get a state ready that will be asked for next; nothing where none is far."""
+        """Begin to fetch the state that is needed next, if it is far away."""
+
+    def note(self, record: StepRecord, facts: RunFacts) -> None:
+        """Take note of a step that was added to the run, and of what is known of it."""
+
+    def renew(self, record: StepRecord) -> None:
+        """Take note of the digest that an earlier step has got."""
+
+    def cut(self, n_steps: int) -> None:
+        """Take note that the run now ends after `n_steps` steps."""
 
     @property
     @abstractmethod

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import torch
 
-from ..training import Address, State
-from ._record import StepRecord, parameters_digest
+from ..training import State, StepRecord, parameters_digest
+from ._disk.saving import load, save
+from ._disk.shards import SavedStates
+from ._facts import RunFacts, cut_facts
 from ._schedule import Schedule, leaves_room
 from ._store import MemoryStore, StateStore
 
 
 @dataclass
-class Trajectory:
+class Trajectory(RunFacts):
     """The steps of a training run and the states they began from.
 
     Every `interval`-th state is kept; the others follow from it by taking the steps
@@ -48,6 +50,8 @@ class Trajectory:
         What kept and recomputed states may take together; None for any size.
     anchors : set of int
         Numbers of states that must be kept, as the steps before do not lead to them.
+    oldest : int
+        The first step whose state may be asked for.
 
     Examples
     --------
@@ -59,20 +63,9 @@ class Trajectory:
     (20, 60)
     """
 
-    seed: int
-    keep_epochs: int | None = None
-    addresses: list[Address] = field(default_factory=list)
-    untrained: list[torch.Tensor] = field(default_factory=list)
     records: list[StepRecord] = field(default_factory=list)
     final: State | None = None
-    flaws: dict[int, str] = field(default_factory=dict)
-    diverged_at: int | None = None
-    n_samples: int = 0
-    interval: int = 1
-    max_bytes: int | None = None
-    anchors: set[int] = field(default_factory=set)
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
-    _oldest: int = field(default=0, init=False, repr=False)
 
     def keeps(self, number: int) -> bool:
         """Return whether a state is on the grid, or could not be computed again.
@@ -103,6 +96,7 @@ class Trajectory:
             What it began from, None if that is not kept, and what it led to.
         """
         new_epoch = record.epoch != self.n_epochs
+        self._store.note(record, self)
         self.records.append(record)
         self.final = after
         if before is not None:
@@ -120,10 +114,10 @@ class Trajectory:
         for record in self.records[self.first_recorded_step :]:
             if record.epoch >= oldest:
                 break
-            self._oldest = record.step + 1
+            self.oldest = record.step + 1
         # The oldest state may follow from one before it.
         kept = list(self._store)
-        for number in kept[: max(bisect_right(kept, self._oldest) - 1, 0)]:
+        for number in kept[: max(bisect_right(kept, self.oldest) - 1, 0)]:
             del self._store[number]
 
     def _thin(self) -> None:
@@ -139,7 +133,7 @@ class Trajectory:
                 spare = [k for k in free if k % self.interval]
             if not free:
                 # Nothing of what is left could be computed again.
-                self._oldest, spare = others[0], [first]
+                self.oldest, spare = others[0], [first]
             for number in spare:
                 self._let_go(number)
 
@@ -148,7 +142,9 @@ class Trajectory:
         state = self._store.pop(number)
         if number > 0 and self.records[number - 1].digest is None:
             digest = parameters_digest(state.parameters)
-            self.records[number - 1] = replace(self.records[number - 1], digest=digest)
+            record = replace(self.records[number - 1], digest=digest)
+            self._store.renew(record)
+            self.records[number - 1] = record
 
     def widen(self, interval: int) -> None:
         """Keep states further apart from now on.
@@ -179,12 +175,9 @@ class Trajectory:
         self.final = self._store[n_steps] if final is None else final
         for number in [k for k in self._store if k >= n_steps]:
             del self._store[number]
+        self._store.cut(n_steps)
         del self.records[n_steps:]
-        # A state's flaw lies on the path into it: the new end keeps its own.
-        self.flaws = {k: why for k, why in self.flaws.items() if k <= n_steps}
-        self.anchors = {k for k in self.anchors if k <= n_steps}
-        if self.diverged_at is not None and self.diverged_at >= n_steps:
-            self.diverged_at = None
+        cut_facts(self, n_steps)
 
     @property
     def n_steps(self) -> int:
@@ -199,7 +192,7 @@ class Trajectory:
     @property
     def first_recorded_step(self) -> int:
         """The first step whose state can be had; ``n_steps`` if there is none."""
-        return max(self._oldest, next(iter(self._store), self.n_steps))
+        return max(self.oldest, next(iter(self._store), self.n_steps))
 
     @property
     def folder(self) -> Path | None:
@@ -315,9 +308,8 @@ class Trajectory:
         TrajectoryFileError
             If the folder exists or cannot be written.
         """
-        from ._saving import save
-
-        save(self, path, overwrite=overwrite)
+        save(self, self.records, self._store, self.final, path, overwrite=overwrite)
+        reread(self, path)
 
     @classmethod
     def load(
@@ -345,6 +337,24 @@ class Trajectory:
         TrajectoryFileError
             If a file is missing, damaged or foreign; of states, when they are read.
         """
-        from ._saving import load
+        return cls._of(*load(path, device))
 
-        return load(path, device)
+    @classmethod
+    def _of(
+        cls, facts: RunFacts, records: list[StepRecord], store: StateStore
+    ) -> "Trajectory":
+        """Return the run of these parts."""
+        # A run that was killed has no final state.
+        run = cls(**vars(facts), records=records, final=store.pop(len(records), None))
+        run._store = store
+        return run
+
+
+def reread(run: Trajectory, path: str | Path) -> None:
+    """Let a loaded run read its states anew from where it was just saved.
+
+    Its folder may have been replaced, and its states are in other files now.
+    """
+    folder, store = Path(path).absolute(), run._store
+    if type(store) is SavedStates and store.folder == folder:
+        run._store = Trajectory.load(folder, device=store._device)._store

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.estimators import _influence
+from skinfluence.estimators._questions import influence as _influence
 from skinfluence.estimators._questions.earlier_runs import stages_of
 from tests.cases import MODULES, N_CLASSES, N_SAMPLES, Case, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss

@@ -22,7 +22,7 @@ from skinfluence.exceptions import (
     ResumeWarning,
     TrajectoryFileError,
 )
-from skinfluence.trajectory import _disk
+from skinfluence.trajectory._disk import store as disk
 from tests.cases import Case, rough
 
 pytestmark = rough
@@ -30,7 +30,7 @@ pytestmark = rough
 
 @pytest.fixture(autouse=True)
 def _small_files(monkeypatch):
-    monkeypatch.setattr(_disk, "_SHARD_STATES", 3)
+    monkeypatch.setattr(disk, "_SHARD_STATES", 3)
 
 
 class Broken(Exception):
@@ -195,9 +195,9 @@ KILLED = """
 import sys
 from tests.estimators.test_resume import CASES, EPOCHS, fit
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.trajectory import _disk
+from skinfluence.trajectory._disk import store as disk
 
-_disk._SHARD_STATES = 3
+disk._SHARD_STATES = 3
 name, folder = sys.argv[1:]
 train_step = SGDInfluenceClassifier.train_step
 

@@ -407,7 +407,7 @@ def test_refuses_a_way_back_that_is_not_there(ask):
     with pytest.raises(NotRecordedError, match="The estimator must have recorded its"):
         ask(trained("mlp", record=1).last, stage="pretraining")
     chain = trained("mlp", n_stages=3)
-    chain.estimators[1].trajectory_._oldest = 2  # as record=1 leaves it
+    chain.estimators[1].trajectory_.oldest = 2  # as record=1 leaves it
     with pytest.raises(NotRecordedError, match="The estimator 1 stages back must have"):
         ask(chain.last, stage=2)
 

@@ -18,14 +18,16 @@ import torch
 from skinfluence import Trajectory
 from skinfluence.exceptions import TrajectoryFileError
 from skinfluence.training import Clipping, State
-from skinfluence.trajectory import StepRecord, _disk, _manifest
-from skinfluence.trajectory._disk import DiskStore
+from skinfluence.trajectory import StepRecord, close_run, reopened
+from skinfluence.trajectory._disk import manifest
+from skinfluence.trajectory._disk import store as disk
+from skinfluence.trajectory._disk.store import DiskStore
 from tests.cases import Case
 
 
 @pytest.fixture(autouse=True)
 def _small_files(monkeypatch):
-    monkeypatch.setattr(_disk, "_SHARD_STATES", 3)
+    monkeypatch.setattr(disk, "_SHARD_STATES", 3)
 
 
 def state(number):
@@ -70,9 +72,8 @@ def in_memory(epochs=EPOCHS, keep=None):
 
 def on_disk(path, epochs=EPOCHS, keep=None):
     run = Trajectory(3, keep, [(0, 0), (0, 1)], [torch.zeros(3), torch.ones(2)])
-    store = DiskStore.create(path, run)
-    extend(run, epochs)
-    return run, store
+    run._store = DiskStore.create(path, run)
+    return extend(run, epochs)
 
 
 def assert_state(mine, theirs):
@@ -114,9 +115,9 @@ def names(folder):
 
 @pytest.mark.parametrize("keep", [None, 1, 2])
 def test_a_run_on_disk_is_the_run_in_memory(tmp_path, keep):
-    run, store = on_disk(tmp_path / "run", keep=keep)
+    run = on_disk(tmp_path / "run", keep=keep)
     assert_run(run, in_memory(keep=keep))
-    store.close()
+    close_run(run)
     assert_run(run, in_memory(keep=keep))
     assert_run(Trajectory.load(tmp_path / "run"), in_memory(keep=keep))
 
@@ -184,26 +185,26 @@ def thinned(run, epochs=range(1, 31)):
 
 
 def test_a_run_that_is_thinned_on_disk(tmp_path):
-    run, store = on_disk(tmp_path / "run", [])
+    run = on_disk(tmp_path / "run", [])
     thinned(run)
     expected = thinned(in_memory([]))
     assert expected.interval > 1
     assert 7 in expected.kept
     assert any(record.digest is not None for record in expected.records)
     assert_run(run, expected)
-    store.close()
+    close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), expected)
 
 
 def test_cutting_a_thinned_run_on_disk(tmp_path):
-    run, store = on_disk(tmp_path / "run", [])
+    run = on_disk(tmp_path / "run", [])
     expected = in_memory([])
     for each in (run, expected):
         thinned(each)
         each.anchors |= {20, 29}
         each.truncate(24, state(24))
         extend(each, [40, 40])
-    store.close()
+    close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), expected)
 
 
@@ -220,33 +221,33 @@ def test_a_loaded_run_goes_on_and_leaves_its_folder_alone(tmp_path):
 
 
 def test_few_states_are_in_memory(tmp_path):
-    run, store = on_disk(tmp_path / "run", range(1, 41))
-    store._wait()
-    shards = set(store._places.values())
+    run = on_disk(tmp_path / "run", range(1, 41))
+    run._store._wait()
+    shards = set(run._store._places.values())
     assert sum(len(shard.states or ()) for shard in shards) <= 2 * 3
     for step in reversed(range(40)):
         assert_state(run.state(step), state(step))
-        assert len(store._cache[1]) <= 3 if store._cache else True
-    store.close()
+        assert len(run._store._cache[1]) <= 3 if run._store._cache else True
+    close_run(run)
 
 
 def test_deleted_states_take_their_files_with_them(tmp_path):
-    run, store = on_disk(tmp_path / "run", range(1, 41), keep=2)
-    assert list(store) == [38, 39]
-    store.close()
+    run = on_disk(tmp_path / "run", range(1, 41), keep=2)
+    assert list(run._store) == [38, 39]
+    close_run(run)
     assert sum(name.startswith("states") for name in names(tmp_path / "run")) <= 3
     assert_run(Trajectory.load(tmp_path / "run"), run)
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 3, 5, 9])
 def test_truncate_and_go_on(tmp_path, n_steps):
-    run, store = on_disk(tmp_path / "run")
+    run = on_disk(tmp_path / "run")
     expected = in_memory()
     for each in (run, expected):
         each.truncate(n_steps)
         extend(each, [3, 4, 4])
     assert_run(run, expected)
-    store.close()
+    close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), expected)
 
 
@@ -254,23 +255,22 @@ def test_truncate_and_go_on(tmp_path, n_steps):
     "way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )
 def test_a_copy_reads_the_same_files(tmp_path, way):
-    run, store = on_disk(tmp_path / "run")
+    run = on_disk(tmp_path / "run")
     again = way(run)
     assert_run(again, run)
     extend(again, [9])
     assert (again.n_steps, run.n_steps) == (11, 10)
-    store.close()
+    close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), run)
     assert_run(way(Trajectory.load(tmp_path / "run")), run)
 
 
 def test_reopening_goes_on(tmp_path):
-    _, store = on_disk(tmp_path / "run", EPOCHS[:5])
-    store.close()
-    store = DiskStore.reopen(tmp_path / "run")
-    extend(store.trajectory, EPOCHS[5:])
-    assert_run(store.trajectory, in_memory())
-    store.close()
+    close_run(on_disk(tmp_path / "run", EPOCHS[:5]))
+    run = reopened(tmp_path / "run")
+    extend(run, EPOCHS[5:])
+    assert_run(run, in_memory())
+    close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), in_memory())
     assert "lock" not in names(tmp_path / "run")
 
@@ -279,10 +279,10 @@ def test_reopening_goes_on(tmp_path):
 
 
 def test_a_used_folder_is_refused(tmp_path):
-    run, store = on_disk(tmp_path / "run")
+    run = on_disk(tmp_path / "run")
     with pytest.raises(TrajectoryFileError, match=r"new or empty, but it holds a run"):
         DiskStore.create(tmp_path / "run", Trajectory(0))
-    store.close()
+    close_run(run)
     with pytest.raises(TrajectoryFileError, match=r"run.* must not exist yet"):
         run.save(tmp_path / "run")
     (tmp_path / "other").mkdir()
@@ -312,17 +312,17 @@ def test_a_loaded_run_saved_over_itself(tmp_path):
 
 
 def test_two_runs_cannot_write_at_once(tmp_path):
-    _, store = on_disk(tmp_path / "run")
+    run = on_disk(tmp_path / "run")
     with pytest.raises(TrajectoryFileError, match="another run writes"):
         DiskStore.reopen(tmp_path / "run")
-    store.close()
-    DiskStore.reopen(tmp_path / "run").close()
+    close_run(run)
+    close_run(reopened(tmp_path / "run"))
 
 
 def test_a_closed_run_takes_no_more_steps(tmp_path):
-    run, store = on_disk(tmp_path / "run")
-    store.close()
-    store.close()
+    run = on_disk(tmp_path / "run")
+    close_run(run)
+    close_run(run)
     with pytest.raises(TrajectoryFileError, match="must be reopened"):
         extend(run, [4])
     assert_run(run, in_memory())
@@ -335,12 +335,12 @@ WRITERS = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from tests.trajectory import test_disk
-test_disk._disk._SHARD_STATES = 3
+test_disk.disk._SHARD_STATES = 3
 for number in range(8):
     pid = os.fork()
     if not pid:
         keep = (None, 1)[number % 2]
-        run = test_disk.on_disk(f"{sys.argv[2]}/{number}", [], keep=keep)[0]
+        run = test_disk.on_disk(f"{sys.argv[2]}/{number}", [], keep=keep)
         print("ready", flush=True)
         for step in range(100_000):
             test_disk.extend(run, [1 + step // 4])
@@ -376,8 +376,8 @@ def test_killed_while_it_writes(tmp_path):
 
 def check_killed(folder, keep):
     left = Trajectory.load(folder)
-    store = DiskStore.reopen(folder)
-    run = store.trajectory
+    run = reopened(folder)
+    store = run._store
     n_steps = run.n_steps
     expected = in_memory([1 + step // 4 for step in range(n_steps)])
     assert_records(left.records[:n_steps], run.records)
@@ -398,7 +398,7 @@ def check_killed(folder, keep):
     for step in range(run.first_recorded_step, n_steps):
         store.setdefault(step, state(step))
     extend(run, [1 + step // 4 for step in range(n_steps, n_steps + 8)])
-    store.close()
+    close_run(run)
     again = Trajectory.load(folder)
     assert again.n_steps == n_steps + 8
     assert_state(again.final, state(n_steps + 8) if n_steps else state(8))
@@ -424,24 +424,24 @@ def test_killed_between_two_calls_of_the_system(tmp_path, monkeypatch, moment, k
 
         return spy
 
-    run, store = on_disk(tmp_path / "run", EPOCHS[:5], keep=keep)
-    store._wait()
+    run = on_disk(tmp_path / "run", EPOCHS[:5], keep=keep)
+    run._store._wait()
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", spying(os.replace))
         patch.setattr(Path, "unlink", spying(Path.unlink))
         patch.setattr(os, "fsync", spying(os.fsync))
         extend(run, EPOCHS[5:])
         run.truncate(8)
-        store.close()
+        close_run(run)
     if len(copies) <= moment:
         pytest.skip("the run is over before")
-    store = DiskStore.reopen(copies[moment])
-    found = store.trajectory
+    found = reopened(copies[moment])
+    store = found._store
     assert len(store)
     assert_records(found.records, in_memory().records[: found.n_steps])
     for step in store:
         assert_state(store[step], state(step))
-    store.close()
+    close_run(found)
 
 
 def copy_folder(source, target):
@@ -547,11 +547,11 @@ def test_a_foreign_manifest_is_named(saved, content):
 
 
 def test_another_format_is_told(saved, monkeypatch):
-    sealed = _manifest.sealed({"format": "other", "version": 1})
+    sealed = manifest.sealed({"format": "other", "version": 1})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="of the format 'other'"):
         Trajectory.load(saved)
-    sealed = _manifest.sealed({"format": _manifest.FORMAT, "version": 2})
+    sealed = manifest.sealed({"format": manifest.FORMAT, "version": 2})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="a newer skinfluence"):
         Trajectory.load(saved)
@@ -628,11 +628,11 @@ class Disk:
 
 
 def record_to_the_end(path):
-    run, store = on_disk(path, [])
+    run = on_disk(path, [])
     try:
         extend(run, [1] * 100)
     finally:
-        store.close()  # the writer may still be at it
+        close_run(run)  # the writer may still be at it
 
 
 @pytest.mark.parametrize("room", [0, 100, 700, 1500, 3000, 6000])
@@ -660,8 +660,8 @@ def read_all_there(folder):
 def test_an_error_of_the_writer_is_raised_by_the_next_step_and_at_the_end(
     tmp_path, monkeypatch
 ):
-    run, store = on_disk(tmp_path / "run", EPOCHS[:3])
-    store._wait()
+    run = on_disk(tmp_path / "run", EPOCHS[:3])
+    run._store._wait()
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -669,15 +669,14 @@ def test_an_error_of_the_writer_is_raised_by_the_next_step_and_at_the_end(
     monkeypatch.setattr(os, "fsync", full)
     extend(run, [2])  # fills a file, which the writer's thread fails to write
     with pytest.raises(TrajectoryFileError, match="No space left"):
-        store._wait()
+        run._store._wait()
     with pytest.raises(TrajectoryFileError, match="No space left"):
         extend(run, [2])
     with pytest.raises(TrajectoryFileError, match="No space left"):
-        store.close()
+        close_run(run)
     assert not [name for name in names(tmp_path / "run") if name.endswith(".part")]
     monkeypatch.undo()
-    store = DiskStore.reopen(tmp_path / "run")  # it is not locked
-    store.close()
+    close_run(reopened(tmp_path / "run"))  # it is not locked
 
 
 @pytest.mark.parametrize("room", [0, 300, 2000])
@@ -704,7 +703,7 @@ def test_a_disk_that_is_really_full(tmp_path):
         pytest.skip("no file system can be mounted here")
     try:
         with pytest.raises(TrajectoryFileError, match=r"run.*No space left"):
-            on_disk(folder / "run", range(1000))[1].close()
+            close_run(on_disk(folder / "run", range(1000)))
         read_all_there(folder / "run")
         with pytest.raises(TrajectoryFileError, match=r"other.*No space left"):
             in_memory(range(1000)).save(folder / "other")

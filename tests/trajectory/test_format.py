@@ -10,7 +10,7 @@ import torch
 
 from skinfluence.training import Clipping, State
 from skinfluence.trajectory import StepRecord
-from skinfluence.trajectory._format import (
+from skinfluence.trajectory._disk.format import (
     RecordDecoder,
     RecordEncoder,
     from_json,

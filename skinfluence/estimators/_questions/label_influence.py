@@ -136,7 +136,8 @@ class LabelInfluenceMixin(InfluenceMixin):
 
     def _check_labels(self) -> None:
         """Refuse targets that are not one class index for each sample."""
-        _, targets, _ = self._fetch()(self._retraceable().records[0])
+        record = self._retraceable().records[0]
+        _, targets, _ = self._fetch()(record.data, record.rows)
         if getattr(targets, "ndim", 0) != 1:
             raise ValueError(
                 "The classifier must be trained on one label for each sample to ask "

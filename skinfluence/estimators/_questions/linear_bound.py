@@ -79,7 +79,7 @@ def output_slopes(
     step: TrainingStep, record: StepRecord
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a batch's inputs, ∂ℓ_i/∂z_i at the present state, and coefficients."""
-    inputs, targets, weights = step.objective.fetch(record)
+    inputs, targets, weights = step.objective.fetch(record.data, record.rows)
     step.objective.train(True)
     outputs = step.objective.forward(inputs)
     losses = step.objective.criterion(outputs, targets, inputs)

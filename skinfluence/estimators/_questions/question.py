@@ -12,7 +12,6 @@ from skorch.net import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ..._typing import StepLike
 from ...exceptions import (
     DivergedTrainingError,
     IrreproducibleStepError,
@@ -234,14 +233,14 @@ class RepeatingMixin(NeuralNet):
         largest = max(len(record.rows) for record in trajectory.records)
         return CompiledStep(objective, live, largest, self._compiled_functions())
 
-    def _fetch(self) -> Callable[[StepLike], Batch]:
-        """Return what fetches the batch of a recorded step."""
+    def _fetch(self) -> Callable[[int, Tensor], Batch]:
+        """Return what fetches rows of the data set with a number."""
         fetchers = [self._fetcher(data.dataset) for data in self.training_data_]
 
-        def fetch(step: StepLike) -> Batch:
-            data = self.training_data_[step.data]
-            rows = step.rows - data.offset if data.offset else step.rows
-            x, y = fetchers[step.data](rows)
+        def fetch(number: int, rows: Tensor) -> Batch:
+            data = self.training_data_[number]
+            rows = rows - data.offset if data.offset else rows
+            x, y = fetchers[number](rows)
             weights = None if data.weights is None else data.weights[rows]
             return (x, data.fit_params), y, weights
 

@@ -7,8 +7,7 @@ from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
-from ..._typing import Hyperparameters
-from ...training import Clipping, LiveState, State
+from ...training import Clipping, Hyperparameters, LiveState, State
 from ...trajectory import StepRecord, Trajectory
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from .._files import damaged, read_file
-from ..training import State
-from ._format import states_from_bytes
-from ._store import StateStore
+from ..._files import damaged, read_file
+from ...training import State
+from .._store import StateStore
+from .format import states_from_bytes
 
 
 @dataclass(eq=False)

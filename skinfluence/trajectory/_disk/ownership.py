@@ -1,20 +1,20 @@
-"""Whose a folder is: one run at a time writes into it, and into no other's."""
+"""The lock of a folder: one run at a time writes into it."""
 
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .._files import PART, writing
-from ..exceptions import TrajectoryFileError, TrajectoryInUseError
-from ._journal import JournalContent
-from ._manifest import MANIFEST
-from ._shards import Shard
+from ..._files import PART, writing
+from ...exceptions import TrajectoryFileError, TrajectoryInUseError
+from .manifest import MANIFEST
+from .shards import Shard
 
 LOCK = "lock"
 
 
 def refuse_used(folder: Path) -> None:
-    """Raise an error if a folder holds anything that is not left over."""
+    """Raise an error if a folder holds more than a stale lock or unfinished files."""
     names = {path.name for path in folder.iterdir()}
     used = {name for name in names if name != LOCK and not name.endswith(PART)}
     if used:
@@ -41,10 +41,13 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
-def remove_strays(folder: Path, shards: list[Shard], content: JournalContent) -> None:
-    """Remove files that the run was killed over."""
+def remove_strays(
+    folder: Path, shards: list[Shard], untrained: dict[str, Any] | None
+) -> None:
+    """Remove files that were not yet part of the run when it was killed."""
     known = {shard.file for shard in shards}
-    known.add(content.run.get("untrained", {}).get("file", ""))
+    if untrained is not None:
+        known.add(untrained["file"])
     for path in folder.iterdir():
         ours = path.name.startswith(("states-", "untrained-"))
         if path.name.endswith(PART) or (ours and path.name not in known):

@@ -13,8 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..training import Clipping, State
-from ._record import StepRecord
+from ...training import Clipping, State, StepRecord
 
 # How a value that JSON does not know is written: an object with this one key.
 _FLOAT, _TUPLE, _DICT = "float", "tuple", "dict"

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from .._files import writing
-from ._disk import DiskStore
-from ._manifest import read_manifest
+from ._disk.manifest import read_manifest
+from ._disk.store import DiskStore
 from ._trajectory import Trajectory
 
 
 def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajectory:
-    """Let a run without steps be recorded in the next folder of its kind.
+    """Record a run without steps in the next free folder.
 
     Parameters
     ----------
@@ -21,30 +21,31 @@ def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajector
     run : Trajectory
         The run.
     about : dict
-        What is to be known of it, as JSON.
+        What the manifest says of where the run comes from, as JSON.
     """
     with writing(parent):
         parent.mkdir(parents=True, exist_ok=True)
         folder = _next_folder(parent)
     try:
-        return DiskStore.create(folder, run, about).trajectory
+        run._store = DiskStore.create(folder, run, about)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    return run
 
 
-def go_on_with(run: Trajectory) -> Trajectory:
-    """Return a run to which steps can be added where it is recorded."""
+def reopen_run(run: Trajectory) -> Trajectory:
+    """Return a run to which steps can be added, reopened if it is on disk."""
     if isinstance(run._store, DiskStore):
         return reopened(run._store.folder)
     return run
 
 
 def close_run(run: Trajectory, *, finished: bool = True) -> None:
-    """Let all of a run be on the disk; one without steps leaves no folder."""
+    """Write all of a run to the disk; one without steps leaves no folder."""
     if not isinstance(run._store, DiskStore):
         return
-    run._store.close(finished=finished)
+    run._store.close(run, run.final, finished=finished)
     if not run.records:
         shutil.rmtree(run._store.folder, ignore_errors=True)
 
@@ -57,7 +58,7 @@ def recorded_runs(parent: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def reopened(folder: Path) -> Trajectory:
     """Return the run in a folder, from where it was closed or killed."""
-    return DiskStore.reopen(folder).trajectory
+    return Trajectory._of(*DiskStore.reopen(folder))
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -10,81 +10,77 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor
 
-from .._files import checksum, write_file, writing
-from ..exceptions import TrajectoryFileError
-from ..training import State
-from ._claim import LOCK, locked, refuse_used, remove_strays
-from ._format import RecordEncoder, states_to_bytes, tensors_to_bytes
-from ._journal import Journal, JournalContent, Records, read_journal
-from ._manifest import MANIFEST, described, manifest_bytes, read_manifest, take_final
-from ._record import StepRecord
-from ._shards import SavedStates, Shard
-from ._trajectory import Trajectory
+from ..._files import checksum, write_file, writing
+from ...exceptions import TrajectoryFileError
+from ...training import State, StepRecord
+from .._facts import RunFacts
+from .format import RecordEncoder, states_to_bytes, tensors_to_bytes
+from .journal import Journal, JournalContent, changing, facts_line
+from .manifest import MANIFEST, manifest_bytes, read_manifest, read_run
+from .ownership import LOCK, locked, refuse_used, remove_strays
+from .shards import SavedStates, Shard
 
 # A file is worth its cost from some size on; two of them are in memory at most.
 _SHARD_BYTES, _SHARD_STATES = 8 << 20, 256
 
 
 class DiskStore(SavedStates):
-    """The states of a run in a folder of its own, and the run's records beside them.
+    """The states of a run in a folder of its own, with the run's journal.
 
-    A step is written down before its state: after a crash the steps up to the last
-    whole line of the journal are there, and the states up to the last whole file,
-    the first one always. To be made with :meth:`create` or :meth:`reopen`.
+    A step is written before its state: after a crash there are the steps up to the
+    journal's last whole line, and the states up to the last whole file, the first one
+    always. Use :meth:`create` or :meth:`reopen` to make one.
     """
 
     def __init__(
         self,
         folder: Path,
         lock: FileLock,
-        trajectory: Trajectory,
-        shards: list[Shard],
-        content: JournalContent,
+        run: dict[str, Any],
         about: dict[str, Any],
+        content: JournalContent,
+        shards: list[Shard],
     ) -> None:
         super().__init__(folder, shards)
-        self.about = about
         self._lock = lock
-        self._trajectory = trajectory
+        self._run = run
+        self._about = about
         self._shards = shards
         self._journal = Journal(folder, content.length)
         self._encoder = RecordEncoder()
-        self._noted: Any = None
-        self._n_flaws = len(content.flaws)
-        self._anchors = set(content.anchors)
-        self._untrained = content.run.get("untrained")
+        self._n_steps = len(content.records)
+        self._noted: tuple[int | None, ...] | None = None
+        self._flaws = set(content.facts.flaws)
+        self._anchors = set(content.facts.anchors)
+        self._untrained = content.untrained
         self._writer = ThreadPoolExecutor(1, "skinfluence-store")
         self._pending: Future[None] | None = None
         self._closed = False
         numbers = [int(shard.file[7:13]) for shard in shards]
         self._next = max(numbers, default=-1) + 1
         self._open = self._new_shard()
-        trajectory.records = Records(
-            content.records, self._note, self._renew, self._cut
-        )
-        trajectory._store = self
 
     @classmethod
     def create(
         cls,
         path: str | Path,
-        trajectory: Trajectory,
+        facts: RunFacts,
         about: dict[str, Any] | None = None,
     ) -> "DiskStore":
-        """Begin a run in a new or empty folder.
+        """Start a run in a new or empty folder.
 
         Parameters
         ----------
         path : str or Path
             The folder.
-        trajectory : Trajectory
-            A run without steps; its records and states go to the folder from now on.
+        facts : RunFacts
+            The run.
         about : dict
-            What the manifest is to say of where the run comes from, as JSON.
+            What the manifest says of where the run comes from, as JSON.
         """
         folder = Path(path)
-        assert not trajectory.records
         about = about or {}
+        run = {"seed": facts.seed, "keep_epochs": facts.keep_epochs}
         made = not folder.exists()
         try:
             with writing(folder):
@@ -94,9 +90,10 @@ class DiskStore(SavedStates):
             try:
                 with writing(folder):
                     refuse_used(folder)  # another run may have come and gone
-                    first = manifest_bytes(trajectory, 0, [], about, finished=False)
+                    first = manifest_bytes(run, 0, [], about, finished=False)
                     write_file(folder / MANIFEST, first)
-                    return cls(folder, lock, trajectory, [], JournalContent(), about)
+                    content = JournalContent(RunFacts(facts.seed))
+                    return cls(folder, lock, run, about, content, [])
             except BaseException:
                 lock.release()
                 for name in (MANIFEST, LOCK):
@@ -109,47 +106,39 @@ class DiskStore(SavedStates):
             raise
 
     @classmethod
-    def reopen(cls, path: str | Path) -> "DiskStore":
-        """Go on with the run in a folder, from where it was closed or killed.
+    def reopen(cls, path: str | Path) -> tuple[RunFacts, list[StepRecord], "DiskStore"]:
+        """Resume the run in a folder, from where it was closed or killed.
 
-        The journal is cut back to its last whole line, and what was not yet part of
-        the run is removed. A run of which not one state is left has no steps.
+        The journal is cut back to its last whole line, and files that were not yet
+        part of the run are removed. A run without any state left has no steps.
 
         Parameters
         ----------
         path : str or Path
-            The folder; its :attr:`trajectory` has the run.
+            The folder.
         """
         folder = Path(path)
         read_manifest(folder)
         lock = locked(folder)
         try:
             manifest = read_manifest(folder)
-            content = read_journal(folder, manifest["journal_bytes"])
-            trajectory, shards = described(folder, manifest, content)
-            n_states = sum(len(shard.sizes) for shard in shards)
+            content, shards = read_run(folder, manifest)
+            run, about = manifest["run"], manifest["about"]
             with writing(folder):
-                remove_strays(folder, shards, content)
-                store = cls(
-                    folder, lock, trajectory, shards, content, manifest["about"]
-                )
-            if content.records and not n_states:
-                del trajectory.records[0:]
-            take_final(trajectory)
+                remove_strays(folder, shards, content.untrained)
+                store = cls(folder, lock, run, about, content, shards)
+            if content.records and not store:
+                content.cut(0)
+                store.cut(0)
         except BaseException:
             lock.release()
             raise
-        return store
-
-    @property
-    def trajectory(self) -> Trajectory:
-        """The run."""
-        return self._trajectory
+        return content.facts, content.records, store
 
     def __setitem__(self, step: int, state: State) -> None:
         self._check_writable()
         super().__setitem__(step, state)
-        # There is always a state on the disk from which the run can go on.
+        # There is always a state on the disk from which the run can be resumed.
         alone = not any(shard.sizes for shard in self._shards)
         sizes = self._open.sizes
         full = len(sizes) * state.nbytes >= _SHARD_BYTES or len(sizes) >= _SHARD_STATES
@@ -159,27 +148,33 @@ class DiskStore(SavedStates):
             if first:
                 self._wait()
 
-    def close(self, *, finished: bool = True) -> None:
-        """Write down all that is left, the final state too, and let others write.
+    def close(
+        self, facts: RunFacts, final: State | None, *, finished: bool = True
+    ) -> None:
+        """Write all that is left, and release the folder.
 
         Parameters
         ----------
+        facts : RunFacts
+            The run.
+        final : State or None
+            The state after its last step.
         finished : bool
-            Whether the run came to its end, which the manifest then says.
+            Whether the run came to its end, for the manifest.
         """
         if self._closed:
             return
         try:
-            if self._trajectory.final is not None:
-                self[self._trajectory.n_steps] = self._trajectory.final
+            if final is not None:
+                self[self._n_steps] = final
             with writing(self._folder):
-                self._describe()
+                self._describe(facts)
             self._flush(finished=finished)
             self._wait()
         finally:
             self._release()
-        if self._trajectory.n_steps in self:
-            del self[self._trajectory.n_steps]
+        if self._n_steps in self:
+            del self[self._n_steps]
 
     def _release(self) -> None:
         self._closed = True
@@ -198,42 +193,33 @@ class DiskStore(SavedStates):
         copy._open = self._open
         return _same, (copy,)
 
-    def _note(self, record: StepRecord) -> None:
+    def note(self, record: StepRecord, facts: RunFacts) -> None:
+        """Write a step to the journal, after the facts that have changed."""
         self._check_writable()
         with writing(self._folder):
-            self._describe()
+            self._describe(facts)
             self._journal.write(self._encoder.encode(record))
+        self._n_steps += 1
 
-    def _renew(self, record: StepRecord) -> None:
+    def renew(self, record: StepRecord) -> None:
+        """Write the digest of an earlier step to the journal."""
         self._check_writable()
         with writing(self._folder):
             self._journal.write(json.dumps({"led_to": [record.step, record.digest]}))
 
-    def _describe(self) -> None:
-        """Write down what has changed in the run besides its steps."""
-        run = self._trajectory
-        changing = {
-            "diverged_at": run.diverged_at,
-            "n_samples": run.n_samples,
-            "interval": run.interval,
-            "max_bytes": run.max_bytes,
-            "oldest": run._oldest,
-        }
-        known = len(run.addresses), len(run.flaws), len(run.anchors), changing
+    def _describe(self, facts: RunFacts) -> None:
+        """Write the facts to the journal if they have changed."""
+        counts = len(facts.addresses), len(facts.flaws), len(facts.anchors)
+        known = (*counts, *changing(facts))
         if known == self._noted:
             return
-        if self._untrained is None or self._untrained["count"] != len(run.untrained):
-            self._untrained = self._write_untrained(run.untrained)
-        line = {
-            **changing,
-            "addresses": run.addresses,
-            "untrained": self._untrained,
-            "flaws": dict(list(run.flaws.items())[self._n_flaws :]),
-            "anchors": sorted(run.anchors - self._anchors),
-        }
-        self._journal.write(json.dumps(line))
+        if self._untrained is None or self._untrained["count"] != len(facts.untrained):
+            self._untrained = self._write_untrained(facts.untrained)
+        self._journal.write(
+            facts_line(facts, self._untrained, self._flaws, self._anchors)
+        )
         self._noted = known
-        self._n_flaws, self._anchors = len(run.flaws), set(run.anchors)
+        self._flaws, self._anchors = set(facts.flaws), set(facts.anchors)
 
     def _write_untrained(self, tensors: list[Tensor]) -> dict[str, Any]:
         file = f"untrained-{len(tensors):06d}.safetensors"
@@ -246,7 +232,8 @@ class DiskStore(SavedStates):
             "count": len(tensors),
         }
 
-    def _cut(self, n_steps: int) -> None:
+    def cut(self, n_steps: int) -> None:
+        """Remove the steps from `n_steps` on, and their states."""
         self._check_writable()
         # First the states: those of a cut-off branch must never meet its successor.
         for step in [step for step in self if step >= n_steps]:
@@ -256,7 +243,8 @@ class DiskStore(SavedStates):
         with writing(self._folder):
             self._journal.write(json.dumps({"cut": n_steps}))
         self._encoder = RecordEncoder()
-        self._n_flaws = sum(state <= n_steps for state in self._trajectory.flaws)
+        self._n_steps = n_steps
+        self._flaws = {state for state in self._flaws if state <= n_steps}
         self._anchors = {state for state in self._anchors if state <= n_steps}
         self._noted = None
 
@@ -268,8 +256,8 @@ class DiskStore(SavedStates):
     def _check_writable(self) -> None:
         if self._closed:
             raise TrajectoryFileError(
-                f"The run in {str(self._folder)!r} must be reopened before it goes on, "
-                "it was closed."
+                f"The run in {str(self._folder)!r} must be reopened before steps are "
+                "added, it was closed."
             )
         if self._pending is not None and self._pending.done():
             self._pending.result()
@@ -279,12 +267,12 @@ class DiskStore(SavedStates):
             self._pending.result()
 
     def _flush(self, *, finished: bool = False) -> None:
-        """Hand the states in memory, and the books as they are now, to the writer."""
+        """Let the writer write the states in memory and a new manifest."""
         self._wait()
         left = [shard for shard in self._shards if shard.sizes]
         dead = [shard for shard in self._shards if not shard.sizes]
-        # The last states stay until there are others to go on from.
-        if not left and not self._open.sizes and self._trajectory.records:
+        # The last states stay until there are others to resume from.
+        if not left and not self._open.sizes and self._n_steps:
             dead, left = left, dead
         full = self._open if self._open.sizes else None
         if full is not None:
@@ -307,7 +295,7 @@ class DiskStore(SavedStates):
         finished: bool,
     ) -> None:
         with writing(self._folder):
-            # In this order: the manifest tells only of what is on the disk.
+            # In this order: the manifest lists only what is on the disk.
             self._journal.sync()
             if full is not None:
                 data = states_to_bytes(states)
@@ -317,7 +305,7 @@ class DiskStore(SavedStates):
             write_file(
                 self._folder / MANIFEST,
                 manifest_bytes(
-                    self._trajectory, journal_bytes, entries, self.about, finished
+                    self._run, journal_bytes, entries, self._about, finished
                 ),
             )
             if full is not None:

@@ -1,11 +1,15 @@
 """One training step as it was taken."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from .._typing import Hyperparameters
-from ..training import Clipping
+from ._clipping import Clipping
+
+Hyperparameters = Mapping[str, Any]
+"""One ``torch.optim`` parameter group without its parameters."""
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
 

@@ -1,0 +1,45 @@
+"""A whole run written to a folder, and read from there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..._files import new_folder
+from ...training import State, StepRecord
+from .._facts import RunFacts
+from .._store import StateStore
+from .manifest import read_manifest, read_run
+from .shards import SavedStates
+from .store import DiskStore
+
+
+def save(
+    facts: RunFacts,
+    records: Sequence[StepRecord],
+    states: StateStore,
+    final: State | None,
+    path: str | Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a run into a new folder."""
+    with new_folder(Path(path).absolute(), overwrite=overwrite) as folder:
+        store = DiskStore.create(folder, facts)
+        try:
+            for record in records:
+                store.note(record, facts)
+            for step, state in states.items():
+                store[step] = state
+        finally:
+            store.close(facts, final)
+
+
+def load(
+    path: str | Path, device: torch.device | str
+) -> tuple[RunFacts, list[StepRecord], SavedStates]:
+    """Return the run in a folder, whose states are read when they are asked for."""
+    folder = Path(path).absolute()
+    content, shards = read_run(folder, read_manifest(folder))
+    content.facts.untrained = [x.to(device) for x in content.facts.untrained]
+    return content.facts, content.records, SavedStates(folder, shards, device)
