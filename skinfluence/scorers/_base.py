@@ -31,9 +31,14 @@ class ScoringData:
 
 
 class BaseScorer(BaseEstimator, ABC):
-    """Base class of the scorers: a subclass says what it needs, and has ``_score``."""
+    """Base class of the scorers: subclasses declare what they need and do ``_score``.
 
+    ``class MyScorer(BaseScorer, name="mine")`` registers a public name.
+    """
+
+    # The public name, or that of the class, for messages.
     _name: ClassVar[str]
+    # What a subclass needs: checked in this order, the data in each call.
     _estimator_checks: ClassVar[tuple[EstimatorCheck, ...]] = ()
     _required_data: ClassVar[tuple[str, ...]] = ()
 
@@ -102,6 +107,7 @@ class BaseScorer(BaseEstimator, ABC):
         ValueError
             If a parameter is invalid, or data that the scorer needs is missing.
         """
+        # All checks come first: the work may take hours.
         self.check_estimator(estimator)
         data = ScoringData(X, y, X_val, y_val, sample_weight_val)
         for name in self._required_data:

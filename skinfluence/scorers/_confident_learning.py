@@ -108,6 +108,7 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the quality of each sample's label."""
+        # An optional dependency.
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
 

@@ -79,6 +79,8 @@ class DataOOB(BaseScorer, name="data_oob"):
         if classifies:
             # Bagging encodes the classes before it fits the models.
             labels = np.searchsorted(bags.classes_, labels)
+        # Not scikit-learn's oob_score_: its average over the models comes before the
+        # comparison with the labels.
         total, count = np.zeros(len(labels)), np.zeros(len(labels))
         for model, inside in zip(
             bags.estimators_, bags.estimators_samples_, strict=True

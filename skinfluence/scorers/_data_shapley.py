@@ -130,6 +130,7 @@ def _gains(
     """Return each sample's gain when the samples are added in this order."""
     gains, before = np.zeros(len(order)), nothing
     for count, row in enumerate(order, start=1):
+        # Strict, so that a tolerance of 0 never truncates.
         if abs(whole - before) < tolerance:
             break
         now = utility(order[:count])

@@ -70,6 +70,7 @@ class SampleGradients:
         buffers = tuple(self.objective.buffers)
 
         def loss(parameters: tuple[Tensor, ...], x: object, y: object) -> Tensor:
+            # Modules expect the batch axis that vmap takes away.
             x, y = tree_map(lambda value: value.unsqueeze(0), (x, y))
             one = ((x, fit_params), y, None)
             losses: Tensor = self._functional(parameters, buffers, self.losses, one)

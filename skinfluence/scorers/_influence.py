@@ -130,6 +130,7 @@ class SGDInfluence(BaseScorer, name="influence"):
         }
         scores: np.ndarray = estimator.label_influence(X_val, y_val, **options)
         if self.verify:
+            # A sample gets one label: only its best one needs to be exact.
             rows = scores.min(axis=1).argsort()[: self.verify]
             labels = scores[rows].argmin(axis=1)
             scores[rows, labels] = estimator.counterfactual_influence(

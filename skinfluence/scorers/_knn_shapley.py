@@ -88,6 +88,7 @@ class KNNShapley(BaseScorer, name="knn_shapley"):
             data.sample_weight_val, labels_val, dtype=np.float64
         )
         total, start = np.zeros(len(labels)), 0
+        # In chunks: the whole matrix of distances may not fit in memory.
         for distances in pairwise_distances_chunked(
             features_of(self.features, estimator, data.X_val),
             features_of(self.features, estimator, data.X),

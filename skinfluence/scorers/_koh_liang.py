@@ -155,6 +155,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
         gradients = FinalGradients(model)
         solution = self._solve(gradients, _array(gradients.of_query(query)))
         self.n_iterations_, self.residual_ = solution.n_iterations, solution.residual
+        # Negated, so that NaN warns too.
         if not self.residual_ <= self.tol:
             warnings.warn(
                 f"The solver stopped after {self.n_iterations_} iterations at a "

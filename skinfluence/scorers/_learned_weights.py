@@ -133,6 +133,7 @@ def _refit(
 ) -> BaseEstimator:
     """Train a clone with the same seed and other weights."""
     copy = clone(estimator)
+    # Other random states would draw another seed than the recorded run.
     if not isinstance(estimator.random_state, Integral):
         copy.set_params(random_state=estimator.seed_)
     if "class_weight" in copy.get_params(deep=False):

@@ -53,6 +53,7 @@ class Margin(BaseScorer, name="margin"):
         if hasattr(estimator, "get_losses"):
             return measure_samples(estimator, margins)
         probabilities = np.asarray(estimator.predict_proba(data.X), dtype=np.float64)
+        # A probability of 0 would give infinite margins.
         logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
         given = np.asarray(data.y)[:, None] == estimator.classes_
         return logits[given] - np.where(given, -np.inf, logits).max(axis=1)

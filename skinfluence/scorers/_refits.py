@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 
 def unrecorded(estimator: BaseEstimator) -> BaseEstimator:
     """Return an unfitted copy that does not record its training."""
+    # Many fits, none of which is retraced: a record would only cost memory.
     copy = clone(estimator)
     if hasattr(copy, "get_losses"):
         copy.set_params(record=None)

@@ -49,8 +49,10 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
                 f"or a callable, got {scorer!r}."
             )
         kind = NAMED_SCORERS[scorer]
+        # A cleaner passes its own parameters to whatever scorer it is given.
         parameters = kind().get_params()
         return kind(**{k: v for k, v in options.items() if k in parameters})
+    # A class is callable, but its instances are what scores.
     if isinstance(scorer, type):
         raise TypeError(
             f"`scorer` must be an instance, got the class {scorer.__name__}: call it."
@@ -96,7 +98,7 @@ def named_scorers(
         return dict(scorers)
     if isinstance(scorers, str) or not isinstance(scorers, Sequence) or not scorers:
         raise ValueError(
-            "`scorers` must be a non-empty sequence of scorers, or a mapping of name "
+            "`scorers` must be a sequence of at least one scorer, or a mapping of name "
             f"to scorer, got {scorers!r}."
         )
     names = [_name(scorer) for scorer in scorers]
@@ -117,4 +119,5 @@ def _name(scorer: object) -> str:
 def _is_detector(scorer: object) -> bool:
     if not hasattr(scorer, "fit"):
         return False
+    # Density estimators rank outliers too, but scikit-learn does not tag them so.
     return is_outlier_detector(scorer) or hasattr(scorer, "score_samples")

@@ -80,6 +80,7 @@ class TracIn(_AlongRun, name="tracin"):
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
+            # Learning rates differ between parameters: they enter before the product.
             direction = visit.rates * query.gradient(run.step, visit.state)
             batch = run.step.objective.fetch(visit.record)
             dots = gradients.dots(batch, direction)
@@ -135,6 +136,7 @@ class SelfInfluence(_AlongRun, name="self_influence"):
         for visit in visits(run, self.steps):
             run.step.live.show(visit.state)
             run.step.objective.train(False)
+            # The gradients of a whole epoch may not fit in memory.
             rows = visit.record.rows.split(gradients.at_once)
             shares = visit.shares.split(gradients.at_once)
             for part, share in zip(rows, shares, strict=True):
