@@ -1,6 +1,4 @@
-"""The fetchers: one face over scikit-learn's downloads and over files in a folder."""
-
-from __future__ import annotations
+"""The fetchers: one interface to scikit-learn's downloads and to local files."""
 
 from typing import Any
 
@@ -8,28 +6,17 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skinfluence.datasets import _local, _remote
-from skinfluence.datasets._remote import Home
-from skinfluence.datasets._subsets import rows_of, splits_of
+from . import _local, _remote
+from ._remote import Home
+from ._subsets import rows_of, splits_of
 
-_CIFAR10_CLASSES = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-]
+_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
 def fetch_mnist(
     *, subset: str = "train", data_home: Home = None, return_X_y: bool = False
 ) -> Any:
-    """Load MNIST: 28 x 28 grey images of handwritten digits (classification).
+    """Load MNIST: 28 x 28 greyscale images of handwritten digits (classification).
 
     Downloads the data if it is not in scikit-learn's cache.
 
@@ -37,15 +24,15 @@ def fetch_mnist(
     Classes         10
     Samples         60,000 train, 10,000 test
     Dimensionality  784
-    Features        uint8, 0 (ground) to 255 (ink)
+    Features        uint8, 0 (paper) to 255 (ink)
     ==============  =============================
 
     Parameters
     ----------
     subset : {'train', 'test', 'all'}, default='train'
-        The original training set, the test set, or the one followed by the other.
+        The original training set, the test set, or both, training set first.
     data_home : str or path-like, default=None
-        The cache folder; by default scikit-learn's own.
+        The cache folder; by default that of scikit-learn.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch.
 
@@ -53,16 +40,16 @@ def fetch_mnist(
     -------
     Bunch or tuple
         Its attributes are ``data``, an ndarray of shape (n_samples, 784) and dtype
-        uint8, one image in a row, row by row; ``target``, an ndarray of shape
+        uint8, a flattened image in each row; ``target``, an ndarray of shape
         (n_samples,) and dtype int64, the digits; ``feature_names``; ``target_names``;
         and ``DESCR``. With ``return_X_y=True`` the tuple ``(data, target)``.
 
     Raises
     ------
     ValueError
-        If ``subset`` is none of the three.
+        If ``subset`` is not one of the three.
     URLError
-        If the data is in no cache and cannot be downloaded.
+        If the data is not cached and cannot be downloaded.
 
     Notes
     -----
@@ -102,7 +89,7 @@ def fetch_mnist(
 def fetch_cifar10(
     *, subset: str = "train", data_home: Home = None, return_X_y: bool = False
 ) -> Any:
-    """Load CIFAR-10: 32 x 32 colour images of ten kinds of things (classification).
+    """Load CIFAR-10: 32 x 32 colour images of ten kinds of objects (classification).
 
     Downloads the data if it is not in scikit-learn's cache.
 
@@ -116,9 +103,9 @@ def fetch_cifar10(
     Parameters
     ----------
     subset : {'train', 'test', 'all'}, default='train'
-        The original training set, the test set, or the one followed by the other.
+        The original training set, the test set, or both, training set first.
     data_home : str or path-like, default=None
-        The cache folder; by default scikit-learn's own.
+        The cache folder; by default that of scikit-learn.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch.
 
@@ -126,19 +113,19 @@ def fetch_cifar10(
     -------
     Bunch or tuple
         Its attributes are ``data``, an ndarray of shape (n_samples, 3, 32, 32) and
-        dtype uint8, the images with the channels red, green and blue first, as
-        PyTorch has them; ``target``, an ndarray of shape (n_samples,) and dtype int64,
+        dtype uint8, the images with the channels red, green and blue first, as in
+        PyTorch; ``target``, an ndarray of shape (n_samples,) and dtype int64,
         indices into ``target_names``; ``target_names``; and ``DESCR``. With
         ``return_X_y=True`` the tuple ``(data, target)``.
 
     Raises
     ------
     ValueError
-        If ``subset`` is none of the three.
+        If ``subset`` is not one of the three.
     URLError
-        If the data is in no cache and cannot be downloaded.
+        If the data is not cached and cannot be downloaded.
     ImportError
-        If local files are to be read and Pillow is not installed.
+        If local files are read and Pillow is not installed.
 
     Notes
     -----
@@ -146,8 +133,8 @@ def fetch_cifar10(
     :func:`sklearn.datasets.fetch_openml`. If the environment variable
     ``SKINFLUENCE_DATA`` names a folder, the files ``cifar10_train_a.npz``,
     ``cifar10_train_b.npz`` and ``cifar10_test.npz`` there are read instead. Their array
-    ``webp`` (bytes) holds lossless pictures, each a grid of images row by row, which
-    start at ``offsets``; ``labels`` are the classes. They are checked against the file
+    ``webp`` (bytes) holds lossless pictures, which start at ``offsets``, each a grid of
+    images, row by row; ``labels`` are the classes. They are checked against the file
     ``SHA256SUMS``, if there is one.
 
     References
@@ -170,7 +157,7 @@ def fetch_cifar10(
     bunch = Bunch(
         data=data,
         target=target,
-        target_names=list(_CIFAR10_CLASSES),
+        target_names=_CIFAR10_CLASSES.split(),
         DESCR="CIFAR-10: 32 x 32 colour images in ten classes, Krizhevsky (2009).",
     )
     return (bunch.data, bunch.target) if return_X_y else bunch
@@ -179,7 +166,7 @@ def fetch_cifar10(
 def fetch_adult(
     *, subset: str = "train", data_home: Home = None, return_X_y: bool = False
 ) -> Any:
-    """Load Adult: does a person earn more than $50,000 a year (classification).
+    """Load Adult: whether a person earns more than $50,000 a year (classification).
 
     Downloads the data if it is not in scikit-learn's cache.
 
@@ -193,9 +180,9 @@ def fetch_adult(
     Parameters
     ----------
     subset : {'train', 'test', 'all'}, default='train'
-        The original training set, the test set, or the one followed by the other.
+        The original training set, the test set, or both, training set first.
     data_home : str or path-like, default=None
-        The cache folder; by default scikit-learn's own.
+        The cache folder; by default that of scikit-learn.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch.
 
@@ -203,7 +190,7 @@ def fetch_adult(
     -------
     Bunch or tuple
         Its attributes are ``data``, a DataFrame of shape (n_samples, 14) with columns
-        of dtype int64 and, with NaN where the value is missing, category; ``target``,
+        of dtype int64 or category, and NaN for missing categories; ``target``,
         a categorical Series of shape (n_samples,) named ``class``; ``feature_names``;
         ``target_names``, ``['<=50K', '>50K']``; and ``DESCR``. The categories are the
         same in each subset. With ``return_X_y=True`` the tuple ``(data, target)``.
@@ -211,9 +198,9 @@ def fetch_adult(
     Raises
     ------
     ValueError
-        If ``subset`` is none of the three.
+        If ``subset`` is not one of the three.
     URLError
-        If the data is in no cache and cannot be downloaded.
+        If the data is not cached and cannot be downloaded.
 
     Notes
     -----
@@ -241,6 +228,7 @@ def fetch_adult(
         frame, is_test = _remote.adult(data_home)
     else:
         frame, is_test = _local.adult(folder)
+    # Before the split, so that every subset has the same categories.
     frame = frame.apply(_tidy).iloc[rows_of(is_test, splits)]
     data = frame.reset_index(drop=True)
     target = data.pop("class")
@@ -255,9 +243,9 @@ def fetch_adult(
 
 
 def _tidy(column: pd.Series) -> pd.Series:
-    """Give a column the same dtype whatever parser has read it."""
+    """Return a column in the same dtype, whichever parser read it."""
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(np.int64)
-    # Not one astype: pandas takes the categories in another order for the same dtype.
+    # In two steps: categories in another order would count as the same dtype.
     present = sorted(column.dropna().unique())
     return column.astype("category").cat.set_categories(present)

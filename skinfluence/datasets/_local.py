@@ -1,6 +1,4 @@
-"""The same datasets from files in a folder, for machines without a network."""
-
-from __future__ import annotations
+"""The datasets from local files, for machines without a network."""
 
 import hashlib
 import io
@@ -24,7 +22,7 @@ _SIDE = 32  # of a CIFAR-10 image, in pixels
 
 
 def local_folder() -> Path | None:
-    """Give the folder that the environment variable names, None if it is unset."""
+    """Return the folder that the environment variable names, None if it is unset."""
     name = os.environ.get(VARIABLE)
     if not name:
         return None
@@ -37,7 +35,7 @@ def local_folder() -> Path | None:
 
 
 def mnist(folder: Path, splits: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give the images, one in a row, and the digits of some splits."""
+    """Return the images, one in each row, and the digits of the splits."""
     with np.load(checked(folder, "mnist.npz")) as arrays:
         data = np.concatenate([arrays[f"x_{split}"] for split in splits])
         target = np.concatenate([arrays[f"y_{split}"] for split in splits])
@@ -45,7 +43,7 @@ def mnist(folder: Path, splits: Sequence[str]) -> tuple[NDArray[Any], NDArray[An
 
 
 def cifar10(folder: Path, splits: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give the images, channels first, and the classes of some splits."""
+    """Return the images, channels first, and the classes of the splits."""
     images, labels = [], []
     for name in [name for split in splits for name in _CIFAR10_FILES[split]]:
         with np.load(checked(folder, name)) as arrays:
@@ -57,12 +55,12 @@ def cifar10(folder: Path, splits: Sequence[str]) -> tuple[NDArray[Any], NDArray[
 
 
 def _tiles(webp: bytes) -> NDArray[np.uint8]:
-    """Cut a picture of many images, laid out row by row, into these images."""
+    """Cut a picture into the grid of images that it holds, row by row."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "The local files of CIFAR-10 are read with Pillow: pip install pillow."
+            "Pillow is needed to read the local files of CIFAR-10: pip install pillow."
         ) from error
     picture = np.asarray(Image.open(io.BytesIO(webp)).convert("RGB"))
     height, width, channels = picture.shape
@@ -71,7 +69,7 @@ def _tiles(webp: bytes) -> NDArray[np.uint8]:
 
 
 def adult(folder: Path) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Give the table with the column ``class``, and which rows are of the test set."""
+    """Return the table with the column ``class``, and which rows are test rows."""
     path = checked(folder, "adult.csv.gz")
     frame = pd.read_csv(path, na_values=["?"], keep_default_na=False)
     is_test = (frame.pop("split") == "test").to_numpy(dtype=bool)
@@ -79,7 +77,7 @@ def adult(folder: Path) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
 
 
 def checked(folder: Path, name: str) -> Path:
-    """Give the path of a file once it is known to be there and whole."""
+    """Return the path of a file that exists and has the expected checksum."""
     path = folder / name
     if not path.is_file():
         raise FileNotFoundError(
@@ -100,12 +98,12 @@ def _expected_sums(folder: Path) -> dict[str, str]:
     return {line[1].lstrip("*"): line[0].lower() for line in lines if len(line) == 2}
 
 
-@cache  # a file is read once in a process; a failure is not kept
+@cache  # each file is hashed once per process; errors are not cached
 def _verify(path: Path, expected: str) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
         raise OSError(
-            f"{path} has the SHA-256 sum {found}, but {_SUMS} says {expected}. "
-            "Put an intact copy there."
+            f"{path} has the SHA-256 sum {actual}, but {_SUMS} says {expected}. "
+            "Replace it with an intact copy."
         )

@@ -1,6 +1,4 @@
-"""The fetcher of 20 Newsgroups, and its reader of a local file."""
-
-from __future__ import annotations
+"""The fetcher of 20 Newsgroups, with the reader of its local file."""
 
 import gzip
 import json
@@ -9,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 
-from skinfluence.datasets import _local, _remote
-from skinfluence.datasets._remote import Home
-from skinfluence.datasets._subsets import splits_of
+from . import _local, _remote
+from ._remote import Home
+from ._subsets import splits_of
 
 _PARTS = ("headers", "footers", "quotes")
 
@@ -30,8 +29,8 @@ def fetch_20newsgroups(
 ) -> Any:
     """Load 20 Newsgroups: posts of twenty discussion groups (classification).
 
-    This is :func:`sklearn.datasets.fetch_20newsgroups`, with the same posts in the same
-    order, which can read a local file as well. Downloads the data if it is not in
+    The posts and their order are those of :func:`sklearn.datasets.fetch_20newsgroups`,
+    but they can be read from a local file as well. Downloads the data if it is not in
     scikit-learn's cache.
 
     ==============  =============================
@@ -53,7 +52,7 @@ def fetch_20newsgroups(
     random_state : int, RandomState instance or None, default=42
         Determines the order of the posts when they are shuffled.
     data_home : str or path-like, default=None
-        The cache folder; by default scikit-learn's own.
+        The cache folder; by default that of scikit-learn.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch.
 
@@ -69,9 +68,9 @@ def fetch_20newsgroups(
     Raises
     ------
     ValueError
-        If ``subset``, ``categories`` or ``remove`` name what there is not.
+        If ``subset``, ``categories`` or ``remove`` has an unknown value.
     URLError
-        If the data is in no cache and cannot be downloaded.
+        If the data is not cached and cannot be downloaded.
 
     Notes
     -----
@@ -116,28 +115,32 @@ def fetch_20newsgroups(
 
 def _parts(remove: Sequence[str]) -> tuple[str, ...]:
     if isinstance(remove, str) or not set(remove) <= set(_PARTS):
-        raise ValueError(f"`remove` must be a tuple out of {_PARTS}, got {remove!r}.")
+        raise ValueError(f"`remove` must be a tuple of {_PARTS}, got {remove!r}.")
     return tuple(remove)
 
 
-def _groups(posts: Any, categories: Sequence[str] | None) -> tuple[Any, list[str]]:
-    """Find the posts in the categories, and list the categories in order."""
-    known = list(posts.target_names)
-    wanted = set(known if categories is None else categories)
-    if isinstance(categories, str) or not wanted or not wanted <= set(known):
-        raise ValueError(f"`categories` must be out of {known}, got {categories!r}.")
-    names = [name for name in known if name in wanted]
-    codes = [known.index(name) for name in names]
+def _groups(
+    posts: Bunch, categories: Sequence[str] | None
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the rows of the posts in the categories, and the categories in order."""
+    groups = list(posts.target_names)
+    wanted = set(groups if categories is None else categories)
+    if isinstance(categories, str) or not wanted or not wanted <= set(groups):
+        raise ValueError(
+            f"`categories` must be a sequence of {groups}, got {categories!r}."
+        )
+    names = [name for name in groups if name in wanted]
+    codes = [groups.index(name) for name in names]
     return np.flatnonzero(np.isin(posts.target, codes)), names
 
 
 def _local_posts(folder: Path, splits: Sequence[str], remove: tuple[str, ...]) -> Bunch:
-    """Give the posts in scikit-learn's order before it shuffles."""
+    """Return the posts in scikit-learn's order, not shuffled."""
     path = _local.checked(folder, "newsgroups.jsonl.gz")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        everything = [json.loads(line) for line in lines]
-    posts = [post for split in splits for post in _in_order(everything, split)]
-    names = sorted({post["group"] for post in everything})
+        all_posts = [json.loads(line) for line in lines]
+    posts = [post for split in splits for post in _in_order(all_posts, split)]
+    names = sorted({post["group"] for post in all_posts})
     return Bunch(
         data=_strip([post["text"] for post in posts], remove),
         target=np.searchsorted(names, [post["group"] for post in posts]),
@@ -149,9 +152,10 @@ def _local_posts(folder: Path, splits: Sequence[str], remove: tuple[str, ...]) -
 
 
 def _in_order(posts: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    """Undo the default shuffle, which the posts' places in the file are after."""
+    """Return the posts of a split, with scikit-learn's default shuffle undone."""
     posts = [post for post in posts if post["split"] == split]
     before = np.arange(len(posts))
+    # 42 is the default `random_state` of scikit-learn's fetcher.
     np.random.RandomState(42).shuffle(before)
     return sorted(posts, key=lambda post: int(before[post["sklearn_index"]]))
 

@@ -1,6 +1,4 @@
-"""Label noise whose truth is known."""
-
-from __future__ import annotations
+"""Label noise with known ground truth."""
 
 from numbers import Real
 from typing import Any
@@ -12,35 +10,35 @@ from sklearn.utils import check_random_state
 
 
 def flip_labels(
-    y: Any,
+    y: ArrayLike,
     fraction: float,
     *,
     classes: ArrayLike | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[Any, NDArray[np.bool_]]:
-    """Replace a fraction of the labels by other classes, and say which.
+    """Replace a fraction of the labels by other classes, and return which.
 
-    The samples are drawn uniformly without replacement, and each of them gets
-    one of the *other* classes, all with the same probability [1]_.
+    The samples are drawn uniformly without replacement, and each of them gets one of
+    the *other* classes with equal probability [1]_.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
         The class labels: integers, booleans, strings or categories.
     fraction : float
-        The share of labels to flip, between 0 and 1: exactly
-        ``round(fraction * n_samples)`` of them.
+        The fraction of labels to flip, between 0 and 1: exactly
+        ``round(fraction * n_samples)`` labels.
     classes : array-like of shape (n_classes,), default=None
-        The classes to draw from; by default those that occur in ``y``.
+        The classes to draw from; by default those in ``y``.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same flips each time. With the same int, the flips
-        at a smaller fraction are among those at a larger one.
+        Pass an int for reproducible flips. With the same int, the flips at a smaller
+        fraction are a subset of those at a larger one.
 
     Returns
     -------
     y_noisy : ndarray or Series of shape (n_samples,)
-        A copy of ``y`` with the flips. A pandas Series keeps its index, name and
-        dtype, an array its dtype; a list comes back as an array.
+        A copy of ``y`` with flipped labels. A Series keeps its index, name and dtype,
+        an array its dtype; a list becomes an array.
     flipped : ndarray of shape (n_samples,), dtype bool
         True where the label was flipped.
 
@@ -69,24 +67,25 @@ def flip_labels(
     if not (isinstance(fraction, Real) and 0 <= fraction <= 1):
         raise ValueError(f"`fraction` must be between 0 and 1, got {fraction!r}.")
     labels = _check_labels(y)
-    known = _check_classes(y, labels, classes)
+    names = _check_classes(y, labels, classes)
     n_samples, n_flipped = len(labels), round(float(fraction) * len(labels))
     rng = check_random_state(random_state)
-    # All samples are permuted, whatever the fraction, so that the flips are nested.
+    # Permute all samples whatever the fraction, so that the flips are nested.
     chosen = rng.permutation(n_samples)[:n_flipped]
-    shift = rng.randint(1, len(known), size=n_flipped)
-    codes = np.searchsorted(known, labels[chosen])
+    # A shift by 1 to n_classes - 1 never gives the old class.
+    shift = rng.randint(1, len(names), size=n_flipped)
+    codes = np.searchsorted(names, labels[chosen])
     flipped = np.zeros(n_samples, dtype=bool)
     flipped[chosen] = True
-    return _replace(y, chosen, known[(codes + shift) % len(known)]), flipped
+    return _replace(y, chosen, names[(codes + shift) % len(names)]), flipped
 
 
-def _check_labels(y: Any) -> NDArray[Any]:
+def _check_labels(y: ArrayLike) -> NDArray[Any]:
     labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(
             f"`y` must be one-dimensional, got shape {labels.shape}. "
-            "Flip the columns of several outputs one by one."
+            "Flip the columns of several outputs one at a time."
         )
     if pd.isna(labels).any():
         raise ValueError("`y` must have no missing labels. Drop or impute them first.")
@@ -96,46 +95,46 @@ def _check_labels(y: Any) -> NDArray[Any]:
 
 
 def _check_classes(
-    y: Any, labels: NDArray[Any], classes: ArrayLike | None
+    y: ArrayLike, labels: NDArray[Any], classes: ArrayLike | None
 ) -> NDArray[Any]:
     """Check the classes against the labels and their dtype; return them sorted."""
     where = "`y`" if classes is None else "`classes`"
     try:
-        known = np.unique(labels if classes is None else np.asarray(classes))
+        names = np.unique(labels if classes is None else np.asarray(classes))
     except TypeError as error:
         raise ValueError(f"{where} must hold labels of one type: {error}.") from error
-    if len(known) < 2:
+    if len(names) < 2:
         raise ValueError(
-            f"{where} must hold at least two classes, got {known.tolist()}."
+            f"{where} must hold at least two classes, got {names.tolist()}."
         )
     if classes is None:
-        return known
-    # Sets and lists tell 1 from "1"; numpy's comparisons need not.
-    strange = set(labels.tolist()) - set(known.tolist())
-    if strange:
+        return names
+    # As sets: numpy may convert 1 to "1" before it compares them.
+    missing = set(labels.tolist()) - set(names.tolist())
+    if missing:
         raise ValueError(
-            f"`classes` must hold every label of `y`, but lacks {strange}."
+            f"`classes` must contain all labels of `y`, but lacks {missing}."
         )
-    if not _fits(y, labels, known):
+    if not _fits(y, labels, names):
         raise ValueError(
             f"The dtype of `y` ({getattr(y, 'dtype', labels.dtype)}) must be able to "
-            f"hold all `classes`, got {known.tolist()}. Convert `y` first."
+            f"hold all `classes`, got {names.tolist()}. Convert `y` first."
         )
-    return known
+    return names
 
 
-def _fits(y: Any, labels: NDArray[Any], known: NDArray[Any]) -> bool:
+def _fits(y: ArrayLike, labels: NDArray[Any], names: NDArray[Any]) -> bool:
     dtype = getattr(y, "dtype", labels.dtype)
     if isinstance(dtype, pd.CategoricalDtype):
-        return set(known.tolist()) <= set(dtype.categories.tolist())
+        return set(names.tolist()) <= set(dtype.categories.tolist())
     try:
-        held = (pd.Series(known) if isinstance(y, pd.Series) else known).astype(dtype)
+        held = (pd.Series(names) if isinstance(y, pd.Series) else names).astype(dtype)
     except (TypeError, ValueError, OverflowError):
         return False
-    return bool(held.tolist() == known.tolist())
+    return bool(held.tolist() == names.tolist())
 
 
-def _replace(y: Any, chosen: NDArray[np.intp], new: NDArray[Any]) -> Any:
+def _replace(y: ArrayLike, chosen: NDArray[np.intp], new: NDArray[Any]) -> Any:
     """Copy ``y`` and put the new labels at the chosen positions."""
     if isinstance(y, pd.Series):
         series = y.copy()

@@ -1,6 +1,4 @@
-"""Training set, test set, or both."""
-
-from __future__ import annotations
+"""Subsets of a dataset: training set, test set, or both."""
 
 from collections.abc import Sequence
 
@@ -11,12 +9,12 @@ _SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 
 
 def splits_of(subset: str) -> tuple[str, ...]:
-    """List the splits that a subset is made of."""
+    """Return the splits of a subset."""
     if subset not in _SPLITS:
         raise ValueError(f"`subset` must be 'train', 'test' or 'all', got {subset!r}.")
     return _SPLITS[subset]
 
 
 def rows_of(is_test: NDArray[np.bool_], splits: Sequence[str]) -> NDArray[np.intp]:
-    """List the rows of some splits, one split after the other."""
+    """Return the rows of the splits, one split after the other."""
     return np.concatenate([np.flatnonzero(is_test == (s == "test")) for s in splits])

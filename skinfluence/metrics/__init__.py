@@ -1,4 +1,4 @@
-"""How good a ranking is: rank agreement, datamodeling score, removal curve."""
+"""Quality of rankings: rank agreement, datamodeling score, removal curve."""
 
 from .._names import set_public_module
 from ._agreement import jaccard_extremes, kendall_tau

@@ -1,30 +1,38 @@
-"""How well two rankings of the samples agree."""
-
-from typing import Any
+"""Agreement of two rankings of the samples."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 
-def _pair(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (
-        np.asarray(column_or_1d(scores), dtype=np.float64) for scores in (first, second)
-    )
-    check_consistent_length(first, second)
-    for name, scores in (("first", first), ("second", second)):
+def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
+    """Return the scores as an array, one finite number for each sample."""
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (n_samples,) or not np.isfinite(array).all():
+        raise ValueError(
+            f"`scores` must be finite numbers of shape ({n_samples},), got shape "
+            f"{array.shape}."
+        )
+    return array
+
+
+def _check_pair(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    a, b = (np.asarray(column_or_1d(s), dtype=np.float64) for s in (first, second))
+    check_consistent_length(a, b)
+    for name, scores in (("first", a), ("second", b)):
         if not np.isfinite(scores).all():
             raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
-    return first, second
+    return a, b
 
 
-def kendall_tau(first: Any, second: Any) -> float:
+def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
     r"""Return Kendall's rank correlation of two scores of the same samples.
 
     Parameters
     ----------
     first, second : array-like of shape (n_samples,)
-        Scores, such as an influence and the truth.
+        Scores, such as an influence estimate and the true change.
 
     Returns
     -------
@@ -47,18 +55,18 @@ def kendall_tau(first: Any, second: Any) -> float:
     >>> kendall_tau([1, 2, 3, 4], [1, 2, 4, 3])
     0.666...
     """
-    return float(kendalltau(*_pair(first, second)).statistic)
+    return float(kendalltau(*_check_pair(first, second)).statistic)
 
 
-def jaccard_extremes(first: Any, second: Any, k: int = 10) -> float:
-    """Return how far two scores agree on the samples at both ends.
+def jaccard_extremes(first: ArrayLike, second: ArrayLike, k: int = 10) -> float:
+    """Return the agreement of two scores on the samples at both ends.
 
     Parameters
     ----------
     first, second : array-like of shape (n_samples,)
-        Scores, such as an influence and the truth.
+        Scores, such as an influence estimate and the true change.
     k : int, default=10
-        How many of the lowest, and how many of the highest, are compared.
+        Number of lowest and number of highest samples to compare.
 
     Returns
     -------
@@ -83,14 +91,15 @@ def jaccard_extremes(first: Any, second: Any, k: int = 10) -> float:
     >>> jaccard_extremes([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5], k=1)
     0.333...
     """
-    first, second = _pair(first, second)
-    if not 1 <= k <= len(first) // 2:
+    pair = _check_pair(first, second)
+    most = len(pair[0]) // 2
+    if not 1 <= k <= most:
         raise ValueError(
-            f"`k` must be between 1 and half the number of samples "
-            f"({len(first) // 2}), got {k}."
+            f"`k` must be between 1 and half the number of samples ({most}), got {k}."
         )
     ends = []
-    for scores in (first, second):
+    for scores in pair:
+        # Stable, so that ties are broken in the same way in both.
         order = np.argsort(scores, kind="stable")
         ends.append({*order[:k], *order[-k:]})
     return len(ends[0] & ends[1]) / len(ends[0] | ends[1])

@@ -1,51 +1,53 @@
-"""The linear datamodeling score: how well scores foretell what removal does."""
+"""The linear datamodeling score: how well scores predict the effect of removal."""
 
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+
+from ._agreement import check_scores
 
 
 def linear_datamodeling_score(
-    estimator: Any,
-    scores: Any,
-    X_val: Any,
-    y_val: Any = None,
+    estimator: BaseEstimator,
+    scores: ArrayLike,
+    X_val: ArrayLike,
+    y_val: ArrayLike | None = None,
     *,
     n_subsets: int = 60,
     keep: float = 0.9,
-    random_state: Any = None,
-    **asked: Any,
+    random_state: int | np.random.RandomState | None = None,
+    **options: Any,
 ) -> float:
-    """Return how well the sum of scores foretells the effect of removing a subset.
+    """Return how well the sum of scores predicts the effect of removing a subset.
 
-    The linear datamodeling score (LDS): random subsets of the training samples are
-    taken out, the recorded run is repeated without each
+    The linear datamodeling score (LDS) [1]_: the recorded run is repeated without
+    random subsets of the training samples
     (:meth:`~skinfluence.SGDInfluenceClassifier.counterfactual_influence`), and the
-    true changes of the query are rank-correlated with the sums of the removed
-    samples' scores.
+    changes of the query are rank-correlated with the sums of the removed samples'
+    scores.
 
     Parameters
     ----------
     estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
         A fitted estimator whose run was recorded.
     scores : array-like of shape (n_samples,)
-        Scores in the sign of the influence: negative for harmful.
-    X_val : array-like
-        Validation samples.
-    y_val : array-like
-        Their targets.
+        Scores with the sign of the influence: negative for harmful samples.
+    X_val, y_val : array-like
+        Validation data.
     n_subsets : int, default=60
         Number of subsets.
     keep : float, default=0.9
         Fraction of the samples that each subset keeps.
     random_state : int, RandomState instance or None, default=None
         Draws the subsets.
-    **asked : dict
-        Further arguments of ``counterfactual_influence``: the same ``query``, ``at``
-        and ``sample_weight_val`` that the scores were computed with; ``n_jobs``.
+    **options : dict
+        Further arguments of ``counterfactual_influence``: ``n_jobs``, and the
+        ``query``, ``at`` and ``sample_weight_val`` that the scores were computed with.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def linear_datamodeling_score(
     Raises
     ------
     ValueError
-        If a parameter is not as described.
+        If a parameter is invalid.
 
     References
     ----------
@@ -78,23 +80,18 @@ def linear_datamodeling_score(
     >>> lds > 0.9
     True
     """
-    scores = np.asarray(scores, dtype=np.float64)
     n_samples = estimator.trajectory_.n_samples
-    if scores.shape != (n_samples,) or not np.isfinite(scores).all():
-        raise ValueError(
-            f"`scores` must be finite numbers of shape ({n_samples},), got shape "
-            f"{scores.shape}."
-        )
+    scores = check_scores(scores, n_samples)
     if not isinstance(n_subsets, Integral) or n_subsets < 3:
         raise ValueError(f"`n_subsets` must be an integer above 2, got {n_subsets!r}.")
     n_removed = n_samples - round(keep * n_samples) if isinstance(keep, Real) else 0
     if not 0 < n_removed < n_samples:
         raise ValueError(
-            f"`keep` must be a fraction that leaves out at least one of {n_samples} "
+            f"`keep` must be a fraction that removes at least one of the {n_samples} "
             f"samples and not all, got {keep!r}."
         )
     rng = check_random_state(random_state)
     groups = [rng.permutation(n_samples)[:n_removed] for _ in range(int(n_subsets))]
-    truth = estimator.counterfactual_influence(X_val, y_val, groups, **asked)
-    foretold = [scores[group].sum() for group in groups]
-    return float(spearmanr(foretold, truth).statistic)
+    truth = estimator.counterfactual_influence(X_val, y_val, groups, **options)
+    predicted = [scores[group].sum() for group in groups]
+    return float(spearmanr(predicted, truth).statistic)

@@ -1,26 +1,29 @@
-"""The removal curve: a model's score as more and more samples are taken out."""
+"""The removal curve: the test score by the number of removed samples."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.validation import _num_samples
+
+from ._agreement import check_scores
 
 
 def removal_curve(
-    estimator: Any,
-    scores: Any,
-    X: Any,
-    y: Any,
-    X_test: Any,
-    y_test: Any,
+    estimator: BaseEstimator,
+    scores: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
     *,
     counts: Sequence[int],
-    scoring: Any = None,
+    scoring: str | Callable[..., float] | None = None,
     n_jobs: int | None = None,
 ) -> pd.DataFrame:
     """Return the test score after removing the samples with the lowest scores.
@@ -31,25 +34,21 @@ def removal_curve(
         Any scikit-learn classifier or regressor; a clone is fitted for each count.
     scores : array-like of shape (n_samples,)
         Scores of the training samples; the lowest are removed first.
-    X : array-like or CSR matrix of shape (n_samples, ...)
-        Training samples.
-    y : array-like of shape (n_samples,)
-        Their targets.
-    X_test : array-like or CSR matrix of shape (n_test, ...)
-        Test samples: neither trained on nor used for the scores.
-    y_test : array-like of shape (n_test,)
-        Their targets.
+    X, y : array-like, or CSR matrix, of n_samples rows
+        Training data.
+    X_test, y_test : array-like, or CSR matrix, of n_test rows
+        Test data, used neither for training nor for the scores.
     counts : sequence of int
-        How many samples to remove.
+        Numbers of samples to remove.
     scoring : str, callable or None, default=None
         As in :func:`sklearn.model_selection.cross_validate`.
     n_jobs : int or None, default=None
-        Number of fits at once, through joblib.
+        Number of fits in parallel, through joblib.
 
     Returns
     -------
     DataFrame
-        Columns ``n_removed`` and ``score``, one row for each count, in their order.
+        Columns ``n_removed`` and ``score``, one row for each count, in the given order.
 
     Raises
     ------
@@ -75,13 +74,8 @@ def removal_curve(
     [0, 5]
     """
     X, y = indexable(X, y)
-    scores = np.asarray(scores, dtype=np.float64)
-    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-    if scores.shape != (n_samples,) or not np.isfinite(scores).all():
-        raise ValueError(
-            f"`scores` must be finite numbers of shape ({n_samples},), got shape "
-            f"{scores.shape}."
-        )
+    n_samples = _num_samples(X)
+    scores = check_scores(scores, n_samples)
     for count in counts:
         if not 0 <= count < n_samples:
             raise ValueError(
@@ -92,9 +86,10 @@ def removal_curve(
     scorer = check_scoring(estimator, scoring=scoring)
 
     def score_without(count: int) -> float:
+        # In the order of the data, on which SGD and other estimators depend.
         kept = np.sort(order[count:])
         model = clone(estimator).fit(_safe_indexing(X, kept), _safe_indexing(y, kept))
         return float(scorer(model, X_test, y_test))
 
-    found = Parallel(n_jobs=n_jobs)(delayed(score_without)(count) for count in counts)
-    return pd.DataFrame({"n_removed": list(counts), "score": found})
+    score = Parallel(n_jobs=n_jobs)(delayed(score_without)(count) for count in counts)
+    return pd.DataFrame({"n_removed": list(counts), "score": score})

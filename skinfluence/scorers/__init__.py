@@ -1,4 +1,4 @@
-"""Scorers: rankings of the training samples, from the most harmful to the most useful.
+"""Scorers rank the training samples from the most harmful to the most useful.
 
 A scorer is any callable ``scorer(estimator, X, y, X_val, y_val)`` that returns one
 number for each training sample: **the lower, the sooner the sample is removed**.

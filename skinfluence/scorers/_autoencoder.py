@@ -1,20 +1,21 @@
 """An autoencoder's reconstruction error as a scorer."""
 
-from numbers import Integral
-from typing import Any
-
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ..estimators import SGDInfluenceRegressor
+from ._base import BaseScorer, ScoringData
+from ._checks import check_positive_integer
 
 
 class DenseAutoencoder(nn.Module):
-    """Rows through a bottleneck, between two wider layers."""
+    """A bottleneck between two wider layers."""
 
     def __init__(self, n_features: int, width: int) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class DenseAutoencoder(nn.Module):
 
 
 class ConvolutionalAutoencoder(nn.Module):
-    """Images through a quarter of their height and width."""
+    """Images reduced to a quarter of their height and width."""
 
     def __init__(self, n_channels: int, width: int) -> None:
         super().__init__()
@@ -52,22 +53,23 @@ class ConvolutionalAutoencoder(nn.Module):
         return reconstruction.flatten(1)
 
 
-class Autoencoder(BaseEstimator):
-    """Score the samples by how badly an autoencoder restores them.
+class Autoencoder(BaseScorer, name="autoencoder"):
+    """Score the samples by the reconstruction error of an autoencoder.
 
-    The name ``"autoencoder"`` stands for it. The score is minus the mean squared error
-    of the restored input, an outlier's being large [1]_. It is measured in scaled
-    inputs: each feature, or each channel of images, has mean 0 and variance 1. Neither
-    labels, nor the model, nor the validation data are used.
+    Named ``"autoencoder"``. The score is minus the mean squared reconstruction error,
+    which is large for outliers [1]_, in variances of the inputs: each feature, or each
+    channel of images, is scaled to mean 0 and variance 1. Only X is used: no labels, no
+    model, no validation data.
 
-    2-D data goes through a dense network, images of shape (n, channels, height, width)
-    through a convolutional one; both are trained with Adam.
+    2-D data, dense or sparse, is passed to a dense network, images of shape
+    (n_samples, channels, height, width) to a convolutional one; both are trained with
+    Adam.
 
     Parameters
     ----------
     width : int, default=8
-        Units of the bottleneck, or its channels for images; the layers around it have
-        more. A wide one, trained for long, learns the outliers by heart as well.
+        Units of the bottleneck, or its channels for images; the layers around it are
+        wider. A wide bottleneck trained for long memorizes the outliers too.
     max_epochs : int, default=50
         Epochs of training.
     lr : float, default=0.003
@@ -75,8 +77,7 @@ class Autoencoder(BaseEstimator):
     batch_size : int, default=64
         Samples in a batch.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights and batches. Pass an int for the same scores each
-        time.
+        Determines initial weights and batches. Pass an int for reproducible scores.
     device : str or torch.device, default="cpu"
         Where to train.
 
@@ -102,8 +103,8 @@ class Autoencoder(BaseEstimator):
         max_epochs: int = 50,
         lr: float = 0.003,
         batch_size: int = 64,
-        random_state: Any = None,
-        device: Any = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.width = width
         self.max_epochs = max_epochs
@@ -112,43 +113,14 @@ class Autoencoder(BaseEstimator):
         self.random_state = random_state
         self.device = device
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return minus the reconstruction error of each sample.
+    _required_data = ("X",)
 
-        Parameters
-        ----------
-        estimator : object
-            Not used.
-        X : array-like or sparse matrix of shape (n_samples, n_features), or images \
-                of shape (n_samples, channels, height, width)
-            The training inputs, numbers all; a sparse matrix is made dense.
-        y, X_val, y_val, sample_weight_val : object
-            Not used.
+    def _check_parameters(self) -> None:
+        check_positive_integer("width", self.width)
 
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Minus the mean squared errors, in variances of the inputs.
-
-        Raises
-        ------
-        ValueError
-            If X is neither 2-D nor images, or a parameter is not as described.
-        """
-        if not isinstance(self.width, Integral) or self.width < 1:
-            raise ValueError(
-                f"`width` must be an integer of at least 1, got {self.width!r}."
-            )
-        scaled = _scaled(X)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return minus the reconstruction error of each sample."""
+        scaled = _scaled(data.X)
         targets = scaled.reshape(len(scaled), -1)
         net = self._regressor(scaled).fit(scaled, targets)
         errors = np.asarray(net.predict(scaled), dtype=np.float64) - targets
@@ -171,16 +143,17 @@ class Autoencoder(BaseEstimator):
         )
 
 
-def _scaled(X: Any) -> np.ndarray:
+def _scaled(X: ArrayLike | None) -> np.ndarray:
     """Return X as float32, each feature or channel with mean 0 and variance 1."""
-    X = check_array(X, accept_sparse="csr", allow_nd=True, dtype=np.float64)
-    X = X if isinstance(X, np.ndarray) else X.toarray()
-    if X.ndim not in (2, 4):
+    checked = check_array(X, accept_sparse="csr", allow_nd=True, dtype=np.float64)
+    dense: np.ndarray = checked.toarray() if issparse(checked) else checked
+    if dense.ndim not in (2, 4):
         raise ValueError(
             "X must be 2-D, or images of shape (n_samples, channels, height, width) "
-            f"for the scorer 'autoencoder', got shape {X.shape}."
+            f"for the scorer 'autoencoder', got shape {dense.shape}."
         )
-    others = tuple(axis for axis in range(X.ndim) if axis != 1)
-    spread = X.std(axis=others, keepdims=True)
-    scaled = (X - X.mean(axis=others, keepdims=True)) / np.where(spread > 0, spread, 1)
-    return np.asarray(scaled, dtype=np.float32)
+    # A channel is scaled as a whole: its pixels stay comparable.
+    others = tuple(axis for axis in range(dense.ndim) if axis != 1)
+    spread = dense.std(axis=others, keepdims=True)
+    centred = dense - dense.mean(axis=others, keepdims=True)
+    return np.asarray(centred / np.where(spread > 0, spread, 1), dtype=np.float32)

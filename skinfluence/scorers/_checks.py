@@ -1,15 +1,17 @@
-"""What scorers ask of an estimator, said before any work."""
+"""Checks that scorers share, made before any work is done."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from numbers import Integral
 
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import is_classifier, is_regressor
 
-from ..estimators import check_query
 from ..exceptions import NotRecordedError
 
+EstimatorCheck = Callable[[object, str], None]
+"""``check(estimator, scorer)`` raises an error that names the scorer."""
 
-def check_own(estimator: Any, scorer: str) -> None:
+
+def check_own(estimator: object, scorer: str) -> None:
     """Refuse what is not one of the library's estimators."""
     if not hasattr(estimator, "influence"):
         raise TypeError(
@@ -19,7 +21,7 @@ def check_own(estimator: Any, scorer: str) -> None:
         )
 
 
-def check_recorded(estimator: Any, scorer: str) -> None:
+def check_recorded(estimator: object, scorer: str) -> None:
     """Refuse an estimator that does not record its training."""
     check_own(estimator, scorer)
     if getattr(estimator, "record", "all") is None:
@@ -29,8 +31,8 @@ def check_recorded(estimator: Any, scorer: str) -> None:
         )
 
 
-def check_classifies(estimator: Any, scorer: str) -> None:
-    """Refuse what is no classifier."""
+def check_classifier(estimator: object, scorer: str) -> None:
+    """Refuse an estimator that is not a classifier."""
     if not is_classifier(estimator):
         raise TypeError(
             f"`estimator` must be a classifier for the scorer {scorer!r}, got "
@@ -38,41 +40,32 @@ def check_classifies(estimator: Any, scorer: str) -> None:
         )
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a parameter of a scorer that is not one of its choices."""
+def check_predictor(estimator: object, scorer: str) -> None:
+    """Refuse an estimator that is neither a classifier nor a regressor."""
+    if not is_classifier(estimator) and not is_regressor(estimator):
+        raise TypeError(
+            "`estimator` must be a classifier or a regressor for the scorer "
+            f"{scorer!r}, got {type(estimator).__name__}."
+        )
+
+
+def check_probabilities(estimator: object, scorer: str) -> None:
+    """Refuse an estimator without class probabilities."""
+    if not hasattr(estimator, "predict_proba"):
+        raise TypeError(
+            f"`estimator` must have `predict_proba` for the scorer {scorer!r}, got "
+            f"{type(estimator).__name__}."
+        )
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a parameter that is not one of its choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")
 
 
-class OfRecordedRun(BaseEstimator):
-    """A scorer that asks the run that an estimator has recorded."""
-
-    _name: str
-    _of_classifiers = False
-
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if there is, or will be, no recorded run to be asked.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators, or no classifier where the
-            scorer needs one.
-        NotRecordedError
-            If it does not record its training.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        if self._of_classifiers:
-            check_classifies(estimator, self._name)
-        check_recorded(estimator, self._name)
-        check_query(estimator, getattr(self, "query", "loss"))
-        self._check_parameters()
-
-    def _check_parameters(self) -> None:
-        """Refuse parameters of the scorer that are not as described."""
+def check_positive_integer(name: str, value: object) -> None:
+    """Refuse a parameter that is not an integer of at least 1."""
+    # bool is an Integral too.
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")

@@ -1,7 +1,5 @@
 """Cook's distance of linear models."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.linalg import pinvh
@@ -10,29 +8,31 @@ from torch import Tensor, nn
 
 from ..estimators import FinalModel, LinearModule, final_model
 from ..exceptions import UnsupportedCriterionError
+from ._base import BaseScorer, ScoringData
 from ._checks import check_own
 from ._gradients import weights_of
 
 _CRITERIA = (nn.MSELoss, nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)
 
 
-class CookDistance(BaseEstimator):
-    r"""Score the samples of a linear model by Cook's distance: the largest go first.
+class CookDistance(BaseScorer, name="cook_distance"):
+    r"""Score the samples of a linear model by Cook's distance, largest first.
 
-    The name ``"cook_distance"`` stands for it. How far the model's fitted values move
-    without the sample, in units of their standard errors [1]_. For a linear regression
+    Named ``"cook_distance"``. Cook's distance is how far the fitted values move if the
+    sample is left out, in units of their standard errors [1]_. For a linear regression
     with residual :math:`e_i`, leverage :math:`h_i`, p coefficients and residual
     variance :math:`s^2`,
 
     .. math:: \text{score}_i = -D_i, \quad
        D_i = \frac{e_i^2}{p s^2} \frac{h_i}{(1 - h_i)^2}.
 
-    For a logistic regression Pregibon's one-step version [2]_, with Pearson's residual
-    in the place of :math:`e_i`, the leverage of the weighted least squares, and
-    :math:`s^2 = 1`. Sample and class weights and the optimizer's L2 penalty are part of
-    the leverage; with a penalty p is the effective number of coefficients, the sum of
-    the leverages. Residuals are those of the trained model, which should have
-    converged. No unit. The validation data is not used.
+    For a logistic regression it is Pregibon's one-step approximation [2]_, with the
+    Pearson residual for :math:`e_i`, the leverage of the weighted least squares, and
+    :math:`s^2 = 1`. Sample and class weights and the optimizer's L2 penalty enter the
+    leverage; with a penalty p is the effective number of coefficients, the sum of the
+    leverages. The residuals are those of the trained model, which should have
+    converged. The score has no unit, is never positive, and is 0 for rows that were not
+    trained on. The validation data is not used.
 
     References
     ----------
@@ -55,24 +55,9 @@ class CookDistance(BaseEstimator):
     7
     """
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator is no linear model with a known criterion.
+    _estimator_checks = (check_own,)
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        ValueError
-            If its module is not ``"linear"``.
-        UnsupportedCriterionError
-            If its criterion is neither the squared error nor the cross-entropy.
-        """
-        check_own(estimator, "cook_distance")
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
         module = estimator.module
         linear = module in ("linear", LinearModule) or isinstance(module, LinearModule)
         if not linear:
@@ -86,43 +71,12 @@ class CookDistance(BaseEstimator):
         if kind not in _CRITERIA:
             raise UnsupportedCriterionError(
                 "`criterion` of the estimator must be one of "
-                f"{', '.join(known.__name__ for known in _CRITERIA)} for the scorer "
+                f"{', '.join(each.__name__ for each in _CRITERIA)} for the scorer "
                 f"'cook_distance', got {kind.__name__}."
             )
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return minus Cook's distance of each sample.
-
-        Parameters
-        ----------
-        estimator : object
-            A linear estimator of the library, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Never positive; 0 for rows that were not trained on.
-
-        Raises
-        ------
-        ValueError
-            If there are several targets or more than two classes, or not more samples
-            than coefficients.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return minus Cook's distance of each sample."""
         model = final_model(estimator)
         rows, slopes, curvatures, weights = _least_squares(model)
         hessian = rows.T @ (rows * (weights * curvatures)[:, None])
@@ -132,20 +86,21 @@ class CookDistance(BaseEstimator):
         count = float(leverages.sum())
         dispersion = 1.0
         if type(model.net.criterion_) is nn.MSELoss:
-            spare = _spare(len(rows), count)
-            dispersion = float(weights @ (slopes**2 / curvatures)) / spare
-        left = np.maximum(1 - leverages, np.finfo(np.float64).eps)
-        distances = (weights * slopes / left) ** 2 * squares / (count * dispersion)
+            freedom = _degrees_of_freedom(len(rows), count)
+            dispersion = float(weights @ (slopes**2 / curvatures)) / freedom
+        # A sample with leverage 1 determines its own fitted value.
+        rest = np.maximum(1 - leverages, np.finfo(np.float64).eps)
+        distances = (weights * slopes / rest) ** 2 * squares / (count * dispersion)
         scores = np.zeros(model.n_samples)
         scores[model.trained.numpy()] = -distances
         return scores
 
 
 def _least_squares(model: FinalModel) -> list[np.ndarray]:
-    """Return what one step of weighted least squares is made of.
+    """Return the design matrix, slopes, curvatures and sample weights.
 
-    The rows that the coefficients multiply, each loss's first and second derivative in
-    the one number that they give, and the samples' weights c_i.
+    Slopes and curvatures are the first and second derivative of each sample's loss in
+    its linear predictor.
     """
     parts = []
     for batch in map(model.fetch, model.batches):
@@ -165,7 +120,7 @@ def _least_squares(model: FinalModel) -> list[np.ndarray]:
 
 
 def _direction(model: FinalModel, outputs: Tensor) -> Tensor:
-    """Return how a sample's outputs follow from the one number that counts."""
+    """Return the derivative of a sample's outputs in its linear predictor."""
     two_classes = type(model.net.criterion_) is nn.CrossEntropyLoss
     count = outputs[:1].numel()
     if count != 1 + two_classes:
@@ -173,13 +128,13 @@ def _direction(model: FinalModel, outputs: Tensor) -> Tensor:
             "The model must have one target, or two classes, for the scorer "
             f"'cook_distance', got {count} outputs."
         )
-    # What counts of two logits is their difference, half of it either way.
+    # Of two logits only the difference matters: each moves by half of it.
     return outputs.new_tensor([-0.5, 0.5]) if two_classes else outputs.new_ones(())
 
 
 def _derivative(values: Tensor, outputs: Tensor, along: Tensor) -> Tensor:
-    (found,) = torch.autograd.grad(values.sum(), outputs, create_graph=True)
-    return (found * along).reshape(len(outputs), -1).sum(1)
+    (gradient,) = torch.autograd.grad(values.sum(), outputs, create_graph=True)
+    return (gradient * along).reshape(len(outputs), -1).sum(1)
 
 
 def _penalty(model: FinalModel) -> np.ndarray:
@@ -189,20 +144,20 @@ def _penalty(model: FinalModel) -> np.ndarray:
         for parameter, value in zip(model.parameters, model.weight_decay, strict=True)
     }
     layer = model.net.module_.layers[0]
-    found = np.full(layer.in_features, decay.get(id(layer.weight), 0.0))
+    penalty = np.full(layer.in_features, decay.get(id(layer.weight), 0.0))
     if layer.bias is not None:
-        found = np.append(found, decay.get(id(layer.bias), 0.0))
-    # Of two logits, each has half of the coefficients' difference.
-    return found / layer.out_features
+        penalty = np.append(penalty, decay.get(id(layer.bias), 0.0))
+    # Two logits share the coefficients' difference, and with it the penalty.
+    return penalty / layer.out_features
 
 
-def _spare(n_samples: int, count: float) -> float:
+def _degrees_of_freedom(n_samples: int, count: float) -> float:
     """Return the degrees of freedom of the residuals."""
-    spare = n_samples - count
-    # Sums of leverages are whole numbers but for rounding, where nothing is penalized.
-    if spare < 1e-6 * n_samples:
+    freedom = n_samples - count
+    # Without a penalty the leverages sum to an integer, up to rounding.
+    if freedom < 1e-6 * n_samples:
         raise ValueError(
             "The training data must have more samples than the model has coefficients "
             f"for the scorer 'cook_distance', got {n_samples} and {count:.4g}."
         )
-    return spare
+    return freedom

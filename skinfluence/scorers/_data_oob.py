@@ -1,34 +1,34 @@
 """Out-of-bag correctness as a scorer."""
 
-from numbers import Integral
-from typing import Any
-
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils import _safe_indexing
 
+from ._base import BaseScorer, ScoringData
+from ._checks import check_positive_integer, check_predictor
 from ._refits import unrecorded
 
 
-class DataOOB(BaseEstimator):
+class DataOOB(BaseScorer, name="data_oob"):
     """Score the samples by how well models that did not see them predict them.
 
-    The name ``"data_oob"`` stands for it. The estimator is bagged: fitted on bootstrap
-    samples of the training data, without sample weights. The score is the mean, over
-    the models whose bag a sample is not in, of how right they are about it [1]_: for a
-    classifier 1 or 0, for a regressor minus the squared error. A sample that is in all
-    bags, as there are with few models, gets the mean of the others. The validation data
-    is not used.
+    Named ``"data_oob"``. Clones of the estimator are fitted on bootstrap samples of the
+    training data, without sample weights. The score is the mean out-of-bag correctness,
+    over the models that did not see the sample [1]_: for a classifier the share of
+    correct predictions, for a regressor minus the mean squared error. A sample that is
+    in every bag, which happens with few models, gets the mean of the others. The
+    validation data is not used.
 
     Parameters
     ----------
     n_estimators : int, default=100
         Number of models. Each sample is left out by about 37 % of them.
     n_jobs : int or None, default=None
-        Number of models fitted at once, through joblib.
+        Number of models fitted in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
-        Draws the bags. Pass an int for the same ones each time.
+        Draws the bags. Pass an int for reproducible scores.
 
     References
     ----------
@@ -52,83 +52,35 @@ class DataOOB(BaseEstimator):
         n_estimators: int = 100,
         *,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if it is neither a classifier nor a regressor.
+    _estimator_checks = (check_predictor,)
+    _required_data = ("X", "y")
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
+    def _check_parameters(self) -> None:
+        check_positive_integer("n_estimators", self.n_estimators)
 
-        Raises
-        ------
-        ValueError
-            If `n_estimators` is not a positive integer.
-        TypeError
-            If it is neither a classifier nor a regressor.
-        """
-        if not isinstance(self.n_estimators, Integral) or self.n_estimators < 1:
-            raise ValueError(
-                "`n_estimators` must be an integer of at least 1, got "
-                f"{self.n_estimators!r}."
-            )
-        if not is_classifier(estimator) and not is_regressor(estimator):
-            raise TypeError(
-                "`estimator` must be a classifier or a regressor for the scorer "
-                f"'data_oob', got {type(estimator).__name__}."
-            )
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the out-of-bag correctness of each sample.
-
-        Parameters
-        ----------
-        estimator : object
-            A classifier or regressor; clones of it are fitted.
-        X, y : array-like of n_samples rows
-            The training samples.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Shares of right predictions, or minus the mean squared errors.
-
-        Raises
-        ------
-        ValueError
-            If every sample is in every bag.
-        """
-        self.check_estimator(estimator)
-        labels = np.asarray(y)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the out-of-bag correctness of each sample."""
+        labels = np.asarray(data.y)
         classifies = is_classifier(estimator)
         rows = np.arange(len(labels))[:, None]
         bagging = BaggingClassifier if classifies else BaggingRegressor
         bags = bagging(
-            _OfRows(unrecorded(estimator), X),
+            _OfRows(unrecorded(estimator), data.X),
             self.n_estimators,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(rows, labels)
         if classifies:
-            # The models know the classes by number.
+            # Bagging encodes the classes before it fits the models.
             labels = np.searchsorted(bags.classes_, labels)
+        # Not scikit-learn's oob_score_: its average over the models comes before the
+        # comparison with the labels.
         total, count = np.zeros(len(labels)), np.zeros(len(labels))
         for model, inside in zip(
             bags.estimators_, bags.estimators_samples_, strict=True
@@ -136,41 +88,41 @@ class DataOOB(BaseEstimator):
             outside = np.setdiff1d(rows, inside)
             if len(outside):
                 predicted = model.predict(rows[outside])
-                total[outside] += _rightness(predicted, labels[outside], classifies)
+                total[outside] += _correctness(predicted, labels[outside], classifies)
                 count[outside] += 1
         if not count.any():
             raise ValueError(
-                "`n_estimators` must be so large that some sample is not in every bag, "
+                "`n_estimators` must be large enough that some sample is out of bag, "
                 f"got {self.n_estimators} for {len(labels)} samples."
             )
-        known = count > 0
-        mean = np.divide(total, count, out=np.empty_like(total), where=known)
-        mean[~known] = mean[known].mean()
+        scored = count > 0
+        mean = np.divide(total, count, out=np.empty_like(total), where=scored)
+        mean[~scored] = mean[scored].mean()
         return mean
 
 
 class _OfRows(BaseEstimator):
-    """An estimator that is told rows of data, which may be in any container."""
+    """An estimator fitted on row numbers: bagging takes arrays, the data may be any."""
 
-    def __init__(self, estimator: Any, data: Any) -> None:
+    def __init__(self, estimator: BaseEstimator, data: ArrayLike | None) -> None:
         self.estimator = estimator
         self.data = data
 
     def __sklearn_clone__(self) -> "_OfRows":
-        # scikit-learn's own would copy the data for each model.
+        # scikit-learn's clone would copy the data for each model.
         return _OfRows(clone(self.estimator), self.data)
 
-    def fit(self, rows: Any, y: Any) -> "_OfRows":
+    def fit(self, rows: np.ndarray, y: np.ndarray) -> "_OfRows":
         """Fit the estimator on the rows."""
         self.estimator.fit(_safe_indexing(self.data, rows[:, 0]), y)
         return self
 
-    def predict(self, rows: Any) -> Any:
+    def predict(self, rows: np.ndarray) -> np.ndarray:
         """Predict the rows' targets."""
         return self.estimator.predict(_safe_indexing(self.data, rows[:, 0]))
 
 
-def _rightness(predicted: Any, y: np.ndarray, classifies: bool) -> np.ndarray:
+def _correctness(predicted: np.ndarray, y: np.ndarray, classifies: bool) -> np.ndarray:
     """Return 1 or 0 for classes, minus the squared error for numbers."""
     if classifies:
         return np.asarray(predicted == y, dtype=np.float64)

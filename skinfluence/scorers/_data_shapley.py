@@ -1,47 +1,52 @@
 """Data Shapley, by truncated Monte-Carlo, as a scorer."""
 
-from numbers import Integral, Real
-from typing import Any
+from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from ._base import BaseScorer, ScoringData
+from ._checks import check_positive_integer, check_predictor
 from ._refits import Utility, unrecorded
 
 
-class DataShapley(BaseEstimator):
+class DataShapley(BaseScorer, name="data_shapley"):
     r"""Score the samples by their Shapley value to the estimator.
 
-    The name ``"data_shapley"`` stands for it. The score is the sample's share in the
-    validation score V: what adding it to those before it in a random order gains, on
-    average over orders [1]_,
+    Named ``"data_shapley"``. The score is the sample's share in the validation score V,
+    in its unit: the average gain from adding it to the samples that precede it in a
+    random permutation [1]_,
 
-    .. math:: φ_i = E_π [V(S_π^i ∪ \{i\}) - V(S_π^i)],
+    .. math:: φ_i = E_π [V(S_π^i ∪ \{i\}) - V(S_π^i)].
 
-    and a negative one does harm. An order is followed until V comes within `tolerance`
-    of that of all samples; the rest of it then counts for nothing. Each step of it is a
-    fit of the estimator, without sample weights: up to `n_permutations` times n_samples
-    of them. That suits small data and estimators fitted in milliseconds.
+    A negative value means that the sample does harm. A permutation is truncated when V
+    comes within `tolerance` of its value on all samples; the remaining samples gain 0
+    in it. Each step is a fit of the estimator, without sample weights: up to
+    `n_permutations` times n_samples fits, which suits small data and estimators fitted
+    in milliseconds.
 
-    No samples at all, or those of one class alone, are worth what the best constant
-    prediction is. The estimator must be one that can be fitted on few samples.
+    The empty set, and samples of a single class, are worth the best constant
+    prediction. The estimator must be able to fit few samples.
 
     Parameters
     ----------
     n_permutations : int, default=100
-        Number of random orders. The values' standard errors fall with its square root.
+        Number of random permutations. The values' standard errors fall with its square
+        root.
     tolerance : float, default=0.01
-        How near to the score of all samples an order is broken off; 0 for never.
+        Distance to the score of all samples at which a permutation is truncated; 0
+        for never.
     scoring : str, callable or None, default=None
         V, as in :func:`sklearn.model_selection.cross_validate`; None for the
         estimator's ``score``.
     n_jobs : int or None, default=None
-        Number of orders at once, through joblib.
+        Number of permutations evaluated in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
-        Draws the orders. Pass an int for the same ones each time.
+        Draws the permutations. Pass an int for reproducible scores.
 
     See Also
     --------
@@ -68,9 +73,9 @@ class DataShapley(BaseEstimator):
         n_permutations: int = 100,
         *,
         tolerance: float = 0.01,
-        scoring: Any = None,
+        scoring: str | Callable[..., float] | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_permutations = n_permutations
         self.tolerance = tolerance
@@ -78,79 +83,33 @@ class DataShapley(BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator cannot be fitted and scored.
+    _estimator_checks = (check_predictor,)
+    _required_data = ("X", "y", "X_val", "y_val")
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is not as described.
-        TypeError
-            If it is neither a classifier nor a regressor, or has no ``score`` where
-            `scoring` is None.
-        """
-        if not isinstance(self.n_permutations, Integral) or self.n_permutations < 1:
-            raise ValueError(
-                "`n_permutations` must be an integer of at least 1, got "
-                f"{self.n_permutations!r}."
-            )
+    def _check_parameters(self) -> None:
+        check_positive_integer("n_permutations", self.n_permutations)
         if not isinstance(self.tolerance, Real) or not self.tolerance >= 0:
             raise ValueError(
                 f"`tolerance` must not be negative, got {self.tolerance!r}."
             )
-        if not is_classifier(estimator) and not is_regressor(estimator):
-            raise TypeError(
-                "`estimator` must be a classifier or a regressor for the scorer "
-                f"'data_shapley', got {type(estimator).__name__}."
-            )
+
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_scoring(estimator, self.scoring)
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the estimated Shapley value of each sample.
-
-        Parameters
-        ----------
-        estimator : object
-            A classifier or regressor; clones of it are fitted.
-        X, y : array-like of n_samples rows
-            The training samples.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples, given to `scoring`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Values, in the unit of the validation score.
-        """
-        self.check_estimator(estimator)
-        weighted = sample_weight_val is not None
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the estimated Shapley value of each sample."""
+        weights = data.sample_weight_val
         utility = Utility(
             unrecorded(estimator),
             check_scoring(estimator, self.scoring),
-            X,
-            np.asarray(y),
-            X_val,
-            y_val,
-            {"sample_weight": sample_weight_val} if weighted else {},
+            data.X,
+            np.asarray(data.y),
+            data.X_val,
+            data.y_val,
+            {} if weights is None else {"sample_weight": weights},
         )
         n_samples = len(utility.y)
-        # All orders first: they are the same, however many are followed at once.
+        # Drawn beforehand, so that they do not depend on n_jobs.
         rng = check_random_state(self.random_state)
         orders = [rng.permutation(n_samples) for _ in range(self.n_permutations)]
         whole, nothing = utility(np.arange(n_samples)), utility(np.arange(0))
@@ -168,9 +127,10 @@ def _gains(
     whole: float,
     tolerance: float,
 ) -> np.ndarray:
-    """Return what each sample gains when they are added in an order."""
+    """Return each sample's gain when the samples are added in this order."""
     gains, before = np.zeros(len(order)), nothing
     for count, row in enumerate(order, start=1):
+        # Strict, so that a tolerance of 0 never truncates.
         if abs(whole - before) < tolerance:
             break
         now = utility(order[:count])

@@ -1,34 +1,39 @@
 """The exact effect of each sample as a scorer."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from os import PathLike
 
 import numpy as np
+from joblib import Memory
+from sklearn.base import BaseEstimator
 
-from ._checks import OfRecordedRun
+from ..estimators import check_query
+from ._base import BaseScorer, ScoringData
+from ._checks import check_recorded
+from ._influence import At, Query
 
 
-class ExactCounterfactual(OfRecordedRun):
-    """Score the samples by the true change of the validation loss without each.
+class ExactCounterfactual(BaseScorer, name="exact"):
+    """Score the samples by the exact change of the validation loss without each.
 
-    The name ``"exact"`` stands for it. The recorded run is repeated without each sample
-    (Definition 2 in [1]_): what :class:`SGDInfluence` estimates, at the cost of a
-    training for each sample, many of them taken at once. A negative score means that
-    the validation loss is lower without the sample.
+    Named ``"exact"``. The recorded run is repeated without each sample (Definition 2 in
+    [1]_): the score is what :class:`SGDInfluence` estimates, in the unit of the mean
+    validation loss, at the cost of one training run for each sample, batched where
+    possible. A negative score means that the validation loss is lower without the
+    sample.
 
     Parameters
     ----------
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
-        Which models of the run are asked, as in :class:`SGDInfluence`.
+        Which models of the run are evaluated, as in :class:`SGDInfluence`.
     last_epochs : int, optional
-        Repeat only the last epochs; by default all that was recorded.
+        Repeat only the last epochs; by default all recorded epochs.
     n_jobs : int, optional
-        Number of processes over which the runs are spread.
+        Number of processes that share the runs.
     memory : str, path or joblib.Memory, optional
-        Where to cache results: what was done before an interruption is not done again.
+        Where to cache results, so that an interrupted computation can be resumed.
     query : "loss", "error" or callable, default="loss"
-        What is asked about each validation sample, as in the estimator's
-        ``influence``: ``"error"`` for validation data with wrong labels of its own.
+        What is measured on each validation sample, as in the estimator's
+        ``influence``: ``"error"`` for validation data that has label noise too.
 
     See Also
     --------
@@ -54,15 +59,13 @@ class ExactCounterfactual(OfRecordedRun):
     (112,)
     """
 
-    _name = "exact"
-
     def __init__(
         self,
-        at: str | Sequence[int] | Mapping[int, float] = "epochs",
+        at: At = "epochs",
         last_epochs: int | None = None,
         n_jobs: int | None = None,
-        memory: Any = None,
-        query: str | Callable[[Any, Any], Any] = "loss",
+        memory: str | PathLike[str] | Memory | None = None,
+        query: Query = "loss",
     ) -> None:
         self.query = query
         self.at = at
@@ -70,39 +73,18 @@ class ExactCounterfactual(OfRecordedRun):
         self.n_jobs = n_jobs
         self.memory = memory
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the true change of the mean validation loss without each sample.
+    _estimator_checks = (check_recorded,)
+    _required_data = ("X_val",)
 
-        Parameters
-        ----------
-        estimator : object
-            A recorded estimator, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
+        check_query(estimator, self.query)
 
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Change of the mean validation loss, in its unit.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the true change of the mean validation loss without each sample."""
         changes: np.ndarray = estimator.counterfactual_influence(
-            X_val,
-            y_val,
-            sample_weight_val=sample_weight_val,
+            data.X_val,
+            data.y_val,
+            sample_weight_val=data.sample_weight_val,
             query=self.query,
             at=self.at,
             last_epochs=self.last_epochs,

@@ -1,24 +1,27 @@
-"""What detectors and neighbours see of a sample: its input, or its representation."""
-
-from typing import Any
+"""The features of detectors and neighbours: the input, or its representation."""
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from torch import nn
 
 from ..estimators import represent
 
 
-def features_of(features: str, estimator: Any, X: Any) -> Any:
+def features_of(
+    features: str, estimator: BaseEstimator, X: ArrayLike | None
+) -> ArrayLike | None:
     """Return the samples' features, one row each."""
     if features == "representation":
         return represent(estimator, X)
     if getattr(X, "ndim", 2) > 2:
-        return np.asarray(X).reshape(len(X), -1)
+        images = np.asarray(X)
+        return images.reshape(len(images), -1)
     return X
 
 
-def check_features(features: Any, estimator: Any, name: str) -> None:
-    """Refuse other features than the two, and an estimator that has not got them."""
+def check_features(features: str, estimator: BaseEstimator, scorer: str) -> None:
+    """Refuse unknown features, and an estimator that does not provide them."""
     if features not in ("input", "representation"):
         raise ValueError(
             f"`features` must be 'input' or 'representation', got {features!r}."
@@ -28,14 +31,15 @@ def check_features(features: Any, estimator: Any, name: str) -> None:
     if not hasattr(estimator, "forward_iter"):
         raise TypeError(
             "`estimator` must be a network for features='representation' of the scorer "
-            f"{name}, got {type(estimator).__name__}. Use features='input'."
+            f"{scorer!r}, got {type(estimator).__name__}. Use features='input'."
         )
+    # A module class is instantiated in fit: only an instance can be looked into.
     module = getattr(estimator, "module", None)
     if isinstance(module, nn.Module) and not any(
         isinstance(part, nn.Linear) for part in module.modules()
     ):
         raise TypeError(
             "`estimator` must have a module with a torch.nn.Linear for "
-            f"features='representation' of the scorer {name}, got "
+            f"features='representation' of the scorer {scorer!r}, got "
             f"{type(module).__name__}. Use features='input'."
         )

@@ -1,46 +1,47 @@
 """The Fisher kernel between training and validation samples."""
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from scipy.linalg import svd
 from sklearn.base import BaseEstimator
 
 from ..estimators import FinalModel, final_model
+from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
 from ._gradients import FinalGradients
 
 _SELECTIONS = ("rank", "sbq")
 
-# All samples' gradients are held at once.
+# Limit for the gradients of all samples, which are held at once.
 _MOST_BYTES = 2**32
 
 
-class FisherKernel(BaseEstimator):
+class FisherKernel(BaseScorer, name="fisher_kernel"):
     r"""Score the samples by their Fisher kernel with the validation data.
 
-    The name ``"fisher_kernel"`` stands for it. With the empirical Fisher matrix
+    Named ``"fisher_kernel"``. With the empirical Fisher matrix
     :math:`F = \frac1n \sum_i c_i ∇ℓ_i ∇ℓ_i^\top` at the final model [1]_,
 
     .. math:: \text{score}_i =
        \tfrac1n c_i ∇ℓ_i(θ)^\top (F + λI)^{-1} ∇Q(θ),
 
-    Q being the mean validation loss: :class:`KohLiang` with F in the place of the
-    Hessian, which for a well-specified model with a logarithmic loss it approaches
-    (section 4 of [1]_). It is never indefinite. Unit: the validation loss's. Negative:
-    the sample is harmful. Nothing needs to be recorded. Dropout and BatchNorm are in
-    evaluation mode.
+    where Q is the mean validation loss. This is :class:`KohLiang` with F for the
+    Hessian, which it approaches for a well-specified model with a logarithmic loss
+    (section 4 of [1]_), and it is never indefinite. The score is in the unit of the
+    validation loss, negative for harmful samples, and 0 for rows that were not trained
+    on. No recorded run is needed. Dropout and BatchNorm are in evaluation mode. The
+    gradients of all samples must fit in 4 GiB.
 
     Parameters
     ----------
     selection : {"rank", "sbq"}, default="rank"
-        Whether each sample is scored by itself, or all of them one after the other by
-        sequential Bayesian quadrature: each time the sample is chosen that, together
-        with those chosen before, best represents the validation data in the kernel's
-        space (algorithm 1 of [1]_), so that duplicates count once. The score is then
-        the sample's rank, n for the first chosen, with the sign of what it adds:
-        negative where it pulls against the validation data; 0 for what adds nothing.
+        ``"rank"`` scores each sample independently; ``"sbq"`` is sequential Bayesian
+        quadrature: it greedily selects the sample that, together with those already
+        selected, best represents the validation data in the kernel's space (algorithm 1
+        of [1]_), so that duplicates count once. The score is then the sample's rank, n
+        for the first, with the sign of its contribution: negative where it works
+        against the validation data, 0 where it adds nothing.
     damping : "auto" or float, default="auto"
         The λ that is added to F; with "auto" a tenth of its mean eigenvalue [2]_.
 
@@ -74,22 +75,10 @@ class FisherKernel(BaseEstimator):
         self.selection = selection
         self.damping = damping
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator has no gradients to ask for.
+    _estimator_checks = (check_own,)
+    _required_data = ("X_val",)
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        check_own(estimator, "fisher_kernel")
+    def _check_parameters(self) -> None:
         check_choice("selection", self.selection, _SELECTIONS)
         number = isinstance(self.damping, Real) and 0 < self.damping < np.inf
         if self.damping != "auto" and not number:
@@ -98,46 +87,14 @@ class FisherKernel(BaseEstimator):
                 f"{self.damping!r}."
             )
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the samples' kernel with the validation data, or their ranks.
-
-        Parameters
-        ----------
-        estimator : object
-            One of the library's estimators, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            In the loss's unit, or signed ranks; 0 for rows that were not trained on.
-
-        Raises
-        ------
-        ValueError
-            If the gradients of all samples would take more than 4 GiB.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the samples' kernel with the validation data, or their ranks."""
         model = final_model(estimator)
-        query = model.query(X_val, y_val, sample_weight_val)
+        query = model.query(*data.validation)
         _check_size(model)
         gradients = FinalGradients(model)
         matrix, root_weights = gradients.matrix()
-        # Rows √c_i ∇ℓ_i, so that F is the matrix's square over n.
+        # Rows √c_i ∇ℓ_i: F is its Gram matrix over n, inverted through the SVD.
         weighted = (root_weights[:, None] * matrix).double().cpu().numpy()
         target = gradients.of_query(query).double().cpu().numpy()
         n = len(weighted)
@@ -152,10 +109,10 @@ class FisherKernel(BaseEstimator):
         pulls = left @ (sizes * whitened * (right @ target))
         scores = np.zeros(model.n_samples)
         if self.selection == "rank":
-            own = root_weights.double().cpu().numpy() * pulls / n
+            trained = root_weights.double().cpu().numpy() * pulls / n
         else:
-            own = quadrature_ranks(left * sizes * np.sqrt(whitened), pulls)
-        scores[model.trained.numpy()] = own
+            trained = quadrature_ranks(left * sizes * np.sqrt(whitened), pulls)
+        scores[model.trained.numpy()] = trained
         return scores
 
 
@@ -165,25 +122,26 @@ def quadrature_ranks(features: np.ndarray, pulls: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     features : ndarray of shape (n, r)
-        Whose products are the kernel K between the samples.
+        Their inner products are the kernel K between the samples.
     pulls : ndarray of shape (n,)
-        The samples' mean kernel z with what is to be represented. Chosen is who
-        raises :math:`z_S^T K_{SS}^{-1} z_S` most.
+        The samples' mean kernel z with the data to be represented. Each step selects
+        the sample that raises :math:`z_S^T K_{SS}^{-1} z_S` most.
     """
     n = len(features)
     scores, free = np.zeros(n), np.ones(n, dtype=bool)
     rest, variance = pulls.copy(), np.square(features).sum(axis=1)
-    # Rounding errors of a variance that is 0.
+    # A variance below this is 0 up to rounding.
     floor = 1e-10 * variance.max(initial=0.0)
     columns = np.zeros((n, min(features.shape)))
     for k in range(columns.shape[1]):
-        open_ = free & (variance > floor)
-        gains = np.divide(rest**2, variance, out=np.zeros(n), where=open_)
+        eligible = free & (variance > floor)
+        gains = np.divide(rest**2, variance, out=np.zeros(n), where=eligible)
         best = int(gains.argmax())
         if gains[best] == 0:
             break
         scores[best] = np.sign(rest[best]) * (n - k)
         free[best] = False
+        # One step of a pivoted Cholesky decomposition of the kernel.
         column = features @ features[best] - columns[:, :k] @ columns[best, :k]
         columns[:, k] = column / np.sqrt(variance[best])
         rest -= columns[:, k] * (rest[best] / np.sqrt(variance[best]))

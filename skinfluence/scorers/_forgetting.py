@@ -1,26 +1,24 @@
 """How often a sample was forgotten as a scorer."""
 
-from typing import Any
-
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.base import BaseEstimator
 
-from ._checks import OfRecordedRun
-from ._epochs import margins, measure_epochs
+from ._base import BaseScorer, ScoringData
+from ._checks import check_classifier, check_recorded
+from ._sample_measures import margins, measure_epochs
 
 
-class Forgetting(OfRecordedRun):
-    """Score the samples by how often training forgot them: the most forgotten go first.
+class Forgetting(BaseScorer, name="forgetting"):
+    """Score the samples by how often training forgot them, most forgotten first.
 
-    The name ``"forgetting"`` stands for it. A sample is forgotten when the model at the
-    end of an epoch classifies it rightly, by its given label, and that at the end of
-    the next recorded epoch does not [1]_. One that was never classified rightly counts
-    as forgotten as many times as there are epochs, which is more than any other can be.
-    The validation data is not used.
+    Named ``"forgetting"``. A sample is forgotten when the model at the end of an epoch
+    predicts its given label and the model at the end of the next recorded epoch does
+    not [1]_. A sample that was never predicted correctly counts as forgotten in every
+    epoch, more often than any other. The validation data is not used.
 
-    The score is minus the number of times, minus a fraction below 1 that orders samples
-    forgotten equally often: the lower the mean margin over the epochs
-    (:class:`AreaUnderMargin`), the sooner.
+    The score is minus this count, minus a fraction below 1 that breaks ties by the mean
+    margin over the epochs (:class:`AreaUnderMargin`), lowest first.
 
     References
     ----------
@@ -42,39 +40,13 @@ class Forgetting(OfRecordedRun):
     (7, 15)
     """
 
-    _name = "forgetting"
-    _of_classifiers = True
+    _estimator_checks = (check_classifier, check_recorded)
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any = None,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return minus the number of times that each sample was forgotten.
-
-        Parameters
-        ----------
-        estimator : SGDInfluenceClassifier
-            A recorded classifier, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Minus the counts, minus a fraction that orders equal ones.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return minus the number of times that each sample was forgotten."""
         table = measure_epochs(estimator, margins)
-        right = table > 0
-        events = (right[:-1] & ~right[1:]).sum(axis=0)
-        times = np.where(right.any(axis=0), events, len(table))
-        among_equals = (rankdata(-table.mean(axis=0)) - 1) / table.shape[1]
-        return -(times + among_equals)
+        correct = table > 0
+        events = (correct[:-1] & ~correct[1:]).sum(axis=0)
+        counts = np.where(correct.any(axis=0), events, len(table))
+        tie_break = (rankdata(-table.mean(axis=0)) - 1) / table.shape[1]
+        return -(counts + tie_break)

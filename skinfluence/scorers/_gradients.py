@@ -1,7 +1,6 @@
 """Gradients of single samples, and products with the Hessian of the objective."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from ..estimators import FinalModel
 from ..influence import Query
 from ..training import Batch, FlatLayout, Functional, Objective
 
-# How much the gradients of single samples may take at once.
+# Limit for the per-sample gradients that are held at once.
 _GRADIENT_BYTES = 2**28
 
 
@@ -22,9 +21,9 @@ class SampleGradients:
     Parameters
     ----------
     objective : Objective
-        Gives the losses.
+        Computes the losses.
     parameters : sequence of Tensor
-        What the losses are differentiated in.
+        The parameters that the losses are differentiated in.
     """
 
     def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
@@ -59,7 +58,8 @@ class SampleGradients:
     def dots(self, batch: Batch, direction: Tensor) -> Tensor:
         """Return ⟨direction, g_i⟩ of each sample of a batch, (b,)."""
         losses = self.losses(batch)
-        # The gradient is linear in the losses' weights: ⟨·, g_i⟩ is its slope.
+        # One backward pass instead of b: the batch gradient is linear in the losses'
+        # weights, and ⟨direction, g_i⟩ is its derivative in the i-th.
         weights = torch.ones_like(losses).requires_grad_()
         along = self.flat(losses, weights, graph=True) @ direction
         return torch.autograd.grad(along, weights)[0]
@@ -69,7 +69,8 @@ class SampleGradients:
         (x, fit_params), y, _ = batch
         buffers = tuple(self.objective.buffers)
 
-        def loss(parameters: tuple[Tensor, ...], x: Any, y: Any) -> Tensor:
+        def loss(parameters: tuple[Tensor, ...], x: object, y: object) -> Tensor:
+            # Modules expect the batch axis that vmap takes away.
             x, y = tree_map(lambda value: value.unsqueeze(0), (x, y))
             one = ((x, fit_params), y, None)
             losses: Tensor = self._functional(parameters, buffers, self.losses, one)
@@ -81,7 +82,7 @@ class SampleGradients:
 
 
 class FinalGradients(SampleGradients):
-    """The same for a fitted estimator's final model, its data and validation data.
+    """Derivatives for a fitted estimator's final model, training and validation data.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class FinalGradients(SampleGradients):
     def hessian_product(self, direction: Tensor, batches: Sequence[Tensor]) -> Tensor:
         """Return the objective's Hessian times a direction, (p,).
 
-        Of the mean loss over the rows of the batches, and of the L2 penalty.
+        The objective is the mean loss over the rows of the batches plus the L2 penalty.
         """
         count = sum(map(len, batches))
         total = self.penalty * direction
@@ -122,25 +123,26 @@ class FinalGradients(SampleGradients):
             losses = self.losses(batch)
             weights = weights_of(batch, losses) / count
             along = self.flat(losses, weights, graph=True) @ direction
+            # A loss that is linear in the parameters has no second derivative.
             if along.requires_grad:
                 total += self.flat(along, torch.ones_like(along))
         return total
 
     def all_dots(self, direction: Tensor) -> Tensor:
-        """Return ⟨direction, c_i g_i⟩ of every sample, (n_samples,); 0 if untrained."""
-        found = direction.new_zeros(self.model.n_samples)
+        """Return ⟨direction, c_i g_i⟩ of each sample, (n_samples,); 0 if untrained."""
+        products = direction.new_zeros(self.model.n_samples)
         for rows in self.model.batches:
             batch = self.model.fetch(rows)
             dots = self.dots(batch, direction)
-            found[rows] = weights_of(batch, dots) * dots
-        return found
+            products[rows] = weights_of(batch, dots) * dots
+        return products
 
     def matrix(self) -> tuple[Tensor, Tensor]:
         """Return the trained samples' g_i, (n, p), and their √c_i, (n,)."""
         gradients, weights = [], []
         for rows in self.model.batches:
-            for some in rows.split(self.at_once):
-                batch = self.model.fetch(some)
+            for part in rows.split(self.at_once):
+                batch = self.model.fetch(part)
                 gradients.append(self.each(batch))
                 weights.append(weights_of(batch, gradients[-1]).sqrt())
         return torch.cat(gradients), torch.cat(weights)

@@ -1,33 +1,43 @@
 """The SGD-influence as a scorer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from torch import Tensor
 
-from ._checks import OfRecordedRun
+from ..estimators import check_query
+from ._base import BaseScorer, ScoringData
+from ._checks import check_recorded
+
+At = str | Sequence[int] | Mapping[int, float]
+"""Models of a run: a name, epochs, or epochs with weights."""
+
+Query = str | Callable[[Tensor, Tensor], Tensor]
+"""A name, or ``query(outputs, targets) -> (batch,)``."""
 
 
-class SGDInfluence(OfRecordedRun):
+class SGDInfluence(BaseScorer, name="influence"):
     """Score the samples by their influence on the validation loss.
 
-    The name ``"influence"`` stands for it. A negative score is the estimate that the
-    validation loss would be lower without the sample [1]_.
+    Named ``"influence"``. The score estimates the change of the mean validation loss,
+    in its unit, if the sample had been left out [1]_: negative for harmful samples.
 
     Parameters
     ----------
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
-        Which models of the run are asked, as in the estimator's ``influence``: on noisy
-        labels ``"path"`` finds most, on clean data ``"final"`` does least harm, and
-        ``"epochs"`` stands between.
+        Which models of the run are evaluated, as in the estimator's ``influence``:
+        ``"path"`` finds most wrong labels, ``"final"`` does least harm on clean data,
+        and ``"epochs"`` is a compromise.
     last_epochs : int, optional
-        Retrace only the last epochs; by default all that was recorded.
+        Retrace only the last epochs; by default all recorded epochs.
     verify : int, default=0
-        How many samples at each end of the ranking get their exact value, by training
-        again without each.
+        How many samples at each end of the ranking get their exact value, by repeating
+        the run without each.
     query : "loss", "error" or callable, default="loss"
-        What is asked about each validation sample, as in the estimator's
-        ``influence``: ``"error"`` for validation data with wrong labels of its own.
+        What is measured on each validation sample, as in the estimator's
+        ``influence``: ``"error"`` for validation data that has label noise too.
 
     See Also
     --------
@@ -52,52 +62,30 @@ class SGDInfluence(OfRecordedRun):
     (112,)
     """
 
-    _name = "influence"
-
     def __init__(
         self,
-        at: str | Sequence[int] | Mapping[int, float] = "epochs",
+        at: At = "epochs",
         last_epochs: int | None = None,
         verify: int = 0,
-        query: str | Callable[[Any, Any], Any] = "loss",
+        query: Query = "loss",
     ) -> None:
         self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.verify = verify
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the samples' influence on the mean validation loss.
+    _estimator_checks = (check_recorded,)
+    _required_data = ("X_val",)
 
-        Parameters
-        ----------
-        estimator : object
-            A recorded estimator, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
+        check_query(estimator, self.query)
 
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Estimated change of the mean validation loss without each sample.
-        """
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the samples' influence on the mean validation loss."""
         scores: np.ndarray = estimator.influence(
-            X_val,
-            y_val,
-            sample_weight_val=sample_weight_val,
+            data.X_val,
+            data.y_val,
+            sample_weight_val=data.sample_weight_val,
             query=self.query,
             at=self.at,
             last_epochs=self.last_epochs,
@@ -107,22 +95,22 @@ class SGDInfluence(OfRecordedRun):
 
     def by_label(
         self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        estimator: BaseEstimator,
+        X: ArrayLike | None,
+        y: ArrayLike | None,
+        X_val: ArrayLike,
+        y_val: ArrayLike | None,
         *,
-        sample_weight_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return what other labels of the samples would do to the mean validation loss.
+        """Return the change of the mean validation loss under other labels.
 
         Parameters
         ----------
         estimator : object
             A recorded classifier, fitted on X and y.
         X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
+            Ignored: the estimator holds its training data.
         X_val, y_val : array-like of n_val rows
             Validation data.
         sample_weight_val : array-like of shape (n_val,), optional
@@ -131,8 +119,8 @@ class SGDInfluence(OfRecordedRun):
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
-            Estimated change of the mean validation loss under each label. The `verify`
-            lowest of them, each of another sample, are exact.
+            Estimated change of the mean validation loss if the sample had each label.
+            The lowest values of the `verify` most promising samples are exact.
         """
         options = {
             "sample_weight_val": sample_weight_val,
@@ -142,6 +130,7 @@ class SGDInfluence(OfRecordedRun):
         }
         scores: np.ndarray = estimator.label_influence(X_val, y_val, **options)
         if self.verify:
+            # A sample gets one label: only its best one needs to be exact.
             rows = scores.min(axis=1).argsort()[: self.verify]
             labels = scores[rows].argmin(axis=1)
             scores[rows, labels] = estimator.counterfactual_influence(

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
+from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
 from ._gradients import FinalGradients
 from ._solvers import (
@@ -29,54 +29,57 @@ from ._solvers import (
 
 _SOLVERS = ("auto", "cg", "lissa", "direct")
 
-# Up to so many parameters the Hessian is cheap as a matrix; beyond the second it is
-# refused.
+# Up to _SMALL parameters a dense Hessian is cheap; above _LARGEST it is refused.
 _SMALL, _LARGEST = 500, 20_000
 
-# What stands in for the reciprocal of the training time where there is none, relative
-# to the largest eigenvalue.
+# Relative to the largest eigenvalue, for optimizers without a training time.
 _LEAST_DAMPING = 0.01
 
-
 Ends = Callable[[], tuple[float, float]]
-"""The Hessian's smallest and largest eigenvalue."""
+"""Returns the Hessian's smallest and largest eigenvalue: computed only if needed."""
+
+RandomState = int | np.random.RandomState | None
 
 
-class KohLiang(BaseEstimator):
+class KohLiang(BaseScorer, name="koh_liang"):
     r"""Score the samples by influence functions at the final model.
 
-    The name ``"koh_liang"`` stands for it. The change of the mean validation loss Q
-    without a sample is estimated as if the final model θ were the optimum of the
-    training objective, and as if the model without the sample were the optimum too
-    (equation 5 of [1]_):
+    Named ``"koh_liang"``. The change of the mean validation loss Q without a sample is
+    estimated as if both the final model θ and the model trained without the sample were
+    optima of their training objectives (equation 5 of [1]_):
 
     .. math:: \text{score}_i =
        \tfrac1n ∇Q(θ)^\top (H + λI)^{-1} c_i ∇ℓ_i(θ),
 
     where H is the Hessian of the training objective, with the sample and class weights
-    :math:`c_i` and the optimizer's L2 penalty. Unit: the validation loss's. Negative:
-    the sample is harmful. Nothing needs to be recorded. Dropout and BatchNorm are in
-    evaluation mode.
+    :math:`c_i` and the optimizer's L2 penalty. The score is in the unit of the
+    validation loss, negative for harmful samples, and 0 for rows that were not trained
+    on. No recorded run is needed. Dropout and BatchNorm are in evaluation mode.
+
+    A call raises an :class:`~skinfluence.exceptions.IndefiniteHessianError` if the
+    Hessian is not positive definite with the given `damping`, and warns with a
+    :class:`~skinfluence.exceptions.SolverConvergenceWarning` if the residual exceeds
+    `tol`.
 
     Parameters
     ----------
     solver : {"auto", "cg", "lissa", "direct"}, default="auto"
-        How the inverse is applied: conjugate gradients on Hessian-vector products; the
-        stochastic recursion LiSSA [2]_ on Hessians of batches; or a dense Hessian.
-        With "auto" the last for up to 500 parameters, else the first.
+        How the inverse is applied: by conjugate gradients on Hessian-vector products;
+        by the stochastic recursion LiSSA [2]_ on Hessians of batches; or by
+        factorizing a dense Hessian. "auto" is "direct" for up to 500 parameters, else
+        "cg".
     damping : "auto" or float, default="auto"
-        The λ that is added to the Hessian. With "auto" what makes it positive definite,
-        minus its smallest eigenvalue if that is negative, and besides the reciprocal of
-        the training time, the sum of all learning rates: training that was stopped so
-        early leaves the model about where an L2 penalty of that size would [3]_. For
-        optimizers other than SGD, where there is no such time, 0.01 of the largest
-        eigenvalue, and only where the Hessian is not positive definite. Use 0 for the
-        plain influence function of a model that has converged.
+        The λ that is added to the Hessian. "auto" shifts a negative smallest eigenvalue
+        to 0 and adds the reciprocal of the training time, the sum of all learning
+        rates: stopping training early has about the effect of an L2 penalty of that
+        size [3]_. Optimizers other than SGD have no such time: there "auto" makes the
+        smallest eigenvalue 0.01 of the largest if the Hessian is not positive definite,
+        and is 0 otherwise. Use 0 for the plain influence function of a converged model.
     tol : float, default=1e-5
-        Up to which residual, relative to the gradient of Q, the solver counts as
-        converged. LiSSA hardly gets below 0.01.
+        Residual, relative to the gradient of Q, below which the solver has converged.
+        LiSSA rarely gets below 0.01.
     max_iter : int, default=1000
-        Most iterations of "cg", and those of "lissa".
+        Maximum number of iterations of "cg"; number of iterations of "lissa".
     batch_size : int, default=64
         Samples in a batch of "lissa".
     random_state : int, RandomState instance or None, default=None
@@ -124,7 +127,7 @@ class KohLiang(BaseEstimator):
         tol: float = 1e-5,
         max_iter: int = 1000,
         batch_size: int = 64,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.solver = solver
         self.damping = damping
@@ -133,22 +136,10 @@ class KohLiang(BaseEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator has no gradients to ask for.
+    _estimator_checks = (check_own,)
+    _required_data = ("X_val",)
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
-
-        Raises
-        ------
-        TypeError
-            If it is not one of the library's estimators.
-        ValueError
-            If a parameter of the scorer is not as described.
-        """
-        check_own(estimator, "koh_liang")
+    def _check_parameters(self) -> None:
         check_choice("solver", self.solver, _SOLVERS)
         number = isinstance(self.damping, Real) and 0 <= self.damping < np.inf
         if self.damping != "auto" and not number:
@@ -157,58 +148,21 @@ class KohLiang(BaseEstimator):
                 f"{self.damping!r}."
             )
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the samples' influence by equation 5.
-
-        Parameters
-        ----------
-        estimator : object
-            One of the library's estimators, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Estimated change of the mean validation loss without each sample; 0 for
-            rows that were not trained on.
-
-        Raises
-        ------
-        IndefiniteHessianError
-            If the Hessian is not positive definite with the `damping` given.
-
-        Warns
-        -----
-        SolverConvergenceWarning
-            If the residual is not as small as `tol`.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the samples' influence by equation 5."""
         model = final_model(estimator)
-        query = model.query(X_val, y_val, sample_weight_val)
+        query = model.query(*data.validation)
         gradients = FinalGradients(model)
         solution = self._solve(gradients, _array(gradients.of_query(query)))
         self.n_iterations_, self.residual_ = solution.n_iterations, solution.residual
+        # Negated, so that NaN warns too.
         if not self.residual_ <= self.tol:
             warnings.warn(
                 f"The solver stopped after {self.n_iterations_} iterations at a "
                 f"relative residual of {self.residual_:.3g} (asked for: {self.tol:g}). "
                 "Raise `max_iter` or `damping`, or allow a larger `tol`.",
                 SolverConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,  # past the base class, to the caller of the scorer
             )
         dots = gradients.all_dots(torch.from_numpy(solution.x).to(gradients.penalty))
         return dots.double().cpu().numpy() / gradients.n_trained
@@ -231,7 +185,7 @@ class KohLiang(BaseEstimator):
         return solve_lissa(product, sampled, b, self.damping_, self.max_iter)
 
     def _damping(self, gradients: FinalGradients, ends: Ends) -> float:
-        """Return the damping: as given, or what the spectrum and the training ask."""
+        """Return the given damping, or that of the spectrum and the training time."""
         if self.damping != "auto":
             return float(self.damping)
         smallest, largest = ends()
@@ -258,8 +212,8 @@ def _product(
 def _dense(product: Product, size: int) -> np.ndarray:
     if size > _LARGEST:
         raise ValueError(
-            f"`solver` 'direct' takes a matrix of all pairs of parameters, at most "
-            f"{_LARGEST:,} of them, got {size:,}. Use 'cg'."
+            "`solver` can be 'direct', which builds a dense Hessian, for at most "
+            f"{_LARGEST:,} parameters, got {size:,}. Use 'cg'."
         )
     return dense(product, size)
 
@@ -270,10 +224,10 @@ def _ends(hessian: np.ndarray) -> tuple[float, float]:
 
 
 class _Sampled:
-    """The Hessian of a batch drawn anew at each product, without bias."""
+    """Unbiased estimate of the Hessian: each product draws a new batch."""
 
     def __init__(
-        self, gradients: FinalGradients, batch_size: int, random_state: Any
+        self, gradients: FinalGradients, batch_size: int, random_state: RandomState
     ) -> None:
         self.gradients = gradients
         self.batch_size = batch_size
@@ -282,7 +236,7 @@ class _Sampled:
     def __call__(self, v: np.ndarray) -> np.ndarray:
         batches = self.gradients.model.batches
         sizes = np.array([len(rows) for rows in batches], dtype=np.float64)
-        # Rows of several data sets are not fetched together: one part, by its size.
+        # Rows of different data sets cannot be fetched together: draw a part, by size.
         rows = batches[self.rng.choice(len(batches), p=sizes / sizes.sum())]
-        some = torch.from_numpy(self.rng.randint(len(rows), size=self.batch_size))
-        return _product(self.gradients, [rows[some]], v)
+        chosen = torch.from_numpy(self.rng.randint(len(rows), size=self.batch_size))
+        return _product(self.gradients, [rows[chosen]], v)

@@ -1,48 +1,53 @@
 """Weights of the samples that are learned on the validation data."""
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import OfRecordedRun
+from ._base import BaseScorer, ScoringData
+from ._checks import check_positive_integer, check_recorded
+from ._influence import At
 
 
-class LearnedWeights(OfRecordedRun):
-    r"""Score the samples by weights that lower the validation loss: the least go first.
+class LearnedWeights(BaseScorer, name="learned_weights"):
+    r"""Score the samples by weights that lower the validation loss, smallest first.
 
-    The name ``"learned_weights"`` stands for it. Learning to reweight [1]_, over whole
-    training runs in the place of single steps. The run under the weights w is retraced
-    for the metagradient :math:`∂Q/∂\log w_i` of the mean validation loss Q, which is
-    minus the sample's influence but for the scaling of the weights to mean 1; the
-    weights are moved against it,
+    Named ``"learned_weights"``. This is learning to reweight [1]_ over whole training
+    runs instead of single steps. The run under the weights w is retraced for the
+    metagradient :math:`∂Q/∂\log w_i` of the mean validation loss Q, which is minus the
+    sample's influence up to the scaling of the weights to mean 1; a gradient step on
+    the log-weights follows,
 
     .. math:: w_i ← w_i \exp(-\tfrac{η}{σ} ∂Q/∂\log w_i),
 
-    with σ the largest standard deviation of the metagradients so far, so that a run
-    that enlarges small changes does not throw the weights off, and the estimator is
-    trained again with them. On the logarithm the weights stay positive, so that none is
-    lost for good. Costs `n_iterations` retraces, and a training less. No unit.
+    and the estimator is trained again with the new weights. σ is the largest standard
+    deviation of the metagradients so far, which keeps the steps bounded in runs that
+    amplify small changes. On the log scale the weights stay positive, so that each can
+    recover. The cost is `n_iterations` retraces and one training run less. The score is
+    the weight and has no unit.
+
+    The estimator must have been trained on one data set. It is not changed: clones of
+    it are trained.
 
     Parameters
     ----------
     n_iterations : int, default=5
-        How often the weights are moved.
+        Number of gradient steps.
     step_size : float, default=0.3
-        The η.
+        The step size η.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
-        Which models of the run make up Q, as in :class:`SGDInfluence`.
+        Which models of the run Q averages over, as in :class:`SGDInfluence`.
     last_epochs : int, optional
-        Retrace only the last epochs; by default all that was recorded.
+        Retrace only the last epochs; by default all recorded epochs.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_samples,), float64
-        The weights of the last call, positive and with mean 1, to be used as
-        ``sample_weight``; a `sample_weight` that the estimator was trained with, and
-        its class weights, are to be multiplied with them.
+        The weights of the last call, positive and with mean 1, for use as
+        ``sample_weight``. Multiply them by the `sample_weight` that the estimator was
+        trained with, if any, and by its class weights.
 
     References
     ----------
@@ -64,13 +69,11 @@ class LearnedWeights(OfRecordedRun):
     >>> better = clf.fit(X, y, sample_weight=scorer.weights_)
     """
 
-    _name = "learned_weights"
-
     def __init__(
         self,
         n_iterations: int = 5,
         step_size: float = 0.3,
-        at: Any = "epochs",
+        at: At = "epochs",
         last_epochs: int | None = None,
     ) -> None:
         self.n_iterations = n_iterations
@@ -78,67 +81,32 @@ class LearnedWeights(OfRecordedRun):
         self.at = at
         self.last_epochs = last_epochs
 
+    _estimator_checks = (check_recorded,)
+    _required_data = ("X", "X_val")
+
     def _check_parameters(self) -> None:
-        number = isinstance(self.n_iterations, Integral) and self.n_iterations >= 1
-        if not number or isinstance(self.n_iterations, bool):
-            raise ValueError(
-                "`n_iterations` must be an integer of at least 1, got "
-                f"{self.n_iterations!r}."
-            )
+        check_positive_integer("n_iterations", self.n_iterations)
         if not (isinstance(self.step_size, Real) and 0 < self.step_size < np.inf):
             raise ValueError(
                 f"`step_size` must be a finite number above 0, got {self.step_size!r}."
             )
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the learned weights of the samples.
-
-        Parameters
-        ----------
-        estimator : object
-            A recorded estimator, fitted on X and y by one call of ``fit``; it is not
-            changed, copies of it are trained.
-        X, y : array-like of n_samples rows
-            What it was fitted on.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            The weights.
-
-        Raises
-        ------
-        ValueError
-            If the estimator was trained by several calls on different data.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the learned weights of the samples."""
         given = _given_weights(estimator)
         logarithms, scale = np.zeros(len(given)), 0.0
         fitted = estimator
         for k in range(self.n_iterations):
             if k:
-                fitted = _refit(estimator, X, y, given * np.exp(logarithms))
+                fitted = _refit(estimator, data, given * np.exp(logarithms))
             influence = fitted.influence(
-                X_val,
-                y_val,
-                sample_weight_val=sample_weight_val,
+                data.X_val,
+                data.y_val,
+                sample_weight_val=data.sample_weight_val,
                 at=self.at,
                 last_epochs=self.last_epochs,
             )
-            # Training divides the weights by their mean: their common scale is nothing.
+            # Training divides the weights by their mean: their scale has no effect.
             weights = given * np.exp(logarithms)
             uphill = weights / weights.sum() * influence.sum() - influence
             scale = max(scale, uphill.std())
@@ -148,7 +116,7 @@ class LearnedWeights(OfRecordedRun):
         return self.weights_.copy()
 
 
-def _given_weights(estimator: Any) -> np.ndarray:
+def _given_weights(estimator: BaseEstimator) -> np.ndarray:
     """Return the c_i that the estimator was trained with."""
     check_is_fitted(estimator, "training_data_")
     *others, data = estimator.training_data_
@@ -160,13 +128,16 @@ def _given_weights(estimator: Any) -> np.ndarray:
     return np.ones(len(data)) if data.weights is None else data.weights.numpy()
 
 
-def _refit(estimator: Any, X: Any, y: Any, weights: np.ndarray) -> Any:
-    """Train a copy under the same seed with other weights."""
+def _refit(
+    estimator: BaseEstimator, data: ScoringData, weights: np.ndarray
+) -> BaseEstimator:
+    """Train a clone with the same seed and other weights."""
     copy = clone(estimator)
+    # Other random states would draw another seed than the recorded run.
     if not isinstance(estimator.random_state, Integral):
         copy.set_params(random_state=estimator.seed_)
     if "class_weight" in copy.get_params(deep=False):
-        # The weights hold those of the classes already.
+        # The weights include those of the classes already.
         copy.set_params(class_weight=None)
     fit_params = estimator.training_data_[-1].fit_params
-    return copy.fit(X, y, sample_weight=weights, **fit_params)
+    return copy.fit(data.X, data.y, sample_weight=weights, **fit_params)

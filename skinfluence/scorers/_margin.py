@@ -1,26 +1,25 @@
 """The margin as a scorer: that of the final model, and its mean over the epochs."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ._checks import OfRecordedRun, check_classifies
-from ._epochs import margins, measure_epochs, measure_samples
+from ._base import BaseScorer, ScoringData
+from ._checks import check_classifier, check_probabilities, check_recorded
+from ._sample_measures import margins, measure_epochs, measure_samples
 
 
-class Margin(BaseEstimator):
-    r"""Score the samples by how clearly the model prefers their label to all others.
+class Margin(BaseScorer, name="margin"):
+    r"""Score the samples by the margin of their label over all others.
 
-    The name ``"margin"`` stands for it. The score is the fitted model's logit of the
-    given label minus the largest other logit, in evaluation mode: negative where the
-    model contradicts the label,
+    Named ``"margin"``. The score is the fitted model's logit of the given label minus
+    the largest other logit [1]_, in evaluation mode: negative where the model
+    contradicts the label,
 
     .. math:: z_{y}(x) - \max_{k \ne y} z_k(x).
 
-    A single output z, as of ``BCEWithLogitsLoss``, counts as the logits (0, z); other
-    classifiers' logits are the logarithms of their probabilities. The validation data
-    is not used.
+    A single output z, as for ``BCEWithLogitsLoss``, counts as the logits (0, z). The
+    logits of other estimators are the logarithms of their probabilities. The validation
+    data is not used.
 
     See Also
     --------
@@ -43,76 +42,34 @@ class Margin(BaseEstimator):
     7
     """
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator has no margins.
+    _estimator_checks = (check_classifier,)
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
+        if not hasattr(estimator, "get_losses"):
+            check_probabilities(estimator, self._name)
 
-        Raises
-        ------
-        TypeError
-            If it is no classifier, or neither one of the library's nor one with
-            ``predict_proba``.
-        """
-        check_classifies(estimator, "margin")
-        if not hasattr(estimator, "get_losses") and not hasattr(
-            estimator, "predict_proba"
-        ):
-            raise TypeError(
-                "`estimator` must have `predict_proba` for the scorer 'margin', got "
-                f"{type(estimator).__name__}."
-            )
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any = None,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the margin of each sample.
-
-        Parameters
-        ----------
-        estimator : object
-            A classifier, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            The margins, in logits.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the margin of each sample."""
         if hasattr(estimator, "get_losses"):
             return measure_samples(estimator, margins)
-        likely = np.asarray(estimator.predict_proba(X), dtype=np.float64)
-        logits = np.log(np.maximum(likely, np.finfo(np.float64).tiny))
-        own = np.asarray(y)[:, None] == estimator.classes_
-        return logits[own] - np.where(own, -np.inf, logits).max(axis=1)
+        probabilities = np.asarray(estimator.predict_proba(data.X), dtype=np.float64)
+        # A probability of 0 would give infinite margins.
+        logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+        given = np.asarray(data.y)[:, None] == estimator.classes_
+        return logits[given] - np.where(given, -np.inf, logits).max(axis=1)
 
 
-class AreaUnderMargin(OfRecordedRun):
+class AreaUnderMargin(BaseScorer, name="area_under_margin"):
     r"""Score the samples by their margin, averaged over the recorded epochs.
 
-    The name ``"area_under_margin"`` stands for it. The score is the mean, over the
-    models
+    Named ``"area_under_margin"``. The score is the mean, over the models
     :math:`z^{(t)}` at the ends of the recorded epochs, of the logit of the given label
-    minus the largest other [1]_, in evaluation mode:
+    minus the largest other logit [1]_, in evaluation mode:
 
     .. math:: \frac{1}{T} \sum_{t=1}^T z^{(t)}_{y}(x) - \max_{k \ne y} z^{(t)}_k(x).
 
-    The paper takes the logits at the steps that train on the sample; here they are
-    those of the epochs' ends. The validation data is not used.
+    The paper takes the logits at the steps that train on the sample, this class those
+    at the ends of the epochs. The validation data is not used.
 
     See Also
     --------
@@ -136,34 +93,8 @@ class AreaUnderMargin(OfRecordedRun):
     7
     """
 
-    _name = "area_under_margin"
-    _of_classifiers = True
+    _estimator_checks = (check_classifier, check_recorded)
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any = None,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the mean margin of each sample.
-
-        Parameters
-        ----------
-        estimator : SGDInfluenceClassifier
-            A recorded classifier, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            The mean margins, in logits.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the mean margin of each sample."""
         return measure_epochs(estimator, margins).mean(axis=0)

@@ -1,21 +1,21 @@
 """The mean loss over the epochs as a scorer."""
 
-from typing import Any
-
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from ._checks import OfRecordedRun
-from ._epochs import losses, measure_epochs
+from ._base import BaseScorer, ScoringData
+from ._checks import check_recorded
+from ._sample_measures import losses, measure_epochs
 
 
-class MeanLoss(OfRecordedRun):
+class MeanLoss(BaseScorer, name="mean_loss"):
     """Score the samples by their loss, averaged over the recorded epochs.
 
-    The name ``"mean_loss"`` stands for it. The score is minus the mean of the
-    criterion's loss on each training sample over the models at the ends of the recorded
-    epochs, in the loss's unit, unweighted and in evaluation mode. A network learns most
-    wrong labels late, so that early epochs tell of them what the final model no longer
-    does [1]_. The validation data is not used.
+    Named ``"mean_loss"``. The score is minus the mean of the criterion's loss on each
+    training sample over the models at the ends of the recorded epochs, in the unit of
+    the loss, unweighted and in evaluation mode. Networks fit most wrong labels late:
+    early epochs reveal them where the final model no longer does [1]_. The validation
+    data is not used.
 
     See Also
     --------
@@ -39,33 +39,8 @@ class MeanLoss(OfRecordedRun):
     7
     """
 
-    _name = "mean_loss"
+    _estimator_checks = (check_recorded,)
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any = None,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return minus the mean loss of each sample.
-
-        Parameters
-        ----------
-        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
-            A recorded estimator, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Minus the mean losses.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return minus the mean loss of each sample."""
         return -measure_epochs(estimator, losses).mean(axis=0)

@@ -1,30 +1,29 @@
 """Outlier detectors as scorers."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from ._base import BaseScorer, ScoringData
 from ._features import check_features, features_of
 
 
-class Outlier(BaseEstimator):
-    """Score the samples by a scikit-learn outlier detector: outliers go first.
+class Outlier(BaseScorer):
+    """Score the samples by a scikit-learn outlier detector, outliers first.
 
-    A detector given as the scorer of a cleaner stands for it. It sees the training
-    samples only: neither their labels nor the validation data. The score is the
-    detector's own, in its unit. Wrong labels on usual inputs it cannot find [1]_.
+    A detector passed as the scorer of a cleaner is wrapped in this class. It sees the
+    training inputs only, neither labels nor validation data, so that it cannot find
+    wrong labels of ordinary inputs [1]_. The score is the detector's own, in its unit.
 
     Parameters
     ----------
     detector : object
-        An estimator with ``fit`` that then has ``negative_outlier_factor_`` or
-        ``score_samples``, such as :class:`~sklearn.ensemble.IsolationForest`,
+        An estimator that has ``negative_outlier_factor_`` or ``score_samples`` once
+        fitted, such as :class:`~sklearn.ensemble.IsolationForest`,
         :class:`~sklearn.neighbors.LocalOutlierFactor` or
         :class:`~sklearn.svm.OneClassSVM`.
     features : {"input", "representation"}, default="input"
-        What the detector sees of a sample: its input, flattened where it is an image
-        or the like, or what goes into the last linear layer of the fitted network.
+        What the detector sees of a sample: its input, flattened if it has more than
+        one axis, or the input of the fitted network's last linear layer.
 
     References
     ----------
@@ -42,57 +41,20 @@ class Outlier(BaseEstimator):
     3
     """
 
-    def __init__(self, detector: Any, features: str = "input") -> None:
+    def __init__(self, detector: BaseEstimator, features: str = "input") -> None:
         self.detector = detector
         self.features = features
 
-    def check_estimator(self, estimator: Any) -> None:
-        """Raise an error if the estimator lacks the features.
+    _required_data = ("X",)
 
-        Parameters
-        ----------
-        estimator : object
-            The estimator, fitted or not.
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
+        check_features(self.features, estimator, self._name)
 
-        Raises
-        ------
-        ValueError
-            If `features` is not as described.
-        TypeError
-            If `features` is ``"representation"`` and the estimator has none.
-        """
-        check_features(self.features, estimator, "Outlier")
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the detector's scores of the samples.
-
-        Parameters
-        ----------
-        estimator : object
-            The fitted network, for its representation; otherwise not used.
-        X : array-like of n_samples rows
-            The training inputs.
-        y, X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The lower, the more abnormal.
-        """
-        self.check_estimator(estimator)
-        rows = features_of(self.features, estimator, X)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the detector's scores of the samples."""
+        rows = features_of(self.features, estimator, data.X)
         detector = clone(self.detector).fit(rows)
-        # LocalOutlierFactor tells of its own samples by this alone.
+        # LocalOutlierFactor scores the samples it was fitted on by this alone.
         if hasattr(detector, "negative_outlier_factor_"):
             return np.asarray(detector.negative_outlier_factor_)
         return np.asarray(detector.score_samples(rows))

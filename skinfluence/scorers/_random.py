@@ -1,22 +1,22 @@
 """Chance as a scorer."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
+from ._base import BaseScorer, ScoringData
 
-class Random(BaseEstimator):
-    """Score the samples at random: what any other scorer has to beat.
 
-    The name ``"random"`` stands for it.
+class Random(BaseScorer, name="random"):
+    """Score the samples at random: the baseline for all other scorers.
+
+    Named ``"random"``. The scores are uniform in [0, 1).
 
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same scores each time.
+        Pass an int for reproducible scores.
 
     Examples
     --------
@@ -25,33 +25,11 @@ class Random(BaseEstimator):
     [0, 2, 1]
     """
 
-    def __init__(self, random_state: Any = None) -> None:
+    def __init__(self, random_state: int | np.random.RandomState | None = None) -> None:
         self.random_state = random_state
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return random numbers.
+    _required_data = ("X",)
 
-        Parameters
-        ----------
-        estimator : object
-            Not used.
-        X : array-like of n_samples rows
-            Says how many samples there are.
-        y, X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            Uniform in [0, 1).
-        """
-        return check_random_state(self.random_state).uniform(size=_num_samples(X))
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return random numbers."""
+        return check_random_state(self.random_state).uniform(size=_num_samples(data.X))

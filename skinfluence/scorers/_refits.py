@@ -1,16 +1,18 @@
-"""Fits of the estimator on a part of the training data."""
+"""Fits of the estimator on parts of the training data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
 
 
-def unrecorded(estimator: Any) -> Any:
+def unrecorded(estimator: BaseEstimator) -> BaseEstimator:
     """Return an unfitted copy that does not record its training."""
+    # Many fits, none of which is retraced: a record would only cost memory.
     copy = clone(estimator)
     if hasattr(copy, "get_losses"):
         copy.set_params(record=None)
@@ -19,12 +21,12 @@ def unrecorded(estimator: Any) -> Any:
 
 @dataclass(frozen=True)
 class Utility:
-    """What a set of training samples is worth: the validation score of a fit on it.
+    """The validation score of the estimator fitted on a set of training samples.
 
     Attributes
     ----------
     estimator : object
-        What is fitted, on a copy.
+        The estimator; clones of it are fitted.
     scoring : callable
         ``scoring(fitted, X_val, y_val)``.
     X, y : array-like of n_samples rows
@@ -32,31 +34,32 @@ class Utility:
     X_val, y_val : array-like of n_val rows
         Validation data.
     options : dict
-        What else `scoring` is given.
+        Further arguments of `scoring`.
     """
 
-    estimator: Any
-    scoring: Any
-    X: Any
+    estimator: BaseEstimator
+    scoring: Callable[..., float]
+    X: ArrayLike | None
     y: np.ndarray
-    X_val: Any
-    y_val: Any
-    options: dict[str, Any]
+    X_val: ArrayLike | None
+    y_val: ArrayLike | None
+    options: dict[str, ArrayLike]
 
     def __call__(self, rows: np.ndarray) -> float:
-        """Return the worth of a set; of none, the best constant prediction's."""
-        # A set has no order, whatever order its samples came in.
+        """Return the score of a set; a constant prediction's for the empty set."""
+        # Sorted, so that the fit does not depend on the order of the permutation.
         rows = np.sort(rows)
         model = self._fit(rows) if len(rows) else self._constant(slice(None))
         return float(self.scoring(model, self.X_val, self.y_val, **self.options))
 
-    def _fit(self, rows: np.ndarray) -> Any:
+    def _fit(self, rows: np.ndarray) -> BaseEstimator:
         y = self.y[rows]
+        # Most classifiers refuse a single class.
         if is_classifier(self.estimator) and len(np.unique(y)) == 1:
             return self._constant(rows)
         return clone(self.estimator).fit(_safe_indexing(self.X, rows), y)
 
-    def _constant(self, rows: Any) -> Any:
+    def _constant(self, rows: np.ndarray | slice) -> BaseEstimator:
         y = self.y[rows]
         dummy = DummyClassifier if is_classifier(self.estimator) else DummyRegressor
         return dummy().fit(np.zeros((len(y), 1)), y)

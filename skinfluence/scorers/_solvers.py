@@ -1,4 +1,4 @@
-"""Solvers of (H + λ)x = b for a Hessian that is known by its products alone."""
+"""Solvers of (H + λ)x = b for a Hessian given by matrix-vector products."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from ..exceptions import IndefiniteHessianError
 Product = Callable[[np.ndarray], np.ndarray]
 """``product(v) -> H v``, all of shape (p,)."""
 
-# Of the extreme eigenvalues, relative to the largest.
+# Relative to the largest eigenvalue.
 _EIGENVALUE_TOLERANCE = 1e-3
 
-# Lanczos' method needs more dimensions than the eigenvalues it is asked for.
+# ARPACK needs more dimensions than requested eigenvalues.
 _LANCZOS_FROM = 3
 
-# LiSSA's scale starts at the largest eigenvalue; that of a batch is larger.
+# LiSSA's scale starts at the largest eigenvalue; a batch may have a larger one.
 _MOST_DOUBLINGS = 8
 _DIVERGED = 1e8
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What a solver found.
+    """Solution of the linear system.
 
     Attributes
     ----------
     x : ndarray of shape (p,)
         The solution.
     n_iterations : int
-        How many Hessian-vector products it took.
+        Number of Hessian-vector products.
     residual : float
         ‖b − (H + λ)x‖ / ‖b‖.
     """
@@ -54,10 +54,10 @@ def dense(product: Product, size: int) -> np.ndarray:
 
 
 def extreme_eigenvalues(product: Product, size: int) -> tuple[float, float]:
-    """Return the smallest and the largest eigenvalue, by Lanczos' method.
+    """Return the smallest and the largest eigenvalue, by the Lanczos method.
 
-    The largest in magnitude is found first: the smallest is then the end of a
-    spectrum that has been shifted, where the method is fast.
+    The eigenvalue of largest magnitude comes first. Shifting the spectrum by it makes
+    the other end the one of largest magnitude, where the method converges fast.
     """
     far = _outermost(product, size)
 
@@ -73,9 +73,10 @@ def _outermost(product: Product, size: int) -> float:
         values = eigvalsh(dense(product, size))
         return float(values[np.abs(values).argmax()])
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    # A fixed start: ARPACK's own is random, and the scores must be reproducible.
     start = np.random.default_rng(0).normal(size=size)
     try:
-        (found,) = eigsh(
+        (eigenvalue,) = eigsh(
             operator,
             k=1,
             which="LM",
@@ -85,14 +86,14 @@ def _outermost(product: Product, size: int) -> float:
         )
     except ArpackNoConvergence as error:
         raise IndefiniteHessianError(
-            "The smallest eigenvalue of the Hessian, which damping='auto' needs, was "
-            "not found: Lanczos' method did not converge. Give `damping` a number."
+            "The Lanczos method did not converge to an extreme eigenvalue of the "
+            "Hessian, which is needed for damping='auto'. Set `damping` to a number."
         ) from error
-    return float(found)
+    return float(eigenvalue)
 
 
 def solve_direct(hessian: np.ndarray, b: np.ndarray, damping: float) -> Solution:
-    """Solve by Cholesky's decomposition of the matrix."""
+    """Solve by a Cholesky decomposition."""
     damped = hessian + damping * np.eye(len(b))
     try:
         x = cho_solve(cho_factor(damped), b)
@@ -105,23 +106,23 @@ def solve_direct(hessian: np.ndarray, b: np.ndarray, damping: float) -> Solution
 def solve_cg(
     product: Product, b: np.ndarray, damping: float, tol: float, max_iter: int
 ) -> Solution:
-    """Solve by conjugate gradients, and watch the curvature along their directions."""
+    """Solve by conjugate gradients; raise an error at negative curvature."""
     count = 0
 
     def damped(v: np.ndarray) -> np.ndarray:
         nonlocal count
         count += 1
-        found = product(v) + damping * v
-        curvature = float(v @ found) / float(v @ v)
+        damped_product = product(v) + damping * v
+        curvature = float(v @ damped_product) / float(v @ v)
         if curvature <= 0:
             raise _indefinite(damping, curvature - damping)
-        return found
+        return damped_product
 
     operator = LinearOperator((len(b), len(b)), matvec=damped, dtype=np.float64)
     x, _ = cg(operator, b, rtol=tol, atol=0.0, maxiter=max_iter)
     if not x.any():
         return Solution(x, count, 0.0 if not b.any() else 1.0)
-    # The residual that conjugate gradients carry along drifts from the true one.
+    # Computed anew: the residual that the recursion updates drifts from the true one.
     return Solution(x, count, _relative(damped(x), b))
 
 
@@ -136,8 +137,8 @@ def solve_lissa(
 
     .. math:: x_{k+1} = x_k + (b - (H_k + λ) x_k) / σ
 
-    with the Hessian of a batch at each step, and a scale σ that is doubled where the
-    recursion diverges. The mean of its second half is the solution.
+    with the Hessian of a batch at each step, and a scale σ that is doubled if the
+    recursion diverges. The solution is the mean over the second half of the steps.
     """
     scale = _outermost(product, len(b)) + damping
     if scale <= 0:
@@ -152,12 +153,12 @@ def solve_lissa(
             f"LiSSA diverged at every scale up to {scale:.3g}. Use a larger `damping` "
             f"than {damping:.3g}, a larger `batch_size`, or another solver."
         )
-    found = product(x) + damping * x
-    # What grows without bounds turns into a direction of negative curvature.
-    curvature = float(x @ found) / float(x @ x)
+    damped_product = product(x) + damping * x
+    # A recursion that grows does so along a direction of negative curvature.
+    curvature = float(x @ damped_product) / float(x @ x)
     if curvature <= 0:
         raise _indefinite(damping, curvature - damping)
-    return Solution(x, max_iter, _relative(found, b))
+    return Solution(x, max_iter, _relative(damped_product, b))
 
 
 def _recursion(
@@ -168,6 +169,7 @@ def _recursion(
     first = max_iter // 2
     for k in range(max_iter):
         x = x + (b - sampled(x) - damping * x) / scale
+        # Negated, so that NaN counts as diverged too.
         if not np.abs(x).max() <= limit:
             return None
         if k >= first:
@@ -175,14 +177,14 @@ def _recursion(
     return total / (max_iter - first)
 
 
-def _relative(found: np.ndarray, b: np.ndarray) -> float:
+def _relative(damped_product: np.ndarray, b: np.ndarray) -> float:
     size = float(np.linalg.norm(b))
-    return float(np.linalg.norm(b - found)) / size if size else 0.0
+    return float(np.linalg.norm(b - damped_product)) / size if size else 0.0
 
 
 def _indefinite(damping: float, curvature: float) -> IndefiniteHessianError:
     return IndefiniteHessianError(
-        f"`damping` must make the Hessian positive definite, got {damping:.3g} where "
+        f"`damping` must make the Hessian positive definite, got {damping:.3g}, but "
         f"the objective has a curvature of {curvature:.3g}. Use a larger number, or "
         "'auto'."
     )

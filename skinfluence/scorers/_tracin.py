@@ -1,19 +1,21 @@
 """Products of gradients along the recorded run."""
 
-from typing import Any
-
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from ..estimators import recorded_run
-from ._checks import OfRecordedRun, check_choice
+from ._base import BaseScorer, ScoringData
+from ._checks import check_choice, check_recorded
 from ._gradients import SampleGradients, weights_of
 from ._visits import STEPS, visits
 
 
-class _AlongRun(OfRecordedRun):
-    """Sums over the visits of the recorded run."""
+class _AlongRun(BaseScorer):
+    """Scores that are sums over the visits of the recorded run."""
+
+    _estimator_checks = (check_recorded,)
 
     def __init__(self, steps: str = "epochs", last_epochs: int | None = None) -> None:
         self.steps = steps
@@ -23,29 +25,30 @@ class _AlongRun(OfRecordedRun):
         check_choice("steps", self.steps, STEPS)
 
 
-class TracIn(_AlongRun):
-    r"""Score the samples by how much their own steps lowered the validation loss.
+class TracIn(_AlongRun, name="tracin"):
+    r"""Score the samples by how much their steps changed the validation loss.
 
-    The name ``"tracin"`` stands for it. Summed over the steps t that used the sample,
+    Named ``"tracin"``. Summed over the steps t that used the sample,
 
     .. math:: \text{score}_i =
        \sum_{t: i \in S_t} \frac{η_t c_i}{|S_t|} ⟨∇Q(θ), ∇ℓ_i(θ)⟩,
 
-    with Q the mean validation loss, the learning rate :math:`η_t` and the sample and
-    class weight :math:`c_i`: the idealized TracIn of [1]_, section 3.1, divided over
-    batches, with θ the state that the step began from (``steps="all"``), or TracInCP,
-    section 3.2, with θ the state at the epoch's end. Unit: the validation loss's.
-    Negative: the sample is harmful. It is :class:`SGDInfluence` without what the later
-    steps make of a change, and without momentum and adaptive scaling. Dropout and
-    BatchNorm are in evaluation mode.
+    with Q the mean validation loss, :math:`η_t` the learning rate and :math:`c_i` the
+    sample and class weight. With ``steps="all"`` θ is the state before the step: the
+    idealized TracIn of section 3.1 in [1]_, for batches. With ``steps="epochs"`` it is
+    the state at the end of the epoch: TracInCP, section 3.2. The score is in the unit
+    of the validation loss, negative for harmful samples, and 0 for rows that were not
+    trained on. It is :class:`SGDInfluence` without the effect of later steps on a
+    change, and without momentum and adaptive scaling. Dropout and BatchNorm are in
+    evaluation mode.
 
     Parameters
     ----------
     steps : {"epochs", "all"}, default="epochs"
-        Whether gradients are taken at the end of each epoch, for all of its steps and
-        at their mean learning rate, or at every step.
+        Whether gradients are taken once at the end of each epoch, with the mean
+        learning rate of its steps, or at every step.
     last_epochs : int, optional
-        Sum over the last epochs only; by default over all that was recorded.
+        Sum over the last epochs only; by default over all recorded epochs.
 
     References
     ----------
@@ -66,42 +69,16 @@ class TracIn(_AlongRun):
     (112,)
     """
 
-    _name = "tracin"
+    _required_data = ("X_val",)
 
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return the sums of the samples' gradient products with the validation loss.
-
-        Parameters
-        ----------
-        estimator : object
-            A recorded estimator, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val : array-like of n_val rows
-            Validation data.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Weights of the validation samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            In the loss's unit; 0 for rows that were not trained on.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the summed gradient products with the validation loss."""
         run = recorded_run(estimator, self.last_epochs)
-        query = run.query(X_val, y_val, sample_weight_val)
+        query = run.query(*data.validation)
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
+            # Learning rates differ between parameters: they enter before the product.
             direction = visit.rates * query.gradient(run.step, visit.state)
             batch = run.step.objective.fetch(visit.record.data, visit.record.rows)
             dots = gradients.dots(batch, direction)
@@ -110,25 +87,26 @@ class TracIn(_AlongRun):
         return scores.numpy()
 
 
-class SelfInfluence(_AlongRun):
-    r"""Score the samples by how much they taught the model about themselves.
+class SelfInfluence(_AlongRun, name="self_influence"):
+    r"""Score the samples by their influence on their own loss, largest first.
 
-    The name ``"self_influence"`` stands for it. A sample that only its own gradient
-    explains, such as one with a wrong label, has a large self-influence (section 4.1
-    of [1]_) and is removed first:
+    Named ``"self_influence"``. A sample that the model can only fit by its own
+    gradient, such as one with a wrong label, has a large self-influence (section 4.1 of
+    [1]_):
 
     .. math:: \text{score}_i = -
        \sum_{t: i \in S_t} \frac{η_t c_i}{|S_t|} \|∇ℓ_i(θ)\|^2,
 
-    as in :class:`TracIn`. Unit: the loss's. The validation data is not used.
+    as in :class:`TracIn`. The score is in the unit of the loss, never positive, and 0
+    for rows that were not trained on. The validation data is not used.
 
     Parameters
     ----------
     steps : {"epochs", "all"}, default="epochs"
-        Whether gradients are taken at the end of each epoch, for all of its steps and
-        at their mean learning rate, or at every step.
+        Whether gradients are taken once at the end of each epoch, with the mean
+        learning rate of its steps, or at every step.
     last_epochs : int, optional
-        Sum over the last epochs only; by default over all that was recorded.
+        Sum over the last epochs only; by default over all recorded epochs.
 
     References
     ----------
@@ -148,48 +126,22 @@ class SelfInfluence(_AlongRun):
     True
     """
 
-    _name = "self_influence"
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any = None,
-        y_val: Any = None,
-        *,
-        sample_weight_val: Any = None,
-    ) -> np.ndarray:
-        """Return minus the samples' influence on their own losses.
-
-        Parameters
-        ----------
-        estimator : object
-            A recorded estimator, fitted on X and y.
-        X, y : array-like of n_samples rows
-            What it was fitted on; not looked at, the estimator knows them.
-        X_val, y_val, sample_weight_val : object
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            In the loss's unit, never positive; 0 for rows that were not trained on.
-        """
-        self.check_estimator(estimator)
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return minus the samples' influence on their own losses."""
         run = recorded_run(estimator, self.last_epochs)
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
             run.step.live.show(visit.state)
             run.step.objective.train(False)
+            # The gradients of a whole epoch may not fit in memory.
             rows = visit.record.rows.split(gradients.at_once)
             shares = visit.shares.split(gradients.at_once)
-            for some, share in zip(rows, shares, strict=True):
-                batch = run.step.objective.fetch(visit.record.data, some)
+            for part, share in zip(rows, shares, strict=True):
+                batch = run.step.objective.fetch(visit.record.data, part)
                 each = gradients.each(batch)
-                own = each.square() @ visit.rates * weights_of(batch, each)
-                scores[some] -= _double(share * own)
+                squares = each.square() @ visit.rates * weights_of(batch, each)
+                scores[part] -= _double(share * squares)
         return scores.numpy()
 
 

@@ -1,4 +1,4 @@
-"""Where along a recorded run the samples' gradients are looked at."""
+"""The points of a recorded run at which the samples' gradients are evaluated."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,19 +16,19 @@ STEPS = ("epochs", "all")
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Samples that were trained on, and the state at which they are looked at.
+    """Samples that were trained on, and the state at which they are evaluated.
 
     Attributes
     ----------
     state : State
-        The state.
+        The parameters and buffers.
     record : StepRecord
-        Of a step, with the rows that are looked at in the place of its batch.
+        The record of a step, its rows replaced by those to evaluate.
     rates : Tensor of shape (p,)
         The learning rate of each parameter; 0 where the step did not train it.
     shares : Tensor of shape (n_rows,)
         The samples' share of the batches: 1/|S_t|, summed over the steps that this
-        visit stands for.
+        visit covers.
     """
 
     state: State
@@ -38,10 +38,10 @@ class Visit:
 
 
 def visits(run: RecordedRun, steps: str) -> Iterator[Visit]:
-    """Yield the visits of a run, the last first.
+    """Yield the visits of a run, last first.
 
-    With "all" each step's batch at the state that the step began from; with "epochs"
-    the epoch's samples at the state at its end.
+    With "all" each step's batch at the state before the step; with "epochs" the epoch's
+    samples at the state at its end.
     """
     trajectory = run.trajectory
     epochs = defaultdict(list)
@@ -57,10 +57,11 @@ def visits(run: RecordedRun, steps: str) -> Iterator[Visit]:
 
 
 def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Visit:
-    every = torch.cat([record.rows for record in records])
-    rows, places = every.unique(return_inverse=True)
+    used = torch.cat([record.rows for record in records])
+    rows, places = used.unique(return_inverse=True)
     rates = torch.stack([_rates(run, record) for record in records]).mean(0)
     parts = [rates.new_full((len(r.rows),), 1 / len(r.rows)) for r in records]
+    # A row may be in several batches of an epoch: its shares add up.
     shares = rates.new_zeros(len(rows))
     shares.index_add_(0, places.to(rates.device), torch.cat(parts))
     return Visit(state, replace(records[-1], rows=rows), rates, shares)

@@ -113,7 +113,7 @@ def test_processes_give_the_same():
 
 def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
     clf, X_val, y_val, *_ = run
-    from skinfluence.estimators import _counterfactual
+    from skinfluence.estimators._questions import counterfactual as _counterfactual
 
     monkeypatch.setattr(_counterfactual, "_RUNS_A_PART", 5)
     calls = []

@@ -15,7 +15,7 @@ from skinfluence import (
     Trajectory,
     load_estimator,
 )
-from skinfluence.estimators import _persistence
+from skinfluence.estimators._saving import save as _persistence
 from skinfluence.exceptions import (
     NondeterminismWarning,
     TrajectoryFileError,

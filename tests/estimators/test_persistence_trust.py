@@ -15,7 +15,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     load_estimator,
 )
-from skinfluence.estimators import _trusted
+from skinfluence.estimators._saving import trusted as _trusted
 from skinfluence.exceptions import (
     TrajectoryFileError,
     UntrustedTypeError,

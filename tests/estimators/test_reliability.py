@@ -12,7 +12,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
-from skinfluence.estimators import _reliability
+from skinfluence.estimators._questions import reliability as _reliability
 from skinfluence.estimators._questions.influence import InfluenceMixin
 from skinfluence.exceptions import (
     InfluenceReliabilityWarning,

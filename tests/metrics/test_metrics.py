@@ -66,15 +66,15 @@ def test_linear_datamodeling_score_is_the_correlation_with_real_retraining():
     for group in groups:
         removed = clf.refit_without(group)
         truth.append(removed.get_loss(removed.forward(X_val), y_val).item())
-    foretold = [scores[group].sum() for group in groups]
-    assert found == pytest.approx(spearmanr(foretold, truth).statistic, abs=1e-12)
+    predicted = [scores[group].sum() for group in groups]
+    assert found == pytest.approx(spearmanr(predicted, truth).statistic, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 1.0}, "`keep` must be a fraction that leaves out"),
-        ({"keep": 0.0}, "`keep` must be a fraction that leaves out"),
+        ({"keep": 1.0}, "`keep` must be a fraction that removes"),
+        ({"keep": 0.0}, "`keep` must be a fraction that removes"),
         ({"n_subsets": 2}, "`n_subsets` must be an integer above 2, got 2"),
         ({"scores": np.zeros(3)}, r"`scores` must be finite numbers of shape \(14,\)"),
     ],

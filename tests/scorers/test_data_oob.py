@@ -91,9 +91,7 @@ def test_says_what_is_lacking(options, estimator, error, message):
 
 
 def test_refuses_bags_that_leave_out_nobody():
-    with pytest.raises(
-        ValueError, match="some sample is not in every bag, got 1 for 1"
-    ):
+    with pytest.raises(ValueError, match="some sample is out of bag, got 1 for 1"):
         DataOOB(1, random_state=0)(KNeighborsRegressor(1), np.zeros((1, 1)), [0.0])
 
 

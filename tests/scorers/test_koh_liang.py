@@ -167,7 +167,7 @@ def test_auto_damping_makes_the_hessian_positive_definite(solver, optimizer):
     )
     # The residual of 1e-5, times the condition number, about 100.
     np.testing.assert_allclose(found, expected, atol=2e-3 * abs(expected).max())
-    with pytest.raises(IndefiniteHessianError, match="positive definite, got 0 where"):
+    with pytest.raises(IndefiniteHessianError, match="positive definite, got 0, but"):
         KohLiang(solver, damping=0)(clf, X, y, X_val, y_val)
 
 

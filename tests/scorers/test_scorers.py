@@ -22,6 +22,7 @@ from skinfluence.scorers import (
     get_scorer,
     named_scorers,
 )
+from skinfluence.scorers._base import NAMED_SCORERS
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +216,91 @@ def test_says_which_estimators_cannot_be_scored():
         Loss().check_estimator(estimator)
     Loss().check_estimator(LogisticRegression())
     Loss().check_estimator(LinearRegression())
+
+
+OWN = {"cook_distance", "fisher_kernel", "koh_liang"}
+RECORDED = {
+    "area_under_margin",
+    "exact",
+    "forgetting",
+    "influence",
+    "learned_weights",
+    "mean_loss",
+    "self_influence",
+    "tracin",
+}
+FOREIGN = {
+    "autoencoder",
+    "confident_learning",
+    "data_oob",
+    "data_shapley",
+    "knn_shapley",
+    "loss",
+    "margin",
+    "random",
+}
+VALIDATED = {
+    "data_shapley",
+    "exact",
+    "fisher_kernel",
+    "influence",
+    "knn_shapley",
+    "koh_liang",
+    "learned_weights",
+    "tracin",
+}
+QUICK = {"max_epochs": 2, "n_estimators": 5, "n_permutations": 1}
+
+
+def test_the_groups_below_hold_every_name():
+    assert set(NAMED_SCORERS) == OWN | RECORDED | FOREIGN
+
+
+@pytest.mark.parametrize("name", sorted(OWN | RECORDED | FOREIGN))
+def test_refuses_a_foreign_estimator_or_scores_with_it(iris, name):
+    X, y, X_val, y_val = (part[::3] for part in iris)
+    clf = LogisticRegression().fit(X, y)
+    scorer = get_scorer(name, random_state=0, **QUICK)
+    if name in FOREIGN:
+        assert scorer(clf, X, y, X_val, y_val).shape == (len(y),)
+        return
+    with pytest.raises(TypeError, match=f"the scorer '{name}', got LogisticRegr"):
+        scorer(clf, X, y, X_val, y_val)
+
+
+@pytest.mark.parametrize("name", sorted(OWN | RECORDED | FOREIGN))
+def test_refuses_an_estimator_without_a_record_or_scores_with_it(iris, name):
+    X, y, X_val, y_val = (part[::3] for part in iris)
+    X, y = X[y < 2], y[y < 2]
+    X_val, y_val = X_val[y_val < 2], y_val[y_val < 2]
+    clf = SGDInfluenceClassifier(
+        "linear", max_epochs=2, record=None, random_state=0
+    ).fit(X, y)
+    scorer = get_scorer(name, random_state=0, **QUICK)
+    if name not in RECORDED:
+        assert scorer(clf, X, y, X_val, y_val).shape == (len(y),)
+        return
+    with pytest.raises(NotRecordedError, match=f"'{name}', got record=None"):
+        scorer(clf, X, y, X_val, y_val)
+
+
+@pytest.mark.parametrize("name", sorted(OWN | RECORDED | FOREIGN))
+def test_refuses_to_do_without_validation_data_that_it_needs(iris, name):
+    X, y, *_ = (part[::3] for part in iris)
+    X, y = X[y < 2], y[y < 2]
+    clf = SGDInfluenceClassifier("linear", max_epochs=2, random_state=0).fit(X, y)
+    scorer = get_scorer(name, random_state=0, **QUICK)
+    if name not in VALIDATED:
+        assert scorer(clf, X, y).shape == (len(y),)
+        return
+    with pytest.raises(ValueError, match=f"`X_val` must be given .*'{name}', got None"):
+        scorer(clf, X, y)
+
+
+def test_a_subclass_has_a_name_only_if_it_is_given_one():
+    class Mine(Loss):
+        pass
+
+    with pytest.raises(TypeError, match="for the scorer 'Mine', got RidgeClassifier"):
+        Mine().check_estimator(RidgeClassifier())
+    assert Mine not in NAMED_SCORERS.values()
