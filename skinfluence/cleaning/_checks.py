@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from .._cache import check_cacheable
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "action": [StrOptions({"remove", "relabel", "reweight"})],
@@ -33,9 +35,13 @@ def check_choices(cleaner: Any) -> None:
     if getattr(cleaner, "decisions", None) is not None:
         _check_decided(cleaner)
     else:
-        check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
+        scorer = cleaner._scorer()
+        check_estimator = getattr(scorer, "check_estimator", None)
         if check_estimator is not None:
             check_estimator(estimator)
+        if cleaner.memory is not None:
+            query = getattr(scorer, "query", None)
+            check_cacheable(estimator=estimator, scorer=cleaner.scorer, query=query)
         cleaner._action().check(cleaner)
         if cleaner.refit == "counterfactual":
             _check_counterfactual(cleaner, estimator)

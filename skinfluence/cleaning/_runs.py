@@ -12,8 +12,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._version import __version__
-from ._cache import cached_call, digest
+from .._cache import cached_call, digest
 from ._data import CleaningData
 from ._splits import Split
 
@@ -165,7 +164,7 @@ def score_runs(
 
 def _content(data: CleaningData) -> str:
     """Return the digest of all that a ranking depends on."""
-    return digest(__version__, data.X, data.y, data.params, data.validation)
+    return digest(data.X, data.y, data.params, data.validation)
 
 
 def fit_run(run: Run, data: CleaningData) -> Any:
