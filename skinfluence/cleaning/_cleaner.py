@@ -12,11 +12,10 @@ from sklearn.utils._param_validation import StrOptions
 
 from ._actions import Cleaned
 from ._base import BaseCleaner
+from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
 from ._decided import act_as_decided
-from ._path import FRACTIONS, judged_folds, score_path
 from ._runs import Ranking
-from ._selection import one_standard_error
 
 
 class InfluenceCleaner(BaseCleaner):
@@ -239,4 +238,4 @@ class InfluenceCleaner(BaseCleaner):
         folds = judged_folds(data, self._seeds()[0], is_classifier(self))
         scoring = check_scoring(self)
         table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
-        return FRACTIONS[one_standard_error(table)], True
+        return FRACTIONS[choose_column(table, "one_standard_error")], True

@@ -10,16 +10,15 @@ from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
 
 from ._base import BaseCleaner
+from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
-from ._path import FRACTIONS, score_path
 
 
 class InfluenceCleanerCV(BaseCleaner):
     r"""An :class:`InfluenceCleaner` that chooses how many to remove.
 
     The same as a grid search over the cleaner's `n_remove`, but each fold is ranked
-    once for all numbers. The number with the best mean score is used to clean all
-    samples; of those alike, the first.
+    once for all numbers. The number that `rule` chooses is used to clean all samples.
 
     Parameters
     ----------
@@ -34,6 +33,9 @@ class InfluenceCleanerCV(BaseCleaner):
         The folds on which the final estimators are scored.
     scoring : str or callable, default=None
         How they are scored; by default by their own ``score``.
+    rule : {"best", "one_standard_error"}, default="best"
+        Which number is chosen: the first with the best mean score, or the first whose
+        mean score is within a standard error of the best.
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
     action : {"remove", "relabel", "reweight"}, default="remove"
@@ -124,6 +126,7 @@ class InfluenceCleanerCV(BaseCleaner):
         "n_removes": [Sequence, np.ndarray],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "rule": [StrOptions({"best", "one_standard_error"})],
     }
 
     def __init__(
@@ -133,6 +136,7 @@ class InfluenceCleanerCV(BaseCleaner):
         n_removes: Any = FRACTIONS,
         cv: Any = 5,
         scoring: Any = None,
+        rule: str = "best",
         scorer: Any = "influence",
         action: str = "remove",
         final_estimator: Any = None,
@@ -151,6 +155,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.n_removes = n_removes
         self.cv = cv
         self.scoring = scoring
+        self.rule = rule
         self.scorer = scorer
         self.action = action
         self.final_estimator = final_estimator
@@ -174,6 +179,11 @@ class InfluenceCleanerCV(BaseCleaner):
             (data.take(train), data.held_out(test))
             for train, test in splitter.split(data.X, data.y)
         ]
+        if self.rule == "one_standard_error" and len(folds) < 2:
+            raise ValueError(
+                "`cv` must have at least two folds with rule='one_standard_error', got "
+                "one. Use more folds, or rule='best'."
+            )
         table = score_path(self, folds, n_removes, check_scoring(self, self.scoring))
         means = table.mean(axis=0)
         if np.isnan(means).all():
@@ -181,7 +191,7 @@ class InfluenceCleanerCV(BaseCleaner):
                 "`n_removes` must leave samples of every class in each fold, but none "
                 f"of {n_removes} does. Put 0 among them."
             )
-        best = int(np.nanargmax(means))
+        best = choose_column(table, self.rule)
         self.n_remove_, self.best_score_ = n_removes[best], float(means[best])
         self.cv_results_ = {
             "n_remove": np.array(n_removes),

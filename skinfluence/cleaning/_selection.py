@@ -68,30 +68,3 @@ def check_classes_stay(
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
             "out rare classes."
         )
-
-
-def one_standard_error(table: np.ndarray) -> int:
-    """Return the first column whose mean is within a standard error of the best.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_folds, n_candidates)
-        Scores, higher is better; the candidates in the order of preference. NaN for a
-        candidate that was not possible.
-
-    Returns
-    -------
-    int
-        Number of the column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinfluence.cleaning import one_standard_error
-    >>> one_standard_error(np.array([[0.80, 0.89, 0.90], [0.80, 0.93, 0.94]]))
-    1
-    """
-    means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
-    best = int(means.argmax())
-    error = table[:, best].std(ddof=1) / np.sqrt(len(table))
-    return int(np.flatnonzero(means >= means[best] - error)[0])

@@ -1,4 +1,4 @@
-"""Scores along a path of numbers of samples to remove, on data held out for it."""
+"""How many samples to remove: candidates scored on held-out data, and the choice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -76,6 +76,24 @@ def score_path(
         for data, judge in folds
     )
     return np.array(rows, dtype=np.float64)
+
+
+def choose_column(table: np.ndarray, rule: str) -> int:
+    """Return which column of a table of scores a rule chooses.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_folds, n_candidates)
+        Scores, higher is better; NaN for a candidate that was not possible.
+    rule : {"best", "one_standard_error"}
+        The first with the best mean, or the first within its standard error.
+    """
+    means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
+    best = int(means.argmax())
+    if rule == "best":
+        return best
+    error = table[:, best].std(ddof=1) / np.sqrt(len(table))
+    return int(np.flatnonzero(means >= means[best] - error)[0])
 
 
 def _score_fold(
