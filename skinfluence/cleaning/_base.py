@@ -42,8 +42,8 @@ def _resamples(cleaner: Any) -> bool:
         )
     if cleaner._transforms():
         raise AttributeError(
-            "`transform` must be None for fit_resample, got 'representation': a step "
-            "of a Pipeline either transforms or resamples."
+            "`output` must be 'prediction' for fit_resample, got 'representation': a "
+            "step of a Pipeline either transforms or resamples."
         )
     return True
 

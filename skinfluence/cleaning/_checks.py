@@ -21,7 +21,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
     "refit": [StrOptions({"full", "counterfactual"})],
-    "transform": [StrOptions({"representation"}), None],
+    "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
@@ -47,8 +47,9 @@ def check_choices(cleaner: Any) -> None:
             _check_counterfactual(cleaner, estimator)
     if cleaner._transforms() and not hasattr(final, "forward_iter"):
         raise TypeError(
-            "transform='representation' needs a network as the final estimator, got "
-            f"{type(final).__name__}."
+            "`final_estimator` must be a network with output='representation', got "
+            f"{type(final).__name__}. Use an SGDInfluenceClassifier or "
+            "SGDInfluenceRegressor, or output='prediction'."
         )
 
 

@@ -26,7 +26,7 @@ class InfluenceCleaner(BaseCleaner):
     the lowest estimates are removed before the final fit, or, by another `action`,
     given other labels or lower weights.
 
-    Without transformation it predicts like any classifier or regressor, as the last
+    By default it predicts like any classifier or regressor, as the last
     step of a scikit-learn Pipeline, and has ``fit_resample`` for a step before another
     estimator in imbalanced-learn's.
 
@@ -88,10 +88,9 @@ class InfluenceCleaner(BaseCleaner):
         ``"counterfactual"`` repeats the (first) recorded run without the removed
         samples, the protocol of [1]_: a gain may then belong to that run's batches.
         Samples set apart for validation are not trained on.
-    transform : "representation" or None, default=None
+    output : {"prediction", "representation"}, default="prediction"
         ``"representation"`` makes the cleaner a transformer as well, to the last
-        hidden layer of the cleaned network; then it does not resample. Its value is
-        read by ``get_params``: the attribute is the method.
+        hidden layer of the cleaned network; then it does not resample.
     memory : str, path or joblib.Memory, default=None
         Where scores are kept: what has been ranked once, on the same data and with the
         same parameters, is not ranked again, whatever `n_remove` is and in whichever
@@ -192,7 +191,7 @@ class InfluenceCleaner(BaseCleaner):
         at: Any = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
-        transform: str | None = None,
+        output: str = "prediction",
         memory: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -210,7 +209,7 @@ class InfluenceCleaner(BaseCleaner):
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
-        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state

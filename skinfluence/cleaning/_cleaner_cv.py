@@ -55,8 +55,8 @@ class InfluenceCleanerCV(BaseCleaner):
         Retrace only the last epochs, for ``scorer="influence"``.
     refit : "full" or "counterfactual", default="full"
         How the final estimators are made, as in :class:`InfluenceCleaner`.
-    transform : "representation" or None, default=None
-        Whether the cleaner transforms, as in :class:`InfluenceCleaner`.
+    output : {"prediction", "representation"}, default="prediction"
+        Whether the cleaner is a transformer as well, as in :class:`InfluenceCleaner`.
     memory : str, path or joblib.Memory, default=None
         Where scores are kept, as in :class:`InfluenceCleaner`.
     n_jobs : int, default=None
@@ -146,7 +146,7 @@ class InfluenceCleanerCV(BaseCleaner):
         at: Any = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
-        transform: str | None = None,
+        output: str = "prediction",
         memory: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -165,7 +165,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
-        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
