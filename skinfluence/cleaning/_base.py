@@ -27,9 +27,9 @@ from ._checks import check_accepts, check_choices
 from ._data import CleaningData, check_validation
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
+from ._ranking import Ranking
 from ._recipe import CleaningRecipe
 from ._representation import RepresentationMixin
-from ._runs import Ranking
 from ._selection import beneficial_removals, check_classes_stay, check_n_remove
 
 

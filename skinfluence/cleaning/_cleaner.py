@@ -11,11 +11,11 @@ from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
 
 from ._actions import Cleaned
+from ._applying_decisions import act_as_decided
 from ._base import BaseCleaner
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
-from ._decided import act_as_decided
-from ._runs import Ranking
+from ._ranking import Ranking
 
 
 class InfluenceCleaner(BaseCleaner):

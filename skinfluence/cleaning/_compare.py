@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import get_scorer, named_scorers
-from ._runs import check_scores, with_seed
+from ._ranking import check_scores, with_seed
 from ._selection import check_n_remove, emptied_classes
 from ._splits import class_codes
 

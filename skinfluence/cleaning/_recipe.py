@@ -13,7 +13,7 @@ from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
-from ._runs import Ranking, plan_runs, score_runs, with_seed
+from ._ranking import Ranking, plan_runs, score_runs, with_seed
 from ._selection import check_n_remove
 from ._splits import class_codes, ranking_splits
 

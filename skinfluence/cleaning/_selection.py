@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._runs import Ranking
+from ._ranking import Ranking
 
 
 def check_n_remove(n_remove: Any, n_samples: int, n_ranked: int) -> int:

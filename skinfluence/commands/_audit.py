@@ -15,11 +15,10 @@ from ..cleaning import InfluenceCleaner
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
-from ._folds import Folds, make_folds
 from ._models import default_epochs, make_model
-from ._outputs import check_new
-from ._problem import Problem, read_problem
+from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
+from ._tables import check_new
 from ._words import asked, facts, how_validated, introduce
 
 N_RUNS = 4

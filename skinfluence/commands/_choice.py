@@ -6,9 +6,8 @@ import numpy as np
 from sklearn.base import clone
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
-from ._folds import Folds
 from ._judge import Cleaning, measure_name, signed
-from ._problem import Problem
+from ._problem import Folds, Problem
 
 AT = "path"
 """Which models are asked: those along the training, which know wrong labels best."""

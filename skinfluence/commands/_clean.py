@@ -9,13 +9,11 @@ import numpy as np
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._choice import FRACTIONS, choose, n_choice_fits
-from ._folds import make_folds
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
-from ._outputs import check_new
-from ._problem import Problem, read_problem
+from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import listed, quoted, table_format
+from ._tables import check_new, listed, quoted, table_format
 from ._target import CLASSIFICATION, REGRESSION
 from ._words import introduce
 

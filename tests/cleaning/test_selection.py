@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinfluence.cleaning._choosing_n_remove import choose_column
-from skinfluence.cleaning._runs import Ranking
+from skinfluence.cleaning._ranking import Ranking
 from skinfluence.cleaning._selection import (
     beneficial_removals,
     check_classes_stay,

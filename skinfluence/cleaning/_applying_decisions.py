@@ -11,7 +11,7 @@ from ..exceptions import DecisionsError
 from ._actions import Cleaned
 from ._data import CleaningData
 from ._decisions import Decisions, read_decisions
-from ._runs import Ranking
+from ._ranking import Ranking
 from ._selection import emptied_classes
 
 
