@@ -1,7 +1,6 @@
 """What a cleaner does in the place of a ranking: what people have decided."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,12 @@ from ._actions import Cleaned
 from ._data import CleaningData
 from ._decisions import Decisions, read_decisions
 from ._ranking import Ranking
+from ._recipe import CleaningRecipe
 from ._selection import emptied_classes
 
 
 def act_as_decided(
-    cleaner: Any, data: CleaningData
+    cleaner: CleaningRecipe, data: CleaningData
 ) -> tuple[Cleaned, Ranking, np.ndarray]:
     """Return the cleaned data, a ranking without scores, and the removed samples."""
     if data.y.ndim != 1:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import is_classifier, is_regressor
@@ -24,7 +25,7 @@ from torch.utils.data import Dataset
 from ..estimators import represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
-from ._data import CleaningData, check_validation
+from ._data import CleaningData, GivenValidation, Samples, check_validation
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
@@ -33,7 +34,7 @@ from ._representation import RepresentationMixin
 from ._selection import beneficial_removals, check_classes_stay, check_n_remove
 
 
-def _resamples(cleaner: Any) -> bool:
+def _resamples(cleaner: "BaseCleaner") -> bool:
     if not cleaner._action().resamples:
         raise AttributeError(
             f"`action` must be 'remove' or 'relabel' for fit_resample, got "
@@ -60,13 +61,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        X: Samples,
+        y: ArrayLike | None = None,
+        X_val: GivenValidation = None,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        **fit_params: Any,
+        sample_weight_val: ArrayLike | None = None,
+        **fit_params: object,
     ) -> Any:
         """Rank the samples, remove the most harmful, and refit on the others.
 
@@ -115,13 +116,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     @available_if(_resamples)
     def fit_resample(
         self,
-        X: Any,
-        y: Any,
-        X_val: Any = None,
-        y_val: Any = None,
+        X: Samples,
+        y: ArrayLike,
+        X_val: GivenValidation = None,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        **fit_params: Any,
+        sample_weight_val: ArrayLike | None = None,
+        **fit_params: object,
     ) -> tuple[Any, Any]:
         """Rank the samples and return those that are kept, without a final fit.
 
@@ -154,11 +155,15 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             cleaned, *_ = self._clean(X, y, given, fit_params)
         X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
-            X_kept = X_kept.asformat(X.format)
+            X_kept = X_kept.asformat(cast(Any, X).format)
         return X_kept, _like(y, cleaned.y, self.sample_indices_)
 
     def _clean(
-        self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
+        self,
+        X: Samples,
+        y: Any,
+        given: tuple[Any, Any, Any],
+        fit_params: dict[str, object],
     ) -> tuple[CleaningData, Ranking, np.ndarray]:
         """Check everything, rank, and clean; return what a final fit needs."""
         self._validate_params()
@@ -193,7 +198,11 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         return action.act(self, data, ranking, chosen), ranking, chosen
 
     def _check_data(
-        self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
+        self,
+        X: Samples,
+        y: Any,
+        given: tuple[Any, Any, Any],
+        fit_params: dict[str, object],
     ) -> CleaningData:
         if isinstance(X, (Dataset, dict)) and not sparse.issparse(X):
             raise TypeError(
@@ -232,7 +241,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
                 f"{np.unique(y).tolist()}."
             )
 
-    def _route(self, fit_params: dict[str, Any]) -> tuple[Any, Any]:
+    def _route(self, fit_params: dict[str, object]) -> tuple[Any, Any]:
         """Return what the ranking and the final estimator's ``fit`` are given."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)

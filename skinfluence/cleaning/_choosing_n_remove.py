@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
 
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._data import CleaningData, Validation
+from ._recipe import CleaningRecipe
 from ._selection import beneficial_removals, check_n_remove, emptied_classes
 from ._splits import class_codes, stratified_folds
 
@@ -44,7 +44,7 @@ def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fo
 
 
 def score_path(
-    cleaner: Any,
+    cleaner: CleaningRecipe,
     folds: Iterable[Fold],
     n_removes: Sequence[float],
     scoring: Callable[..., float],
@@ -97,7 +97,7 @@ def choose_column(table: np.ndarray, rule: str) -> int:
 
 
 def _score_fold(
-    cleaner: Any,
+    cleaner: CleaningRecipe,
     data: CleaningData,
     judge: Validation,
     n_removes: Sequence[float],

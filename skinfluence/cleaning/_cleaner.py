@@ -1,14 +1,17 @@
 """The cleaner."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
+from torch import Tensor
 
 from ._actions import Cleaned
 from ._applying_decisions import act_as_decided
@@ -179,22 +182,22 @@ class InfluenceCleaner(BaseCleaner):
         self,
         estimator: Any = None,
         *,
-        n_remove: Any = 0.05,
+        n_remove: float | str = 0.05,
         scorer: Any = "influence",
         action: str = "remove",
-        decisions: Any = None,
+        decisions: str | os.PathLike[str] | pd.DataFrame | None = None,
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         cv: Any = None,
         n_runs: int = 1,
-        query: Any = "auto",
-        at: Any = "epochs",
+        query: str | Callable[..., Tensor] = "auto",
+        at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
         output: str = "prediction",
-        memory: Any = None,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_remove = n_remove

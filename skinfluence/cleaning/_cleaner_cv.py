@@ -1,13 +1,16 @@
 """The cleaner that chooses its number by cross-validation."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
+from torch import Tensor
 
 from ._base import BaseCleaner
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
@@ -133,23 +136,23 @@ class InfluenceCleanerCV(BaseCleaner):
         self,
         estimator: Any = None,
         *,
-        n_removes: Any = FRACTIONS,
+        n_removes: Sequence[float] | np.ndarray = FRACTIONS,
         cv: Any = 5,
-        scoring: Any = None,
+        scoring: str | Callable[..., float] | None = None,
         rule: str = "best",
         scorer: Any = "influence",
         action: str = "remove",
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         n_runs: int = 1,
-        query: Any = "auto",
-        at: Any = "epochs",
+        query: str | Callable[..., Tensor] = "auto",
+        at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
         output: str = "prediction",
-        memory: Any = None,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_removes = n_removes

@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, indexable
+
+Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
+"""Rows in any container that scikit-learn can index, a DataFrame included."""
+
+GivenValidation: TypeAlias = Samples | tuple[Any, ...] | None
+"""`X_val` as a user gives it: samples, or a tuple with their targets."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,10 @@ class CleaningData:
 
 
 def check_validation(
-    X: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+    X: Samples,
+    X_val: GivenValidation,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
 ) -> Validation | None:
     """Return the validation data that a user gave, or None if there is none.
 
@@ -113,7 +124,9 @@ def check_validation(
     return Validation(X_val, np.asarray(y_val), sample_weight_val)
 
 
-def _unpack(X_val: tuple[Any, ...], y_val: Any, weights: Any) -> tuple[Any, Any, Any]:
+def _unpack(
+    X_val: tuple[Any, ...], y_val: object, weights: object
+) -> tuple[Any, Any, Any]:
     if y_val is not None or weights is not None or len(X_val) not in (2, 3):
         raise ValueError(
             "`X_val`, a tuple, must be (X_val, y_val) or (X_val, y_val, "

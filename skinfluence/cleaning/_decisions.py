@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from ..exceptions import DecisionsError
-from ._decision_files import DecisionTable, read_table, text_of
+from ._data import Samples
+from ._decision_files import DecisionTable, Source, read_table, text_of
 from ._fingerprint import data_fingerprint
 
 _WORDS = ("keep", "remove", "relabel")
@@ -52,7 +54,7 @@ class Decisions:
 
 
 def read_decisions(
-    source: Any, X: Any, y: Any, *, regression: bool = False
+    source: Source, X: Samples, y: ArrayLike, *, regression: bool = False
 ) -> Decisions:
     """Read decisions about samples, and check that they are about this data.
 
@@ -87,6 +89,7 @@ def read_decisions(
     Examples
     --------
     >>> import pandas as pd
+    from numpy.typing import ArrayLike
     >>> from sklearn.datasets import load_iris
     >>> from skinfluence.cleaning import data_fingerprint, read_decisions
     >>> X, y = load_iris(return_X_y=True)
@@ -106,9 +109,10 @@ def read_decisions(
     """
     table = read_table(source)
     _check_fingerprint(table, X, y)
-    samples = _samples(table, len(y))
+    targets = np.asarray(y)
+    samples = _samples(table, len(targets))
     words = _words(table, samples)
-    find = _number if regression else _finder(np.asarray(y))
+    find = _number if regression else _finder(targets)
     relabelled = {}
     for row in np.flatnonzero(words == "relabel"):
         readings, sample = table.label(int(row)), int(samples[row])
@@ -116,7 +120,7 @@ def read_decisions(
     return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
 
 
-def _check_fingerprint(table: DecisionTable, X: Any, y: Any) -> None:
+def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:
     given = {text_of(value) for value in table.rows["fingerprint"]}
     if len(given) != 1:
         raise DecisionsError(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 
 def samples_frame(
@@ -30,7 +31,7 @@ def samples_frame(
     return pd.DataFrame(columns, index=index).iloc[ranking]
 
 
-def _outputs(name: str, values: Any) -> dict[str, np.ndarray]:
+def _outputs(name: str, values: ArrayLike) -> dict[str, np.ndarray]:
     values = np.asarray(values)
     if values.ndim == 1:
         return {name: values}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -134,7 +135,7 @@ def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
 
 
 def score_runs(
-    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: Any
+    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: int | None
 ) -> tuple[np.ndarray, Any]:
     """Return the mean scores over the runs, and the fitted estimator of the first."""
     content = "" if memory is None else _content(data)
@@ -198,7 +199,7 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
     return every
 
 
-def check_scores(scores: Any, n_samples: int) -> np.ndarray:
+def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
     """Return a scorer's scores, or refuse them if they are no ranking."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape != (n_samples,) or np.isnan(scores).any():

@@ -73,7 +73,7 @@ class CleaningRecipe(BaseEstimator):
         final = self.final_estimator
         return self._estimator() if final is None else final
 
-    def _scorer(self, validation: Any = None) -> Any:
+    def _scorer(self, validation: object = None) -> Any:
         """Return what scores the samples against validation data, or their own kind."""
         query = self.query
         if isinstance(query, str) and query == "auto":

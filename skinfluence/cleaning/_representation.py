@@ -1,14 +1,14 @@
 """The cleaned network's last hidden layer as features."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import represent
+from ._data import Samples
 
 
 class _Transformer(TransformerMixin):
@@ -16,7 +16,7 @@ class _Transformer(TransformerMixin):
 
     _n_features_out_: int
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Samples) -> np.ndarray:
         """Return the last hidden layer of the cleaned network.
 
         That is what goes into its last linear layer; for a linear model X itself.
@@ -34,7 +34,9 @@ class _Transformer(TransformerMixin):
         check_is_fitted(self)
         return represent(self.final_estimator_, X)
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+    def fit_transform(
+        self, X: Samples, y: ArrayLike | None = None, **fit_params: object
+    ) -> np.ndarray:
         """Clean, refit, and return the representation of all samples given.
 
         Parameters
@@ -53,7 +55,7 @@ class _Transformer(TransformerMixin):
         """
         return self.fit(X, y, **fit_params).transform(X)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return names for the units of the representation.
 
         Parameters

@@ -8,7 +8,7 @@ import numpy as np
 from ._ranking import Ranking
 
 
-def check_n_remove(n_remove: Any, n_samples: int, n_ranked: int) -> int:
+def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
     """Return a count or a fraction of all samples as a count."""
     if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
         raise TypeError(

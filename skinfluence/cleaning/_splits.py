@@ -76,7 +76,9 @@ def _shuffled_by_class(codes: np.ndarray, rng: np.random.RandomState) -> np.ndar
     return np.lexsort((rng.uniform(size=len(codes)), codes))
 
 
-def _check_classes(data: CleaningData, train: np.ndarray, rows: Any) -> None:
+def _check_classes(
+    data: CleaningData, train: np.ndarray, rows: np.ndarray | None
+) -> None:
     """Refuse validation samples of classes that the model would not know."""
     given = data.validation is not None
     labels = data.validation.y if data.validation is not None else data.y[rows]
