@@ -1,4 +1,4 @@
-"""What is done with the chosen samples: removed, relabelled, or given less weight."""
+"""Actions on the chosen samples: remove, relabel, or lower their weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,35 +14,35 @@ from ._data import CleaningData
 from ._ranking import Ranking, score_runs
 
 N_STEPS = 5
-"""How many steps are taken, each with a run of its own under the weights so far."""
+"""Number of projected steps, each with a run under the current weights."""
 
 LOWEST = 0.01
-"""No weight is lowered further: without any, there is no telling what more would do."""
+"""Least weight: at 0 a sample has no influence that could raise it again."""
 
 
 class Cleaned(NamedTuple):
-    """What an action leaves.
+    """The result of an action.
 
     Attributes
     ----------
     data : CleaningData
         The cleaned data.
     support : ndarray of shape (n_samples,), bool
-        Which samples are still there.
+        Mask of the kept samples.
     columns : mapping of str to ndarray of shape (n_samples,)
-        What was done to each sample.
-    found : mapping of str to object
-        Further attributes for the cleaner.
+        What was done to each sample, for ``to_frame``.
+    attributes : mapping of str to object
+        Further fitted attributes of the cleaner.
     """
 
     data: CleaningData
     support: np.ndarray
     columns: Mapping[str, np.ndarray]
-    found: Mapping[str, Any]
+    attributes: Mapping[str, Any]
 
 
 class Removal:
-    """Takes the samples out."""
+    """Removes the samples."""
 
     by_label = False
     resamples = True
@@ -53,13 +53,13 @@ class Removal:
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
     ) -> np.ndarray:
-        """Return the classes of the samples that are left."""
+        """Return the classes of the remaining samples."""
         return np.delete(codes, chosen)
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it."""
+        """Return the cleaned data."""
         support = np.ones(len(data), dtype=bool)
         support[chosen] = False
         kept = data.take(np.flatnonzero(support))
@@ -85,7 +85,7 @@ class Relabelling(Removal):
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
     ) -> np.ndarray:
-        """Return the classes of the samples after it."""
+        """Return the classes after relabelling."""
         assert ranking.labels is not None
         left = codes.copy()
         left[chosen] = ranking.labels[chosen]
@@ -94,10 +94,10 @@ class Relabelling(Removal):
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it."""
+        """Return the cleaned data."""
         classes, codes = np.unique(data.y, return_inverse=True)
         after = self.codes_left(codes, ranking, chosen)
-        # What was not ranked has no proposal but its own label.
+        # Samples that were not ranked keep their label as the proposal.
         ranked = np.flatnonzero(~np.isnan(ranking.scores))
         proposals = classes[self.codes_left(codes, ranking, ranked)]
         moved = chosen[after[chosen] != codes[chosen]]
@@ -118,7 +118,7 @@ class Relabelling(Removal):
 
 
 class Reweighting(Removal):
-    """Lowers weights, by as much in all as there are samples chosen."""
+    """Lowers weights, in total by the number of chosen samples."""
 
     resamples = False
 
@@ -136,7 +136,7 @@ class Reweighting(Removal):
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it: by projected steps along the metagradient."""
+        """Lower the weights by projected steps along the metagradient."""
         weights = np.ones(len(data))
         given = np.asarray(data.params.get("sample_weight", weights), dtype=np.float64)
         scores, scale = ranking.scores, 0.0
@@ -147,6 +147,7 @@ class Reweighting(Removal):
                     ranking.runs, weighted, cleaner.memory, cleaner.n_jobs
                 )[0]
             slopes = weight_slopes(scores, given, weights)
+            # The largest spread so far, so that the steps shrink as the slopes level.
             scale = max(scale, float(slopes.std()))
             weights = lowered(weights - slopes / (scale or 1.0), len(chosen))
         support = np.ones(len(data), dtype=bool)
@@ -170,8 +171,8 @@ def _check_influence(cleaner: Any) -> None:
     if not isinstance(scorer, SGDInfluence):
         raise ValueError(
             f"`scorer` must be 'influence' with action={cleaner.action!r}, got "
-            f"{cleaner.scorer!r}: no other scorer says what another label or a lower "
-            "weight would do."
+            f"{cleaner.scorer!r}: no other scorer estimates the effect of a label or "
+            "a weight."
         )
     if cleaner.refit != "full":
         raise ValueError(
@@ -202,14 +203,14 @@ def weight_slopes(
         The latter, positive.
     """
     ranked = ~np.isnan(scores)
-    every = np.where(ranked, given * weights, 0.0)
-    share = every / every.sum()
+    total = np.where(ranked, given * weights, 0.0)
+    share = total / total.sum()
     slopes = share * scores[ranked].sum() - np.where(ranked, scores, 0.0)
     return np.where(ranked, slopes / weights, 0.0)
 
 
 def lowered(weights: np.ndarray, most: float) -> np.ndarray:
-    r"""Return the nearest weights in [0.01, 1] that are lowered by so much at most.
+    r"""Project weights onto [0.01, 1], lowered by `most` in total at most.
 
     The projection on :math:`\{w : 0.01 \le w_i \le 1, \sum_i (1 - w_i) \le m\}`: the
     weights plus a number τ >= 0, clipped; the sum is a falling function of τ.
@@ -221,7 +222,7 @@ def lowered(weights: np.ndarray, most: float) -> np.ndarray:
     if (1 - clipped(0.0)).sum() <= most:
         return clipped(0.0)
     low, high = 0.0, float(1.0 - weights.min())
-    # Bisection, down to the last bit.
+    # Bisection to the last bit: the result must not depend on a tolerance.
     while low < (middle := 0.5 * (low + high)) < high:
         if (1 - clipped(middle)).sum() > most:
             low = middle

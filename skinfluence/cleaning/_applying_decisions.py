@@ -1,4 +1,4 @@
-"""What a cleaner does in the place of a ranking: what people have decided."""
+"""Applying people's decisions in place of a ranking."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def act_as_decided(
     decisions = read_decisions(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
-    # A target may be set to any number, also where all of them were whole.
+    # A target may be set to a fraction even where all others are whole numbers.
     whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
     y = data.y.astype(np.float64) if whole else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)
@@ -63,5 +63,5 @@ def _check_classes_stay(y: np.ndarray, left: np.ndarray) -> None:
     if gone:
         raise DecisionsError(
             "The decisions must leave samples of every class, but none is left of "
-            f"{', '.join(map(repr, gone))}. Leave out the class as a whole before."
+            f"{', '.join(map(repr, gone))}. Drop the whole class from X and y first."
         )

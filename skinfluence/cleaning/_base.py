@@ -170,7 +170,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         check_choices(self)
         data = self._check_data(X, y, given, fit_params)
         cleaned, ranking, chosen = self._act(data)
-        if ranking.runs:  # otherwise it was decided without a ranking
+        if ranking.runs:  # none with `decisions`
             self.estimator_ = ranking.estimator
             self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
@@ -180,13 +180,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         self.removed_indices_ = chosen[~cleaned.support[chosen]]
         self.n_removed_ = len(self.removed_indices_)
         self._columns_ = cleaned.columns
-        for name, value in cleaned.found.items():
+        for name, value in cleaned.attributes.items():
             setattr(self, name, value)
         self._data_ = data
         return cleaned.data, ranking, chosen
 
     def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
-        """Rank, and clean as many as are to be; return also which these are."""
+        """Rank and clean; return also the ranking and the chosen samples."""
         n_remove, beneficial = self._choose(data)
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
@@ -245,18 +245,18 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """Return what the ranking and the final estimator's ``fit`` are given."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
-            own = routed.estimator.fit
-            return (
-                own,
-                own if self.final_estimator is None else routed.final_estimator.fit,
-            )
+            ranked = routed.estimator.fit
+            if self.final_estimator is None:
+                return ranked, ranked
+            return ranked, routed.final_estimator.fit
         check_accepts(self._estimator(), "estimator", fit_params)
         check_accepts(self._final(), "final_estimator", fit_params)
         return fit_params, fit_params
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Forget what was fitted before, or put it back if there is an error."""
+        """Clear the fitted attributes, and restore them on an error."""
+        # A failed fit must not leave a mixture of two fits behind.
         before = self.__dict__.copy()
         for name in before:
             if name.endswith("_"):
@@ -313,16 +313,17 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
 def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     """Return the cleaned targets in the container that was given."""
-    own = _safe_indexing(indexable(y)[0], kept)
-    cleaned = cleaned.reshape(np.shape(own))
-    if getattr(getattr(own, "dtype", None), "kind", "O") in "iub" and (
+    targets = _safe_indexing(indexable(y)[0], kept)
+    cleaned = cleaned.reshape(np.shape(targets))
+    if getattr(getattr(targets, "dtype", None), "kind", "O") in "iub" and (
         cleaned.dtype.kind == "f"
     ):
-        # Whole targets may have become fractions.
-        own = own.astype(cleaned.dtype)
-    places = own.iloc if hasattr(own, "iloc") else own
+        # A decision may turn a whole target into a fraction.
+        targets = targets.astype(cleaned.dtype)
+    # Only changed rows are written, so that a container keeps its other objects.
+    places = targets.iloc if hasattr(targets, "iloc") else targets
     for row in np.flatnonzero(
-        (np.asarray(own) != cleaned).reshape(len(cleaned), -1).any(1)
+        (np.asarray(targets) != cleaned).reshape(len(cleaned), -1).any(1)
     ):
         places[row] = cleaned[row]
-    return own
+    return targets

@@ -26,11 +26,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
 }
-"""What the parameters that all cleaners have may be."""
+"""Constraints on the parameters that all cleaners have."""
 
 
 def check_choices(cleaner: Any) -> None:
-    """Refuse parameters that do not go together."""
+    """Refuse incompatible parameters."""
     estimator, final = cleaner._estimator(), cleaner._final()
     if getattr(cleaner, "decisions", None) is not None:
         _check_decided(cleaner)
@@ -54,8 +54,9 @@ def check_choices(cleaner: Any) -> None:
 
 
 def _check_decided(cleaner: Any) -> None:
+    # Decisions would silently take precedence over them.
     for name, wanted, hint in (
-        ("action", "remove", "they say themselves what is done"),
+        ("action", "remove", "the decisions themselves say what to do"),
         ("refit", "full", "use the estimator's refit_without(removed, relabel=...)"),
     ):
         got = getattr(cleaner, name)
@@ -86,10 +87,10 @@ def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
 
 def check_accepts(estimator: Any, role: str, names: Collection[str]) -> None:
     """Refuse fit parameters that an estimator does not take."""
-    known = signature(estimator.fit).parameters if names else {}
-    if any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
+    accepted = signature(estimator.fit).parameters if names else {}
+    if any(p.kind is Parameter.VAR_KEYWORD for p in accepted.values()):
         return
-    strange = sorted(set(names) - set(known))
+    strange = sorted(set(names) - set(accepted))
     if strange:
         raise TypeError(
             f"`{role}` must take what fit is given, but {type(estimator).__name__} "

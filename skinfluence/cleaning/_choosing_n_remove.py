@@ -18,14 +18,14 @@ FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
 N_FOLDS = 5
 
 Fold = tuple[CleaningData, Validation]
-"""What to clean, and what to judge the result by."""
+"""Samples to clean, and held-out samples to score the result on."""
 
 
 def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fold]:
-    """Yield folds that each clean on one part and judge on the rest.
+    """Yield folds that each clean on one part and score on the rest.
 
-    What validation data was given is what counts: a part of it ranks, the rest judges.
-    Without any, it is the samples that are divided.
+    Given validation data is divided, as it is what counts: one part ranks, the rest
+    scores. Without any, the samples are divided.
     """
     given = data.validation
     y = data.y if given is None else given.y
@@ -124,11 +124,12 @@ def _score_fold(
         model = cleaner._refit(cleaned.data, ranking, chosen)
         return float(scoring(model, judge.X, judge.y, **options))
 
+    # Equal counts, such as small fractions of few samples, are fitted only once.
     scores = {count: score(count) for count in sorted(set(counts))}
     return [scores[count] for count in counts]
 
 
 def _takes_weights(scoring: Callable[..., float]) -> bool:
-    # scikit-learn's scorers know it of the metric that they hold.
+    # scikit-learn's scorers take any keyword, and ask their metric.
     knows = getattr(scoring, "_accept_sample_weight", None)
     return bool(knows() if knows else "sample_weight" in signature(scoring).parameters)

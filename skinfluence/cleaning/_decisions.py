@@ -127,12 +127,13 @@ def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:
             f"The decisions in {table.where} must all be about the same data, got "
             f"{len(given)} fingerprints."
         )
-    (theirs,), own = given, data_fingerprint(X, y)
-    if own not in theirs.split("+"):
+    (theirs,), actual = given, data_fingerprint(X, y)
+    # A report writes two: of the data as it was fitted, and as it is shown.
+    if actual not in theirs.split("+"):
         raise DecisionsError(
             f"The decisions in {table.where} are about other data: their fingerprint "
-            f"is {theirs!r}, that of X and y is {own!r}. Give the samples and labels "
-            "of the report, all of them, in the same order."
+            f"is {theirs!r}, that of X and y is {actual!r}. Give all samples and "
+            "labels of the report, in the same order."
         )
 
 
@@ -170,7 +171,7 @@ def _words(table: DecisionTable, samples: np.ndarray) -> np.ndarray:
 
 
 def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
-    """Return what finds a label of y by how it may be written."""
+    """Return a function that finds a label of y by its spelling."""
     classes = np.unique(y).tolist()
     written = {str(label): label for label in classes}
     numbers = {
@@ -185,10 +186,10 @@ def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
         value = _float(readings)
         if value in numbers:
             return numbers[value]
-        known = ", ".join(repr(name[:40]) for name in list(written)[:10])
+        labels = ", ".join(repr(name[:40]) for name in list(written)[:10])
         more = ", …" if len(written) > 10 else ""
         raise DecisionsError(
-            f"The labels {where} must be labels of y ({known}{more}), got "
+            f"The labels {where} must be labels of y ({labels}{more}), got "
             f"{readings[-1][:40]!r} for {whose}."
         )
 

@@ -26,7 +26,7 @@ def samples_frame(
         if hasattr(model, "predict_proba"):
             columns["probability"] = model.predict_proba(X).max(axis=1)
     columns.update(cleaned)
-    # A frame's own row labels tell its user most.
+    # Users of a frame know their rows by its index.
     index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
     return pd.DataFrame(columns, index=index).iloc[ranking]
 

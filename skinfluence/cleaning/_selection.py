@@ -44,7 +44,7 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     """Return the samples with a negative score, except the best of each class."""
     order = ranking.order
     candidates = order[ranking.scores[order] < 0]
-    # The first of its class in the reversed order is the last to be removed.
+    # The first of a class in reversed order is removed last of its class.
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]
     return candidates[~np.isin(candidates, keep)]

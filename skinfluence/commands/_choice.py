@@ -10,7 +10,7 @@ from ._judge import Cleaning, measure_name, signed
 from ._problem import Folds, Problem
 
 AT = "path"
-"""Which models are asked: those along the training, which know wrong labels best."""
+"""Query all epochs: early models identify wrong labels best."""
 
 FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 

@@ -37,6 +37,7 @@ def clean(options: Namespace) -> Iterable[str]:
             f"got {options.n_remove:,}."
         )
     folds = make_folds(problem.target, options.seed)
+    # A validation table judges instead; chosen numbers were judged on folds already.
     judges = folds if decided is not None and problem.valid is None else None
     total = n_fits(problem, judges)
     if decided is None:
@@ -92,8 +93,8 @@ def _about_others(path: Path, fingerprint: str) -> bool:
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:
-    every = np.arange(len(problem.table))
-    left, y = cleaned_rows(problem.target.y, cleaning, every)
+    rows = np.arange(len(problem.table))
+    left, y = cleaned_rows(problem.target.y, cleaning, rows)
     if len(left) == 0:
         raise TableError("The decisions must leave rows, but they remove all.")
     if problem.target.task == CLASSIFICATION and len(set(y.tolist())) < 2:

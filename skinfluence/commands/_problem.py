@@ -1,4 +1,4 @@
-"""From tables to a problem of learning: what is asked, checked and made ready."""
+"""From tables to a learning problem, checked and converted."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Problem:
 
 
 def read_problem(options: Namespace) -> Problem:
-    """Read and check all that is asked for."""
+    """Read and check the tables of the options."""
     table = _read(options.table, options)
     names = [str(name) for name in table.file.columns]
     for name in [options.target, *options.drop]:
@@ -138,16 +138,16 @@ def _read(path: Path, options: Namespace) -> Table:
 
 
 def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
-    """Return a further table, which must have the same columns."""
+    """Read a validation or test table, which must have the same columns."""
     table = _read(path, options)
     names = {str(name) for name in table.file.columns} - set(options.drop)
-    own = {str(name) for name in problem.table.file.columns} - set(options.drop)
-    if names != own:
-        lacking, extra = sorted(own - names), sorted(names - own)
-        found = [f"lacks {quoted(lacking)}"] if lacking else []
-        found += [f"has {quoted(extra)} as well"] if extra else []
+    expected = {str(name) for name in problem.table.file.columns} - set(options.drop)
+    if names != expected:
+        lacking, extra = sorted(expected - names), sorted(names - expected)
+        differences = [f"lacks {quoted(lacking)}"] if lacking else []
+        differences += [f"has {quoted(extra)} as well"] if extra else []
         raise TableError(
             f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
-            f"{' and '.join(found)}."
+            f"{' and '.join(differences)}."
         )
     return table
