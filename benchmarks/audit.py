@@ -28,10 +28,9 @@ from sklearn.base import clone
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from skinfluence.commands import main as skinfluence
-from skinfluence.commands._folds import make_folds
 from skinfluence.commands._main import _parser
 from skinfluence.commands._models import make_model
-from skinfluence.commands._problem import read_problem
+from skinfluence.commands._problem import make_folds, read_problem
 from skinfluence.datasets import fetch_adult, flip_labels
 
 OUTPUT = Path("benchmarks/audit.csv")

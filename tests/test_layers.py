@@ -11,6 +11,7 @@ ROOT = Path(skinfluence.__file__).parent
 # influence and counterfactual stand side by side: neither knows the other.
 RANKS = {
     "exceptions": 0,
+    "_cache": 0.5,
     "_files": 0.5,
     "_names": 0,
     "_version": 0,

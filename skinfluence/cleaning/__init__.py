@@ -6,7 +6,6 @@ from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
 from ._decisions import Decisions, read_decisions
 from ._fingerprint import data_fingerprint
-from ._selection import one_standard_error
 
 __all__ = [
     "Decisions",
@@ -14,7 +13,6 @@ __all__ = [
     "InfluenceCleanerCV",
     "compare_scorers",
     "data_fingerprint",
-    "one_standard_error",
     "read_decisions",
 ]
 

@@ -1,4 +1,4 @@
-"""What is done with the chosen samples: removed, relabelled, or given less weight."""
+"""Actions on the chosen samples: remove, relabel, or lower their weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,33 +11,38 @@ from sklearn.base import is_classifier
 from ..scorers import SGDInfluence
 from ._checks import check_accepts
 from ._data import CleaningData
-from ._runs import Ranking, score_runs
-from ._weights import N_STEPS, lowered, weight_slopes
+from ._ranking import Ranking, score_runs
+
+N_STEPS = 5
+"""Number of projected steps, each with a run under the current weights."""
+
+LOWEST = 0.01
+"""Least weight: at 0 a sample has no influence that could raise it again."""
 
 
 class Cleaned(NamedTuple):
-    """What an action leaves.
+    """The result of an action.
 
     Attributes
     ----------
     data : CleaningData
         The cleaned data.
     support : ndarray of shape (n_samples,), bool
-        Which samples are still there.
+        Mask of the kept samples.
     columns : mapping of str to ndarray of shape (n_samples,)
-        What was done to each sample.
-    found : mapping of str to object
-        Further attributes for the cleaner.
+        What was done to each sample, for ``to_frame``.
+    attributes : mapping of str to object
+        Further fitted attributes of the cleaner.
     """
 
     data: CleaningData
     support: np.ndarray
     columns: Mapping[str, np.ndarray]
-    found: Mapping[str, Any]
+    attributes: Mapping[str, Any]
 
 
 class Removal:
-    """Takes the samples out."""
+    """Removes the samples."""
 
     by_label = False
     resamples = True
@@ -48,13 +53,13 @@ class Removal:
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
     ) -> np.ndarray:
-        """Return the classes of the samples that are left."""
+        """Return the classes of the remaining samples."""
         return np.delete(codes, chosen)
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it."""
+        """Return the cleaned data."""
         support = np.ones(len(data), dtype=bool)
         support[chosen] = False
         kept = data.take(np.flatnonzero(support))
@@ -80,7 +85,7 @@ class Relabelling(Removal):
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
     ) -> np.ndarray:
-        """Return the classes of the samples after it."""
+        """Return the classes after relabelling."""
         assert ranking.labels is not None
         left = codes.copy()
         left[chosen] = ranking.labels[chosen]
@@ -89,10 +94,10 @@ class Relabelling(Removal):
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it."""
+        """Return the cleaned data."""
         classes, codes = np.unique(data.y, return_inverse=True)
         after = self.codes_left(codes, ranking, chosen)
-        # What was not ranked has no proposal but its own label.
+        # Samples that were not ranked keep their label as the proposal.
         ranked = np.flatnonzero(~np.isnan(ranking.scores))
         proposals = classes[self.codes_left(codes, ranking, ranked)]
         moved = chosen[after[chosen] != codes[chosen]]
@@ -113,7 +118,7 @@ class Relabelling(Removal):
 
 
 class Reweighting(Removal):
-    """Lowers weights, by as much in all as there are samples chosen."""
+    """Lowers weights, in total by the number of chosen samples."""
 
     resamples = False
 
@@ -131,7 +136,7 @@ class Reweighting(Removal):
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
-        """Do it: by projected steps along the metagradient."""
+        """Lower the weights by projected steps along the metagradient."""
         weights = np.ones(len(data))
         given = np.asarray(data.params.get("sample_weight", weights), dtype=np.float64)
         scores, scale = ranking.scores, 0.0
@@ -142,6 +147,7 @@ class Reweighting(Removal):
                     ranking.runs, weighted, cleaner.memory, cleaner.n_jobs
                 )[0]
             slopes = weight_slopes(scores, given, weights)
+            # The largest spread so far, so that the steps shrink as the slopes level.
             scale = max(scale, float(slopes.std()))
             weights = lowered(weights - slopes / (scale or 1.0), len(chosen))
         support = np.ones(len(data), dtype=bool)
@@ -165,11 +171,61 @@ def _check_influence(cleaner: Any) -> None:
     if not isinstance(scorer, SGDInfluence):
         raise ValueError(
             f"`scorer` must be 'influence' with action={cleaner.action!r}, got "
-            f"{cleaner.scorer!r}: no other scorer says what another label or a lower "
-            "weight would do."
+            f"{cleaner.scorer!r}: no other scorer estimates the effect of a label or "
+            "a weight."
         )
     if cleaner.refit != "full":
         raise ValueError(
             f"`refit` must be 'full' with action={cleaner.action!r}, got "
             f"{cleaner.refit!r}, which repeats a run without some of its samples."
         )
+
+
+def weight_slopes(
+    scores: np.ndarray, given: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    r"""Return the derivative of the validation loss in each weight, up to a factor.
+
+    A sample's influence is :math:`-∂Q/∂\log c_i`. Training divides the weights by their
+    mean, so that with :math:`c_i = n u_i / \sum_j u_j`
+
+    .. math:: ∂Q/∂\log u_i = -\text{influence}_i
+       + \frac{c_i}{n} \sum_j \text{influence}_j.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+        The influence, of the run under these weights; NaN for samples that were not
+        ranked, whose derivative is taken to be 0.
+    given : ndarray of shape (n_samples,)
+        Weights that the samples have beside those that are lowered.
+    weights : ndarray of shape (n_samples,)
+        The latter, positive.
+    """
+    ranked = ~np.isnan(scores)
+    total = np.where(ranked, given * weights, 0.0)
+    share = total / total.sum()
+    slopes = share * scores[ranked].sum() - np.where(ranked, scores, 0.0)
+    return np.where(ranked, slopes / weights, 0.0)
+
+
+def lowered(weights: np.ndarray, most: float) -> np.ndarray:
+    r"""Project weights onto [0.01, 1], lowered by `most` in total at most.
+
+    The projection on :math:`\{w : 0.01 \le w_i \le 1, \sum_i (1 - w_i) \le m\}`: the
+    weights plus a number τ >= 0, clipped; the sum is a falling function of τ.
+    """
+
+    def clipped(tau: float) -> np.ndarray:
+        return np.clip(weights + tau, LOWEST, 1.0)
+
+    if (1 - clipped(0.0)).sum() <= most:
+        return clipped(0.0)
+    low, high = 0.0, float(1.0 - weights.min())
+    # Bisection to the last bit: the result must not depend on a tolerance.
+    while low < (middle := 0.5 * (low + high)) < high:
+        if (1 - clipped(middle)).sum() > most:
+            low = middle
+        else:
+            high = middle
+    return clipped(high)

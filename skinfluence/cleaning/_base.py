@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import is_classifier, is_regressor
@@ -24,16 +25,16 @@ from torch.utils.data import Dataset
 from ..estimators import represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
-from ._data import CleaningData, check_validation
+from ._data import CleaningData, GivenValidation, Samples, check_validation
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
+from ._ranking import Ranking
 from ._recipe import CleaningRecipe
 from ._representation import RepresentationMixin
-from ._runs import Ranking
 from ._selection import beneficial_removals, check_classes_stay, check_n_remove
 
 
-def _resamples(cleaner: Any) -> bool:
+def _resamples(cleaner: "BaseCleaner") -> bool:
     if not cleaner._action().resamples:
         raise AttributeError(
             f"`action` must be 'remove' or 'relabel' for fit_resample, got "
@@ -42,8 +43,8 @@ def _resamples(cleaner: Any) -> bool:
         )
     if cleaner._transforms():
         raise AttributeError(
-            "`transform` must be None for fit_resample, got 'representation': a step "
-            "of a Pipeline either transforms or resamples."
+            "`output` must be 'prediction' for fit_resample, got 'representation': a "
+            "step of a Pipeline either transforms or resamples."
         )
     return True
 
@@ -60,13 +61,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        X: Samples,
+        y: ArrayLike | None = None,
+        X_val: GivenValidation = None,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        **fit_params: Any,
+        sample_weight_val: ArrayLike | None = None,
+        **fit_params: object,
     ) -> Any:
         """Rank the samples, remove the most harmful, and refit on the others.
 
@@ -115,13 +116,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     @available_if(_resamples)
     def fit_resample(
         self,
-        X: Any,
-        y: Any,
-        X_val: Any = None,
-        y_val: Any = None,
+        X: Samples,
+        y: ArrayLike,
+        X_val: GivenValidation = None,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        **fit_params: Any,
+        sample_weight_val: ArrayLike | None = None,
+        **fit_params: object,
     ) -> tuple[Any, Any]:
         """Rank the samples and return those that are kept, without a final fit.
 
@@ -154,18 +155,22 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             cleaned, *_ = self._clean(X, y, given, fit_params)
         X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
-            X_kept = X_kept.asformat(X.format)
+            X_kept = X_kept.asformat(cast(Any, X).format)
         return X_kept, _like(y, cleaned.y, self.sample_indices_)
 
     def _clean(
-        self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
+        self,
+        X: Samples,
+        y: Any,
+        given: tuple[Any, Any, Any],
+        fit_params: dict[str, object],
     ) -> tuple[CleaningData, Ranking, np.ndarray]:
         """Check everything, rank, and clean; return what a final fit needs."""
         self._validate_params()
         check_choices(self)
         data = self._check_data(X, y, given, fit_params)
         cleaned, ranking, chosen = self._act(data)
-        if ranking.runs:  # otherwise it was decided without a ranking
+        if ranking.runs:  # none with `decisions`
             self.estimator_ = ranking.estimator
             self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
@@ -175,13 +180,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         self.removed_indices_ = chosen[~cleaned.support[chosen]]
         self.n_removed_ = len(self.removed_indices_)
         self._columns_ = cleaned.columns
-        for name, value in cleaned.found.items():
+        for name, value in cleaned.attributes.items():
             setattr(self, name, value)
         self._data_ = data
         return cleaned.data, ranking, chosen
 
     def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
-        """Rank, and clean as many as are to be; return also which these are."""
+        """Rank and clean; return also the ranking and the chosen samples."""
         n_remove, beneficial = self._choose(data)
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
@@ -193,7 +198,11 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         return action.act(self, data, ranking, chosen), ranking, chosen
 
     def _check_data(
-        self, X: Any, y: Any, given: tuple[Any, Any, Any], fit_params: dict[str, Any]
+        self,
+        X: Samples,
+        y: Any,
+        given: tuple[Any, Any, Any],
+        fit_params: dict[str, object],
     ) -> CleaningData:
         if isinstance(X, (Dataset, dict)) and not sparse.issparse(X):
             raise TypeError(
@@ -232,22 +241,22 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
                 f"{np.unique(y).tolist()}."
             )
 
-    def _route(self, fit_params: dict[str, Any]) -> tuple[Any, Any]:
+    def _route(self, fit_params: dict[str, object]) -> tuple[Any, Any]:
         """Return what the ranking and the final estimator's ``fit`` are given."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
-            own = routed.estimator.fit
-            return (
-                own,
-                own if self.final_estimator is None else routed.final_estimator.fit,
-            )
+            ranked = routed.estimator.fit
+            if self.final_estimator is None:
+                return ranked, ranked
+            return ranked, routed.final_estimator.fit
         check_accepts(self._estimator(), "estimator", fit_params)
         check_accepts(self._final(), "final_estimator", fit_params)
         return fit_params, fit_params
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Forget what was fitted before, or put it back if there is an error."""
+        """Clear the fitted attributes, and restore them on an error."""
+        # A failed fit must not leave a mixture of two fits behind.
         before = self.__dict__.copy()
         for name in before:
             if name.endswith("_"):
@@ -304,16 +313,17 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
 def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     """Return the cleaned targets in the container that was given."""
-    own = _safe_indexing(indexable(y)[0], kept)
-    cleaned = cleaned.reshape(np.shape(own))
-    if getattr(getattr(own, "dtype", None), "kind", "O") in "iub" and (
+    targets = _safe_indexing(indexable(y)[0], kept)
+    cleaned = cleaned.reshape(np.shape(targets))
+    if getattr(getattr(targets, "dtype", None), "kind", "O") in "iub" and (
         cleaned.dtype.kind == "f"
     ):
-        # Whole targets may have become fractions.
-        own = own.astype(cleaned.dtype)
-    places = own.iloc if hasattr(own, "iloc") else own
+        # A decision may turn a whole target into a fraction.
+        targets = targets.astype(cleaned.dtype)
+    # Only changed rows are written, so that a container keeps its other objects.
+    places = targets.iloc if hasattr(targets, "iloc") else targets
     for row in np.flatnonzero(
-        (np.asarray(own) != cleaned).reshape(len(cleaned), -1).any(1)
+        (np.asarray(targets) != cleaned).reshape(len(cleaned), -1).any(1)
     ):
         places[row] = cleaned[row]
-    return own
+    return targets

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from .._cache import check_cacheable
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "action": [StrOptions({"remove", "relabel", "reweight"})],
@@ -19,36 +21,42 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
     "refit": [StrOptions({"full", "counterfactual"})],
-    "transform": [StrOptions({"representation"}), None],
+    "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
 }
-"""What the parameters that all cleaners have may be."""
+"""Constraints on the parameters that all cleaners have."""
 
 
 def check_choices(cleaner: Any) -> None:
-    """Refuse parameters that do not go together."""
+    """Refuse incompatible parameters."""
     estimator, final = cleaner._estimator(), cleaner._final()
     if getattr(cleaner, "decisions", None) is not None:
         _check_decided(cleaner)
     else:
-        check_estimator = getattr(cleaner._scorer(), "check_estimator", None)
+        scorer = cleaner._scorer()
+        check_estimator = getattr(scorer, "check_estimator", None)
         if check_estimator is not None:
             check_estimator(estimator)
+        if cleaner.memory is not None:
+            query = getattr(scorer, "query", None)
+            check_cacheable(estimator=estimator, scorer=cleaner.scorer, query=query)
         cleaner._action().check(cleaner)
         if cleaner.refit == "counterfactual":
             _check_counterfactual(cleaner, estimator)
     if cleaner._transforms() and not hasattr(final, "forward_iter"):
         raise TypeError(
-            "transform='representation' needs a network as the final estimator, got "
-            f"{type(final).__name__}."
+            "`final_estimator` must be a network with output='representation', got "
+            f"{type(final).__name__}. Use an SGDInfluenceClassifier or "
+            "SGDInfluenceRegressor, or output='prediction'."
         )
 
 
 def _check_decided(cleaner: Any) -> None:
+    # Decisions would silently take precedence over them.
     for name, wanted, hint in (
-        ("action", "remove", "they say themselves what is done"),
+        ("action", "remove", "the decisions themselves say what to do"),
         ("refit", "full", "use the estimator's refit_without(removed, relabel=...)"),
     ):
         got = getattr(cleaner, name)
@@ -79,10 +87,10 @@ def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
 
 def check_accepts(estimator: Any, role: str, names: Collection[str]) -> None:
     """Refuse fit parameters that an estimator does not take."""
-    known = signature(estimator.fit).parameters if names else {}
-    if any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
+    accepted = signature(estimator.fit).parameters if names else {}
+    if any(p.kind is Parameter.VAR_KEYWORD for p in accepted.values()):
         return
-    strange = sorted(set(names) - set(known))
+    strange = sorted(set(names) - set(accepted))
     if strange:
         raise TypeError(
             f"`{role}` must take what fit is given, but {type(estimator).__name__} "

@@ -1,22 +1,24 @@
 """The cleaner."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
+from torch import Tensor
 
 from ._actions import Cleaned
+from ._applying_decisions import act_as_decided
 from ._base import BaseCleaner
+from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
-from ._decided import act_as_decided
-from ._path import FRACTIONS, judged_folds, score_path
-from ._runs import Ranking
-from ._selection import one_standard_error
+from ._ranking import Ranking
 
 
 class InfluenceCleaner(BaseCleaner):
@@ -27,7 +29,7 @@ class InfluenceCleaner(BaseCleaner):
     the lowest estimates are removed before the final fit, or, by another `action`,
     given other labels or lower weights.
 
-    Without transformation it predicts like any classifier or regressor, as the last
+    By default it predicts like any classifier or regressor, as the last
     step of a scikit-learn Pipeline, and has ``fit_resample`` for a step before another
     estimator in imbalanced-learn's.
 
@@ -89,10 +91,9 @@ class InfluenceCleaner(BaseCleaner):
         ``"counterfactual"`` repeats the (first) recorded run without the removed
         samples, the protocol of [1]_: a gain may then belong to that run's batches.
         Samples set apart for validation are not trained on.
-    transform : "representation" or None, default=None
+    output : {"prediction", "representation"}, default="prediction"
         ``"representation"`` makes the cleaner a transformer as well, to the last
-        hidden layer of the cleaned network; then it does not resample. Its value is
-        read by ``get_params``: the attribute is the method.
+        hidden layer of the cleaned network; then it does not resample.
     memory : str, path or joblib.Memory, default=None
         Where scores are kept: what has been ranked once, on the same data and with the
         same parameters, is not ranked again, whatever `n_remove` is and in whichever
@@ -181,22 +182,22 @@ class InfluenceCleaner(BaseCleaner):
         self,
         estimator: Any = None,
         *,
-        n_remove: Any = 0.05,
+        n_remove: float | str = 0.05,
         scorer: Any = "influence",
         action: str = "remove",
-        decisions: Any = None,
+        decisions: str | os.PathLike[str] | pd.DataFrame | None = None,
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         cv: Any = None,
         n_runs: int = 1,
-        query: Any = "auto",
-        at: Any = "epochs",
+        query: str | Callable[..., Tensor] = "auto",
+        at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
-        transform: str | None = None,
-        memory: Any = None,
+        output: str = "prediction",
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_remove = n_remove
@@ -211,7 +212,7 @@ class InfluenceCleaner(BaseCleaner):
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
-        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -239,4 +240,4 @@ class InfluenceCleaner(BaseCleaner):
         folds = judged_folds(data, self._seeds()[0], is_classifier(self))
         scoring = check_scoring(self)
         table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
-        return FRACTIONS[one_standard_error(table)], True
+        return FRACTIONS[choose_column(table, "one_standard_error")], True

@@ -1,25 +1,27 @@
 """The cleaner that chooses its number by cross-validation."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
+from torch import Tensor
 
 from ._base import BaseCleaner
+from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
-from ._path import FRACTIONS, score_path
 
 
 class InfluenceCleanerCV(BaseCleaner):
     r"""An :class:`InfluenceCleaner` that chooses how many to remove.
 
     The same as a grid search over the cleaner's `n_remove`, but each fold is ranked
-    once for all numbers. The number with the best mean score is used to clean all
-    samples; of those alike, the first.
+    once for all numbers. The number that `rule` chooses is used to clean all samples.
 
     Parameters
     ----------
@@ -34,6 +36,9 @@ class InfluenceCleanerCV(BaseCleaner):
         The folds on which the final estimators are scored.
     scoring : str or callable, default=None
         How they are scored; by default by their own ``score``.
+    rule : {"best", "one_standard_error"}, default="best"
+        Which number is chosen: the first with the best mean score, or the first whose
+        mean score is within a standard error of the best.
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
     action : {"remove", "relabel", "reweight"}, default="remove"
@@ -53,8 +58,8 @@ class InfluenceCleanerCV(BaseCleaner):
         Retrace only the last epochs, for ``scorer="influence"``.
     refit : "full" or "counterfactual", default="full"
         How the final estimators are made, as in :class:`InfluenceCleaner`.
-    transform : "representation" or None, default=None
-        Whether the cleaner transforms, as in :class:`InfluenceCleaner`.
+    output : {"prediction", "representation"}, default="prediction"
+        Whether the cleaner is a transformer as well, as in :class:`InfluenceCleaner`.
     memory : str, path or joblib.Memory, default=None
         Where scores are kept, as in :class:`InfluenceCleaner`.
     n_jobs : int, default=None
@@ -124,33 +129,36 @@ class InfluenceCleanerCV(BaseCleaner):
         "n_removes": [Sequence, np.ndarray],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "rule": [StrOptions({"best", "one_standard_error"})],
     }
 
     def __init__(
         self,
         estimator: Any = None,
         *,
-        n_removes: Any = FRACTIONS,
+        n_removes: Sequence[float] | np.ndarray = FRACTIONS,
         cv: Any = 5,
-        scoring: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        rule: str = "best",
         scorer: Any = "influence",
         action: str = "remove",
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         n_runs: int = 1,
-        query: Any = "auto",
-        at: Any = "epochs",
+        query: str | Callable[..., Tensor] = "auto",
+        at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
-        transform: str | None = None,
-        memory: Any = None,
+        output: str = "prediction",
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_removes = n_removes
         self.cv = cv
         self.scoring = scoring
+        self.rule = rule
         self.scorer = scorer
         self.action = action
         self.final_estimator = final_estimator
@@ -160,7 +168,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
-        self.transform = transform  # type: ignore[method-assign, assignment]
+        self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -174,6 +182,11 @@ class InfluenceCleanerCV(BaseCleaner):
             (data.take(train), data.held_out(test))
             for train, test in splitter.split(data.X, data.y)
         ]
+        if self.rule == "one_standard_error" and len(folds) < 2:
+            raise ValueError(
+                "`cv` must have at least two folds with rule='one_standard_error', got "
+                "one. Use more folds, or rule='best'."
+            )
         table = score_path(self, folds, n_removes, check_scoring(self, self.scoring))
         means = table.mean(axis=0)
         if np.isnan(means).all():
@@ -181,7 +194,7 @@ class InfluenceCleanerCV(BaseCleaner):
                 "`n_removes` must leave samples of every class in each fold, but none "
                 f"of {n_removes} does. Put 0 among them."
             )
-        best = int(np.nanargmax(means))
+        best = choose_column(table, self.rule)
         self.n_remove_, self.best_score_ = n_removes[best], float(means[best])
         self.cv_results_ = {
             "n_remove": np.array(n_removes),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import average_precision_score, check_scoring, roc_auc_score
 from sklearn.utils import check_random_state, indexable
@@ -15,7 +16,8 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import get_scorer, named_scorers
-from ._runs import check_scores, with_seed
+from ._data import Samples
+from ._ranking import check_scores, with_seed
 from ._selection import check_n_remove, emptied_classes
 from ._splits import class_codes
 
@@ -24,19 +26,19 @@ Row = dict[str, float]
 
 def compare_scorers(
     estimator: Any,
-    X: Any,
-    y: Any,
-    X_val: Any,
-    y_val: Any,
+    X: Samples,
+    y: ArrayLike,
+    X_val: Samples,
+    y_val: ArrayLike,
     scorers: Sequence[Any] | Mapping[str, Any],
     *,
-    X_test: Any = None,
-    y_test: Any = None,
-    truth: Any = None,
+    X_test: Samples | None = None,
+    y_test: ArrayLike | None = None,
+    truth: ArrayLike | None = None,
     n_remove: Sequence[float] = (0, 0.05, 0.1, 0.2),
-    scoring: Any = None,
+    scoring: str | Callable[..., float] | None = None,
     n_seeds: int = 5,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
 ) -> pd.DataFrame:
     """Compare scorers: time, agreement, what they find, and the score after removal.
@@ -162,7 +164,7 @@ def compare_scorers(
     return _summary([name for name in named for _ in comparison.counts], tables)
 
 
-def _check_truth(truth: Any, n_samples: int) -> np.ndarray:
+def _check_truth(truth: ArrayLike, n_samples: int) -> np.ndarray:
     bad = np.asarray(truth)
     if bad.shape != (n_samples,) or bad.dtype != bool or bad.all() or not bad.any():
         raise ValueError(

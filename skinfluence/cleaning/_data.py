@@ -1,12 +1,20 @@
-"""The data of a cleaning: samples, what goes with them, and validation data."""
+"""The data of a cleaner: samples, fit parameters and validation data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, indexable
+
+Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
+"""Rows in any container that scikit-learn can index, a DataFrame included."""
+
+GivenValidation: TypeAlias = Samples | tuple[Any, ...] | None
+"""`X_val` as a user gives it: samples, or a tuple with their targets."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class CleaningData:
     y : ndarray of n_samples rows
         Their targets.
     params, final_params : mapping
-        What else the ``fit`` of the ranking and of the final estimator is given.
+        Further arguments of ``fit``, for the ranking and for the final estimator.
     validation : Validation or None
         Validation data, if it was given.
     """
@@ -61,7 +69,7 @@ class CleaningData:
         return len(self.y)
 
     def take(self, rows: np.ndarray) -> "CleaningData":
-        """Return some of the samples, with what goes with them."""
+        """Return some of the samples, with their fit parameters."""
         return CleaningData(
             _safe_indexing(self.X, rows),
             self.y[rows],
@@ -71,10 +79,10 @@ class CleaningData:
         )
 
     def weighted(self, weights: np.ndarray) -> "CleaningData":
-        """Return the samples with weights, beside those that they may have."""
+        """Return the samples with their weights multiplied by these."""
         params, final_params = (
-            {**own, "sample_weight": weights * np.asarray(own.get("sample_weight", 1))}
-            for own in (self.params, self.final_params)
+            {**fit, "sample_weight": weights * np.asarray(fit.get("sample_weight", 1))}
+            for fit in (self.params, self.final_params)
         )
         return replace(self, params=params, final_params=final_params)
 
@@ -85,21 +93,24 @@ class CleaningData:
 
 
 def check_validation(
-    X: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+    X: Samples,
+    X_val: GivenValidation,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
 ) -> Validation | None:
     """Return the validation data that a user gave, or None if there is none.
 
-    Cross-validation cuts whatever has as many rows as X, without a word: a tuple is
-    safe from that, and anything else of that length is refused.
+    Cross-validation silently splits whatever has as many rows as X. It leaves a tuple
+    alone; anything else of that length is refused.
     """
     if isinstance(X_val, tuple):
         X_val, y_val, sample_weight_val = _unpack(X_val, y_val, sample_weight_val)
     elif X_val is not None and _num_samples(X_val) == _num_samples(X):
         raise ValueError(
             f"`X_val` must not have as many rows as X ({_num_samples(X)}): a "
-            "cross-validation would cut both alike, without a word. Pass "
-            "X_val=(X_val, y_val) or X_val=(X_val, y_val, sample_weight_val), a tuple, "
-            "which nothing cuts."
+            "cross-validation would silently split both. Pass the tuple "
+            "X_val=(X_val, y_val) or X_val=(X_val, y_val, sample_weight_val), which is "
+            "never split."
         )
     if X_val is None:
         if y_val is not None or sample_weight_val is not None:
@@ -113,7 +124,9 @@ def check_validation(
     return Validation(X_val, np.asarray(y_val), sample_weight_val)
 
 
-def _unpack(X_val: tuple[Any, ...], y_val: Any, weights: Any) -> tuple[Any, Any, Any]:
+def _unpack(
+    X_val: tuple[Any, ...], y_val: object, weights: object
+) -> tuple[Any, Any, Any]:
     if y_val is not None or weights is not None or len(X_val) not in (2, 3):
         raise ValueError(
             "`X_val`, a tuple, must be (X_val, y_val) or (X_val, y_val, "

@@ -5,7 +5,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
@@ -16,6 +16,10 @@ COLUMNS = ("sample", "decision", "label", "fingerprint")
 
 # A label can be as long as a text.
 _LONGEST_FIELD = 2**27
+
+
+Source: TypeAlias = str | os.PathLike[str] | pd.DataFrame
+"""Where decisions are: a file, or the table itself."""
 
 
 class DecisionTable(NamedTuple):
@@ -43,7 +47,7 @@ class DecisionTable(NamedTuple):
         return [label[1:], label] if quoted else [label]
 
 
-def read_table(source: Any) -> DecisionTable:
+def read_table(source: Source) -> DecisionTable:
     """Return a table, or the one in a file, if it has the columns and some rows."""
     table = _table(source)
     missing = [name for name in COLUMNS if name not in table.rows]
@@ -65,7 +69,7 @@ def text_of(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
-def _table(source: Any) -> DecisionTable:
+def _table(source: Source) -> DecisionTable:
     if isinstance(source, pd.DataFrame):
         return DecisionTable(source, "the table")
     if not isinstance(source, (str, os.PathLike)):

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from ..exceptions import DecisionsError
-from ._decision_files import DecisionTable, read_table, text_of
+from ._data import Samples
+from ._decision_files import DecisionTable, Source, read_table, text_of
 from ._fingerprint import data_fingerprint
 
 _WORDS = ("keep", "remove", "relabel")
@@ -52,7 +54,7 @@ class Decisions:
 
 
 def read_decisions(
-    source: Any, X: Any, y: Any, *, regression: bool = False
+    source: Source, X: Samples, y: ArrayLike, *, regression: bool = False
 ) -> Decisions:
     """Read decisions about samples, and check that they are about this data.
 
@@ -87,6 +89,7 @@ def read_decisions(
     Examples
     --------
     >>> import pandas as pd
+    from numpy.typing import ArrayLike
     >>> from sklearn.datasets import load_iris
     >>> from skinfluence.cleaning import data_fingerprint, read_decisions
     >>> X, y = load_iris(return_X_y=True)
@@ -106,9 +109,10 @@ def read_decisions(
     """
     table = read_table(source)
     _check_fingerprint(table, X, y)
-    samples = _samples(table, len(y))
+    targets = np.asarray(y)
+    samples = _samples(table, len(targets))
     words = _words(table, samples)
-    find = _number if regression else _finder(np.asarray(y))
+    find = _number if regression else _finder(targets)
     relabelled = {}
     for row in np.flatnonzero(words == "relabel"):
         readings, sample = table.label(int(row)), int(samples[row])
@@ -116,19 +120,20 @@ def read_decisions(
     return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
 
 
-def _check_fingerprint(table: DecisionTable, X: Any, y: Any) -> None:
+def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:
     given = {text_of(value) for value in table.rows["fingerprint"]}
     if len(given) != 1:
         raise DecisionsError(
             f"The decisions in {table.where} must all be about the same data, got "
             f"{len(given)} fingerprints."
         )
-    (theirs,), own = given, data_fingerprint(X, y)
-    if own not in theirs.split("+"):
+    (theirs,), actual = given, data_fingerprint(X, y)
+    # A report writes two: of the data as it was fitted, and as it is shown.
+    if actual not in theirs.split("+"):
         raise DecisionsError(
             f"The decisions in {table.where} are about other data: their fingerprint "
-            f"is {theirs!r}, that of X and y is {own!r}. Give the samples and labels "
-            "of the report, all of them, in the same order."
+            f"is {theirs!r}, that of X and y is {actual!r}. Give all samples and "
+            "labels of the report, in the same order."
         )
 
 
@@ -166,7 +171,7 @@ def _words(table: DecisionTable, samples: np.ndarray) -> np.ndarray:
 
 
 def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
-    """Return what finds a label of y by how it may be written."""
+    """Return a function that finds a label of y by its spelling."""
     classes = np.unique(y).tolist()
     written = {str(label): label for label in classes}
     numbers = {
@@ -181,10 +186,10 @@ def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
         value = _float(readings)
         if value in numbers:
             return numbers[value]
-        known = ", ".join(repr(name[:40]) for name in list(written)[:10])
+        labels = ", ".join(repr(name[:40]) for name in list(written)[:10])
         more = ", …" if len(written) > 10 else ""
         raise DecisionsError(
-            f"The labels {where} must be labels of y ({known}{more}), got "
+            f"The labels {where} must be labels of y ({labels}{more}), got "
             f"{readings[-1][:40]!r} for {whose}."
         )
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
+
+from ._data import Samples
 
 # Values that are converted at once.
 _BLOCK = 2**20
 
 
-def data_fingerprint(X: Any, y: Any) -> str:
+def data_fingerprint(X: Samples, y: ArrayLike) -> str:
     """Return a digest of samples and their targets, by which decisions know their data.
 
     Values count, and not what holds them: an array, a tensor and a frame of the same

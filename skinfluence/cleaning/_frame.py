@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 
 def samples_frame(
@@ -25,12 +26,12 @@ def samples_frame(
         if hasattr(model, "predict_proba"):
             columns["probability"] = model.predict_proba(X).max(axis=1)
     columns.update(cleaned)
-    # A frame's own row labels tell its user most.
+    # Users of a frame know their rows by its index.
     index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
     return pd.DataFrame(columns, index=index).iloc[ranking]
 
 
-def _outputs(name: str, values: Any) -> dict[str, np.ndarray]:
+def _outputs(name: str, values: ArrayLike) -> dict[str, np.ndarray]:
     values = np.asarray(values)
     if values.ndim == 1:
         return {name: values}

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+
+from ._data import Samples
 
 
 def _final_has(name: str) -> Callable[[Any], bool]:
@@ -33,7 +36,7 @@ class PredictionMixin:
         return self.final_estimator_
 
     @available_if(_final_has("predict"))
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Samples) -> np.ndarray:
         """Predict targets with the final estimator.
 
         Parameters
@@ -49,7 +52,7 @@ class PredictionMixin:
         return self._fitted_final().predict(X)
 
     @available_if(_final_has("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Samples) -> np.ndarray:
         """Predict class probabilities with the final estimator.
 
         Parameters
@@ -65,7 +68,7 @@ class PredictionMixin:
         return self._fitted_final().predict_proba(X)
 
     @available_if(_final_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Samples) -> np.ndarray:
         """Predict logarithms of class probabilities with the final estimator.
 
         Parameters
@@ -81,7 +84,7 @@ class PredictionMixin:
         return self._fitted_final().predict_log_proba(X)
 
     @available_if(_final_has("decision_function"))
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Samples) -> np.ndarray:
         """Compute the final estimator's decision function.
 
         Parameters
@@ -97,7 +100,9 @@ class PredictionMixin:
         return self._fitted_final().decision_function(X)
 
     @available_if(_final_has("score"))
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Samples, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Score the final estimator, as its own ``score`` does.
 
         Parameters

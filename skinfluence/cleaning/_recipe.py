@@ -1,4 +1,4 @@
-"""What a cleaner's parameters say: how to rank, and how to refit."""
+"""How to rank and refit, by the parameters that all cleaners have."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
-from ._runs import Ranking, plan_runs, score_runs, with_seed
+from ._ranking import Ranking, plan_runs, score_runs, with_seed
 from ._selection import check_n_remove
 from ._splits import class_codes, ranking_splits
 
@@ -73,12 +73,14 @@ class CleaningRecipe(BaseEstimator):
         final = self.final_estimator
         return self._estimator() if final is None else final
 
-    def _scorer(self, validation: Any = None) -> Any:
-        """Return what scores the samples against validation data, or their own kind."""
+    def _scorer(self, validation: object = None) -> Any:
+        """Return the scorer, for given validation data or samples set apart."""
         query = self.query
         if isinstance(query, str) and query == "auto":
-            own = validation is None and has_probabilities(self._estimator())
-            query = "error" if own else "loss"
+            # Samples set apart are as noisy as the others, and wrong labels among them
+            # mislead the expected error less than the loss.
+            noisy = validation is None and has_probabilities(self._estimator())
+            query = "error" if noisy else "loss"
         options = {"query": query, "at": self.at, "last_epochs": self.last_epochs}
         return get_scorer(self.scorer, **options)
 
@@ -94,13 +96,13 @@ class CleaningRecipe(BaseEstimator):
 
     def _seeds(self) -> Any:
         """Return the seeds of the split, of the final fit, and of each run."""
-        # What is remembered is the same each time: so is, then, what leads to it.
+        # A cached ranking is found again only with the same seeds.
         fixed = self.random_state is None and self.memory is not None
         rng = check_random_state(0 if fixed else self.random_state)
         return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
 
     def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:
-        """Rank the samples, of which so many are to be removed."""
+        """Rank the samples, after a check that so many can be removed."""
         split_seed, final_seed, *run_seeds = self._seeds()
         splits = ranking_splits(
             data,

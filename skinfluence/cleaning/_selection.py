@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ._runs import Ranking
+from ._ranking import Ranking
 
 
-def check_n_remove(n_remove: Any, n_samples: int, n_ranked: int) -> int:
+def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
     """Return a count or a fraction of all samples as a count."""
     if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
         raise TypeError(
@@ -44,7 +44,7 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     """Return the samples with a negative score, except the best of each class."""
     order = ranking.order
     candidates = order[ranking.scores[order] < 0]
-    # The first of its class in the reversed order is the last to be removed.
+    # The first of a class in reversed order is removed last of its class.
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]
     return candidates[~np.isin(candidates, keep)]
@@ -68,30 +68,3 @@ def check_classes_stay(
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
             "out rare classes."
         )
-
-
-def one_standard_error(table: np.ndarray) -> int:
-    """Return the first column whose mean is within a standard error of the best.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n_folds, n_candidates)
-        Scores, higher is better; the candidates in the order of preference. NaN for a
-        candidate that was not possible.
-
-    Returns
-    -------
-    int
-        Number of the column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinfluence.cleaning import one_standard_error
-    >>> one_standard_error(np.array([[0.80, 0.89, 0.90], [0.80, 0.93, 0.94]]))
-    1
-    """
-    means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
-    best = int(means.argmax())
-    error = table[:, best].std(ddof=1) / np.sqrt(len(table))
-    return int(np.flatnonzero(means >= means[best] - error)[0])

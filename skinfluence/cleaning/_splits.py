@@ -1,4 +1,4 @@
-"""Which samples are ranked, and which of them validate the ranking."""
+"""Splits into samples to rank and samples to validate the ranking on."""
 
 from typing import Any
 
@@ -76,8 +76,10 @@ def _shuffled_by_class(codes: np.ndarray, rng: np.random.RandomState) -> np.ndar
     return np.lexsort((rng.uniform(size=len(codes)), codes))
 
 
-def _check_classes(data: CleaningData, train: np.ndarray, rows: Any) -> None:
-    """Refuse validation samples of classes that the model would not know."""
+def _check_classes(
+    data: CleaningData, train: np.ndarray, rows: np.ndarray | None
+) -> None:
+    """Refuse validation labels that the training samples do not have."""
     given = data.validation is not None
     labels = data.validation.y if data.validation is not None else data.y[rows]
     strange = np.setdiff1d(labels, data.y[train]).tolist()
@@ -95,7 +97,7 @@ def _check_classes(data: CleaningData, train: np.ndarray, rows: Any) -> None:
 
 
 def _check_weights(data: CleaningData, rows: np.ndarray) -> None:
-    """Refuse validation samples that count for nothing."""
+    """Refuse validation samples whose weights are all 0."""
     weights = data.params.get("sample_weight")
     if weights is not None and not np.any(np.asarray(weights)[rows]):
         raise ValueError(

@@ -15,18 +15,17 @@ from ..cleaning import InfluenceCleaner
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
-from ._folds import Folds, make_folds
 from ._models import default_epochs, make_model
-from ._outputs import check_new
-from ._problem import Problem, read_problem
+from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._words import asked, facts, how_validated, introduce
+from ._tables import check_new
+from ._words import facts, how_validated, introduce, query_of
 
 N_RUNS = 4
 """Models that score each row: as many as train on it where there are five folds."""
 
-# The validation rows that each suspect harms: each asks for a way back of its own
-# through the training, which takes too long for large tables.
+# Validation rows to show for each suspect. Each needs a retrace of the training run,
+# which takes too long for large tables.
 _N_HARMED, _DETAILED_ROWS = 3, 5_000
 
 
@@ -73,7 +72,7 @@ def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
         model,
         n_remove=0,
         at=AT,
-        query=asked(problem),
+        query=query_of(problem),
         cv=folds if problem.valid is None else None,
         n_runs=1 if problem.valid is None else N_RUNS,
         random_state=model.random_state,
@@ -117,7 +116,7 @@ def make_report(
         X_test=X_test,
         y_test=y_test,
         at=AT,
-        query=asked(problem),
+        query=query_of(problem),
         n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
         about={
             **facts(problem),

@@ -8,7 +8,7 @@ import pandas as pd
 MISSING = frozenset(
     ["", "?", "-", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]
 )
-"""What stands for a value that is not there."""
+"""Spellings of a missing value."""
 
 _CODE = r"0\d+"  # such as 007: as a number it would be another one
 _ISO_DATE = r"\d{4}-\d\d-\d\d(?:[ T].*)?"
@@ -36,12 +36,12 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
         values = texts(column)
         if decimal != ".":
             values = values.str.replace(decimal, ".", regex=False)
-    found = np.asarray(
+    parsed = np.asarray(
         pd.to_numeric(values, errors="coerce").to_numpy(
             dtype=np.float64, na_value=np.nan
         )
     )
-    return np.where(np.isfinite(found), found, np.nan)
+    return np.where(np.isfinite(parsed), parsed, np.nan)
 
 
 def has_codes(column: pd.Series) -> bool:
@@ -61,7 +61,7 @@ def days(column: pd.Series) -> np.ndarray:
 
 
 def like_other_dates(column: pd.Series) -> np.ndarray:
-    """Return which cells look like dates in an order that cannot be known."""
+    """Return which cells look like dates whose day and month may be swapped."""
     if not is_text(column):
         return np.zeros(len(column), dtype=bool)
     return texts(column).str.fullmatch(_OTHER_DATE).to_numpy(dtype=bool)

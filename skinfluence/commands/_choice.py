@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..cleaning import InfluenceCleaner, InfluenceCleanerCV, one_standard_error
-from ._folds import Folds
+from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ._judge import Cleaning, measure_name, signed
-from ._problem import Problem
+from ._problem import Folds, Problem
 
 AT = "path"
-"""Which models are asked: those along the training, which know wrong labels best."""
+"""Query all epochs: early models identify wrong labels best."""
 
 FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 
@@ -35,6 +34,7 @@ def choose(
         model,
         n_removes=list(tried),
         cv=folds,
+        rule="one_standard_error",
         at=AT,
         final_estimator=clone(model).set_params(record=None),
         random_state=model.random_state,
@@ -45,7 +45,7 @@ def choose(
     fraction = tried[-1]
     said = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
     if n_remove == "auto":
-        fraction = tried[one_standard_error(scores)]
+        fraction = search.n_remove_
         said.append(
             f"The fewest within a standard error of the best are "
             f"{round(fraction * n_rows):,}."

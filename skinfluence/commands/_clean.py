@@ -9,13 +9,11 @@ import numpy as np
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._choice import FRACTIONS, choose, n_choice_fits
-from ._folds import make_folds
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
-from ._outputs import check_new
-from ._problem import Problem, read_problem
+from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import listed, quoted, table_format
+from ._tables import check_new, listed, quoted, table_format
 from ._target import CLASSIFICATION, REGRESSION
 from ._words import introduce
 
@@ -39,6 +37,7 @@ def clean(options: Namespace) -> Iterable[str]:
             f"got {options.n_remove:,}."
         )
     folds = make_folds(problem.target, options.seed)
+    # A validation table judges instead; chosen numbers were judged on folds already.
     judges = folds if decided is not None and problem.valid is None else None
     total = n_fits(problem, judges)
     if decided is None:
@@ -94,8 +93,8 @@ def _about_others(path: Path, fingerprint: str) -> bool:
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:
-    every = np.arange(len(problem.table))
-    left, y = cleaned_rows(problem.target.y, cleaning, every)
+    rows = np.arange(len(problem.table))
+    left, y = cleaned_rows(problem.target.y, cleaning, rows)
     if len(left) == 0:
         raise TableError("The decisions must leave rows, but they remove all.")
     if problem.target.task == CLASSIFICATION and len(set(y.tolist())) < 2:

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ._folds import Folds
-from ._problem import Problem
+from ._problem import Folds, Problem
 from ._target import CLASSIFICATION
 
 

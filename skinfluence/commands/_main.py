@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _announce(module: Any) -> None:
-    """Let the library's own warnings be read on the standard error, in a line each."""
+    """Show the library's warnings on the standard error, one line each."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"skinfluence: note: {message}", file=sys.stderr, flush=True)

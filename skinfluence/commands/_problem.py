@@ -1,4 +1,4 @@
-"""From tables to a problem of learning: what is asked, checked and made ready."""
+"""From tables to a learning problem, checked and converted."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -19,10 +19,14 @@ from ._columns import (
     preprocessor,
 )
 from ._tables import Table, check_column, quoted, read_table
-from ._target import Target, read_same_target, read_target
+from ._target import CLASSIFICATION, Target, read_same_target, read_target
 
 Rows = tuple[Any, np.ndarray]
 """The input of a model, and the target."""
+
+N_FOLDS = 5
+
+Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Problem:
 
 
 def read_problem(options: Namespace) -> Problem:
-    """Read and check all that is asked for."""
+    """Read and check the tables of the options."""
     table = _read(options.table, options)
     names = [str(name) for name in table.file.columns]
     for name in [options.target, *options.drop]:
@@ -107,6 +111,26 @@ def read_problem(options: Namespace) -> Problem:
     )
 
 
+def make_folds(target: Target, seed: int) -> Folds:
+    """Return the rows to train on and those to validate on, for each fold.
+
+    The classes are spread evenly, as far as they go. The only row of a class trains
+    each time and validates nothing: no model could know its label otherwise.
+    """
+    n_rows = len(target.y)
+    codes, counts = np.zeros(n_rows, dtype=np.intp), np.array([n_rows])
+    if target.task == CLASSIFICATION:
+        _, codes, counts = np.unique(target.y, return_inverse=True, return_counts=True)
+    mixed = np.random.RandomState(seed).uniform(size=n_rows)
+    fold = np.empty(n_rows, dtype=np.intp)
+    fold[np.lexsort((mixed, codes))] = np.arange(n_rows) % N_FOLDS
+    fold[counts[codes] == 1] = -1
+    return [
+        (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
+        for number in range(N_FOLDS)
+    ]
+
+
 def _read(path: Path, options: Namespace) -> Table:
     return read_table(
         path, encoding=options.encoding, sample=options.sample, seed=options.seed
@@ -114,16 +138,16 @@ def _read(path: Path, options: Namespace) -> Table:
 
 
 def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
-    """Return a further table, which must have the same columns."""
+    """Read a validation or test table, which must have the same columns."""
     table = _read(path, options)
     names = {str(name) for name in table.file.columns} - set(options.drop)
-    own = {str(name) for name in problem.table.file.columns} - set(options.drop)
-    if names != own:
-        lacking, extra = sorted(own - names), sorted(names - own)
-        found = [f"lacks {quoted(lacking)}"] if lacking else []
-        found += [f"has {quoted(extra)} as well"] if extra else []
+    expected = {str(name) for name in problem.table.file.columns} - set(options.drop)
+    if names != expected:
+        lacking, extra = sorted(expected - names), sorted(names - expected)
+        differences = [f"lacks {quoted(lacking)}"] if lacking else []
+        differences += [f"has {quoted(extra)} as well"] if extra else []
         raise TableError(
             f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
-            f"{' and '.join(found)}."
+            f"{' and '.join(differences)}."
         )
     return table

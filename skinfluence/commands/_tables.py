@@ -14,7 +14,7 @@ from ._csv import CSVFile
 from ._parquet import ParquetFile
 
 MOST_ROWS = 100_000
-"""More rows than this are read only if they are asked for."""
+"""Larger tables are read only with --sample."""
 
 LEAST_ROWS = 20
 
@@ -115,24 +115,38 @@ def read_table(
     return Table(file, frame, rows, places, n_total)
 
 
-def check_column(name: str, known: Sequence[str], table: str) -> None:
-    """Refuse a column that a table does not have, and name the nearest."""
-    if name in known:
+def check_new(path: Path, force: bool) -> None:
+    """Refuse a path that cannot be written, or where there is a file already."""
+    if path.is_dir():
+        raise TableError(f"{str(path)!r} is a folder: name a file.")
+    if path.exists() and not force:
+        raise TableError(
+            f"The file {str(path)!r} exists: pass --force to replace it, or name "
+            "another one."
+        )
+    if not path.parent.is_dir():
+        raise TableError(f"There is no folder {str(path.parent)!r} to write to.")
+
+
+def check_column(name: str, columns: Sequence[str], table: str) -> None:
+    """Refuse a column that is not in the table, and suggest the nearest."""
+    if name in columns:
         return
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    folded = {str(other).casefold(): other for other in known}
+    near = get_close_matches(name, columns, n=1, cutoff=0.5)
+    # A difference in capitals alone may be too far for the matcher.
+    folded = {str(other).casefold(): other for other in columns}
     near = [folded[name.casefold()]] if name.casefold() in folded else near
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(known)}."
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(columns)}."
     raise TableError(f"{table!r} has no column {name!r}. {hint}")
 
 
 def quoted(names: Iterable[object]) -> str:
-    """Return names in quotation marks, the first of them."""
+    """Return the first names, in quotation marks."""
     return listed([repr(str(name)) for name in names])
 
 
 def listed(words: Sequence[str], most: int = 8) -> str:
-    """Return words as in a sentence, the first of them."""
+    """Return the first words, joined as in a sentence."""
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1:,} more"]
     if len(words) < 2:

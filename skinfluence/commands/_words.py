@@ -1,4 +1,4 @@
-"""What is told of a problem, on the standard output and in the report."""
+"""Descriptions of a problem, for the standard output and the report."""
 
 from collections.abc import Iterator
 
@@ -23,8 +23,8 @@ def introduce(problem: Problem) -> Iterator[str]:
         yield f"Note: the labels {labels} differ in spaces or capitals only."
 
 
-def asked(problem: Problem) -> str:
-    """Return the query: what wrong labels among the judges mislead least."""
+def query_of(problem: Problem) -> str:
+    """Return the query that wrong validation labels mislead least."""
     trusted = problem.valid is not None or problem.target.task != CLASSIFICATION
     return "loss" if trusted else "error"
 
@@ -37,7 +37,7 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
             "validation table"
         )
     measure = "loss"
-    if asked(problem) == "error":
+    if query_of(problem) == "error":
         measure = "expected error (which wrong labels there mislead less than the loss)"
     return (
         f"the rows are divided into {n_folds} parts, and every row is scored by the "

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from skinfluence.cleaning import InfluenceCleaner
-from skinfluence.cleaning._path import FRACTIONS
+from skinfluence.cleaning._choosing_n_remove import FRACTIONS
 from tests.cleaning.problems import flipped_blobs, quick
 
 

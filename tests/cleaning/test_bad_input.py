@@ -45,7 +45,7 @@ def state_of(cleaner):
         ({"n_runs": 0}, ValueError, "'n_runs' parameter"),
         ({"at": "last"}, ValueError, "'at' parameter"),
         ({"refit": "half"}, ValueError, "'refit' parameter"),
-        ({"transform": "pca"}, ValueError, "'transform' parameter"),
+        ({"output": "pca"}, ValueError, "'output' parameter"),
         ({"memory": 3}, ValueError, "'memory' parameter"),
         (
             {"cv": 3, "refit": "counterfactual"},
@@ -67,9 +67,9 @@ def state_of(cleaner):
             "must have a method `refit_without`",
         ),
         (
-            {"final_estimator": LogisticRegression(), "transform": "representation"},
+            {"final_estimator": LogisticRegression(), "output": "representation"},
             TypeError,
-            "needs a network as the final estimator, got LogisticRegression",
+            "`final_estimator` must be a network with output='representation', got Log",
         ),
         (
             {"n_remove": "auto", "cv": [(np.arange(60), np.arange(60, 120))]},

@@ -67,6 +67,20 @@ def test_the_first_of_the_best_wins(blobs):
     assert cleaner.n_removed_ == 5
 
 
+def test_the_fewest_within_a_standard_error(blobs):
+    X, y, *_ = blobs
+    accuracies = iter([0.80, 0.93, 0.94, 0.80, 0.89, 0.90])  # of two folds
+    cleaner = InfluenceCleanerCV(
+        quick(),
+        n_removes=[0, 2, 5],
+        cv=2,
+        scoring=lambda *data: next(accuracies),
+        rule="one_standard_error",
+    ).fit(X, y)
+    assert cleaner.n_remove_ == 2
+    assert cleaner.best_score_ == pytest.approx(0.91)
+
+
 def test_a_count_that_empties_a_class_cannot_win():
     X = np.arange(40.0)[:, None].astype(np.float32) % 7
     y = np.array([1] * 8 + [0] * 32)
@@ -105,6 +119,15 @@ def test_a_regressor_with_a_splitter():
         ({"n_removes": 3}, ValueError, "'n_removes' parameter of InfluenceCleanerCV"),
         ({"n_removes": [0, 100]}, ValueError, r"number of samples \(60\), got 100"),
         ({"n_removes": [0, None]}, TypeError, "must be a count .* got None"),
+        ({"rule": "first"}, ValueError, "The 'rule' parameter of InfluenceCleanerCV"),
+        (
+            {
+                "rule": "one_standard_error",
+                "cv": [(list(range(30)), list(range(30, 60)))],
+            },
+            ValueError,
+            "`cv` must have at least two folds with rule='one_standard_error', got one",
+        ),
         ({"scoring": "acuracy"}, ValueError, "'scoring' parameter"),
     ],
 )

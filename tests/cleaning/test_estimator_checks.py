@@ -15,7 +15,7 @@ pytestmark = rough
     [
         InfluenceCleaner(),
         InfluenceCleanerCV(n_removes=(0, 0.1), cv=2),
-        InfluenceCleaner(transform="representation"),
+        InfluenceCleaner(output="representation"),
         InfluenceCleaner(SGDInfluenceRegressor(optimizer=Adam, lr=0.02)),
     ]
 )

@@ -15,8 +15,8 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
+from skinfluence._cache import digest
 from skinfluence.cleaning import InfluenceCleaner
-from skinfluence.cleaning._cache import digest
 from skinfluence.scorers import Outlier, SGDInfluence
 from tests.cleaning.counting import CountingInfluence
 from tests.cleaning.problems import flipped_blobs, quick
@@ -156,6 +156,16 @@ def test_without_memory_nothing_is_remembered(blobs, calls):
     cleaner = InfluenceCleaner(quick(), scorer=CountingInfluence(calls))
     cleaner.fit(X, y, X_val, y_val).fit(X, y, X_val, y_val)
     assert count(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["query", "scorer"])
+def test_a_lambda_is_refused_before_any_work(blobs, tmp_path, name):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick(), memory=tmp_path / "memory", n_remove=1)
+    cleaner.set_params(**{name: lambda *data: data[-1]})
+    with pytest.raises(ValueError, match=f"`{name}` must have a stable key with `mem"):
+        cleaner.fit(X, y)
+    assert not (tmp_path / "memory").exists()
 
 
 def make_things():

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from skinfluence.cleaning._runs import Ranking
+from skinfluence.cleaning._choosing_n_remove import choose_column
+from skinfluence.cleaning._ranking import Ranking
 from skinfluence.cleaning._selection import (
     beneficial_removals,
     check_classes_stay,
     check_n_remove,
-    one_standard_error,
 )
 
 
@@ -69,6 +69,10 @@ def test_names_the_class_that_would_vanish():
         check_classes_stay(y, codes, np.array([0, 0]), 3)
     with pytest.raises(ValueError, match=r"but 1 would leave none of 2\. Lower"):
         check_classes_stay(np.array([1, 2]), np.array([0, 1]), np.array([0]), 1)
+
+
+def one_standard_error(table):
+    return choose_column(table, "one_standard_error")
 
 
 def test_one_standard_error_rule():

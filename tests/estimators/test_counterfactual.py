@@ -145,6 +145,15 @@ def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
     assert len(calls) > 6
 
 
+def test_a_lambda_is_no_key_of_a_cache(run, tmp_path):
+    clf, X_val, y_val, *_ = run
+    with pytest.raises(ValueError, match="`query` must have a stable key with `memory"):
+        clf.counterfactual_influence(
+            X_val, y_val, query=lambda out, y: out[:, 0], memory=tmp_path / "memory"
+        )
+    assert not (tmp_path / "memory").exists()
+
+
 def test_leaving_out_all_that_is_trained_on_is_refused():
     case = Case("mlp", "sgd", {"iterator_train__sampler": [0, 1, 2, 3, 4, 5, 6]})
     clf = case.fitted()

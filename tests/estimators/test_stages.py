@@ -18,7 +18,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     load_estimator,
 )
-from skinfluence.cleaning._cache import digest
+from skinfluence._cache import digest
 from skinfluence.estimators._questions.counterfactual import ensemble_of
 from skinfluence.exceptions import (
     DivergedTrainingError,

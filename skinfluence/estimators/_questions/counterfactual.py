@@ -1,18 +1,16 @@
 """The exact counterpart of influence: training again, many runs at once."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.utils.validation import check_memory
 from torch import Tensor
 
+from ..._cache import cached_call, check_cacheable, digest
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...trajectory import Trajectory
@@ -127,6 +125,8 @@ class CounterfactualMixin(RepeatingMixin):
         >>> clf.counterfactual_influence(X_val, y_val, suspects).shape
         (5,)
         """
+        if memory is not None:
+            check_cacheable(query=query)
         asked = self._question(
             X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
@@ -154,21 +154,17 @@ def exact_changes(
     n_jobs: int | None = None,
 ) -> np.ndarray:
     """Return the query's change in each run, a row of weights and targets each."""
-    place = os.fspath(memory) if isinstance(memory, Path) else memory
-    compute = check_memory(place).cache(_changes, ignore=["net", "asked"])
-    key = _key(net, asked) if memory is not None else ""
-    jobs = (
-        delayed(compute)(
-            net,
-            asked,
-            kind,
-            key,
-            weights[part].numpy(),
-            None if others is None else others[part].arrays(),
-        )
-        for part in torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
+    question = "" if memory is None else _key(net, asked)
+
+    def call(part: Tensor) -> tuple[Any, ...]:
+        runs = weights[part].numpy(), None if others is None else others[part].arrays()
+        key = "" if memory is None else digest(question, kind, *runs)
+        return memory, _changes, key, net, asked, kind, *runs
+
+    parts = torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
+    return np.concatenate(
+        Parallel(n_jobs=n_jobs)(delayed(cached_call)(*call(part)) for part in parts)
     )
-    return np.concatenate(Parallel(n_jobs=n_jobs)(jobs))
 
 
 def _part_size(runs: int, n_jobs: int | None) -> int:
@@ -178,14 +174,14 @@ def _part_size(runs: int, n_jobs: int | None) -> int:
 
 
 def _changes(
+    key: str,
     net: Any,
     asked: Question,
     kind: type[Query],
-    key: str,
     weights: np.ndarray,
     others: tuple[np.ndarray, ...] | None,
 ) -> np.ndarray:
-    """Compute a part of the runs; `key` stands for net and question in the cache."""
+    """Compute a part of the runs; `key` stands for the arguments in the cache."""
     ensemble = ensemble_of(net, asked, kind)
     found = ensemble.changes(
         torch.from_numpy(weights).to(ensemble.step.live.parameters[0]),
@@ -214,18 +210,14 @@ def ensemble_of(
 
 def _key(net: Any, asked: Question) -> str:
     """Return a digest of the run and the question."""
-    return str(
-        joblib.hash(
-            [
-                _run_key(net, asked.trajectory),
-                [_run_key(run.net, run.trajectory) for run in asked.earlier],
-                fingerprint(asked.dataset, None),
-                asked.weights,
-                asked.query,
-                dict(asked.at),
-                asked.first,
-            ]
-        )
+    return digest(
+        _run_key(net, asked.trajectory),
+        [_run_key(run.net, run.trajectory) for run in asked.earlier],
+        fingerprint(asked.dataset, None),
+        asked.weights,
+        asked.query,
+        dict(asked.at),
+        asked.first,
     )
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skinfluence.commands._folds import make_folds
+from skinfluence.commands._problem import make_folds
 
 
 def target(y, task="classification"):

@@ -1,14 +1,14 @@
-"""Scores along a path of numbers of samples to remove, on data held out for it."""
+"""How many samples to remove: candidates scored on held-out data, and the choice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
 
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._data import CleaningData, Validation
+from ._recipe import CleaningRecipe
 from ._selection import beneficial_removals, check_n_remove, emptied_classes
 from ._splits import class_codes, stratified_folds
 
@@ -18,14 +18,14 @@ FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
 N_FOLDS = 5
 
 Fold = tuple[CleaningData, Validation]
-"""What to clean, and what to judge the result by."""
+"""Samples to clean, and held-out samples to score the result on."""
 
 
 def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fold]:
-    """Yield folds that each clean on one part and judge on the rest.
+    """Yield folds that each clean on one part and score on the rest.
 
-    What validation data was given is what counts: a part of it ranks, the rest judges.
-    Without any, it is the samples that are divided.
+    Given validation data is divided, as it is what counts: one part ranks, the rest
+    scores. Without any, the samples are divided.
     """
     given = data.validation
     y = data.y if given is None else given.y
@@ -44,7 +44,7 @@ def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fo
 
 
 def score_path(
-    cleaner: Any,
+    cleaner: CleaningRecipe,
     folds: Iterable[Fold],
     n_removes: Sequence[float],
     scoring: Callable[..., float],
@@ -78,8 +78,26 @@ def score_path(
     return np.array(rows, dtype=np.float64)
 
 
+def choose_column(table: np.ndarray, rule: str) -> int:
+    """Return which column of a table of scores a rule chooses.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_folds, n_candidates)
+        Scores, higher is better; NaN for a candidate that was not possible.
+    rule : {"best", "one_standard_error"}
+        The first with the best mean, or the first within its standard error.
+    """
+    means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
+    best = int(means.argmax())
+    if rule == "best":
+        return best
+    error = table[:, best].std(ddof=1) / np.sqrt(len(table))
+    return int(np.flatnonzero(means >= means[best] - error)[0])
+
+
 def _score_fold(
-    cleaner: Any,
+    cleaner: CleaningRecipe,
     data: CleaningData,
     judge: Validation,
     n_removes: Sequence[float],
@@ -106,11 +124,12 @@ def _score_fold(
         model = cleaner._refit(cleaned.data, ranking, chosen)
         return float(scoring(model, judge.X, judge.y, **options))
 
+    # Equal counts, such as small fractions of few samples, are fitted only once.
     scores = {count: score(count) for count in sorted(set(counts))}
     return [scores[count] for count in counts]
 
 
 def _takes_weights(scoring: Callable[..., float]) -> bool:
-    # scikit-learn's scorers know it of the metric that they hold.
+    # scikit-learn's scorers take any keyword, and ask their metric.
     knows = getattr(scoring, "_accept_sample_weight", None)
     return bool(knows() if knows else "sample_weight" in signature(scoring).parameters)

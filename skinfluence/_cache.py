@@ -3,8 +3,9 @@
 import inspect
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import pandas as pd
@@ -14,11 +15,13 @@ from joblib.hashing import NumpyHasher
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_memory
 
+from ._version import __version__
+
 
 class _ContentHasher(NumpyHasher):
     """Hashes by content what pickles differently each time it is made anew."""
 
-    def save(self, obj: Any) -> None:
+    def save(self, obj: object) -> None:
         if isinstance(obj, BaseEstimator) and not isinstance(obj, type):
             obj = (type(obj), obj.get_params(deep=False), _start(obj))
         elif isinstance(obj, torch.Tensor):
@@ -33,32 +36,48 @@ class _ContentHasher(NumpyHasher):
         super().save(obj)
 
 
-def _start(estimator: Any) -> Any:
-    """Return what an estimator starts from, which no parameter tells."""
+def _start(estimator: BaseEstimator) -> list[tuple[str, torch.Tensor]] | None:
+    """Return the pretrained weights, which are not among the parameters."""
     module = getattr(getattr(estimator, "pretrained", None), "module_", None)
     if not isinstance(module, torch.nn.Module):
         return None
     return list(module.state_dict().items())
 
 
-def digest(*objects: Any) -> str:
-    """Return a hash of the objects' contents, the same in every process."""
-    return str(_ContentHasher(coerce_mmap=True).hash(objects))
+def digest(*objects: object) -> str:
+    """Return a hash of the contents and the version, the same in every process."""
+    return str(_ContentHasher(coerce_mmap=True).hash((__version__, *objects)))
 
 
-def cached_call(memory: Any, function: Callable[..., Any], key: str, *args: Any) -> Any:
-    """Call ``function(key, *args)``, or return what it returned for that key before.
+def check_cacheable(**parameters: object) -> None:
+    """Refuse parameters of which :func:`digest` can make no key."""
+    for name, value in parameters.items():
+        try:
+            digest(value)
+        except (PicklingError, AttributeError, TypeError) as error:
+            # Functions are hashed by name, and lambdas and local ones have none.
+            raise ValueError(
+                f"`{name}` must have a stable key with `memory`, got {value!r}. Define "
+                "its functions and classes at the top level of a module, or pass "
+                "memory=None."
+            ) from error
+
+
+def cached_call(
+    memory: Any, function: Callable[..., Any], key: str, *args: object
+) -> Any:
+    """Call ``function(key, *args)``, or load its result if the key is in the cache.
 
     Parameters
     ----------
     memory : str, path-like, object with the interface of joblib.Memory, or None
-        Where results are kept; None to keep none.
+        Where to keep results; None to keep none.
     function : callable
         A function of a module, whose first parameter is ``key``.
     key : str
-        The digest of all that the result depends on.
+        The :func:`digest` of all that the result depends on.
     *args : object
-        What the function works on.
+        Further arguments, which the cache ignores.
     """
     if memory is None:
         return function(key, *args)
@@ -68,11 +87,11 @@ def cached_call(memory: Any, function: Callable[..., Any], key: str, *args: Any)
         return memory.cache(function, ignore=ignored)(key, *args)
 
 
-def _locked(memory: Any, name: str) -> Any:
-    """Let one process at a time compute what has that name; the others then load it."""
+def _locked(memory: Any, key: str) -> AbstractContextManager[object]:
+    """Let one process compute the result of a key; the others wait and load it."""
     store = getattr(memory, "store_backend", None)
     if store is None:
         return nullcontext()
     folder = Path(store.location)
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{name}.lock")
+    return FileLock(folder / f"{key}.lock")

@@ -1,7 +1,6 @@
-"""What a cleaner does in the place of a ranking: what people have decided."""
+"""Applying people's decisions in place of a ranking."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,13 @@ from ..exceptions import DecisionsError
 from ._actions import Cleaned
 from ._data import CleaningData
 from ._decisions import Decisions, read_decisions
-from ._runs import Ranking
+from ._ranking import Ranking
+from ._recipe import CleaningRecipe
 from ._selection import emptied_classes
 
 
 def act_as_decided(
-    cleaner: Any, data: CleaningData
+    cleaner: CleaningRecipe, data: CleaningData
 ) -> tuple[Cleaned, Ranking, np.ndarray]:
     """Return the cleaned data, a ranking without scores, and the removed samples."""
     if data.y.ndim != 1:
@@ -27,7 +27,7 @@ def act_as_decided(
     decisions = read_decisions(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
-    # A target may be set to any number, also where all of them were whole.
+    # A target may be set to a fraction even where all others are whole numbers.
     whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
     y = data.y.astype(np.float64) if whole else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)
@@ -63,5 +63,5 @@ def _check_classes_stay(y: np.ndarray, left: np.ndarray) -> None:
     if gone:
         raise DecisionsError(
             "The decisions must leave samples of every class, but none is left of "
-            f"{', '.join(map(repr, gone))}. Leave out the class as a whole before."
+            f"{', '.join(map(repr, gone))}. Drop the whole class from X and y first."
         )

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
-from skinfluence.cleaning._runs import with_seed
+from skinfluence.cleaning._ranking import with_seed
 from skinfluence.estimators import SmoothHinge
 from skinfluence.scorers import Outlier, Random
 from tests.cleaning.problems import flipped_blobs, quick

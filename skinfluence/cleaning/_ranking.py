@@ -1,19 +1,18 @@
-"""The ranking: recorded runs, each scored, and the mean of their scores.
+"""The ranking: the mean scores of recorded runs.
 
-Validation data, cross-influence and several seeds are all the same thing here: a list
-of runs. Each is fitted and scored on its own, in any process, and remembered if there
-is a cache.
+Given validation data, cross-influence and several seeds all become a list of runs. Each
+is fitted and scored independently, in any process, and cached with `memory`.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._version import __version__
-from ._cache import cached_call, digest
+from .._cache import cached_call, digest
 from ._data import CleaningData
 from ._splits import Split
 
@@ -43,7 +42,7 @@ class Run(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """What came of the runs.
+    """The scores of the runs.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class Ranking(NamedTuple):
     runs : sequence of Run
         The runs.
     seed : int
-        For what comes after the ranking.
+        Seed of the final fit.
     labels : ndarray of shape (n_samples,), int, or None
         The label that gives a sample its score, as a number from 0, where every label
         is scored.
@@ -125,7 +124,7 @@ def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
         for name, value in copy.get_params().items()
         if name == "random_state" or name.endswith("__random_state")
     }
-    # Each has a number of its own, whichever of them are set.
+    # One draw for each name, so that setting one state does not change the others.
     rng = np.random.RandomState(seed)
     fresh = {name: rng.randint(np.iinfo(np.int32).max) for name in sorted(states)}
     copy.set_params(
@@ -135,7 +134,7 @@ def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
 
 
 def score_runs(
-    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: Any
+    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: int | None
 ) -> tuple[np.ndarray, Any]:
     """Return the mean scores over the runs, and the fitted estimator of the first."""
     content = "" if memory is None else _content(data)
@@ -146,7 +145,7 @@ def score_runs(
         return memory, score_run, key, run, data, fitted
 
     if len(runs) == 1:
-        # What is at hand is not fitted again, nor sent to another process.
+        # The run is fitted already: do not fit it again in another process.
         scores = [cached_call(*call(runs[0], first))]
     else:
         scores = Parallel(n_jobs=n_jobs)(
@@ -164,8 +163,8 @@ def score_runs(
 
 
 def _content(data: CleaningData) -> str:
-    """Return the digest of all that a ranking depends on."""
-    return digest(__version__, data.X, data.y, data.params, data.validation)
+    """Return the digest of the data that a ranking depends on."""
+    return digest(data.X, data.y, data.params, data.validation)
 
 
 def fit_run(run: Run, data: CleaningData) -> Any:
@@ -175,9 +174,9 @@ def fit_run(run: Run, data: CleaningData) -> Any:
 
 
 def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray:
-    """Return the scores of a run's samples; what the key says decides them.
+    """Return the scores of a run's samples; the cache knows the arguments by `key`.
 
-    The estimator is fitted first, unless that has been done.
+    Without `fitted`, the estimator is fitted first.
     """
     estimator = fit_run(run, data) if fitted is None else fitted
     train = data.take(run.train)
@@ -192,15 +191,15 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
     if not run.by_label:
         return check_scores(scores, len(train))
     classes = np.unique(data.y)
-    # A label that the run did not know is none that it can propose.
-    every = np.full((len(train), len(classes)), np.inf)
-    every[:, np.searchsorted(classes, estimator.classes_)] = scores
-    check_scores(every.min(1), len(train))
-    return every
+    # A run cannot propose a label that its training rows do not have.
+    label_scores = np.full((len(train), len(classes)), np.inf)
+    label_scores[:, np.searchsorted(classes, estimator.classes_)] = scores
+    check_scores(label_scores.min(1), len(train))
+    return label_scores
 
 
-def check_scores(scores: Any, n_samples: int) -> np.ndarray:
-    """Return a scorer's scores, or refuse them if they are no ranking."""
+def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
+    """Return a scorer's scores, or refuse them if they rank nothing."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape != (n_samples,) or np.isnan(scores).any():
         raise ValueError(
