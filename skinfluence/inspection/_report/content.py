@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from .._version import __version__
-from ..cleaning import Decisions
-from ..estimators import InfluenceCheck
-from ._audit import Audit, Harmed
-from ._audit_views import Showing
-from ._style import described, unit_of_loss
+from ..._version import __version__
+from ...cleaning import Decisions
+from ...estimators import InfluenceCheck
+from .._style import described, unit_of_loss
+from .findings import Audit, Harmed
+from .samples import Showing
 
 _N_BINS = 60
 _AT = {

@@ -11,10 +11,10 @@ from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from ..cleaning import data_fingerprint
-from ..estimators import InfluenceCheck, final_model
-from ..exceptions import InfluenceReliabilityWarning
-from ._style import extremes
+from ...cleaning import data_fingerprint
+from ...estimators import InfluenceCheck, final_model
+from ...exceptions import InfluenceReliabilityWarning
+from .._style import extremes
 
 # Validation samples that are asked one by one, and at once.
 _MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50

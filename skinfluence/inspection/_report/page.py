@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ._charts import curve, histogram, scatter
-from ._extras import needed
+from .charts import curve, histogram, scatter
+from .extras import needed
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "

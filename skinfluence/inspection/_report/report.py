@@ -10,15 +10,15 @@ import pandas as pd
 from sklearn.base import is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._files import write_file
-from ..cleaning import InfluenceCleaner, read_decisions
-from ._audit import audit, judge
-from ._audit_views import Texts, shown_as
-from ._audit_words import mark_words, telling_words
-from ._extras import needed
-from ._page import page
-from ._report_dict import applied_dict, audit_dict, curve_dict
-from ._style import check_count, check_row
+from ..._files import write_file
+from ...cleaning import InfluenceCleaner, read_decisions
+from .._style import check_count, check_row
+from .content import applied_dict, audit_dict, curve_dict
+from .extras import needed
+from .findings import audit, judge
+from .page import page
+from .samples import Texts, shown_as
+from .words import mark_words, telling_words
 
 
 class AuditReport:

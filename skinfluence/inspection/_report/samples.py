@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
-from ._extras import needed
-from ._sample_views import ImageView, TextView, view_of, written
-from ._unusual import Column
+from .._sample_views import ImageView, TextView, view_of, written
+from .extras import needed
+from .unusual import Column
 
 # Of so many pictures at most each has so many pixels on its longer side.
 _SIDES = ((500, 192), (2000, 96), (float("inf"), 64))

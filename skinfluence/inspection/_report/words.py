@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..estimators import FinalModel, final_model
+from ...estimators import FinalModel, final_model
 
 # Samples whose features are looked at together, and words of each that are kept.
 _AT_ONCE, _N_WORDS = 64, 12
