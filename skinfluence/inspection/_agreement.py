@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..metrics import kendall_tau
+from ._typing import Axes, Estimator, RandomState
 
 
 class AgreementDisplay:
@@ -55,7 +57,9 @@ class AgreementDisplay:
     (20,)
     """
 
-    def __init__(self, *, estimated: Any, exact: Any, name: str = "influence") -> None:
+    def __init__(
+        self, *, estimated: ArrayLike, exact: ArrayLike, name: str = "influence"
+    ) -> None:
         self.estimated = estimated
         self.exact = exact
         self.name = name
@@ -63,14 +67,14 @@ class AgreementDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
         n_samples: int = 50,
-        random_state: Any = None,
+        random_state: RandomState = None,
         name: str = "influence",
-        ax: Any = None,
+        ax: "Axes | None" = None,
         **asked: Any,
     ) -> "AgreementDisplay":
         """Verify some samples drawn at random, and draw them.
@@ -106,7 +110,7 @@ class AgreementDisplay:
         display = cls(estimated=check.estimated, exact=check.exact, name=name)
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None, **scatter: Any) -> "AgreementDisplay":
+    def plot(self, ax: "Axes | None" = None, **scatter: Any) -> "AgreementDisplay":
         """Draw the samples and the diagonal, with the figures in the legend.
 
         Parameters

@@ -1,13 +1,16 @@
 """The score against the number of removed samples, drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
 from ._style import COLORS, MARKERS
+from ._typing import Axes, RandomState
 
 
 class CleaningCurveDisplay:
@@ -62,19 +65,19 @@ class CleaningCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
+        estimator: BaseEstimator | None,
+        X: object,
+        y: ArrayLike,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        scorers: Any = ("influence",),
+        X_val: object = None,
+        y_val: ArrayLike | None = None,
+        scorers: Sequence[object] | Mapping[str, object] = ("influence",),
         n_removes: Sequence[float] = (0, 0.025, 0.05, 0.1, 0.2, 0.3),
-        cv: Any = 5,
-        scoring: Any = None,
+        cv: object = 5,
+        scoring: str | Callable[..., float] | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        ax: Any = None,
+        random_state: RandomState = None,
+        ax: "Axes | None" = None,
         **cleaner: Any,
     ) -> "CleaningCurveDisplay":
         """Clean in every fold with every ranking, and draw the scores.
@@ -135,7 +138,7 @@ class CleaningCurveDisplay:
         name = scoring if isinstance(scoring, str) else "score"
         return cls(n_removes=n_removes, scores=scores, score_name=name).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> "CleaningCurveDisplay":
+    def plot(self, ax: "Axes | None" = None) -> "CleaningCurveDisplay":
         """Draw the means, with the standard errors over the folds as bars.
 
         Parameters

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..metrics import kendall_tau
 from ..scorers import Loss
@@ -18,6 +19,7 @@ from ._style import (
     in_brackets,
     short_ticks,
 )
+from ._typing import At, Axes, Estimator, ManyAxes
 
 
 class InfluenceDisplay:
@@ -76,9 +78,9 @@ class InfluenceDisplay:
     def __init__(
         self,
         *,
-        influence: Any,
-        losses: Any,
-        truth: Any = None,
+        influence: ArrayLike,
+        losses: ArrayLike,
+        truth: ArrayLike | None = None,
         n_marked: int = 20,
         meaning: str = CHANGE,
         unit: str = "",
@@ -93,14 +95,14 @@ class InfluenceDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        at: Any = "final",
-        truth: Any = None,
+        at: At = "final",
+        truth: ArrayLike | None = None,
         n_marked: int = 20,
-        axes: Any = None,
+        axes: ManyAxes = None,
         **asked: Any,
     ) -> "InfluenceDisplay":
         """Estimate the influence of the training samples, and draw it.
@@ -141,7 +143,7 @@ class InfluenceDisplay:
         )
         return display.plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "InfluenceDisplay":
+    def plot(self, axes: ManyAxes = None) -> "InfluenceDisplay":
         """Draw both panels.
 
         Parameters
@@ -184,7 +186,11 @@ class InfluenceDisplay:
         return self
 
     def _plot_distribution(
-        self, influence: np.ndarray, truth: np.ndarray, harmful: Any, helpful: Any
+        self,
+        influence: np.ndarray,
+        truth: np.ndarray,
+        harmful: np.ndarray,
+        helpful: np.ndarray,
     ) -> None:
         import matplotlib.pyplot as plt
 
@@ -223,8 +229,8 @@ class InfluenceDisplay:
         influence: np.ndarray,
         losses: np.ndarray,
         truth: np.ndarray,
-        harmful: Any,
-        helpful: Any,
+        harmful: np.ndarray,
+        helpful: np.ndarray,
     ) -> None:
         import matplotlib.pyplot as plt
 
@@ -270,12 +276,12 @@ class InfluenceDisplay:
         _legend_above(ax)
 
 
-def _two_axes(axes: Any) -> np.ndarray:
+def _two_axes(axes: ManyAxes) -> np.ndarray:
     import matplotlib.pyplot as plt
 
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-    axes = np.ravel(axes)
+    axes = np.asarray(axes, dtype=object).ravel()
     if len(axes) != 2:
         raise ValueError(
             "`axes` must be two, for the distribution and for the losses, got "
@@ -303,6 +309,6 @@ def _tau(influence: np.ndarray, losses: np.ndarray) -> str:
     return f"\nrank correlation of harm and loss: τ = {tau:.2f}".replace("-", "−")
 
 
-def _legend_above(ax: Any) -> None:
+def _legend_above(ax: Axes) -> None:
     """Put the legend where no sample can lie, above the axis's power of ten."""
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=2)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..scorers import SGDInfluence
 from ._sample_views import View, signed, view_of, written
 from ._style import (
@@ -16,6 +18,7 @@ from ._style import (
     extremes,
     in_brackets,
 )
+from ._typing import At, Axes, Estimator, ManyAxes, Names, Query
 
 
 class SampleGridDisplay:
@@ -86,14 +89,14 @@ class SampleGridDisplay:
     def __init__(
         self,
         *,
-        samples: Any,
-        labels: Any,
-        predictions: Any,
-        influence: Any,
+        samples: object,
+        labels: ArrayLike,
+        predictions: ArrayLike | None,
+        influence: ArrayLike,
         n_harmful: int = 10,
         n_helpful: int = 0,
         image_shape: Sequence[int] | None = None,
-        feature_names: Any = None,
+        feature_names: Names = None,
         n_features: int = 5,
         meaning: str = CHANGE,
         unit: str = "",
@@ -113,17 +116,17 @@ class SampleGridDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        estimator: Estimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
         *,
-        samples: Any = None,
-        query: Any = "loss",
-        at: Any = "final",
+        samples: object = None,
+        query: Query = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
-        axes: Any = None,
+        axes: ManyAxes = None,
         **shown: Any,
     ) -> "SampleGridDisplay":
         """Estimate the influence of the training samples, and show the extreme ones.
@@ -161,7 +164,7 @@ class SampleGridDisplay:
         SampleGridDisplay
             The display, drawn.
         """
-        asked = {"query": query, "at": at, "last_epochs": last_epochs}
+        asked: dict[str, Any] = {"query": query, "at": at, "last_epochs": last_epochs}
         display = cls(
             samples=X if samples is None else samples,
             labels=y,
@@ -173,7 +176,12 @@ class SampleGridDisplay:
 
     @classmethod
     def from_cleaner(
-        cls, cleaner: Any, X: Any, *, axes: Any = None, **shown: Any
+        cls,
+        cleaner: InfluenceCleaner | InfluenceCleanerCV,
+        X: object,
+        *,
+        axes: ManyAxes = None,
+        **shown: Any,
     ) -> "SampleGridDisplay":
         """Show the samples that a cleaner found to be the most harmful.
 
@@ -222,7 +230,7 @@ class SampleGridDisplay:
         )
         return display.plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "SampleGridDisplay":
+    def plot(self, axes: ManyAxes = None) -> "SampleGridDisplay":
         """Draw the samples, each with given and predicted label and influence.
 
         Parameters
@@ -262,7 +270,7 @@ class SampleGridDisplay:
             )
         if axes is None:
             axes = self._new_axes(view, ends)
-        axes = np.ravel(axes)
+        axes = np.asarray(axes, dtype=object).ravel()
         if len(axes) < len(self.rows_):
             raise ValueError(
                 f"`axes` must be at least {len(self.rows_)}, one for each sample, got "
@@ -277,7 +285,7 @@ class SampleGridDisplay:
             ax.set_title(title, fontsize=10, parse_math=False)
         return self
 
-    def _new_axes(self, view: View, ends: Sequence[np.ndarray]) -> list[Any]:
+    def _new_axes(self, view: View, ends: Sequence[np.ndarray]) -> list[Axes]:
         """Return axes in a new figure: a grid for each end, under its heading."""
         import matplotlib.pyplot as plt
 
@@ -292,7 +300,7 @@ class SampleGridDisplay:
         width = n_columns * view.size[0]
         figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)
-        axes: list[Any] = []
+        axes: list[Axes] = []
         for part, (name, n) in zip(parts[:, 0], grids, strict=True):
             heading = f"{name} samples: {self._heading(view)}"
             part.suptitle(heading, x=0.01, ha="left", fontsize=11)
@@ -312,14 +320,16 @@ class SampleGridDisplay:
         return ",\n".join(filter(None, [label, meaning, view.heading]))
 
 
-def _title(labels: Any, predictions: Any, influence: np.ndarray, row: int) -> str:
+def _title(
+    labels: np.ndarray, predictions: np.ndarray | None, influence: np.ndarray, row: int
+) -> str:
     names = written(labels[row])
     if predictions is not None:
         names = f"{names} → {written(predictions[row])}"
     return f"{names}\n{signed(influence[row])}"
 
 
-def _scored(cleaner: Any) -> dict[str, str]:
+def _scored(cleaner: InfluenceCleaner | InfluenceCleanerCV) -> dict[str, str]:
     """Return what a cleaner's scores mean, and their unit."""
     if not (cleaner.scorer == "influence" or isinstance(cleaner.scorer, SGDInfluence)):
         return {"meaning": "score (the lowest are removed first)"}

@@ -3,10 +3,12 @@
 import textwrap
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
+
+from ._typing import Axes, Names
 
 # Characters in a line of text, and in a line of a table, at the size they are shown.
 _TEXT_WIDTH, _TABLE_WIDTH = 52, 36
@@ -19,7 +21,7 @@ class ImageView:
     n_columns, size, heading = 5, (1.7, 2.15), ""
 
     def __init__(
-        self, samples: Any, image_shape: Sequence[int] | None, name: str = "samples"
+        self, samples: object, image_shape: Sequence[int] | None, name: str = "samples"
     ) -> None:
         images = _array(samples, name)
         if image_shape is not None:
@@ -36,7 +38,7 @@ class ImageView:
         image: np.ndarray = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
         return image
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         ax.imshow(self.scaled(row), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
@@ -48,13 +50,13 @@ class TextView:
 
     n_columns, size, heading = 2, (4.6, 1.95), ""
 
-    def __init__(self, samples: Any) -> None:
+    def __init__(self, samples: Sequence[str]) -> None:
         self.texts = [str(text) for text in samples]
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         lines = textwrap.wrap(
             self.texts[row], _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …"
@@ -72,7 +74,7 @@ class TableView:
 
     n_columns, heading = 3, "most unusual features (z-score)"
 
-    def __init__(self, samples: Any, feature_names: Any, n_features: int) -> None:
+    def __init__(self, samples: object, feature_names: Names, n_features: int) -> None:
         self.table = _frame(samples, feature_names)
         self.n_features = min(n_features, self.table.shape[1])
         self.size = (3.1, 0.75 + 0.21 * self.n_features)
@@ -94,7 +96,7 @@ class TableView:
             for k in most
         ]
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         _clear(ax)
         for line, (name, value, score) in enumerate(self.unusual(row)):
@@ -109,9 +111,9 @@ View = ImageView | TextView | TableView
 
 
 def view_of(
-    samples: Any,
+    samples: object,
     image_shape: Sequence[int] | None,
-    feature_names: Any,
+    feature_names: Names,
     n_features: int,
     name: str = "samples",
 ) -> View:
@@ -128,7 +130,7 @@ def view_of(
     return TableView(samples, feature_names, n_features)
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """Return a label or a value as a reader wants it: fractions in three digits."""
     if isinstance(value, (float, np.floating)):
         number = float(value)
@@ -150,19 +152,19 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _write(ax: Any, x: float, y: float, text: str, **placed: Any) -> None:
+def _write(ax: Axes, x: float, y: float, text: str, **placed: Any) -> None:
     # As it stands: a $ is a $, and the layout is not for the text to change.
     ax.text(x, y, text, fontsize=9.5, parse_math=False, clip_on=True, **placed).set(
         in_layout=False
     )
 
 
-def _clear(ax: Any) -> None:
+def _clear(ax: Axes) -> None:
     ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     ax.spines[:].set_color("#808080")
 
 
-def _are_texts(samples: Any) -> bool:
+def _are_texts(samples: Any) -> TypeGuard[Sequence[str]]:
     if hasattr(samples, "shape") and len(samples.shape) != 1:
         return False
     return len(samples) > 0 and all(isinstance(text, str) for text in samples)
@@ -211,7 +213,7 @@ def _range(images: np.ndarray) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _frame(samples: Any, feature_names: Any) -> pd.DataFrame:
+def _frame(samples: Any, feature_names: Names) -> pd.DataFrame:
     frame = samples if hasattr(samples, "iloc") else pd.DataFrame(_array(samples))
     if feature_names is None:
         named = hasattr(samples, "iloc")

@@ -1,12 +1,16 @@
 """Scorers side by side, drawn."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from ..cleaning import compare_scorers
 from ._style import COLORS, MARKERS
+from ._typing import Axes, ManyAxes
 
 _BLUE, _GREY = COLORS[0], COLORS[-1]
 
@@ -70,14 +74,14 @@ class ScorerComparisonDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        scorers: Any,
+        estimator: BaseEstimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
+        scorers: Sequence[object] | Mapping[str, object],
         *,
-        axes: Any = None,
+        axes: ManyAxes = None,
         **options: Any,
     ) -> "ScorerComparisonDisplay":
         """Compare scorers, and draw the comparison.
@@ -109,7 +113,7 @@ class ScorerComparisonDisplay:
         comparison = compare_scorers(estimator, X, y, X_val, y_val, scorers, **options)
         return cls(comparison=comparison).plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "ScorerComparisonDisplay":
+    def plot(self, axes: ManyAxes = None) -> "ScorerComparisonDisplay":
         """Draw the comparison.
 
         Parameters
@@ -141,7 +145,7 @@ class ScorerComparisonDisplay:
                 layout="constrained",
                 squeeze=False,
             )
-        axes = np.ravel(axes)
+        axes = np.asarray(axes, dtype=object).ravel()
         if len(axes) != len(panels):
             raise ValueError(
                 f"`axes` must be one for each of {panels}, got {len(axes)} axes."
@@ -160,13 +164,13 @@ class ScorerComparisonDisplay:
         axes[0].set_ylim(len(names) - 0.5, -0.5)
         return self
 
-    def _plot_dots(self, ax: Any, column: str, names: list[str]) -> None:
+    def _plot_dots(self, ax: Axes, column: str, names: list[str]) -> None:
         table = self.comparison.drop_duplicates("scorer").set_index("scorer").loc[names]
         if column == "seconds":
             ax.set_xscale("log")
         _dots(ax, table, column, np.arange(len(names)), color=_BLUE, marker="o")
 
-    def _plot_scores(self, ax: Any, names: list[str]) -> None:
+    def _plot_scores(self, ax: Axes, names: list[str]) -> None:
         """Draw the scores of all counts, each scorer's beside each other."""
         import matplotlib.pyplot as plt
 
@@ -200,7 +204,9 @@ class ScorerComparisonDisplay:
         )
 
 
-def _dots(ax: Any, table: pd.DataFrame, column: str, places: Any, **style: Any) -> None:
+def _dots(
+    ax: Axes, table: pd.DataFrame, column: str, places: np.ndarray, **style: Any
+) -> None:
     error = table[f"{column}_se"].to_numpy()
     ax.errorbar(
         table[column].to_numpy(),

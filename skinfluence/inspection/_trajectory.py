@@ -4,6 +4,7 @@ import textwrap
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._style import (
     CHANGE,
@@ -15,6 +16,7 @@ from ._style import (
     in_brackets,
     short_ticks,
 )
+from ._typing import At, Axes, Estimator
 
 # As many lines as can be told apart.
 _MOST_LINES = len(COLORS) - 1
@@ -74,9 +76,9 @@ class TrajectoryDisplay:
     def __init__(
         self,
         *,
-        contributions: Any,
-        samples: Any = None,
-        labels: Any = None,
+        contributions: ArrayLike,
+        samples: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         meaning: str = CHANGE,
         unit: str = "",
     ) -> None:
@@ -89,14 +91,14 @@ class TrajectoryDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        samples: Any = None,
-        labels: Any = None,
-        at: Any = "final",
-        ax: Any = None,
+        samples: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        at: At = "final",
+        ax: "Axes | None" = None,
         **asked: Any,
     ) -> "TrajectoryDisplay":
         """Estimate the influence of the training samples by epoch, and draw it.
@@ -136,7 +138,7 @@ class TrajectoryDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> "TrajectoryDisplay":
+    def plot(self, ax: "Axes | None" = None) -> "TrajectoryDisplay":
         """Draw a line for each sample.
 
         Parameters
@@ -189,7 +191,7 @@ class TrajectoryDisplay:
         ax.set_xlabel("epoch of training")
         ax.set_ylabel(textwrap.fill(what, 36))
         short_ticks(ax, "y")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         ax.spines[["top", "right"]].set_visible(False)
         return self

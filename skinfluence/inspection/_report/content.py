@@ -1,8 +1,8 @@
 """What an audit has found as a plain dict, which JSON can hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, SupportsFloat, TypeAlias
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -11,6 +11,7 @@ from ..._version import __version__
 from ...cleaning import Decisions
 from ...estimators import InfluenceCheck
 from .._style import described, unit_of_loss
+from .._typing import At, Estimator, Query
 from .findings import Audit, Harmed
 from .samples import Showing
 
@@ -22,24 +23,29 @@ _AT = {
 }
 _MEASURES = {"loss": "validation loss", "error": "expected validation error"}
 
-Content = dict[str, Any]
+Content: TypeAlias = dict[str, Any]
+# Label -> its number, of a classifier.
+Places: TypeAlias = Mapping[Hashable, int] | None
 
 
 def audit_dict(
-    estimator: Any,
+    estimator: Estimator,
     found: Audit,
     shown: Sequence[Content],
     others: Showing | None,
     *,
     y: np.ndarray,
-    at: Any,
-    query: Any,
+    at: At,
+    query: Query,
     curve: Content | None,
     about: Mapping[str, Any],
     title: str,
 ) -> Content:
     """Return all that a page tells."""
     classes = estimator.classes_.tolist() if is_classifier(estimator) else None
+    places = None if classes is None else {c: k for k, c in enumerate(classes)}
+    assert estimator.trajectory_ is not None  # it gave the influence
+    n_epochs = int(estimator.trajectory_.n_epochs)
     return {
         "title": title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
@@ -49,7 +55,7 @@ def audit_dict(
         "unit": described(estimator, query)["unit"],
         "loss_unit": unit_of_loss(estimator),
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
-        "facts": _facts(estimator, found, y),
+        "facts": _facts(estimator, n_epochs, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
         "scores": scores_dict(found, classes is not None),
         "n_samples": len(y),
@@ -58,15 +64,15 @@ def audit_dict(
         "curve": curve,
         "applied": None,
         "ranked_by_influence": found.scores is found.influence,
-        "epochs": int(estimator.trajectory_.n_epochs),
+        "epochs": n_epochs,
         "classes": None if classes is None else [str(label) for label in classes],
         "n_asked": found.harmed.n_asked,
-        "suspects": _suspects(found, shown, classes),
-        "validation": _validation(found.harmed, others, classes),
+        "suspects": _suspects(found, shown, places),
+        "validation": _validation(found.harmed, others, places),
     }
 
 
-def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
+def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]]:
     module = type(estimator.module_).__name__
     size = sum(parameter.numel() for parameter in estimator.module_.parameters())
     optimizer = type(estimator.optimizer_).__name__
@@ -76,7 +82,7 @@ def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
         ["Model", f"{module}, {size:,} parameters"],
         [
             "Training",
-            f"{estimator.trajectory_.n_epochs} epochs, {optimizer}, learning rate "
+            f"{n_epochs} epochs, {optimizer}, learning rate "
             f"{estimator.lr:g}, "
             + (f"batches of {batch}" if batch > 0 else "the whole data as one batch"),
         ],
@@ -165,7 +171,7 @@ def _check(check: InfluenceCheck | None) -> Content | None:
     }
 
 
-def curve_dict(search: Any) -> Content:
+def curve_dict(search: object) -> Content:
     """Return the scores of a search over the number of samples to remove."""
     results: Mapping[str, Any] = getattr(search, "cv_results_", {})
     names = [name for name in results if name.endswith("n_remove")]
@@ -191,9 +197,8 @@ def curve_dict(search: Any) -> Content:
     }
 
 
-def _suspects(found: Audit, shown: Sequence[Content], classes: Any) -> list[Content]:
+def _suspects(found: Audit, shown: Sequence[Content], places: Places) -> list[Content]:
     """Return a dict for each suspect."""
-    places = None if classes is None else {c: k for k, c in enumerate(classes)}
     return [
         {
             "sample": int(row),
@@ -217,7 +222,7 @@ def _suspects(found: Audit, shown: Sequence[Content], classes: Any) -> list[Cont
     ]
 
 
-def _probabilities(found: Audit, k: int, places: Any) -> Content:
+def _probabilities(found: Audit, k: int, places: Places) -> Content:
     if found.probabilities is None or places is None:
         return {}
     own = found.probabilities[k]
@@ -227,9 +232,9 @@ def _probabilities(found: Audit, k: int, places: Any) -> Content:
     }
 
 
-def _gain(by_label: Any) -> Content:
+def _gain(by_label: np.ndarray | np.floating) -> Content:
     """Return the best other label and what it gains, or the slope in the target."""
-    if np.ndim(by_label) == 0:
+    if not isinstance(by_label, np.ndarray):
         return {"slope": _number(by_label)}
     best = int(np.argmin(by_label))
     if not by_label[best] < 0:
@@ -237,9 +242,8 @@ def _gain(by_label: Any) -> Content:
     return {"proposal": best, "gain": _number(-by_label[best])}
 
 
-def _validation(harmed: Harmed, others: Showing | None, classes: Any) -> Content:
+def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Content:
     """Return a dict for each validation sample that is shown, by its row."""
-    places = None if classes is None else {c: k for k, c in enumerate(classes)}
     rows = np.unique(harmed.rows[harmed.influence < 0])
     shown = [{}] * len(rows) if others is None else others.show(rows)
     return {
@@ -252,13 +256,13 @@ def _validation(harmed: Harmed, others: Showing | None, classes: Any) -> Content
     }
 
 
-def _label(value: Any, places: Mapping[Any, int] | None) -> Any:
+def _label(value: Any, places: Places) -> Any:
     """Return the number of a label, or a target."""
     value = value.item() if hasattr(value, "item") else value
     return _number(value) if places is None else places[value]
 
 
-def _number(value: Any) -> float | None:
+def _number(value: SupportsFloat) -> float | None:
     """Return a number that JSON can hold, in as many digits as are read."""
     number = float(value)
     return float(f"{number:.5g}") if np.isfinite(number) else None

@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -15,11 +16,14 @@ from ...cleaning import data_fingerprint
 from ...estimators import InfluenceCheck, final_model
 from ...exceptions import InfluenceReliabilityWarning
 from .._style import extremes
+from .._typing import Estimator, RandomState
 
 # Validation samples that are asked one by one, and at once.
 _MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
 # Points of a line of influence along training.
 _POINTS = 24
+
+Judges: TypeAlias = Mapping[str, tuple[object, ArrayLike]]
 
 
 @dataclass(frozen=True)
@@ -92,17 +96,17 @@ class Audit:
 
 
 def audit(
-    estimator: Any,
-    X: Any,
+    estimator: Estimator,
+    X: object,
     y: np.ndarray,
-    judges: Mapping[str, tuple[Any, Any]],
+    judges: Judges,
     *,
     n: int,
     n_check: int,
     n_harmed: int,
-    raw: Any,
+    raw: object,
     scores: np.ndarray | None,
-    random_state: Any,
+    random_state: RandomState,
     **asked: Any,
 ) -> Audit:
     """Ask the estimator everything that a report tells; `asked` is `at` and `query`."""
@@ -142,14 +146,14 @@ def audit(
     )
 
 
-def judge(estimator: Any, X: Any, y: Any) -> tuple[float, float, int]:
+def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, int]:
     """Return score, mean loss and number of samples."""
     with torch.no_grad():
         loss = float(final_model(estimator).query(X, y).here())
     return float(estimator.score(X, y)), loss, _num_samples(X)
 
 
-def fingerprint_of(X: Any, raw: Any, y: Any) -> str:
+def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
     """Return the digest of the data, as the estimator saw it and as it is shown."""
     return "+".join(
         dict.fromkeys(
@@ -166,9 +170,9 @@ def _paths(by_epoch: np.ndarray) -> np.ndarray:
 
 
 def _harmed(
-    estimator: Any,
-    X_val: Any,
-    y_val: Any,
+    estimator: Estimator,
+    X_val: object,
+    y_val: ArrayLike,
     suspects: np.ndarray,
     k: int,
     asked: Mapping[str, Any],
@@ -200,7 +204,7 @@ def _harmed(
     return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
 
 
-def _losses(estimator: Any, X_val: Any, y_val: Any) -> np.ndarray:
+def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
     query = final_model(estimator).query(X_val, y_val)
     with torch.no_grad():
         parts = [

@@ -65,12 +65,12 @@ def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def visible(text: Any) -> str:
+def visible(text: object) -> str:
     """Return text in which characters that have no shape, or move others, are seen."""
     return _UNSEEN.sub(_shape, str(text)[:_MOST_CHARACTERS])
 
 
-def number(value: Any) -> str:
+def number(value: float | None) -> str:
     """Return a number in four digits."""
     if value is None:
         return "—"

@@ -2,23 +2,28 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..._files import write_file
 from ...cleaning import InfluenceCleaner, read_decisions
 from .._style import check_count, check_row
+from .._typing import At, Estimator, Names, Query, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
-from .findings import audit, judge
+from .findings import Judges, audit, judge
 from .page import page
 from .samples import Texts, shown_as
 from .words import mark_words, telling_words
+
+Audited: TypeAlias = tuple[Estimator, object, np.ndarray, Judges]
 
 
 class AuditReport:
@@ -69,35 +74,37 @@ class AuditReport:
     10
     """
 
-    def __init__(self, content: Mapping[str, Any], audited: Any = None) -> None:
+    def __init__(
+        self, content: Mapping[str, Any], audited: Audited | None = None
+    ) -> None:
         self._content = dict(content)
         self._audited = audited
 
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        estimator: Estimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
         *,
         n: int = 50,
-        raw: Any = None,
-        raw_val: Any = None,
-        feature_names: Any = None,
+        raw: object = None,
+        raw_val: object = None,
+        feature_names: Names = None,
         image_shape: Sequence[int] | None = None,
-        X_test: Any = None,
-        y_test: Any = None,
-        at: Any = "path",
-        query: Any = "loss",
-        curve: Any = None,
+        X_test: object = None,
+        y_test: ArrayLike | None = None,
+        at: At = "path",
+        query: Query = "loss",
+        curve: object = None,
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
         n_harmed: int = 3,
-        scores: Any = None,
+        scores: ArrayLike | None = None,
         title: str = "Data audit",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> "AuditReport":
         """Find the most harmful samples of an estimator, and what to show of them.
 
@@ -233,7 +240,11 @@ class AuditReport:
         )
 
     def apply(
-        self, decisions: Any, *, refit: str = "full", **fit_params: Any
+        self,
+        decisions: str | PathLike[str] | pd.DataFrame,
+        *,
+        refit: str = "full",
+        **fit_params: Any,
     ) -> "AuditReport":
         """Refit as decided, and return the report with what that has changed.
 
@@ -287,7 +298,7 @@ class AuditReport:
         """
         return dict(self._content)
 
-    def write_html(self, path: Any) -> None:
+    def write_html(self, path: str | PathLike[str]) -> None:
         """Write the page: one file, which needs nothing else and no network.
 
         Parameters
@@ -306,7 +317,7 @@ class AuditReport:
         )
 
 
-def _check_estimator(estimator: Any) -> None:
+def _check_estimator(estimator: object) -> None:
     if not hasattr(estimator, "influence_by_epoch"):
         raise TypeError(
             "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
@@ -316,13 +327,13 @@ def _check_estimator(estimator: Any) -> None:
     check_is_fitted(estimator)
 
 
-def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
+def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, got one.")
-    return {} if X_test is None else {"test": (X_test, y_test)}
+    return {} if y_test is None else {"test": (X_test, y_test)}
 
 
-def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
+def _checked_scores(scores: ArrayLike | None, n_samples: int) -> np.ndarray | None:
     if scores is None:
         return None
     scores = check_row("scores", scores, n_samples).astype(np.float64)

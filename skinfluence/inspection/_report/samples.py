@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
 from .._sample_views import ImageView, TextView, view_of, written
+from .._typing import Names
 from .extras import needed
 from .unusual import Column
 
@@ -38,7 +39,10 @@ class Showing(Protocol):
 
 
 def showing_of(
-    name: str, samples: Any, image_shape: Sequence[int] | None, feature_names: Any
+    name: str,
+    samples: object,
+    image_shape: Sequence[int] | None,
+    feature_names: Names,
 ) -> Showing:
     """Return how samples are shown, or say what is wrong with them."""
     if sparse.issparse(samples):
@@ -137,7 +141,7 @@ class Rows:
 class Entries:
     """Samples as the largest entries of a sparse matrix."""
 
-    def __init__(self, matrix: Any, names: Any) -> None:
+    def __init__(self, matrix: sparse.csr_matrix, names: Names) -> None:
         self.matrix = sparse.csr_matrix(matrix)
         self.names = names
 
@@ -148,7 +152,7 @@ class Entries:
         """Return each sample's largest entries, as the rows of a table."""
         return [self._entries(self.matrix[[row]]) for row in rows]
 
-    def _entries(self, entries: Any) -> Shown:
+    def _entries(self, entries: sparse.csr_matrix) -> Shown:
         most = np.argsort(-np.abs(entries.data), kind="stable")[:_N_FEATURES]
         lines = [
             [self._name(entries.indices[k]), _value(entries.data[k]), "", 0.0]
@@ -168,7 +172,7 @@ def _value(value: Any) -> str:
     return _cut(value)
 
 
-def _cut(value: Any) -> str:
+def _cut(value: object) -> str:
     text = str(value)
     if len(text) <= _VALUE_CHARACTERS:
         return text
@@ -177,11 +181,11 @@ def _cut(value: Any) -> str:
 
 def shown_as(
     raw_name: str,
-    raw: Any,
+    raw: object,
     name: str,
-    samples: Any,
+    samples: object,
     image_shape: Sequence[int] | None,
-    feature_names: Any,
+    feature_names: Names,
 ) -> Showing:
     """Return how samples are shown: as their user knows them, or as they are."""
     if raw is None:

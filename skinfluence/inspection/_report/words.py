@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from ...estimators import FinalModel, final_model
+from .._typing import Estimator
 
 # Samples whose features are looked at together, and words of each that are kept.
 _AT_ONCE, _N_WORDS = 64, 12
 
 
 def telling_words(
-    estimator: Any, rows: np.ndarray, names: Sequence[str]
+    estimator: Estimator, rows: np.ndarray, names: Sequence[str]
 ) -> dict[int, dict[str, float]]:
     r"""Return for some training samples the features that matter most to their loss.
 
