@@ -1,4 +1,4 @@
-"""The score against the number of removed samples, drawn."""
+"""Plot of the score against the number of removed samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,12 +23,12 @@ class CleaningCurveDisplay:
     scores : mapping of str to array-like of shape (n_folds, n_counts)
         Name of a ranking -> test scores after removal.
     score_name : str, default="score"
-        What the scores are.
+        Name of the score, for the axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes drawn on.
     figure_ : matplotlib Figure
         The figure.
     lines_ : list of matplotlib ErrorbarContainer
@@ -85,7 +85,7 @@ class CleaningCurveDisplay:
         Parameters
         ----------
         estimator : estimator or None
-            What ranks the samples and is refitted; None for the cleaner's default.
+            Ranks the samples and is refitted; None for the cleaner's default.
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Samples.
         y : array-like of shape (n_samples,)
@@ -105,11 +105,11 @@ class CleaningCurveDisplay:
         scoring : str, callable or None, default=None
             As in :func:`sklearn.model_selection.cross_validate`.
         n_jobs : int or None, default=None
-            Number of folds at once, through joblib.
+            Number of folds run in parallel by joblib.
         random_state : int, RandomState instance or None, default=None
             As in :class:`~skinfluence.InfluenceCleaner`.
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **cleaner : dict
             Further parameters of
             :class:`~skinfluence.InfluenceCleanerCV`, such as ``at``.
@@ -133,6 +133,7 @@ class CleaningCurveDisplay:
                 **cleaner,
             ).fit(X, y, X_val, y_val)
             results = search.cv_results_
+            # In which order the folds come does not matter to mean and error.
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
         name = scoring if isinstance(scoring, str) else "score"
@@ -144,7 +145,7 @@ class CleaningCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -157,6 +158,7 @@ class CleaningCurveDisplay:
             _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         removed = np.asarray(self.n_removes, dtype=float)
+        # As the cleaner reads them: only a number between 0 and 1 is a fraction.
         fractions = bool(((removed > 0) & (removed < 1)).any())
         for k, (name, scores) in enumerate(self.scores.items()):
             table = np.atleast_2d(np.asarray(scores, dtype=float))

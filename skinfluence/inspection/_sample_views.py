@@ -1,4 +1,4 @@
-"""How a sample is shown: as an image, as text, or as the rows of a table."""
+"""How a sample is drawn: as an image, as text, or as the rows of a table."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _TEXT_LINES = 8
 
 
 class ImageView:
-    """Samples as images: grey, or of three colours."""
+    """Samples as images, grey or RGB."""
 
     n_columns, size, heading = 5, (1.7, 2.15), ""
 
@@ -33,7 +33,7 @@ class ImageView:
         return len(self.images)
 
     def scaled(self, row: int) -> np.ndarray:
-        """Return a sample from 0 to 1, with the same black and white for all."""
+        """Return a sample scaled to [0, 1], by the range of all samples."""
         low, high = self._range
         image: np.ndarray = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
         return image
@@ -68,7 +68,7 @@ class TextView:
 class TableView:
     """Samples as their most unusual features: those with the largest |z-score|.
 
-    A value that is no number has the z-score of its indicator: (1 - p) / √(p (1 - p)),
+    A non-numeric value has the z-score of its indicator: (1 - p) / √(p (1 - p)),
     where p is how often it occurs.
     """
 
@@ -131,7 +131,7 @@ def view_of(
 
 
 def written(value: object) -> str:
-    """Return a label or a value as a reader wants it: fractions in three digits."""
+    """Return a label or a value as text: floats with three digits."""
     if isinstance(value, (float, np.floating)):
         number = float(value)
         return _signed(number, ".3g" if abs(number) < 1000 else ".0f")
@@ -153,7 +153,7 @@ def _shortened(text: str, width: int) -> str:
 
 
 def _write(ax: Axes, x: float, y: float, text: str, **placed: Any) -> None:
-    # As it stands: a $ is a $, and the layout is not for the text to change.
+    # A $ in the data is no formula, and long text must not change the layout.
     ax.text(x, y, text, fontsize=9.5, parse_math=False, clip_on=True, **placed).set(
         in_layout=False
     )
@@ -192,7 +192,7 @@ def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
     """Return the images as (n, height, width) or (n, height, width, 3), float."""
-    # As torch has them, which is the likelier where both could be channels.
+    # torch's order comes first: it is the likelier where either axis could be channels.
     if images.ndim == 4 and images.shape[1] in (1, 3):
         images = np.moveaxis(images, 1, -1)
     if images.ndim == 4 and images.shape[-1] == 1:
@@ -206,7 +206,7 @@ def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def _range(images: np.ndarray) -> tuple[float, float]:
-    """Return what is black and what is white."""
+    """Return the values shown as black and as white."""
     low, high = float(images.min()), float(images.max())
     if images.dtype == np.uint8:
         return 0.0, 255.0
@@ -234,8 +234,10 @@ def _z_scores(table: pd.DataFrame) -> np.ndarray:
         column = table.iloc[:, k]
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            known = values[~np.isnan(values)]
-            mean, spread = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
+            present = values[~np.isnan(values)]
+            mean, spread = (
+                (present.mean(), present.std()) if len(present) else (0.0, 1.0)
+            )
             scores = (values - mean) / (spread or 1.0)
         else:
             often = column.map(column.value_counts(normalize=True))

@@ -1,4 +1,4 @@
-"""Scorers side by side, drawn."""
+"""Plot of scorers side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ _PANELS = {
 
 
 class ScorerComparisonDisplay:
-    """Scorers compared: score after removal, what they find, agreement, time.
+    """Comparison of scorers: score after removal, bad samples found, agreement, time.
 
-    A row for each scorer, and a panel for each measure; the bars are standard errors
-    over the seeds.
+    One row per scorer and one panel per measure; bars are standard errors over the
+    seeds.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ class ScorerComparisonDisplay:
         axes: ManyAxes = None,
         **options: Any,
     ) -> "ScorerComparisonDisplay":
-        """Compare scorers, and draw the comparison.
+        """Compare scorers, and plot the comparison.
 
         Parameters
         ----------
         estimator : estimator
-            What the scorers score with.
+            The estimator whose training data they score.
         X : array-like or CSR matrix of shape (n_samples, ...)
             Training samples.
         y : array-like of shape (n_samples,)
@@ -101,7 +101,7 @@ class ScorerComparisonDisplay:
         scorers : sequence of scorers, or mapping of str to scorer
             The scorers.
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, one for each panel; a new figure by default.
+            Axes to draw on, one for each panel; a new figure by default.
         **options : dict
             Further arguments of :func:`skinfluence.cleaning.compare_scorers`.
 
@@ -119,8 +119,9 @@ class ScorerComparisonDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw: one for each of the columns ``score``, ``average_precision``,
-            ``tau`` and ``seconds`` that the comparison has; a new figure by default.
+            Axes to draw on: one for each of the columns ``score``,
+            ``average_precision``, ``tau`` and ``seconds`` that the comparison has; a
+            new figure by default.
 
         Returns
         -------
@@ -165,13 +166,14 @@ class ScorerComparisonDisplay:
         return self
 
     def _plot_dots(self, ax: Axes, column: str, names: list[str]) -> None:
+        # These measures do not depend on the count: any of a scorer's rows will do.
         table = self.comparison.drop_duplicates("scorer").set_index("scorer").loc[names]
         if column == "seconds":
             ax.set_xscale("log")
         _dots(ax, table, column, np.arange(len(names)), color=_BLUE, marker="o")
 
     def _plot_scores(self, ax: Axes, names: list[str]) -> None:
-        """Draw the scores of all counts, each scorer's beside each other."""
+        """Plot the scores after removal, one dot for each count."""
         import matplotlib.pyplot as plt
 
         table = self.comparison
@@ -179,14 +181,15 @@ class ScorerComparisonDisplay:
         before = table.loc[table["n_removed"] == 0, "score"]
         if len(before):
             ax.axvline(before.iloc[0], color=_GREY, linewidth=1, label="0")
+        # Side by side within a row, so that error bars do not overlap.
         shift = np.linspace(-0.25, 0.25, len(counts)) if len(counts) > 1 else [0.0]
-        # From dark to light, also in grey and to colour-blind readers.
+        # Dark to light also in greyscale and for colour-blind readers.
         colors = plt.get_cmap("cividis")(np.linspace(0, 0.8, max(len(counts), 1)))
         for k, count in enumerate(counts):
-            own = table[table["n_removed"] == count].set_index("scorer").loc[names]
+            after = table[table["n_removed"] == count].set_index("scorer").loc[names]
             _dots(
                 ax,
-                own,
+                after,
                 "score",
                 np.arange(len(names)) + shift[k],
                 color=colors[k],

@@ -1,4 +1,4 @@
-"""What the displays look like alike."""
+"""Colours, units and checks that the displays share."""
 
 from typing import Literal
 
@@ -8,9 +8,8 @@ from torch import nn
 
 from ._typing import Axes, Estimator
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
-# that samples and lines can be told apart in grey as well. All of them can be seen on
-# white and on black.
+# Okabe and Ito's colours are distinct for colour-blind readers, and visible on white
+# and on black; the markers keep lines apart in greyscale, too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
@@ -19,12 +18,12 @@ CHANGE = "change of the mean validation loss without the sample"
 
 
 def in_brackets(unit: str) -> str:
-    """Return a unit as it stands in a label."""
+    """Return a unit as the end of a label."""
     return f" ({unit})" if unit else ""
 
 
 def short_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
-    """Label an axis at a few places, with a common power of ten."""
+    """Give an axis few ticks, with a common power of ten."""
     ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
     ax.locator_params(axis=axis, nbins=6)
 
@@ -78,8 +77,8 @@ def extremes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the most harmful and of the most helpful samples.
 
-    The most extreme first. Samples that were not ranked (NaN) are in neither, and
-    none is in both.
+    The most extreme come first. Unranked samples (NaN) are in neither, and no sample
+    is in both.
     """
     order = np.argsort(influence, kind="stable")
     order = order[: np.count_nonzero(~np.isnan(influence))]
