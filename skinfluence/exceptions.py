@@ -35,7 +35,7 @@ class SkinfluenceError(ValueError):
 
 
 class NotRecordedError(SkinfluenceError):
-    """The trajectory holds too little for what was asked.
+    """The run was not recorded, or not in the detail that is needed.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class TrainingDataChangedError(SkinfluenceError):
     >>> from skinfluence import SGDInfluenceClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
-    >>> X[0] = 0  # the estimator holds the array itself, no copy of it
+    >>> X[0] = 0  # the estimator holds the array itself, not a copy
     >>> clf.influence(X[1:], y[1:])
     Traceback (most recent call last):
     ...
@@ -103,7 +103,7 @@ class TrainingDataChangedError(SkinfluenceError):
 
 
 class TrajectoryFileError(SkinfluenceError):
-    """A saved file is damaged or foreign, or its folder cannot be written.
+    """A saved file is damaged or of another kind, or its folder is not writable.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class TrajectoryFileError(SkinfluenceError):
 
 
 class DecisionsError(SkinfluenceError):
-    """Decisions about samples cannot be read, or are not about this data.
+    """Decisions about samples cannot be read, or belong to other data.
 
     Examples
     --------
@@ -164,9 +164,9 @@ class TrajectoryInUseError(TrajectoryFileError):
 
 
 class TableError(SkinfluenceError):
-    """A table, or what is to be done with it on the command line, cannot be used.
+    """A table, or an option for it on the command line, cannot be used.
 
-    The command line tells it in a sentence, and ends with the exit code 2.
+    The command line prints the message and exits with code 2.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class TableError(SkinfluenceError):
 
 
 class IrreproducibleStepError(SkinfluenceError):
-    """A recorded step does not lead from its state to the next one.
+    """Repeating a recorded step does not reproduce the state that followed it.
 
     Examples
     --------
@@ -189,7 +189,7 @@ class IrreproducibleStepError(SkinfluenceError):
     ...     n_calls = 0
     ...
     ...     def forward(self, X):
-    ...         self.n_calls += 1  # a number that no step records
+    ...         self.n_calls += 1  # state that no step records
     ...         return super().forward(X) / self.n_calls
     >>> clf = SGDInfluenceClassifier(
     ...     Drifting, module__in_features=4, module__out_features=3, random_state=0
@@ -202,7 +202,7 @@ class IrreproducibleStepError(SkinfluenceError):
 
 
 class DivergedTrainingError(SkinfluenceError):
-    """The training run, or the retrace, left the finite numbers.
+    """The training run or the retrace overflowed (inf or NaN).
 
     Examples
     --------
@@ -212,7 +212,7 @@ class DivergedTrainingError(SkinfluenceError):
     >>> import warnings
     >>> clf = SGDInfluenceClassifier(lr=1e300, random_state=0)
     >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore")  # fit warns of it
+    ...     warnings.simplefilter("ignore")  # fit warns, too
     ...     clf = clf.fit(X, y)
     >>> clf.influence(X, y)
     Traceback (most recent call last):
@@ -222,7 +222,7 @@ class DivergedTrainingError(SkinfluenceError):
 
 
 class IndefiniteHessianError(SkinfluenceError):
-    """The Hessian of the training objective is not positive definite as damped.
+    """The damped Hessian of the training objective is not positive definite.
 
     Examples
     --------
@@ -256,11 +256,11 @@ class DivergenceWarning(UserWarning):
 
 
 class InfluenceReliabilityWarning(UserWarning):
-    """Small changes grow so much in the run that its derivative may foretell little.
+    """Small changes grow so much during the run that its derivative may mislead.
 
     Examples
     --------
-    Where a doubtful estimate is of no use, the warning can be made an error.
+    To reject doubtful estimates, turn the warning into an error.
 
     >>> import warnings
     >>> from sklearn.datasets import load_digits
@@ -275,11 +275,11 @@ class InfluenceReliabilityWarning(UserWarning):
 
 
 class NondeterminismWarning(UserWarning):
-    """Repeated steps led to other rounding errors than the recorded ones.
+    """Repeated steps differ from the recorded ones by rounding errors.
 
     Examples
     --------
-    On a GPU it is to be expected, and can be silenced.
+    On a GPU this is expected, and can be silenced.
 
     >>> import warnings
     >>> from skinfluence.exceptions import NondeterminismWarning
@@ -289,7 +289,7 @@ class NondeterminismWarning(UserWarning):
 
 
 class ResumeWarning(UserWarning):
-    """A run that was broken off cannot be gone on with; a new one begins.
+    """An interrupted run cannot be resumed; a new one is started.
 
     Examples
     --------
@@ -307,7 +307,7 @@ class ResumeWarning(UserWarning):
     ...     clf = SGDInfluenceClassifier(trajectory_dir=folder, random_state=0)
     ...     with suppress(RuntimeError):
     ...         clf.set_params(callbacks=[Break()]).fit(X, y)
-    ...     _ = clf.set_params(callbacks=None, lr=0.5)  # another run than that
+    ...     _ = clf.set_params(callbacks=None, lr=0.5)  # a different run
     ...     with warnings.catch_warnings(record=True) as caught:
     ...         warnings.simplefilter("always")
     ...         _ = clf.fit(X, y, resume=True)
@@ -317,11 +317,11 @@ class ResumeWarning(UserWarning):
 
 
 class CompilationWarning(UserWarning):
-    """A step could not be compiled; it is computed without, more slowly.
+    """A step could not be compiled; it runs uncompiled, more slowly.
 
     Examples
     --------
-    Where speed is the point, the warning can be made an error.
+    Where speed matters, turn the warning into an error.
 
     >>> import warnings
     >>> from skinfluence.exceptions import CompilationWarning
@@ -331,7 +331,7 @@ class CompilationWarning(UserWarning):
 
 
 class SolverConvergenceWarning(UserWarning):
-    """An iterative solver stopped before its residual was as small as asked.
+    """An iterative solver stopped before reaching the requested tolerance.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Looking at it: displays in scikit-learn's convention."""
+"""Displays in scikit-learn's convention, and the audit report."""
 
 from .._names import set_public_module
 from ._agreement import AgreementDisplay

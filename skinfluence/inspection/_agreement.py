@@ -1,10 +1,12 @@
-"""Estimated against true influence, drawn."""
+"""Plot of estimated against true influence."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..metrics import kendall_tau
+from ._typing import Axes, Estimator, RandomState
 
 
 class AgreementDisplay:
@@ -17,22 +19,22 @@ class AgreementDisplay:
     exact : array-like of shape (n_samples,)
         The true change of the query without each of them.
     name : str, default="influence"
-        What the estimate is called in the legend.
+        Name of the estimate in the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes drawn on.
     figure_ : matplotlib Figure
         The figure.
     points_ : matplotlib PathCollection
         The samples.
     diagonal_ : matplotlib Line2D
-        Where estimate and truth are the same.
+        Where estimate and truth are equal.
 
     See Also
     --------
-    skinfluence.SGDInfluenceClassifier.check_influence : The figures, and a verdict.
+    skinfluence.SGDInfluenceClassifier.check_influence : The same in numbers.
 
     References
     ----------
@@ -55,7 +57,9 @@ class AgreementDisplay:
     (20,)
     """
 
-    def __init__(self, *, estimated: Any, exact: Any, name: str = "influence") -> None:
+    def __init__(
+        self, *, estimated: ArrayLike, exact: ArrayLike, name: str = "influence"
+    ) -> None:
         self.estimated = estimated
         self.exact = exact
         self.name = name
@@ -63,17 +67,17 @@ class AgreementDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
         n_samples: int = 50,
-        random_state: Any = None,
+        random_state: RandomState = None,
         name: str = "influence",
-        ax: Any = None,
-        **asked: Any,
+        ax: "Axes | None" = None,
+        **options: Any,
     ) -> "AgreementDisplay":
-        """Verify some samples drawn at random, and draw them.
+        """Compute the true influence of randomly drawn samples, and plot it.
 
         Parameters
         ----------
@@ -86,12 +90,12 @@ class AgreementDisplay:
         n_samples : int, default=50
             How many training samples to verify.
         random_state : int, RandomState instance or None, default=None
-            Draws them.
+            Determines which samples are drawn.
         name : str, default="influence"
-            What the estimate is called in the legend.
+            Name of the estimate in the legend.
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
-        **asked : dict
+            Axes to draw on; a new figure by default.
+        **options : dict
             Further arguments of
             :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`, such as ``at``.
 
@@ -101,18 +105,18 @@ class AgreementDisplay:
             The display, drawn.
         """
         check = estimator.check_influence(
-            X_val, y_val, n_samples, random_state=random_state, **asked
+            X_val, y_val, n_samples, random_state=random_state, **options
         )
         display = cls(estimated=check.estimated, exact=check.exact, name=name)
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None, **scatter: Any) -> "AgreementDisplay":
-        """Draw the samples and the diagonal, with the figures in the legend.
+    def plot(self, ax: "Axes | None" = None, **scatter: Any) -> "AgreementDisplay":
+        """Plot the samples and the diagonal, with the correlations in the legend.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **scatter : dict
             Options of matplotlib's ``scatter``.
 
@@ -131,19 +135,19 @@ class AgreementDisplay:
         )
         style = {"s": 28, "alpha": 0.7, "linewidths": 0, "color": "#0072B2"}
         self.ax_, self.figure_ = ax, ax.figure
-        # Behind the samples, and through all of the picture.
+        # A line between two points would end at them: axline spans whatever the limits.
         self.diagonal_ = ax.axline(
             (0, 0), slope=1, color="#808080", linewidth=1, zorder=0, label="equal"
         )
         self.points_ = ax.scatter(
             exact,
             estimated,
-            label=f"{self.name}{_figures(estimated, exact)}",
+            label=f"{self.name}{_correlations(estimated, exact)}",
             **{**style, **scatter},
         )
         ax.set_xlabel("true change without the sample")
         ax.set_ylabel("estimated change")
-        # Short labels, a few of them: in a row of pictures the axis is narrow.
+        # Few, short tick labels: side by side, the panels are narrow.
         ax.ticklabel_format(style="sci", scilimits=(0, 3), useMathText=True)
         ax.locator_params(nbins=6)
         ax.legend(frameon=False, loc="best")
@@ -151,7 +155,8 @@ class AgreementDisplay:
         return self
 
 
-def _figures(estimated: np.ndarray, exact: np.ndarray) -> str:
+def _correlations(estimated: np.ndarray, exact: np.ndarray) -> str:
+    # Neither correlation is defined for constant values.
     if np.ptp(estimated) == 0 or np.ptp(exact) == 0:
         return ""
     correlation = np.corrcoef(estimated, exact)[0, 1]

@@ -1,13 +1,16 @@
-"""The score against the number of removed samples, drawn."""
+"""Plot of the score against the number of removed samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
 from ._style import COLORS, MARKERS
+from ._typing import Axes, RandomState
 
 
 class CleaningCurveDisplay:
@@ -20,12 +23,12 @@ class CleaningCurveDisplay:
     scores : mapping of str to array-like of shape (n_folds, n_counts)
         Name of a ranking -> test scores after removal.
     score_name : str, default="score"
-        What the scores are.
+        Name of the score, for the axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes drawn on.
     figure_ : matplotlib Figure
         The figure.
     lines_ : list of matplotlib ErrorbarContainer
@@ -62,19 +65,19 @@ class CleaningCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
+        estimator: BaseEstimator | None,
+        X: object,
+        y: ArrayLike,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        scorers: Any = ("influence",),
+        X_val: object = None,
+        y_val: ArrayLike | None = None,
+        scorers: Sequence[object] | Mapping[str, object] = ("influence",),
         n_removes: Sequence[float] = (0, 0.025, 0.05, 0.1, 0.2, 0.3),
-        cv: Any = 5,
-        scoring: Any = None,
+        cv: object = 5,
+        scoring: str | Callable[..., float] | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        ax: Any = None,
+        random_state: RandomState = None,
+        ax: "Axes | None" = None,
         **cleaner: Any,
     ) -> "CleaningCurveDisplay":
         """Clean in every fold with every ranking, and draw the scores.
@@ -82,7 +85,7 @@ class CleaningCurveDisplay:
         Parameters
         ----------
         estimator : estimator or None
-            What ranks the samples and is refitted; None for the cleaner's default.
+            Ranks the samples and is refitted; None for the cleaner's default.
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Samples.
         y : array-like of shape (n_samples,)
@@ -102,11 +105,11 @@ class CleaningCurveDisplay:
         scoring : str, callable or None, default=None
             As in :func:`sklearn.model_selection.cross_validate`.
         n_jobs : int or None, default=None
-            Number of folds at once, through joblib.
+            Number of folds run in parallel by joblib.
         random_state : int, RandomState instance or None, default=None
             As in :class:`~skinfluence.InfluenceCleaner`.
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **cleaner : dict
             Further parameters of
             :class:`~skinfluence.InfluenceCleanerCV`, such as ``at``.
@@ -130,18 +133,19 @@ class CleaningCurveDisplay:
                 **cleaner,
             ).fit(X, y, X_val, y_val)
             results = search.cv_results_
+            # In which order the folds come does not matter to mean and error.
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
         name = scoring if isinstance(scoring, str) else "score"
         return cls(n_removes=n_removes, scores=scores, score_name=name).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> "CleaningCurveDisplay":
+    def plot(self, ax: "Axes | None" = None) -> "CleaningCurveDisplay":
         """Draw the means, with the standard errors over the folds as bars.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -154,6 +158,7 @@ class CleaningCurveDisplay:
             _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         removed = np.asarray(self.n_removes, dtype=float)
+        # As the cleaner reads them: only a number between 0 and 1 is a fraction.
         fractions = bool(((removed > 0) & (removed < 1)).any())
         for k, (name, scores) in enumerate(self.scores.items()):
             table = np.atleast_2d(np.asarray(scores, dtype=float))

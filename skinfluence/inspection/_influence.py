@@ -1,8 +1,9 @@
-"""The influence of all samples, drawn: its distribution, and beside the loss."""
+"""Plot of the influence of all samples: its distribution, and against the loss."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..metrics import kendall_tau
 from ..scorers import Loss
@@ -18,15 +19,16 @@ from ._style import (
     in_brackets,
     short_ticks,
 )
+from ._typing import At, Axes, Estimator, ManyAxes
 
 
 class InfluenceDisplay:
-    """The influence of the training samples: its distribution, and beside their loss.
+    """The influence of the training samples: its distribution, and against their loss.
 
-    On the left how many samples have which influence, with the most harmful and the
-    most helpful marked; on the right each sample's influence above its own training
-    loss: a sample can be hard to fit without being harmful, and harmful without being
-    hard to fit.
+    On the left a histogram of the influence, with the most harmful and most helpful
+    samples marked; on the right each sample's influence against its own training loss:
+    a sample can be hard to fit without being harmful, and harmful without being hard
+    to fit.
 
     Parameters
     ----------
@@ -36,12 +38,12 @@ class InfluenceDisplay:
     losses : array-like of shape (n_samples,)
         Loss of each of them under the final model.
     truth : array-like of shape (n_samples,), bool, or None, default=None
-        Which samples are known to be bad, such as the mask that
-        :func:`~skinfluence.datasets.flip_labels` returns; they are ringed.
+        Mask of the samples known to be bad, such as
+        :func:`~skinfluence.datasets.flip_labels` returns; they are circled.
     n_marked : int, default=20
         How many samples to mark at each end.
     meaning : str, default="change of the mean validation loss without the sample"
-        What the influence is.
+        Description of the influence, for the axis.
     unit : str, default=""
         Its unit, and that of the losses.
 
@@ -76,9 +78,9 @@ class InfluenceDisplay:
     def __init__(
         self,
         *,
-        influence: Any,
-        losses: Any,
-        truth: Any = None,
+        influence: ArrayLike,
+        losses: ArrayLike,
+        truth: ArrayLike | None = None,
         n_marked: int = 20,
         meaning: str = CHANGE,
         unit: str = "",
@@ -93,17 +95,17 @@ class InfluenceDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        at: Any = "final",
-        truth: Any = None,
+        at: At = "final",
+        truth: ArrayLike | None = None,
         n_marked: int = 20,
-        axes: Any = None,
-        **asked: Any,
+        axes: ManyAxes = None,
+        **options: Any,
     ) -> "InfluenceDisplay":
-        """Estimate the influence of the training samples, and draw it.
+        """Estimate the influence of the training samples, and plot it.
 
         Parameters
         ----------
@@ -114,15 +116,15 @@ class InfluenceDisplay:
         y_val : array-like
             Their targets.
         at : "final", "epochs", "path", sequence or mapping, default="final"
-            Which models are asked, as in
+            At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         truth : array-like of shape (n_samples,), bool, or None, default=None
             Which training samples are known to be bad.
         n_marked : int, default=20
             How many samples to mark at each end.
         axes : sequence of two matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
-        **asked : dict
+            Axes to draw on; a new figure by default.
+        **options : dict
             Further arguments of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`, such as
             ``last_epochs``.
@@ -133,21 +135,21 @@ class InfluenceDisplay:
             The display, drawn.
         """
         display = cls(
-            influence=estimator.influence(X_val, y_val, at=at, **asked),
+            influence=estimator.influence(X_val, y_val, at=at, **options),
             losses=-Loss()(estimator, None, None),
             truth=truth,
             n_marked=n_marked,
-            **described(estimator, asked.get("query", "loss")),
+            **described(estimator, options.get("query", "loss")),
         )
         return display.plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "InfluenceDisplay":
+    def plot(self, axes: ManyAxes = None) -> "InfluenceDisplay":
         """Draw both panels.
 
         Parameters
         ----------
         axes : sequence of two matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -174,17 +176,21 @@ class InfluenceDisplay:
         axes = _two_axes(axes)
         self.axes_ = dict(zip(("distribution", "loss"), axes, strict=True))
         self.figure_ = axes[0].figure
-        # At most a half of the samples at each end, so that no end takes all.
+        # At most half of the samples at each end, so that neither end takes them all.
         n_marked = min(n_marked, len(influence) // 2)
-        harmful, helpful = extremes(influence, n_marked, n_marked)
-        self._plot_distribution(influence, truth, harmful, helpful)
-        self._plot_losses(influence, losses, truth, harmful, helpful)
+        ends = extremes(influence, n_marked, n_marked)
+        self._plot_distribution(influence, truth, *ends)
+        self._plot_losses(influence, losses, truth, *ends)
         for ax in axes:
             ax.spines[["top", "right"]].set_visible(False)
         return self
 
     def _plot_distribution(
-        self, influence: np.ndarray, truth: np.ndarray, harmful: Any, helpful: Any
+        self,
+        influence: np.ndarray,
+        truth: np.ndarray,
+        harmful: np.ndarray,
+        helpful: np.ndarray,
     ) -> None:
         import matplotlib.pyplot as plt
 
@@ -209,7 +215,7 @@ class InfluenceDisplay:
             label = f"{len(helpful)} most helpful"
             ax.axvspan(*bounds, color=HELPFUL, alpha=0.4, linewidth=0, label=label)
         ax.axvline(0, color=plt.rcParams["text.color"], linewidth=0.8)
-        # A few samples in the tails are to be seen beside many in the middle.
+        # A log scale shows the few samples in the tails beside the many in the middle.
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.7)
         meaning = f"{self.meaning}{in_brackets(self.unit)}"
@@ -223,8 +229,8 @@ class InfluenceDisplay:
         influence: np.ndarray,
         losses: np.ndarray,
         truth: np.ndarray,
-        harmful: Any,
-        helpful: Any,
+        harmful: np.ndarray,
+        helpful: np.ndarray,
     ) -> None:
         import matplotlib.pyplot as plt
 
@@ -258,6 +264,7 @@ class InfluenceDisplay:
                 label="known to be bad",
             )
         ax.axhline(0, color=plt.rcParams["text.color"], linewidth=0.8, zorder=0)
+        # Losses of a well-fitted model differ by orders of magnitude.
         if losses.min() > 0 and losses.max() > 100 * losses.min():
             ax.set_xscale("log")
         else:
@@ -270,12 +277,12 @@ class InfluenceDisplay:
         _legend_above(ax)
 
 
-def _two_axes(axes: Any) -> np.ndarray:
+def _two_axes(axes: ManyAxes) -> np.ndarray:
     import matplotlib.pyplot as plt
 
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-    axes = np.ravel(axes)
+    axes = np.asarray(axes, dtype=object).ravel()
     if len(axes) != 2:
         raise ValueError(
             "`axes` must be two, for the distribution and for the losses, got "
@@ -285,13 +292,13 @@ def _two_axes(axes: Any) -> np.ndarray:
 
 
 def _edges(influence: np.ndarray, n_bins: int = 50) -> np.ndarray:
-    """Return edges of bins of equal width, of which 0 is one."""
+    """Return edges of bins of equal width; 0 is an edge, as it parts harm from help."""
     low, high = min(influence.min(), 0), max(influence.max(), 0)
     if low == high:
         return np.array([-1.0, 0.0, 1.0])
     width = (high - low) / n_bins
     edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 1)
-    # Rounding leaves no sample outside.
+    # Rounding must leave no sample outside.
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     return edges
 
@@ -299,10 +306,11 @@ def _edges(influence: np.ndarray, n_bins: int = 50) -> np.ndarray:
 def _tau(influence: np.ndarray, losses: np.ndarray) -> str:
     if np.ptp(influence) == 0 or np.ptp(losses) == 0:
         return ""
+    # Negative influence is harm.
     tau = kendall_tau(-influence, losses)
     return f"\nrank correlation of harm and loss: τ = {tau:.2f}".replace("-", "−")
 
 
-def _legend_above(ax: Any) -> None:
-    """Put the legend where no sample can lie, above the axis's power of ten."""
+def _legend_above(ax: Axes) -> None:
+    """Put the legend where it hides no sample, above the axis's power of ten."""
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=2)

@@ -1,11 +1,13 @@
-"""The most harmful and the most helpful samples, drawn."""
+"""Plot of the most harmful and the most helpful samples."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..scorers import SGDInfluence
 from ._sample_views import View, signed, view_of, written
 from ._style import (
@@ -16,40 +18,41 @@ from ._style import (
     extremes,
     in_brackets,
 )
+from ._typing import At, Axes, Estimator, ManyAxes, Names, Query
 
 
 class SampleGridDisplay:
-    """The most harmful and the most helpful samples, with what the model makes of them.
+    """The most harmful and most helpful samples, with the model's predictions.
 
-    Each is shown as an image, as text, or by its most unusual features, with the label
-    that it was given, the label that is predicted for it, and its influence.
+    Each is shown as an image, as text, or by its most unusual features, with its given
+    label, its predicted label and its influence.
 
     Parameters
     ----------
     samples : array-like, tensor, DataFrame or sequence of str, of n_samples rows
-        What is shown. Images of shape (n_samples, height, width), with one or three
-        channels before or after, or rows with an `image_shape`; texts; or a table, of
-        which each sample shows the features with the largest absolute z-score. The
-        z-score of what is no number is that of its indicator: rare values are unusual.
+        Images of shape (n_samples, height, width), with one or three channels before or
+        after, or rows with an `image_shape`; texts; or a table, of which each sample
+        shows the features with the largest absolute z-score. The z-score of a
+        non-numeric value is that of its indicator: rare values are unusual.
     labels : array-like of shape (n_samples,)
-        The labels or targets that the samples were given.
+        Their given labels or targets.
     predictions : array-like of shape (n_samples,) or None
-        What a model predicts for them, if that is to be shown.
+        A model's predictions for them; None to show none.
     influence : array-like of shape (n_samples,)
-        Their influence, negative for harmful ones; those that have none (NaN) are not
+        Their influence, negative for harmful ones; samples without one (NaN) are not
         shown.
     n_harmful : int, default=10
         How many of the most harmful samples to show.
     n_helpful : int, default=0
         How many of the most helpful ones.
     image_shape : tuple of int or None, default=None
-        Shape of the image that a row is.
+        Shape of the image that each row holds.
     feature_names : array-like of str of shape (n_features,) or None, default=None
         Names of a table's columns; by default a frame's own.
     n_features : int, default=5
-        How many features of a table's row to show.
+        How many features of each row of a table to show.
     meaning : str, default="change of the mean validation loss without the sample"
-        What the influence is.
+        Description of the influence, for the heading.
     unit : str, default=""
         Its unit.
 
@@ -60,8 +63,8 @@ class SampleGridDisplay:
     figure_ : matplotlib Figure
         The figure.
     rows_ : ndarray of int
-        Which samples are shown: the most harmful ones first, then the most helpful
-        ones, the most extreme of each first.
+        The samples shown: the most harmful, then the most helpful, the most extreme
+        of each first.
 
     See Also
     --------
@@ -86,14 +89,14 @@ class SampleGridDisplay:
     def __init__(
         self,
         *,
-        samples: Any,
-        labels: Any,
-        predictions: Any,
-        influence: Any,
+        samples: object,
+        labels: ArrayLike,
+        predictions: ArrayLike | None,
+        influence: ArrayLike,
         n_harmful: int = 10,
         n_helpful: int = 0,
         image_shape: Sequence[int] | None = None,
-        feature_names: Any = None,
+        feature_names: Names = None,
         n_features: int = 5,
         meaning: str = CHANGE,
         unit: str = "",
@@ -113,20 +116,20 @@ class SampleGridDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        estimator: Estimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
         *,
-        samples: Any = None,
-        query: Any = "loss",
-        at: Any = "final",
+        samples: object = None,
+        query: Query = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
-        axes: Any = None,
+        axes: ManyAxes = None,
         **shown: Any,
     ) -> "SampleGridDisplay":
-        """Estimate the influence of the training samples, and show the extreme ones.
+        """Estimate the influence of the training samples, and show the extremes.
 
         Parameters
         ----------
@@ -141,18 +144,17 @@ class SampleGridDisplay:
         y_val : array-like
             Their targets.
         samples : array-like, tensor, DataFrame or sequence of str, or None
-            What to show in the place of X, row by row, such as the texts that X was
-            made of.
+            What to show instead of X, row by row, such as the texts behind it.
         query : "loss", "error" or callable, default="loss"
-            What is asked about each validation sample, as in
+            What is measured on the validation samples, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
-            Which models are asked, as in
+            At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         last_epochs : int or None, default=None
             Retrace only the last epochs.
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, at least one for each sample shown; a new figure by default.
+            Axes to draw on, at least one for each sample; a new figure by default.
         **shown : dict
             Further parameters of the display, such as `n_helpful` and `image_shape`.
 
@@ -161,32 +163,38 @@ class SampleGridDisplay:
         SampleGridDisplay
             The display, drawn.
         """
-        asked = {"query": query, "at": at, "last_epochs": last_epochs}
         display = cls(
             samples=X if samples is None else samples,
             labels=y,
             predictions=estimator.predict(X),
-            influence=estimator.influence(X_val, y_val, **asked),
+            influence=estimator.influence(
+                X_val, y_val, query=query, at=at, last_epochs=last_epochs
+            ),
             **{**described(estimator, query), **shown},
         )
         return display.plot(axes=axes)
 
     @classmethod
     def from_cleaner(
-        cls, cleaner: Any, X: Any, *, axes: Any = None, **shown: Any
+        cls,
+        cleaner: InfluenceCleaner | InfluenceCleanerCV,
+        X: object,
+        *,
+        axes: ManyAxes = None,
+        **shown: Any,
     ) -> "SampleGridDisplay":
-        """Show the samples that a cleaner found to be the most harmful.
+        """Show the samples that a cleaner ranked as the most harmful.
 
         Parameters
         ----------
         cleaner : InfluenceCleaner or InfluenceCleanerCV
-            A fitted cleaner. The labels are those that it was given; its cleaned model
-            predicts.
+            A fitted cleaner: the labels are those it was fitted on, the predictions
+            those of its cleaned model.
         X : array-like, tensor, DataFrame or sequence of str, of n_samples rows
-            What to show: what the cleaner was fitted on, or what that was made of, row
-            by row.
+            What to show: the data the cleaner was fitted on, or its raw form, row by
+            row.
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, at least one for each sample shown; a new figure by default.
+            Axes to draw on, at least one for each sample; a new figure by default.
         **shown : dict
             Further parameters of the display, such as `n_helpful` and `image_shape`.
 
@@ -198,16 +206,16 @@ class SampleGridDisplay:
         Raises
         ------
         ValueError
-            If the targets have several outputs, or the cleaner ranked nothing but did
-            what was decided.
+            If the targets have several outputs, or the cleaner carried out decisions
+            instead of ranking.
         """
         check_is_fitted(cleaner)
         if not hasattr(cleaner, "estimator_"):
             raise ValueError(
-                "`cleaner` must have ranked the samples, but it did what people have "
-                "decided (`decisions`)."
+                "`cleaner` must have ranked the samples, but it carried out "
+                "`decisions`: fit one without them."
             )
-        # The table has the order of the ranking.
+        # to_frame sorts by rank; the other arrays are in the order of the data.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
         if "label" not in table:
             raise ValueError(
@@ -222,13 +230,13 @@ class SampleGridDisplay:
         )
         return display.plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "SampleGridDisplay":
+    def plot(self, axes: ManyAxes = None) -> "SampleGridDisplay":
         """Draw the samples, each with given and predicted label and influence.
 
         Parameters
         ----------
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, at least one for each sample shown; a new figure by default.
+            Axes to draw on, at least one for each sample; a new figure by default.
 
         Returns
         -------
@@ -262,14 +270,14 @@ class SampleGridDisplay:
             )
         if axes is None:
             axes = self._new_axes(view, ends)
-        axes = np.ravel(axes)
+        axes = np.asarray(axes, dtype=object).ravel()
         if len(axes) < len(self.rows_):
             raise ValueError(
                 f"`axes` must be at least {len(self.rows_)}, one for each sample, got "
                 f"{len(axes)}."
             )
         self.axes_ = axes[: len(self.rows_)]
-        # The whole figure, also of axes in a part of one.
+        # The axes' figure may be a subfigure; its own figure is the whole.
         self.figure_ = axes[0].figure.figure
         for ax, row in zip(self.axes_, self.rows_, strict=True):
             view.draw(ax, row)
@@ -277,7 +285,7 @@ class SampleGridDisplay:
             ax.set_title(title, fontsize=10, parse_math=False)
         return self
 
-    def _new_axes(self, view: View, ends: Sequence[np.ndarray]) -> list[Any]:
+    def _new_axes(self, view: View, ends: Sequence[np.ndarray]) -> list[Axes]:
         """Return axes in a new figure: a grid for each end, under its heading."""
         import matplotlib.pyplot as plt
 
@@ -292,7 +300,7 @@ class SampleGridDisplay:
         width = n_columns * view.size[0]
         figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)
-        axes: list[Any] = []
+        axes: list[Axes] = []
         for part, (name, n) in zip(parts[:, 0], grids, strict=True):
             heading = f"{name} samples: {self._heading(view)}"
             part.suptitle(heading, x=0.01, ha="left", fontsize=11)
@@ -303,7 +311,8 @@ class SampleGridDisplay:
         return axes
 
     def _heading(self, view: View) -> str:
-        """Return what the samples' titles hold, and what stands below them."""
+        """Return the legend of the samples' titles."""
+        # Floats are taken for targets: labels are rarely floats.
         fractions = np.issubdtype(np.asarray(self.labels).dtype, np.floating)
         label = "target" if fractions else "label"
         if self.predictions is not None:
@@ -312,14 +321,16 @@ class SampleGridDisplay:
         return ",\n".join(filter(None, [label, meaning, view.heading]))
 
 
-def _title(labels: Any, predictions: Any, influence: np.ndarray, row: int) -> str:
+def _title(
+    labels: np.ndarray, predictions: np.ndarray | None, influence: np.ndarray, row: int
+) -> str:
     names = written(labels[row])
     if predictions is not None:
         names = f"{names} → {written(predictions[row])}"
     return f"{names}\n{signed(influence[row])}"
 
 
-def _scored(cleaner: Any) -> dict[str, str]:
+def _scored(cleaner: InfluenceCleaner | InfluenceCleanerCV) -> dict[str, str]:
     """Return what a cleaner's scores mean, and their unit."""
     if not (cleaner.scorer == "influence" or isinstance(cleaner.scorer, SGDInfluence)):
         return {"meaning": "score (the lowest are removed first)"}

@@ -1,12 +1,14 @@
-"""How a sample is shown: as an image, as text, or as the rows of a table."""
+"""How a sample is drawn: as an image, as text, or as the rows of a table."""
 
 import textwrap
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
+
+from ._typing import Axes, Names
 
 # Characters in a line of text, and in a line of a table, at the size they are shown.
 _TEXT_WIDTH, _TABLE_WIDTH = 52, 36
@@ -14,12 +16,12 @@ _TEXT_LINES = 8
 
 
 class ImageView:
-    """Samples as images: grey, or of three colours."""
+    """Samples as images, grey or RGB."""
 
     n_columns, size, heading = 5, (1.7, 2.15), ""
 
     def __init__(
-        self, samples: Any, image_shape: Sequence[int] | None, name: str = "samples"
+        self, samples: object, image_shape: Sequence[int] | None, name: str = "samples"
     ) -> None:
         images = _array(samples, name)
         if image_shape is not None:
@@ -31,12 +33,12 @@ class ImageView:
         return len(self.images)
 
     def scaled(self, row: int) -> np.ndarray:
-        """Return a sample from 0 to 1, with the same black and white for all."""
+        """Return a sample scaled to [0, 1], by the range of all samples."""
         low, high = self._range
         image: np.ndarray = np.clip((self.images[row] - low) / (high - low or 1), 0, 1)
         return image
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         ax.imshow(self.scaled(row), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
@@ -48,13 +50,13 @@ class TextView:
 
     n_columns, size, heading = 2, (4.6, 1.95), ""
 
-    def __init__(self, samples: Any) -> None:
+    def __init__(self, samples: Sequence[str]) -> None:
         self.texts = [str(text) for text in samples]
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         lines = textwrap.wrap(
             self.texts[row], _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …"
@@ -66,13 +68,13 @@ class TextView:
 class TableView:
     """Samples as their most unusual features: those with the largest |z-score|.
 
-    A value that is no number has the z-score of its indicator: (1 - p) / √(p (1 - p)),
+    A non-numeric value has the z-score of its indicator: (1 - p) / √(p (1 - p)),
     where p is how often it occurs.
     """
 
     n_columns, heading = 3, "most unusual features (z-score)"
 
-    def __init__(self, samples: Any, feature_names: Any, n_features: int) -> None:
+    def __init__(self, samples: object, feature_names: Names, n_features: int) -> None:
         self.table = _frame(samples, feature_names)
         self.n_features = min(n_features, self.table.shape[1])
         self.size = (3.1, 0.75 + 0.21 * self.n_features)
@@ -94,7 +96,7 @@ class TableView:
             for k in most
         ]
 
-    def draw(self, ax: Any, row: int) -> None:
+    def draw(self, ax: Axes, row: int) -> None:
         """Draw a sample."""
         _clear(ax)
         for line, (name, value, score) in enumerate(self.unusual(row)):
@@ -109,9 +111,9 @@ View = ImageView | TextView | TableView
 
 
 def view_of(
-    samples: Any,
+    samples: object,
     image_shape: Sequence[int] | None,
-    feature_names: Any,
+    feature_names: Names,
     n_features: int,
     name: str = "samples",
 ) -> View:
@@ -128,8 +130,8 @@ def view_of(
     return TableView(samples, feature_names, n_features)
 
 
-def written(value: Any) -> str:
-    """Return a label or a value as a reader wants it: fractions in three digits."""
+def written(value: object) -> str:
+    """Return a label or a value as text: floats with three digits."""
     if isinstance(value, (float, np.floating)):
         number = float(value)
         return _signed(number, ".3g" if abs(number) < 1000 else ".0f")
@@ -150,19 +152,19 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _write(ax: Any, x: float, y: float, text: str, **placed: Any) -> None:
-    # As it stands: a $ is a $, and the layout is not for the text to change.
+def _write(ax: Axes, x: float, y: float, text: str, **placed: Any) -> None:
+    # A $ in the data is no formula, and long text must not change the layout.
     ax.text(x, y, text, fontsize=9.5, parse_math=False, clip_on=True, **placed).set(
         in_layout=False
     )
 
 
-def _clear(ax: Any) -> None:
+def _clear(ax: Axes) -> None:
     ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     ax.spines[:].set_color("#808080")
 
 
-def _are_texts(samples: Any) -> bool:
+def _are_texts(samples: Any) -> TypeGuard[Sequence[str]]:
     if hasattr(samples, "shape") and len(samples.shape) != 1:
         return False
     return len(samples) > 0 and all(isinstance(text, str) for text in samples)
@@ -190,7 +192,7 @@ def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
     """Return the images as (n, height, width) or (n, height, width, 3), float."""
-    # As torch has them, which is the likelier where both could be channels.
+    # torch's order comes first: it is the likelier where either axis could be channels.
     if images.ndim == 4 and images.shape[1] in (1, 3):
         images = np.moveaxis(images, 1, -1)
     if images.ndim == 4 and images.shape[-1] == 1:
@@ -204,14 +206,14 @@ def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def _range(images: np.ndarray) -> tuple[float, float]:
-    """Return what is black and what is white."""
+    """Return the values shown as black and as white."""
     low, high = float(images.min()), float(images.max())
     if images.dtype == np.uint8:
         return 0.0, 255.0
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _frame(samples: Any, feature_names: Any) -> pd.DataFrame:
+def _frame(samples: Any, feature_names: Names) -> pd.DataFrame:
     frame = samples if hasattr(samples, "iloc") else pd.DataFrame(_array(samples))
     if feature_names is None:
         named = hasattr(samples, "iloc")
@@ -232,8 +234,10 @@ def _z_scores(table: pd.DataFrame) -> np.ndarray:
         column = table.iloc[:, k]
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            known = values[~np.isnan(values)]
-            mean, spread = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
+            present = values[~np.isnan(values)]
+            mean, spread = (
+                (present.mean(), present.std()) if len(present) else (0.0, 1.0)
+            )
             scores = (values - mean) / (spread or 1.0)
         else:
             often = column.map(column.value_counts(normalize=True))

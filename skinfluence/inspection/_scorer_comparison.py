@@ -1,12 +1,16 @@
-"""Scorers side by side, drawn."""
+"""Plot of scorers side by side."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from ..cleaning import compare_scorers
 from ._style import COLORS, MARKERS
+from ._typing import Axes, ManyAxes
 
 _BLUE, _GREY = COLORS[0], COLORS[-1]
 
@@ -20,10 +24,10 @@ _PANELS = {
 
 
 class ScorerComparisonDisplay:
-    """Scorers compared: score after removal, what they find, agreement, time.
+    """Comparison of scorers: score after removal, bad samples found, agreement, time.
 
-    A row for each scorer, and a panel for each measure; the bars are standard errors
-    over the seeds.
+    One row per scorer and one panel per measure; bars are standard errors over the
+    seeds.
 
     Parameters
     ----------
@@ -70,22 +74,22 @@ class ScorerComparisonDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        scorers: Any,
+        estimator: BaseEstimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
+        scorers: Sequence[object] | Mapping[str, object],
         *,
-        axes: Any = None,
+        axes: ManyAxes = None,
         **options: Any,
     ) -> "ScorerComparisonDisplay":
-        """Compare scorers, and draw the comparison.
+        """Compare scorers, and plot the comparison.
 
         Parameters
         ----------
         estimator : estimator
-            What the scorers score with.
+            The estimator whose training data they score.
         X : array-like or CSR matrix of shape (n_samples, ...)
             Training samples.
         y : array-like of shape (n_samples,)
@@ -97,7 +101,7 @@ class ScorerComparisonDisplay:
         scorers : sequence of scorers, or mapping of str to scorer
             The scorers.
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, one for each panel; a new figure by default.
+            Axes to draw on, one for each panel; a new figure by default.
         **options : dict
             Further arguments of :func:`skinfluence.cleaning.compare_scorers`.
 
@@ -109,14 +113,15 @@ class ScorerComparisonDisplay:
         comparison = compare_scorers(estimator, X, y, X_val, y_val, scorers, **options)
         return cls(comparison=comparison).plot(axes=axes)
 
-    def plot(self, axes: Any = None) -> "ScorerComparisonDisplay":
+    def plot(self, axes: ManyAxes = None) -> "ScorerComparisonDisplay":
         """Draw the comparison.
 
         Parameters
         ----------
         axes : sequence of matplotlib Axes or None, default=None
-            Where to draw: one for each of the columns ``score``, ``average_precision``,
-            ``tau`` and ``seconds`` that the comparison has; a new figure by default.
+            Axes to draw on: one for each of the columns ``score``,
+            ``average_precision``, ``tau`` and ``seconds`` that the comparison has; a
+            new figure by default.
 
         Returns
         -------
@@ -141,7 +146,7 @@ class ScorerComparisonDisplay:
                 layout="constrained",
                 squeeze=False,
             )
-        axes = np.ravel(axes)
+        axes = np.asarray(axes, dtype=object).ravel()
         if len(axes) != len(panels):
             raise ValueError(
                 f"`axes` must be one for each of {panels}, got {len(axes)} axes."
@@ -160,14 +165,15 @@ class ScorerComparisonDisplay:
         axes[0].set_ylim(len(names) - 0.5, -0.5)
         return self
 
-    def _plot_dots(self, ax: Any, column: str, names: list[str]) -> None:
+    def _plot_dots(self, ax: Axes, column: str, names: list[str]) -> None:
+        # These measures do not depend on the count: any of a scorer's rows will do.
         table = self.comparison.drop_duplicates("scorer").set_index("scorer").loc[names]
         if column == "seconds":
             ax.set_xscale("log")
         _dots(ax, table, column, np.arange(len(names)), color=_BLUE, marker="o")
 
-    def _plot_scores(self, ax: Any, names: list[str]) -> None:
-        """Draw the scores of all counts, each scorer's beside each other."""
+    def _plot_scores(self, ax: Axes, names: list[str]) -> None:
+        """Plot the scores after removal, one dot for each count."""
         import matplotlib.pyplot as plt
 
         table = self.comparison
@@ -175,14 +181,15 @@ class ScorerComparisonDisplay:
         before = table.loc[table["n_removed"] == 0, "score"]
         if len(before):
             ax.axvline(before.iloc[0], color=_GREY, linewidth=1, label="0")
+        # Side by side within a row, so that error bars do not overlap.
         shift = np.linspace(-0.25, 0.25, len(counts)) if len(counts) > 1 else [0.0]
-        # From dark to light, also in grey and to colour-blind readers.
+        # Dark to light also in greyscale and for colour-blind readers.
         colors = plt.get_cmap("cividis")(np.linspace(0, 0.8, max(len(counts), 1)))
         for k, count in enumerate(counts):
-            own = table[table["n_removed"] == count].set_index("scorer").loc[names]
+            after = table[table["n_removed"] == count].set_index("scorer").loc[names]
             _dots(
                 ax,
-                own,
+                after,
                 "score",
                 np.arange(len(names)) + shift[k],
                 color=colors[k],
@@ -200,7 +207,9 @@ class ScorerComparisonDisplay:
         )
 
 
-def _dots(ax: Any, table: pd.DataFrame, column: str, places: Any, **style: Any) -> None:
+def _dots(
+    ax: Axes, table: pd.DataFrame, column: str, places: np.ndarray, **style: Any
+) -> None:
     error = table[f"{column}_se"].to_numpy()
     ax.errorbar(
         table[column].to_numpy(),

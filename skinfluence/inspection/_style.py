@@ -1,13 +1,15 @@
-"""What the displays look like alike."""
+"""Colours, units and checks that the displays share."""
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import nn
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and marks, so
-# that samples and lines can be told apart in grey as well. All of them can be seen on
-# white and on black.
+from ._typing import Axes, Estimator
+
+# Okabe and Ito's colours are distinct for colour-blind readers, and visible on white
+# and on black; the markers keep lines apart in greyscale, too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
@@ -16,17 +18,17 @@ CHANGE = "change of the mean validation loss without the sample"
 
 
 def in_brackets(unit: str) -> str:
-    """Return a unit as it stands in a label."""
+    """Return a unit as the end of a label."""
     return f" ({unit})" if unit else ""
 
 
-def short_ticks(ax: Any, axis: str) -> None:
-    """Label an axis at a few places, with a common power of ten."""
+def short_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Give an axis few ticks, with a common power of ten."""
     ax.ticklabel_format(axis=axis, style="sci", scilimits=(-2, 3), useMathText=True)
     ax.locator_params(axis=axis, nbins=6)
 
 
-def described(estimator: Any, query: Any = "loss") -> dict[str, str]:
+def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
     """Return the meaning of an influence on a query, and its unit."""
     if query == "loss":
         return {"meaning": CHANGE, "unit": unit_of_loss(estimator)}
@@ -34,7 +36,7 @@ def described(estimator: Any, query: Any = "loss") -> dict[str, str]:
     return {"meaning": f"change of the {what} without the sample", "unit": ""}
 
 
-def unit_of_loss(estimator: Any) -> str:
+def unit_of_loss(estimator: Estimator) -> str:
     """Return the unit of an estimator's loss: nats for logarithmic ones, else none."""
     logarithmic = (
         nn.BCELoss,
@@ -46,7 +48,7 @@ def unit_of_loss(estimator: Any) -> str:
     return "nats" if isinstance(criterion, logarithmic) else ""
 
 
-def check_row(name: str, values: Any, n_samples: int | None = None) -> np.ndarray:
+def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.ndarray:
     """Return one number for each sample, or say what is wrong with them."""
     array = np.asarray(values)
     if array.ndim != 1 or (n_samples is not None and len(array) != n_samples):
@@ -57,21 +59,26 @@ def check_row(name: str, values: Any, n_samples: int | None = None) -> np.ndarra
     return array
 
 
-def check_count(name: str, value: Any, least: int = 0) -> int:
+def check_count(name: str, value: object, least: int = 0) -> int:
     """Return a count, or say what is wrong with it."""
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_integer or value < least:
+    if (
+        not isinstance(value, (int, np.integer))
+        or isinstance(value, bool)
+        or value < least
+    ):
         raise ValueError(
             f"`{name}` must be an integer of at least {least}, got {value!r}."
         )
     return int(value)
 
 
-def extremes(influence: np.ndarray, n_harmful: int, n_helpful: int) -> Any:
+def extremes(
+    influence: np.ndarray, n_harmful: int, n_helpful: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the most harmful and of the most helpful samples.
 
-    The most extreme first. Samples that were not ranked (NaN) are in neither, and
-    none is in both.
+    The most extreme come first. Unranked samples (NaN) are in neither, and no sample
+    is in both.
     """
     order = np.argsort(influence, kind="stable")
     order = order[: np.count_nonzero(~np.isnan(influence))]

@@ -1,9 +1,10 @@
-"""Where along training the influence of some samples arose, drawn."""
+"""Plot of how the influence of some samples built up during training."""
 
 import textwrap
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._style import (
     CHANGE,
@@ -15,22 +16,23 @@ from ._style import (
     in_brackets,
     short_ticks,
 )
+from ._typing import At, Axes, Estimator
 
-# As many lines as can be told apart.
+# As many lines as have a colour of their own; the last colour is the zero line's.
 _MOST_LINES = len(COLORS) - 1
 
 
 class TrajectoryDisplay:
-    """The influence of some training samples, as it adds up over the epochs.
+    """The influence of some training samples, accumulated over the epochs.
 
-    A line begins at 0 and ends at the sample's influence; where it falls, training on
+    A line starts at 0 and ends at the sample's influence; where it falls, training on
     the sample did harm. By default the three most harmful and the three most helpful
     samples are drawn.
 
     Parameters
     ----------
     contributions : array-like of shape (n_samples, n_epochs)
-        What each epoch contributed to the influence of each sample, as
+        Contribution of each epoch to the influence of each sample, as
         :meth:`~skinfluence.SGDInfluenceClassifier.influence_by_epoch` returns it.
     samples : array-like of int of shape (n_lines,) or None, default=None
         Which samples to draw, six at most; by default those with the lowest and the
@@ -38,14 +40,14 @@ class TrajectoryDisplay:
     labels : array-like of shape (n_samples,) or None, default=None
         The labels or targets of the samples, for the legend.
     meaning : str, default="change of the mean validation loss without the sample"
-        What the influence is.
+        Description of the influence, for the axis.
     unit : str, default=""
         Its unit.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes drawn on.
     figure_ : matplotlib Figure
         The figure.
     lines_ : list of matplotlib Line2D
@@ -74,9 +76,9 @@ class TrajectoryDisplay:
     def __init__(
         self,
         *,
-        contributions: Any,
-        samples: Any = None,
-        labels: Any = None,
+        contributions: ArrayLike,
+        samples: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         meaning: str = CHANGE,
         unit: str = "",
     ) -> None:
@@ -89,17 +91,17 @@ class TrajectoryDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_val: Any,
-        y_val: Any = None,
+        estimator: Estimator,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        samples: Any = None,
-        labels: Any = None,
-        at: Any = "final",
-        ax: Any = None,
-        **asked: Any,
+        samples: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        at: At = "final",
+        ax: "Axes | None" = None,
+        **options: Any,
     ) -> "TrajectoryDisplay":
-        """Estimate the influence of the training samples by epoch, and draw it.
+        """Estimate the influence of the training samples by epoch, and plot it.
 
         Parameters
         ----------
@@ -115,11 +117,11 @@ class TrajectoryDisplay:
         labels : array-like of shape (n_samples,) or None, default=None
             The labels or targets of the training samples, for the legend.
         at : "final", "epochs", "path", sequence or mapping, default="final"
-            Which models are asked, as in
+            At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
-        **asked : dict
+            Axes to draw on; a new figure by default.
+        **options : dict
             Further arguments of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence_by_epoch`.
 
@@ -129,20 +131,20 @@ class TrajectoryDisplay:
             The display, drawn.
         """
         display = cls(
-            contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **asked),
+            contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **options),
             samples=samples,
             labels=labels,
-            **described(estimator, asked.get("query", "loss")),
+            **described(estimator, options.get("query", "loss")),
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> "TrajectoryDisplay":
+    def plot(self, ax: "Axes | None" = None) -> "TrajectoryDisplay":
         """Draw a line for each sample.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -180,7 +182,7 @@ class TrajectoryDisplay:
                 color=COLORS[k],
                 marker=MARKERS[k],
                 markersize=5,
-                # A mark at every epoch would hide a long line.
+                # A marker at every epoch would hide a long line.
                 markevery=max(1, parts.shape[1] // 10),
             )
             self.lines_.append(line)
@@ -189,7 +191,7 @@ class TrajectoryDisplay:
         ax.set_xlabel("epoch of training")
         ax.set_ylabel(textwrap.fill(what, 36))
         short_ticks(ax, "y")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         ax.spines[["top", "right"]].set_visible(False)
         return self

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinfluence.inspection._charts import _Axis, curve, histogram, scatter
+from skinfluence.inspection._report.charts import _Axis, curve, histogram, scatter
 
 
 @pytest.mark.parametrize("seed", range(20))

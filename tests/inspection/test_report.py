@@ -21,7 +21,7 @@ from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegres
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.exceptions import DecisionsError
 from skinfluence.inspection import AuditReport
-from skinfluence.inspection._page import page, visible
+from skinfluence.inspection._report.page import page, visible
 from tests.inspection.hostile import HOSTILE, LONG
 from tests.inspection.reports import blobs, fitted, hostile_data, report_of
 
@@ -80,7 +80,7 @@ def test_gains_paths_and_whom_they_harm(report, clf):
 
 
 def test_few_validation_samples_are_asked_at_once(monkeypatch, clf, report):
-    name = "skinfluence.inspection._audit"
+    name = "skinfluence.inspection._report.findings"
     monkeypatch.setattr(f"{name}._QUERIES_AT_ONCE", 4)
     again = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
     assert of_suspects(again, "harms") == of_suspects(report, "harms")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from skinfluence.cleaning import read_decisions
-from skinfluence.inspection._page import page
+from skinfluence.inspection._report.page import page
 from tests.inspection.hostile import HOSTILE, LONG
 from tests.inspection.reports import blobs, hostile_data, report_of
 

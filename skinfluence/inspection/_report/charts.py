@@ -1,4 +1,4 @@
-"""The charts of a page as geometry: a template draws what stands here."""
+"""The charts of a page as geometry, which a template draws."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,10 +43,11 @@ class _Axis:
 
 
 def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
-    """Return how many samples have which score; heights are logarithmic."""
+    """Return a histogram of the scores, with logarithmic heights."""
     edges, counts = distribution["edges"], distribution["counts"]
     x = _Axis(edges[0], edges[-1], _LEFT, _WIDTH - _RIGHT)
     top = np.log10(max(counts)) + 0.1
+    # Starts below 10⁰, so that a bar of one sample has a height.
     y = _Axis(-0.3, top, _HEIGHT - _BOTTOM, _TOP)
     threshold = distribution["threshold"]
     bars = [
@@ -72,7 +73,7 @@ def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
 
 
 def scatter(check: Mapping[str, Any], unit: str) -> Chart:
-    """Return estimated and exact influence, with the line where they are the same."""
+    """Return exact against estimated influence, with the diagonal."""
     both = [*check["estimated"], *check["exact"], 0.0]
     pad = 0.05 * (max(both) - min(both))
     low, high = min(both) - pad, max(both) + pad
@@ -91,28 +92,29 @@ def scatter(check: Mapping[str, Any], unit: str) -> Chart:
     )
 
 
-def curve(found: Mapping[str, Any]) -> Chart:
+def curve(search: Mapping[str, Any]) -> Chart:
     """Return the scores against the number removed, with their standard errors."""
-    means = found["means"]
-    errors = found["errors"] or [0.0] * len(means)
-    known = [
+    means = search["means"]
+    errors = search["errors"] or [0.0] * len(means)
+    # A number of samples that cannot be removed has no score.
+    finite = [
         (n, mean, error or 0.0)
-        for n, mean, error in zip(found["n_removes"], means, errors, strict=True)
+        for n, mean, error in zip(search["n_removes"], means, errors, strict=True)
         if mean is not None
     ]
-    ends = [mean + sign * error for _, mean, error in known for sign in (-1, 1)]
-    last = max(found["n_removes"])
+    ends = [mean + sign * error for _, mean, error in finite for sign in (-1, 1)]
+    last = max(search["n_removes"])
     x = _Axis(-0.03 * last, 1.03 * last, _LEFT, _WIDTH - _RIGHT)
     y = _Axis(min(ends), max(ends), _HEIGHT - _BOTTOM - 6, _TOP + 6)
     return _chart(
         x,
-        "removed samples (%)" if found["fractions"] else "removed samples",
-        f"score, {found['n_folds']} folds",
+        "removed samples (%)" if search["fractions"] else "removed samples",
+        f"score, {search['n_folds']} folds",
         y.ticks(),
-        points=[(x(n), y(mean)) for n, mean, _ in known],
-        line=[(x(n), y(mean)) for n, mean, _ in known],
+        points=[(x(n), y(mean)) for n, mean, _ in finite],
+        line=[(x(n), y(mean)) for n, mean, _ in finite],
         bars=[],
-        errors=[(x(n), y(m - e), y(m + e)) for n, m, e in known if e],
+        errors=[(x(n), y(m - e), y(m + e)) for n, m, e in finite if e],
     )
 
 

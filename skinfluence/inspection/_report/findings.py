@@ -1,25 +1,29 @@
-"""What an audit finds out about a fitted estimator and its most harmful samples."""
+"""The findings of an audit: the estimator's answers about its most harmful samples."""
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from ..cleaning import data_fingerprint
-from ..estimators import InfluenceCheck, final_model
-from ..exceptions import InfluenceReliabilityWarning
-from ._style import extremes
+from ...cleaning import data_fingerprint
+from ...estimators import InfluenceCheck, final_model
+from ...exceptions import InfluenceReliabilityWarning
+from .._style import extremes
+from .._typing import Estimator, RandomState
 
-# Validation samples that are asked one by one, and at once.
+# Each validation sample is a retrace of its own: so many at most, so many at once.
 _MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
-# Points of a line of influence along training.
+# Points of a path: enough for a sparkline, where all epochs would bloat the page.
 _POINTS = 24
+
+Judges: TypeAlias = Mapping[str, tuple[object, ArrayLike]]
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Harmed:
     rows : ndarray of shape (n_suspects, n_shown), int
         Rows of the validation data, the most harmed first.
     influence : ndarray of the same shape
-        What each suspect's absence would change their losses by.
+        Change of their losses if the suspect were left out.
     n_asked : int
-        How many validation samples were asked.
+        How many validation samples were examined.
     labels, predictions : ndarray of shape (n_val,)
         Of all validation samples.
     """
@@ -62,11 +66,11 @@ class Audit:
     predictions : ndarray of shape (n_suspects,)
         What the estimator predicts for them.
     probabilities : ndarray of shape (n_suspects, n_classes), or None
-        How probable each label is to a classifier.
+        A classifier's probability of each label.
     by_label : ndarray of shape (n_suspects, n_classes), or (n_suspects,)
         Label influence, or the derivative of the loss in the target.
     paths : ndarray of shape (n_suspects, n_points)
-        Their influence as it adds up over the epochs, from 0.
+        Their influence accumulated over the epochs, from 0.
     harmed : Harmed
         The validation samples that they harm.
     check : InfluenceCheck or None
@@ -92,35 +96,35 @@ class Audit:
 
 
 def audit(
-    estimator: Any,
-    X: Any,
+    estimator: Estimator,
+    X: object,
     y: np.ndarray,
-    judges: Mapping[str, tuple[Any, Any]],
+    judges: Judges,
     *,
     n: int,
     n_check: int,
     n_harmed: int,
-    raw: Any,
+    raw: object,
     scores: np.ndarray | None,
-    random_state: Any,
-    **asked: Any,
+    random_state: RandomState,
+    **question: Any,
 ) -> Audit:
-    """Ask the estimator everything that a report tells; `asked` is `at` and `query`."""
+    """Compute all that a report shows; `question` is `at` and `query`."""
     X_val, y_val = judges["validation"]
-    by_epoch = estimator.influence_by_epoch(X_val, y_val, **asked)
+    by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores
     suspects = extremes(ranked, n, 0)[0]
     of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
     with warnings.catch_warnings():
-        # It has been said once.
+        # influence_by_epoch has already given the warning.
         warnings.simplefilter("ignore", InfluenceReliabilityWarning)
-        by_label = getattr(estimator, of_labels)(X_val, y_val, **asked)[suspects]
-        harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, asked)
+        by_label = getattr(estimator, of_labels)(X_val, y_val, **question)[suspects]
+        harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, question)
         check = None
         if n_check:
             check = estimator.check_influence(
-                X_val, y_val, n_check, random_state=random_state, **asked
+                X_val, y_val, n_check, random_state=random_state, **question
             )
     X_suspects = _safe_indexing(X, suspects)
     probabilities = None
@@ -142,14 +146,14 @@ def audit(
     )
 
 
-def judge(estimator: Any, X: Any, y: Any) -> tuple[float, float, int]:
+def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, int]:
     """Return score, mean loss and number of samples."""
     with torch.no_grad():
         loss = float(final_model(estimator).query(X, y).here())
     return float(estimator.score(X, y)), loss, _num_samples(X)
 
 
-def fingerprint_of(X: Any, raw: Any, y: Any) -> str:
+def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
     """Return the digest of the data, as the estimator saw it and as it is shown."""
     return "+".join(
         dict.fromkeys(
@@ -166,18 +170,17 @@ def _paths(by_epoch: np.ndarray) -> np.ndarray:
 
 
 def _harmed(
-    estimator: Any,
-    X_val: Any,
-    y_val: Any,
+    estimator: Estimator,
+    X_val: object,
+    y_val: ArrayLike,
     suspects: np.ndarray,
     k: int,
-    asked: Mapping[str, Any],
+    question: Mapping[str, Any],
 ) -> Harmed:
     """Return which validation samples each suspect harms most.
 
-    Each validation sample is a retrace of its own, so that only those with the highest
-    losses are asked, where there are many; a part of them at once, of which only the
-    suspects' rows and the best so far are kept.
+    If there are many, only those with the highest losses are examined. Of each part,
+    only the suspects' rows and the most harmed so far are kept, to bound the memory.
     """
     losses = _losses(estimator, X_val, y_val)
     some = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
@@ -186,13 +189,13 @@ def _harmed(
     values = np.zeros((len(suspects), 0))
     for start in range(0, len(some), _QUERIES_AT_ONCE):
         part = some[start : start + _QUERIES_AT_ONCE]
-        found = estimator.influence(
+        influence = estimator.influence(
             _safe_indexing(X_val, part),
             _safe_indexing(y_val, part),
             aggregate=None,
-            **asked,
+            **question,
         )[suspects]
-        values = np.concatenate([values, found], axis=1)
+        values = np.concatenate([values, influence], axis=1)
         rows = np.concatenate([rows, np.tile(part, (len(suspects), 1))], axis=1)
         best = np.argsort(values, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(values, best, axis=1)
@@ -200,7 +203,7 @@ def _harmed(
     return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
 
 
-def _losses(estimator: Any, X_val: Any, y_val: Any) -> np.ndarray:
+def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
     query = final_model(estimator).query(X_val, y_val)
     with torch.no_grad():
         parts = [

@@ -1,39 +1,44 @@
-"""The audit of a data set: what was found, as a page on which people decide."""
+"""The audit report: a page on which people decide about samples."""
 
 import html
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._files import write_file
-from ..cleaning import InfluenceCleaner, read_decisions
-from ._audit import audit, judge
-from ._audit_views import Texts, shown_as
-from ._audit_words import mark_words, telling_words
-from ._extras import needed
-from ._page import page
-from ._report_dict import applied_dict, audit_dict, curve_dict
-from ._style import check_count, check_row
+from ..._files import write_file
+from ...cleaning import InfluenceCleaner, read_decisions
+from .._style import check_count, check_row
+from .._typing import At, Estimator, Names, Query, RandomState
+from .content import applied_dict, audit_dict, curve_dict
+from .extras import needed
+from .findings import Judges, audit, judge
+from .page import page
+from .samples import Texts, shown_as
+from .words import mark_words, telling_words
+
+Audited: TypeAlias = tuple[Estimator, object, np.ndarray, Judges]
 
 
 class AuditReport:
-    """The most harmful training samples, for people to look at and to decide.
+    """The most harmful training samples, for people to review.
 
-    A page with the samples, what the model makes of them and how they came to do harm.
-    On it each is marked to be kept, removed or relabelled, and the decisions are saved
-    in a file that :class:`~skinfluence.InfluenceCleaner`,
-    :func:`~skinfluence.cleaning.read_decisions` and :meth:`apply` take. In a notebook
-    it shows itself. Made by :meth:`from_estimator`.
+    A page with the samples, the model's predictions, and how their harm built up. Each
+    is marked there to be kept, removed or relabelled, and the decisions are saved in a
+    file that :class:`~skinfluence.InfluenceCleaner`,
+    :func:`~skinfluence.cleaning.read_decisions` and :meth:`apply` take. A notebook
+    displays it. Made by :meth:`from_estimator`.
 
     Parameters
     ----------
     content : mapping of str to object
-        What the page tells, JSON-able.
+        The content of the page, as JSON-able values.
     audited : object, default=None
         The estimator and the data, for :meth:`apply`.
 
@@ -47,7 +52,7 @@ class AuditReport:
 
     See Also
     --------
-    SampleGridDisplay : A picture of a few of the samples.
+    SampleGridDisplay : A plot of a few of the samples.
     skinfluence.InfluenceCleaner : Carries decisions out.
 
     Examples
@@ -69,37 +74,39 @@ class AuditReport:
     10
     """
 
-    def __init__(self, content: Mapping[str, Any], audited: Any = None) -> None:
+    def __init__(
+        self, content: Mapping[str, Any], audited: Audited | None = None
+    ) -> None:
         self._content = dict(content)
         self._audited = audited
 
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        estimator: Estimator,
+        X: object,
+        y: ArrayLike,
+        X_val: object,
+        y_val: ArrayLike,
         *,
         n: int = 50,
-        raw: Any = None,
-        raw_val: Any = None,
-        feature_names: Any = None,
+        raw: object = None,
+        raw_val: object = None,
+        feature_names: Names = None,
         image_shape: Sequence[int] | None = None,
-        X_test: Any = None,
-        y_test: Any = None,
-        at: Any = "path",
-        query: Any = "loss",
-        curve: Any = None,
+        X_test: object = None,
+        y_test: ArrayLike | None = None,
+        at: At = "path",
+        query: Query = "loss",
+        curve: object = None,
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
         n_harmed: int = 3,
-        scores: Any = None,
+        scores: ArrayLike | None = None,
         title: str = "Data audit",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> "AuditReport":
-        """Find the most harmful samples of an estimator, and what to show of them.
+        """Find the most harmful training samples of an estimator, and report on them.
 
         Parameters
         ----------
@@ -116,40 +123,40 @@ class AuditReport:
         n : int, default=50
             How many suspects to show, at most.
         raw : array-like, DataFrame, sequence of str or None, default=None
-            The samples as their user knows them, row by row: images, texts, or a table
+            The samples in their raw form, row by row: images, texts, or a table
             before its preprocessing, whose row labels are shown if it has any. By
             default X.
         raw_val : array-like, DataFrame, sequence of str or None, default=None
             The validation samples in the same form. By default X_val, where `raw` is
             not given; otherwise only their row numbers are shown.
         feature_names : array-like of str of shape (n_features,) or None, default=None
-            Names of the columns of X. With texts as `raw` they are words: those that
-            matter are marked in the text.
+            Names of the columns of X. With texts as `raw` they are words, which are
+            marked in the text where they matter.
         image_shape : tuple of int or None, default=None
-            Shape of the image that a row is, as in :class:`SampleGridDisplay`.
+            Shape of the image that each row holds, as in :class:`SampleGridDisplay`.
         X_test : array-like or None, default=None
-            Test samples: nothing is chosen by them.
+            Test samples, only for the scores.
         y_test : array-like or None, default=None
             Their targets.
         at : "final", "epochs", "path", sequence or mapping, default="path"
-            Which models are asked, as in
+            At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         query : "loss", "error" or callable, default="loss"
             What is measured on the validation samples, as there; ``"error"`` where
             their own labels are doubtful.
         curve : InfluenceCleanerCV, GridSearchCV or None, default=None
-            A fitted search over the number of samples to remove, for the curve of
-            scores.
+            A fitted search over the number of samples to remove, whose scores are
+            plotted.
         about : mapping of str to object or None, default=None
             Further facts for the head of the page, such as the name of a file.
         n_check : int, default=20
             How many samples to verify by
             :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`; 0 for none.
-            Each costs a training.
+            Each costs one training run.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
-            it raises most, of the 100 with the highest losses. They are asked one by
-            one, which costs more than anything else here; 0 for none.
+            it raises most, of the 100 with the highest losses. Each takes a retrace
+            of its own, the most expensive part of a report; 0 for none.
         scores : array-like of shape (n_samples,) or None, default=None
             Other scores to rank by, the lowest first, such as the ``influence_`` of a
             cleaner with `cv`; NaN for samples that are not to be shown. By default the
@@ -157,7 +164,7 @@ class AuditReport:
         title : str, default="Data audit"
             The page's heading.
         random_state : int, RandomState instance or None, default=None
-            Draws the samples to verify.
+            Determines which samples are verified.
 
         Returns
         -------
@@ -186,7 +193,7 @@ class AuditReport:
             others = shown_as(
                 "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
             )
-        found = audit(
+        findings = audit(
             estimator,
             X,
             y,
@@ -200,13 +207,13 @@ class AuditReport:
             at=at,
             query=query,
         )
-        shown = samples.show(found.suspects)
+        shown = samples.show(findings.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
-            words = telling_words(estimator, found.suspects, list(feature_names))
-            mark_words(shown, found.suspects, words)
+            words = telling_words(estimator, findings.suspects, list(feature_names))
+            mark_words(shown, findings.suspects, words)
         content = audit_dict(
             estimator,
-            found,
+            findings,
             shown,
             others,
             y=y,
@@ -233,9 +240,13 @@ class AuditReport:
         )
 
     def apply(
-        self, decisions: Any, *, refit: str = "full", **fit_params: Any
+        self,
+        decisions: str | PathLike[str] | pd.DataFrame,
+        *,
+        refit: str = "full",
+        **fit_params: Any,
     ) -> "AuditReport":
-        """Refit as decided, and return the report with what that has changed.
+        """Refit under decisions, and return the report with scores before and after.
 
         Parameters
         ----------
@@ -243,12 +254,12 @@ class AuditReport:
             A file that the page has saved, or a table, as in
             :func:`~skinfluence.cleaning.read_decisions`.
         refit : "full" or "counterfactual", default="full"
-            ``"full"`` fits a clone of the estimator anew on the cleaned data.
+            ``"full"`` fits a clone of the estimator on the cleaned data.
             ``"counterfactual"`` repeats the recorded run under the decisions, with the
             same batches (:meth:`~skinfluence.SGDInfluenceClassifier.refit_without`): no
-            change is then due to another course of the training.
+            change is then due to the randomness of training.
         **fit_params : dict
-            What else the estimator's ``fit`` was given, such as ``sample_weight``, for
+            Further arguments of the estimator's ``fit``, such as ``sample_weight``, for
             ``refit="full"``.
 
         Returns
@@ -259,11 +270,11 @@ class AuditReport:
         Raises
         ------
         DecisionsError
-            If the decisions cannot be read or are not about this data.
+            If the decisions cannot be read or belong to other data.
         """
         if self._audited is None:
             raise ValueError(
-                "There must be an estimator to refit, but this report was made of its "
+                "The report must have an estimator to refit, but was made from its "
                 "content alone. Use AuditReport.from_estimator."
             )
         estimator, X, y, judges = self._audited
@@ -287,8 +298,8 @@ class AuditReport:
         """
         return dict(self._content)
 
-    def write_html(self, path: Any) -> None:
-        """Write the page: one file, which needs nothing else and no network.
+    def write_html(self, path: str | PathLike[str]) -> None:
+        """Write the page as one self-contained file, which needs no network.
 
         Parameters
         ----------
@@ -299,6 +310,7 @@ class AuditReport:
         write_file(target, page(self._content).encode("utf-8", "replace"))
 
     def _repr_html_(self) -> str:
+        # Sandboxed: data in the page cannot reach the notebook, whatever it holds.
         inside = html.escape(page(self._content))
         return (
             '<iframe title="Data audit" sandbox="allow-scripts allow-downloads" '
@@ -306,23 +318,23 @@ class AuditReport:
         )
 
 
-def _check_estimator(estimator: Any) -> None:
+def _check_estimator(estimator: object) -> None:
     if not hasattr(estimator, "influence_by_epoch"):
         raise TypeError(
             "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
-            f"got {type(estimator).__name__}. Of a pipeline pass the last step, and as "
-            "X what the steps before it make."
+            f"got {type(estimator).__name__}. For a pipeline, pass its last step, and "
+            "as X the output of the earlier steps."
         )
     check_is_fitted(estimator)
 
 
-def _test_data(X_test: Any, y_test: Any) -> dict[str, tuple[Any, Any]]:
+def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, got one.")
-    return {} if X_test is None else {"test": (X_test, y_test)}
+    return {} if y_test is None else {"test": (X_test, y_test)}
 
 
-def _checked_scores(scores: Any, n_samples: int) -> np.ndarray | None:
+def _checked_scores(scores: ArrayLike | None, n_samples: int) -> np.ndarray | None:
     if scores is None:
         return None
     scores = check_row("scores", scores, n_samples).astype(np.float64)

@@ -1,18 +1,19 @@
-"""What an audit has found as a plain dict, which JSON can hold."""
+"""The findings of an audit as a plain dict, which JSON can hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, SupportsFloat, TypeAlias
 
 import numpy as np
 from sklearn.base import is_classifier
 
-from .._version import __version__
-from ..cleaning import Decisions
-from ..estimators import InfluenceCheck
-from ._audit import Audit, Harmed
-from ._audit_views import Showing
-from ._style import described, unit_of_loss
+from ..._version import __version__
+from ...cleaning import Decisions
+from ...estimators import InfluenceCheck
+from .._style import described, unit_of_loss
+from .._typing import At, Estimator, Query
+from .findings import Audit, Harmed
+from .samples import Showing
 
 _N_BINS = 60
 _AT = {
@@ -22,51 +23,56 @@ _AT = {
 }
 _MEASURES = {"loss": "validation loss", "error": "expected validation error"}
 
-Content = dict[str, Any]
+Content: TypeAlias = dict[str, Any]
+# Label -> its number, of a classifier.
+Places: TypeAlias = Mapping[Hashable, int] | None
 
 
 def audit_dict(
-    estimator: Any,
-    found: Audit,
+    estimator: Estimator,
+    findings: Audit,
     shown: Sequence[Content],
     others: Showing | None,
     *,
     y: np.ndarray,
-    at: Any,
-    query: Any,
+    at: At,
+    query: Query,
     curve: Content | None,
     about: Mapping[str, Any],
     title: str,
 ) -> Content:
-    """Return all that a page tells."""
+    """Return all that a page shows."""
     classes = estimator.classes_.tolist() if is_classifier(estimator) else None
+    places = None if classes is None else {c: k for k, c in enumerate(classes)}
+    assert estimator.trajectory_ is not None  # the influence came from it
+    n_epochs = int(estimator.trajectory_.n_epochs)
     return {
         "title": title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
         "version": __version__,
-        "fingerprint": found.fingerprint,
+        "fingerprint": findings.fingerprint,
         "measure": _MEASURES.get(query if isinstance(query, str) else "", "query"),
         "unit": described(estimator, query)["unit"],
         "loss_unit": unit_of_loss(estimator),
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
-        "facts": _facts(estimator, found, y),
+        "facts": _facts(estimator, n_epochs, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
-        "scores": scores_dict(found, classes is not None),
+        "scores": scores_dict(findings, classes is not None),
         "n_samples": len(y),
-        "distribution": _distribution(found),
-        "check": _check(found.check),
+        "distribution": _distribution(findings),
+        "check": _check(findings.check),
         "curve": curve,
         "applied": None,
-        "ranked_by_influence": found.scores is found.influence,
-        "epochs": int(estimator.trajectory_.n_epochs),
+        "ranked_by_influence": findings.scores is findings.influence,
+        "epochs": n_epochs,
         "classes": None if classes is None else [str(label) for label in classes],
-        "n_asked": found.harmed.n_asked,
-        "suspects": _suspects(found, shown, classes),
-        "validation": _validation(found.harmed, others, classes),
+        "n_asked": findings.harmed.n_asked,
+        "suspects": _suspects(findings, shown, places),
+        "validation": _validation(findings.harmed, others, places),
     }
 
 
-def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
+def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]]:
     module = type(estimator.module_).__name__
     size = sum(parameter.numel() for parameter in estimator.module_.parameters())
     optimizer = type(estimator.optimizer_).__name__
@@ -76,7 +82,7 @@ def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
         ["Model", f"{module}, {size:,} parameters"],
         [
             "Training",
-            f"{estimator.trajectory_.n_epochs} epochs, {optimizer}, learning rate "
+            f"{n_epochs} epochs, {optimizer}, learning rate "
             f"{estimator.lr:g}, "
             + (f"batches of {batch}" if batch > 0 else "the whole data as one batch"),
         ],
@@ -97,7 +103,7 @@ def _facts(estimator: Any, found: Audit, y: np.ndarray) -> list[list[str]]:
     return facts
 
 
-def scores_dict(found: Audit, classifier: bool) -> list[Content]:
+def scores_dict(findings: Audit, classifier: bool) -> list[Content]:
     """Return score and loss on each data set."""
     return [
         {
@@ -107,7 +113,7 @@ def scores_dict(found: Audit, classifier: bool) -> list[Content]:
             "score": _number(score),
             "loss": _number(loss),
         }
-        for name, (score, loss, n) in found.judged.items()
+        for name, (score, loss, n) in findings.judged.items()
     ]
 
 
@@ -117,7 +123,7 @@ def applied_dict(
     refit: str,
     after: Mapping[str, tuple[float, float, int]],
 ) -> Content:
-    """Return the content with what decisions have done."""
+    """Return the content with the effect of decisions."""
     scores = [
         {
             **row,
@@ -135,9 +141,9 @@ def applied_dict(
     return {**content, "scores": scores, "applied": applied}
 
 
-def _distribution(found: Audit) -> Content:
-    """Return a histogram of the scores, of which 0 is an edge."""
-    scores = found.scores[np.isfinite(found.scores)]
+def _distribution(findings: Audit) -> Content:
+    """Return a histogram of the scores; 0 is an edge, as it parts harm from help."""
+    scores = findings.scores[np.isfinite(findings.scores)]
     low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
     width = ((high - low) or 1.0) / _N_BINS
     first, last = np.floor(low / width), np.ceil(high / width)
@@ -147,7 +153,7 @@ def _distribution(found: Audit) -> Content:
         "edges": edges.tolist(),
         "counts": counts.tolist(),
         "n_harmful": int((scores < 0).sum()),
-        "threshold": _number(found.scores[found.suspects[-1]]),
+        "threshold": _number(findings.scores[findings.suspects[-1]]),
     }
 
 
@@ -165,7 +171,7 @@ def _check(check: InfluenceCheck | None) -> Content | None:
     }
 
 
-def curve_dict(search: Any) -> Content:
+def curve_dict(search: object) -> Content:
     """Return the scores of a search over the number of samples to remove."""
     results: Mapping[str, Any] = getattr(search, "cv_results_", {})
     names = [name for name in results if name.endswith("n_remove")]
@@ -191,45 +197,46 @@ def curve_dict(search: Any) -> Content:
     }
 
 
-def _suspects(found: Audit, shown: Sequence[Content], classes: Any) -> list[Content]:
+def _suspects(
+    findings: Audit, shown: Sequence[Content], places: Places
+) -> list[Content]:
     """Return a dict for each suspect."""
-    places = None if classes is None else {c: k for k, c in enumerate(classes)}
     return [
         {
             "sample": int(row),
-            "given": _label(found.labels[k], places),
-            "predicted": _label(found.predictions[k], places),
-            "influence": _number(found.influence[row]),
-            "score": _number(found.scores[row]),
-            **_probabilities(found, k, places),
-            **_gain(found.by_label[k]),
-            "path": [_number(value) for value in found.paths[k]],
+            "given": _label(findings.labels[k], places),
+            "predicted": _label(findings.predictions[k], places),
+            "influence": _number(findings.influence[row]),
+            "score": _number(findings.scores[row]),
+            **_probabilities(findings, k, places),
+            **_gain(findings.by_label[k]),
+            "path": [_number(value) for value in findings.paths[k]],
             "harms": [
                 [int(other), _number(value)]
                 for other, value in zip(
-                    found.harmed.rows[k], found.harmed.influence[k], strict=True
+                    findings.harmed.rows[k], findings.harmed.influence[k], strict=True
                 )
                 if value < 0
             ],
             **shown[k],
         }
-        for k, row in enumerate(found.suspects)
+        for k, row in enumerate(findings.suspects)
     ]
 
 
-def _probabilities(found: Audit, k: int, places: Any) -> Content:
-    if found.probabilities is None or places is None:
+def _probabilities(findings: Audit, k: int, places: Places) -> Content:
+    if findings.probabilities is None or places is None:
         return {}
-    own = found.probabilities[k]
+    proba = findings.probabilities[k]
     return {
-        "probability": _number(own[_label(found.predictions[k], places)]),
-        "probability_given": _number(own[_label(found.labels[k], places)]),
+        "probability": _number(proba[_label(findings.predictions[k], places)]),
+        "probability_given": _number(proba[_label(findings.labels[k], places)]),
     }
 
 
-def _gain(by_label: Any) -> Content:
+def _gain(by_label: np.ndarray | np.floating) -> Content:
     """Return the best other label and what it gains, or the slope in the target."""
-    if np.ndim(by_label) == 0:
+    if not isinstance(by_label, np.ndarray):
         return {"slope": _number(by_label)}
     best = int(np.argmin(by_label))
     if not by_label[best] < 0:
@@ -237,28 +244,27 @@ def _gain(by_label: Any) -> Content:
     return {"proposal": best, "gain": _number(-by_label[best])}
 
 
-def _validation(harmed: Harmed, others: Showing | None, classes: Any) -> Content:
+def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Content:
     """Return a dict for each validation sample that is shown, by its row."""
-    places = None if classes is None else {c: k for k, c in enumerate(classes)}
     rows = np.unique(harmed.rows[harmed.influence < 0])
     shown = [{}] * len(rows) if others is None else others.show(rows)
     return {
         str(row): {
             "given": _label(harmed.labels[row], places),
             "predicted": _label(harmed.predictions[row], places),
-            **own,
+            **entry,
         }
-        for row, own in zip(rows, shown, strict=True)
+        for row, entry in zip(rows, shown, strict=True)
     }
 
 
-def _label(value: Any, places: Mapping[Any, int] | None) -> Any:
+def _label(value: Any, places: Places) -> Any:
     """Return the number of a label, or a target."""
     value = value.item() if hasattr(value, "item") else value
     return _number(value) if places is None else places[value]
 
 
-def _number(value: Any) -> float | None:
-    """Return a number that JSON can hold, in as many digits as are read."""
+def _number(value: SupportsFloat) -> float | None:
+    """Return a number in the few digits that are read; JSON has no NaN or infinity."""
     number = float(value)
     return float(f"{number:.5g}") if np.isfinite(number) else None

@@ -9,9 +9,9 @@ import pandas as pd
 class Column:
     """How unusual values are in a column.
 
-    A number is as unusual as it lies far from the median, in standard deviations as
-    the median absolute deviation tells them; anything else as few rows have it, with
-    the standard score of its indicator.
+    For numbers it is the distance from the median, in standard deviations estimated
+    from the median absolute deviation; for other values, the standard score of their
+    indicator: rare values are unusual.
     """
 
     def __init__(self, values: pd.Series) -> None:
@@ -21,14 +21,17 @@ class Column:
             self._shares = values.map(_key).value_counts(normalize=True)
             return
         numbers = _finite(values)
-        known = numbers[~np.isnan(numbers)]
-        self._middle = float(np.median(known)) if len(known) else 0.0
-        spread = 1.4826 * np.median(np.abs(known - self._middle)) if len(known) else 0
-        # Where most values are the same, the ordinary deviation still tells.
-        self._spread = float(spread or (known.std() if len(known) else 0) or 1.0)
+        present = numbers[~np.isnan(numbers)]
+        self._middle = float(np.median(present)) if len(present) else 0.0
+        spread = (
+            1.4826 * np.median(np.abs(present - self._middle)) if len(present) else 0
+        )
+        # 1.4826 makes it the standard deviation of normal data. Where most values are
+        # equal it is 0, but the ordinary deviation is not.
+        self._spread = float(spread or (present.std() if len(present) else 0) or 1.0)
 
     def unusual(self, values: pd.Series) -> np.ndarray:
-        """Return how unusual values are, like z-scores; 0 where none is known."""
+        """Return how unusual values are, like z-scores; 0 where missing."""
         if self.numeric:
             return np.nan_to_num((_finite(values) - self._middle) / self._spread)
         shares = values.map(_key).map(self._shares).to_numpy(dtype=np.float64)

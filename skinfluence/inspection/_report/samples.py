@@ -1,4 +1,4 @@
-"""How a page shows samples: as pictures, as texts, or as the rows of a table."""
+"""How a page shows samples: as images, texts, or rows of a table."""
 
 import base64
 import io
@@ -10,21 +10,22 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
-from ._extras import needed
-from ._sample_views import ImageView, TextView, view_of, written
-from ._unusual import Column
+from .._sample_views import ImageView, TextView, view_of, written
+from .._typing import Names
+from .extras import needed
+from .unusual import Column
 
-# Of so many pictures at most each has so many pixels on its longer side.
+# (at most so many pictures, pixels of the longer side): limits the size of the page.
 _SIDES = ((500, 192), (2000, 96), (float("inf"), 64))
-# Whose pixels are shown as squares.
+# Up to this size a browser enlarges pixels as squares, rather than blurring them.
 _SMALL = 64
-# Characters of all texts together, and of one at most and at least.
+# Characters of all texts together, and the limits for a single one.
 _ALL_CHARACTERS, _MOST_CHARACTERS, _FEWEST_CHARACTERS = 8_000_000, 20_000, 600
 _VALUE_CHARACTERS = 200
 _N_FEATURES = 12
 
 Shown = dict[str, Any]
-"""What a page is told of a sample, JSON-able."""
+"""What a page shows of a sample, as JSON."""
 
 
 class Showing(Protocol):
@@ -33,12 +34,15 @@ class Showing(Protocol):
     def __len__(self) -> int: ...
 
     def show(self, rows: np.ndarray) -> list[Shown]:
-        """Return what a page is told of some of them."""
+        """Return what a page shows of some of them."""
         ...
 
 
 def showing_of(
-    name: str, samples: Any, image_shape: Sequence[int] | None, feature_names: Any
+    name: str,
+    samples: object,
+    image_shape: Sequence[int] | None,
+    feature_names: Names,
 ) -> Showing:
     """Return how samples are shown, or say what is wrong with them."""
     if sparse.issparse(samples):
@@ -84,7 +88,7 @@ class Texts:
         return len(self.texts)
 
     def show(self, rows: np.ndarray) -> list[Shown]:
-        """Return each text, or its beginning: parts, and how long it is."""
+        """Return each text, or its beginning, in parts, and its full length."""
         room = _ALL_CHARACTERS // max(len(rows), 1)
         longest = min(max(room, _FEWEST_CHARACTERS), _MOST_CHARACTERS)
         texts = [self.texts[row].strip() for row in rows]
@@ -126,7 +130,7 @@ class Rows:
         return shown
 
     def _name(self, row: int) -> Shown:
-        """Return a row's label, if it has one: numbers from 0 are none."""
+        """Return a row's label; the default index is none."""
         index = self.table.index
         if isinstance(index, pd.RangeIndex):
             return {}
@@ -137,7 +141,7 @@ class Rows:
 class Entries:
     """Samples as the largest entries of a sparse matrix."""
 
-    def __init__(self, matrix: Any, names: Any) -> None:
+    def __init__(self, matrix: sparse.csr_matrix, names: Names) -> None:
         self.matrix = sparse.csr_matrix(matrix)
         self.names = names
 
@@ -148,7 +152,7 @@ class Entries:
         """Return each sample's largest entries, as the rows of a table."""
         return [self._entries(self.matrix[[row]]) for row in rows]
 
-    def _entries(self, entries: Any) -> Shown:
+    def _entries(self, entries: sparse.csr_matrix) -> Shown:
         most = np.argsort(-np.abs(entries.data), kind="stable")[:_N_FEATURES]
         lines = [
             [self._name(entries.indices[k]), _value(entries.data[k]), "", 0.0]
@@ -168,7 +172,7 @@ def _value(value: Any) -> str:
     return _cut(value)
 
 
-def _cut(value: Any) -> str:
+def _cut(value: object) -> str:
     text = str(value)
     if len(text) <= _VALUE_CHARACTERS:
         return text
@@ -177,16 +181,16 @@ def _cut(value: Any) -> str:
 
 def shown_as(
     raw_name: str,
-    raw: Any,
+    raw: object,
     name: str,
-    samples: Any,
+    samples: object,
     image_shape: Sequence[int] | None,
-    feature_names: Any,
+    feature_names: Names,
 ) -> Showing:
-    """Return how samples are shown: as their user knows them, or as they are."""
+    """Return how samples are shown: in their raw form, if given."""
     if raw is None:
         return showing_of(name, samples, image_shape, feature_names)
-    # The names are those of the columns of X, and raw has its own.
+    # `feature_names` name the columns of X; raw has names of its own.
     showing = showing_of(raw_name, raw, image_shape, None)
     if len(showing) != _num_samples(samples):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which words of a sample speak for its label, to the trained model."""
+"""Which words of a sample the trained model takes as evidence for its label."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..estimators import FinalModel, final_model
+from ...estimators import FinalModel, final_model
+from .._typing import Estimator
 
-# Samples whose features are looked at together, and words of each that are kept.
+# A page has room for a few marked words; a batch bounds the memory of the gradient.
 _AT_ONCE, _N_WORDS = 64, 12
 
 
 def telling_words(
-    estimator: Any, rows: np.ndarray, names: Sequence[str]
+    estimator: Estimator, rows: np.ndarray, names: Sequence[str]
 ) -> dict[int, dict[str, float]]:
     r"""Return for some training samples the features that matter most to their loss.
 
-    To first order what a feature does to it is :math:`x_k ∂ℓ/∂x_k` at the final model.
+    To first order, a feature adds to the loss :math:`x_k ∂ℓ/∂x_k` at the final model.
 
     Parameters
     ----------
@@ -37,14 +38,14 @@ def telling_words(
         label. Empty where an input is not one row of such features.
     """
     model = final_model(estimator)
-    found: dict[int, dict[str, float]] = {}
+    words: dict[int, dict[str, float]] = {}
     for part in torch.from_numpy(rows).split(_AT_ONCE):
         values = _effects(model, part)
         if values is None or values.shape[1] != len(names):
             return {}
-        for row, own in zip(part.tolist(), values, strict=True):
-            found[row] = _strongest(own, names)
-    return found
+        for row, effects in zip(part.tolist(), values, strict=True):
+            words[row] = _strongest(effects, names)
+    return words
 
 
 def _effects(model: FinalModel, rows: Tensor) -> np.ndarray | None:
@@ -60,7 +61,7 @@ def _effects(model: FinalModel, rows: Tensor) -> np.ndarray | None:
 
 
 def _strongest(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Return the features with the largest effects, in parts of the largest."""
+    """Return the features with the largest effects, relative to the largest."""
     most = np.argsort(-np.abs(values), kind="stable")[:_N_WORDS]
     scale = np.abs(values[most]).max(initial=0.0)
     if not 0 < scale < np.inf:
@@ -73,7 +74,7 @@ def mark_words(
     rows: np.ndarray,
     words: Mapping[int, Mapping[str, float]],
 ) -> None:
-    """Mark in what is shown of samples the words that matter, if they are texts."""
+    """Mark the words that matter, where a text is shown."""
     for each, row in zip(shown, rows.tolist(), strict=True):
         if "text" in each:
             ((text, _),) = each["text"]
@@ -81,7 +82,7 @@ def mark_words(
 
 
 def marked(text: str, words: Mapping[str, float]) -> list[list[Any]]:
-    """Return a text in parts, each with its strength: that of a word, or 0."""
+    """Split a text into parts, each with the strength of its word, or 0."""
     if not words:
         return [[text, 0]]
     strengths = {word.lower(): strength for word, strength in words.items()}

@@ -1,4 +1,4 @@
-"""The page of an audit: one file with all that it needs, in which data is only text."""
+"""The page of an audit: one self-contained file, in which data is never markup."""
 
 import base64
 import hashlib
@@ -8,20 +8,21 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ._charts import curve, histogram, scatter
-from ._extras import needed
+from .charts import curve, histogram, scatter
+from .extras import needed
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
     "script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
 )
-# Facts are short; and what could not be told from other text is not left unseen.
+# Long facts are cut. Invisible characters could disguise a text (right-to-left
+# overrides, zero-width spaces), so that they are shown as their code points.
 _MOST_CHARACTERS = 500
 _UNSEEN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e"
     "\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
 )
-# What the browser's part of the page needs to know.
+# The part of the content that the script needs.
 _FOR_SCRIPT = (
     "title",
     "fingerprint",
@@ -65,13 +66,13 @@ def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def visible(text: Any) -> str:
-    """Return text in which characters that have no shape, or move others, are seen."""
+def visible(text: object) -> str:
+    """Return text with its invisible and reordering characters made visible."""
     return _UNSEEN.sub(_shape, str(text)[:_MOST_CHARACTERS])
 
 
-def number(value: Any) -> str:
-    """Return a number in four digits."""
+def number(value: float | None) -> str:
+    """Return a number with four digits."""
     if value is None:
         return "—"
     form = ",.0f" if 1e4 <= abs(value) < 1e9 else ".4g"
@@ -103,5 +104,5 @@ def _template_text(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return what the page's policy knows its own style and script by."""
+    """Return the hash by which the page's policy allows its own style and script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
