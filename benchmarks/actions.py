@@ -2,9 +2,10 @@
 
     python benchmarks/actions.py
 
-makes benchmarks/actions.csv: a row for each seed and action. Seeds that are in the file
-already are not computed again. `--report` computes nothing, and prints means and
-standard errors over the seeds.
+writes benchmarks/actions.csv, a row for each seed and action, and the documentation's
+table, benchmarks/results/actions.csv. Seeds already in the file are skipped. `--report`
+computes nothing: it prints means and standard errors over the seeds and writes the
+table.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from sklearn.base import clone
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import tables
 from benchmarks.cleaning import digits
 from skinfluence.cleaning import InfluenceCleaner
 from skinfluence.datasets import flip_labels
@@ -29,9 +31,11 @@ from skinfluence.exceptions import InfluenceReliabilityWarning
 OUTPUT = Path("benchmarks/actions.csv")
 FLIPPED = 0.2
 COUNT = 200
-# Final fits whose test accuracies are averaged: one of them differs from the next by
-# more than the actions do.
+# The test accuracy is averaged over this many final fits: single fits differ by more
+# than the actions do.
 N_FITS = 5
+ACTIONS = ["nothing", "remove", "relabel", "reweight"]
+ACTIONS += ["exactly the flipped removed", "exactly the flipped relabelled"]
 
 
 def one_seed(seed: int, at: str) -> list[dict[str, Any]]:
@@ -53,8 +57,17 @@ def one_seed(seed: int, at: str) -> list[dict[str, Any]]:
     every = np.arange(len(y))
     rows = [
         {"action": "nothing", "accuracy": accuracy(every, y)},
-        {"action": "exactly the flipped removed", "accuracy": accuracy(~flipped, y)},
-        {"action": "exactly the flipped mended", "accuracy": accuracy(every, y_true)},
+        {
+            "action": "exactly the flipped removed",
+            "flips": 1.0,
+            "accuracy": accuracy(~flipped, y),
+        },
+        {
+            "action": "exactly the flipped relabelled",
+            "flips": 1.0,
+            "right": 1.0,
+            "accuracy": accuracy(every, y_true),
+        },
     ]
     for action in ("remove", "relabel", "reweight"):
         cleaner = InfluenceCleaner(
@@ -89,6 +102,20 @@ def report(rows: pd.DataFrame) -> str:
     )
 
 
+def documented(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's table, of the actions along the path."""
+    groups = rows[rows["at"] == "path"].groupby("action")
+    mean, error = groups.mean(numeric_only=True), groups.sem(numeric_only=True)
+    forms = {"flips": ".2f", "right": ".2f", "accuracy": ".3f"}
+    table = pd.DataFrame({"action": ACTIONS})
+    for name, form in forms.items():
+        table[name] = [
+            tables.plus_minus(mean.loc[each, name], error.loc[each, name], form)
+            for each in ACTIONS
+        ]
+    return table.rename(columns={"accuracy": "test accuracy"})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,7 +127,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # How rough a run is, the table shows.
+    # The table itself shows how reliable the influence is.
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     rows = pd.DataFrame(columns=["seed", "at", "action", "flips", "right", "accuracy"])
     if options.output.exists():
@@ -115,6 +142,8 @@ def main() -> None:
         part.replace(options.output)
         print(f"seed {seed} done", file=sys.stderr)
     print(report(rows))
+    if set(ACTIONS) <= set(rows.loc[rows["at"] == "path", "action"]):
+        tables.write(documented(rows), "actions", options.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,11 @@
-"""Cleaning flipped labels: what is found, and what it gains, beside other rankings."""
+"""Cleaning flipped labels: what each ranking finds and gains.
+
+    python benchmarks/cleaning.py
+
+writes benchmarks/cleaning.csv, a row for each problem, seed and ranking, and the
+documentation's table, benchmarks/results/cleaning.csv. `--report` computes nothing: it
+prints means and standard deviations over the seeds and writes the table.
+"""
 
 import argparse
 import sys
@@ -19,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import tables
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.cleaning import InfluenceCleaner
 from skinfluence.datasets import flip_labels
@@ -168,8 +176,33 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.agg(["mean", "std"])
 
 
+def documented(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's table."""
+    table = []
+    for (problem, ranking), row in summary(rows).iterrows():
+
+        def text(name: str, form: str, row: Any = row) -> str:
+            return tables.plus_minus(row[name, "mean"], row[name, "std"], form)
+
+        counted = "n_removed" in rows and not pd.isna(row["n_removed", "mean"])
+        found = text("n_removed", ".1f") + " removed"
+        table.append(
+            {
+                "data": problem,
+                "removed first by": ranking,
+                "precision": found if counted else text("precision", ".2f"),
+                "test accuracy, before": text("before", ".3f"),
+                "after": text("after", ".3f"),
+                "gain (points)": text("gain", ".1f"),
+            }
+        )
+    return tables.without_repeats(table, "data")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--rankings",
@@ -180,10 +213,15 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/cleaning.csv"))
+    parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = run(range(options.seeds), options.rankings)
-    rows.to_csv(options.output, index=False, float_format="%.6g")
+    if options.report:
+        rows = pd.read_csv(options.output)
+    else:
+        rows = run(range(options.seeds), options.rankings)
+        rows.to_csv(options.output, index=False, float_format="%.6g")
+    tables.write(documented(rows), "cleaning", options.output)
     with pd.option_context("display.width", 140, "display.precision", 3):
         print(summary(rows).to_string(na_rep="-"))
 

@@ -1,4 +1,4 @@
-"""Many runs without one sample each, against plain PyTorch and one by one."""
+"""Leave-one-out runs, stacked, against plain PyTorch and one by one."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -80,11 +80,11 @@ def one_by_one(module: nn.Module, clf: Any, X: np.ndarray, y: np.ndarray) -> Non
 def leave_one_out(
     name: str, load: Callable[[], Any], bound: float, repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield how much faster 200 runs are at once than one after the other."""
+    """Yield how much faster 200 runs are stacked than one after the other."""
     try:
         X, y = load()
     except OSError as error:
-        print(f"{name}: skipped, the data cannot be had ({error})")
+        print(f"{name}: skipped, the data is not available ({error})")
         return
     X = StandardScaler().fit_transform(X).astype(np.float32)
     X, X_val, y, y_val = X[:N_TRAIN], X[N_TRAIN:], y[:N_TRAIN], y[N_TRAIN:]
@@ -110,7 +110,7 @@ def leave_one_out(
 
 
 def against_the_loop(repeats: int) -> Iterator[dict[str, Any]]:
-    """Yield the cost of the way that a trial chooses over that of the plain loop."""
+    """Yield the time of the way that a short trial chooses over the plain loop's."""
     X, y = images()
     clf = SGDInfluenceClassifier(
         mnist_cnn, max_epochs=2, batch_size=64, lr=0.05, random_state=0

@@ -1,4 +1,4 @@
-"""What recorded runs take of memory and of the disk, and what thinning them costs."""
+"""Memory and disk that recorded runs take, and what thinning them costs."""
 
 import math
 import tempfile
@@ -16,10 +16,7 @@ LENGTHS = (400, 4096, 15_640, 65_536)
 
 
 def plans(n_steps: int) -> Iterator[tuple[str, int, float, str]]:
-    """Yield plans: a name, the distance of kept states, how many may be held, a bound.
-
-    The bounds of the states are those that the plans are made to keep to.
-    """
+    """Yield plans: name, interval between kept states, most states held, bound."""
     root = math.isqrt(4 * n_steps - 1) + 1
     log = fewest_states(n_steps)
     yield "store all", 1, math.inf, "-"
@@ -33,26 +30,26 @@ def plans(n_steps: int) -> Iterator[tuple[str, int, float, str]]:
 
 
 def planned() -> Iterator[dict[str, Any]]:
-    """Yield what each plan holds at once and takes again."""
+    """Yield the states that each plan holds at once, and the steps it recomputes."""
     state = sum(p.nbytes for p in digits_mlp().parameters())
     for n_steps in LENGTHS:
         for name, interval, room, bound in plans(n_steps):
             kept = [*range(0, n_steps, interval), n_steps]
             schedule = Schedule(kept, n_steps, 0, room)
             yield {
-                "T": str(n_steps),
+                "steps T": str(n_steps),
                 "plan": name,
-                "states": str(schedule.peak_states),
-                "MB, digits MLP": schedule.peak_states * state / 1e6,
+                "states held": str(schedule.peak_states),
+                "MB": schedule.peak_states * state / 1e6,
                 "/ √T": schedule.peak_states / math.sqrt(n_steps),
                 "/ log2 T": schedule.peak_states / math.log2(n_steps),
-                "passes": schedule.recomputed_steps / n_steps,
+                "passes recomputed": schedule.recomputed_steps / n_steps,
                 "at most": bound,
             }
 
 
 def measured(repeats: int) -> Iterator[dict[str, Any]]:
-    """Yield the cost of thinning a run, with the influence compared to the bit."""
+    """Yield the cost of thinning a run; the influence must be the same bit for bit."""
     X, y = digits()
     X, y, X_val, y_val = X[:1000], y[:1000], X[1000:1400], y[1000:1400]
     options = {"max_epochs": 20, "batch_size": 50, "lr": 0.1, "random_state": 0}
@@ -88,7 +85,7 @@ def measured(repeats: int) -> Iterator[dict[str, Any]]:
 
 
 def on_disk(repeats: int) -> Iterator[dict[str, Any]]:
-    """Yield what a run costs on disk over one in memory."""
+    """Yield the time of a run on disk over one in memory."""
     problems = {
         "digits MLP 64-32-10, 20 epochs": (
             digits_mlp,
@@ -130,7 +127,7 @@ def on_disk(repeats: int) -> Iterator[dict[str, Any]]:
 
 
 def plan_table(repeats: int) -> list[dict[str, Any]]:
-    """Return what the plans hold and take again: no time is measured."""
+    """Return the plans' states and recomputed steps; no time is measured."""
     return list(planned())
 
 

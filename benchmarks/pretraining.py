@@ -2,14 +2,16 @@
 
     python benchmarks/pretraining.py
 
-makes benchmarks/pretraining.csv: a row for each seed, with the body that was taken over
-trained on or frozen. A network is pretrained on the digits 0 to 3 and fine-tuned on 4
-to 6. For 200 pretraining samples both trainings are repeated without the sample, and
-the change of the validation loss of the fine-tuned network is compared with three
-scores of the same samples (Pearson's correlation): the influence through both stages;
-that on another fine-tuning, on the digits 7 to 9; and the loss in pretraining, negative
-since a high one is held for harmful. Seeds that are in the file already are not
-computed again. `--report` computes nothing, and prints means and standard errors.
+writes benchmarks/pretraining.csv, two rows for each seed, with the pretrained layers
+trained further or frozen, and the documentation's table,
+benchmarks/results/pretraining.csv. A network is pretrained on the digits 0 to 3 and
+fine-tuned on 4 to 6. Both trainings are repeated without each of 200 pretraining
+samples, and the change of the fine-tuned network's validation loss is compared
+(Pearson's correlation) with three scores of the same samples: the influence through
+both stages; the influence on another fine-tuning, on the digits 7 to 9; and the
+negative loss in pretraining (a high loss counts as harmful). Seeds already in the file
+are skipped. `--report` computes nothing: it prints means and standard errors and writes
+the table.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from torch import nn
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import tables
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.datasets import fetch_mnist
 from skinfluence.exceptions import InfluenceReliabilityWarning
@@ -33,7 +36,11 @@ from skinfluence.exceptions import InfluenceReliabilityWarning
 OUTPUT = Path("benchmarks/pretraining.csv")
 PRETRAINING, TASK, OTHER_TASK = (0, 1, 2, 3), (4, 5, 6), (7, 8, 9)
 N_PRETRAINING, N_FINE, N_VALIDATION = 2000, 300, 1000
-SCORES = ("influence", "other_task", "pretraining_loss")
+SCORES = {
+    "influence": "influence through both stages",
+    "other_task": "influence on another fine-tuning, on the digits 7 to 9",
+    "pretraining_loss": "loss in pretraining, high counting as harmful",
+}
 
 
 def network(n_classes: int) -> nn.Module:
@@ -47,7 +54,7 @@ def network(n_classes: int) -> nn.Module:
 
 
 class Digits:
-    """MNIST's training images, drawn without putting back."""
+    """MNIST's training images, drawn without replacement."""
 
     def __init__(self, seed: int) -> None:
         X, y = fetch_mnist(return_X_y=True)
@@ -104,7 +111,7 @@ def one_seed(seed: int, n_samples: int) -> pd.DataFrame:
         rows.append(
             {
                 "seed": seed,
-                "body": "frozen" if frozen else "trained on",
+                "body": "frozen" if frozen else "trained",
                 "samples": n_samples,
                 "influence": correlation(scores[samples], truth),
                 "other_task": correlation(others[samples], truth),
@@ -122,6 +129,19 @@ def report(rows: pd.DataFrame) -> str:
     return table.to_string(float_format="{:.3f}".format)
 
 
+def documented(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's table."""
+    groups = rows.groupby("body", sort=False)[[*SCORES]]
+    mean, error = groups.mean(), groups.sem()
+    table = pd.DataFrame({"score": SCORES.values()})
+    for body in mean.index:
+        table[f"pretrained layers {body}"] = [
+            tables.plus_minus(mean.loc[body, score], error.loc[body, score], ".2f")
+            for score in SCORES
+        ]
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -133,7 +153,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # How rough a run is, the comparison itself shows.
+    # The comparison itself shows how reliable the influence is.
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     done = pd.DataFrame(columns=["seed"])
     if options.output.exists():
@@ -146,6 +166,7 @@ def main() -> None:
         save(done, options)
         print(f"seed {seed} done", file=sys.stderr)
     print(report(done))
+    tables.write(documented(done), "pretraining", options.output)
 
 
 def save(rows: pd.DataFrame, options: argparse.Namespace) -> None:

@@ -1,4 +1,11 @@
-"""Loss or expected error, against right and against wrong validation labels."""
+"""Loss against expected error, with right and with wrong validation labels.
+
+    python benchmarks/queries.py
+
+writes benchmarks/queries.csv, a row for each problem, seed, query, validation data and
+`at`, and the documentation's table, benchmarks/results/queries.csv. `--report` computes
+nothing: it prints means and standard errors over the seeds and writes the table.
+"""
 
 import argparse
 import sys
@@ -19,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import tables
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.datasets import fetch_adult, flip_labels
 from skinfluence.exceptions import InfluenceReliabilityWarning
@@ -116,16 +124,48 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return values.agg(["mean", "sem"])
 
 
+def documented(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's table."""
+    means = summary(rows)
+
+    def text(*key: str) -> str:
+        row = means.loc[key]
+        precision = tables.plus_minus(*row["average precision"], ".2f")
+        return f"{precision} ({tables.plus_minus(*row['gain'], '+.1f')})"
+
+    table = [
+        {
+            "data": data,
+            "validation labels": labels,
+            **{
+                f'{query}, at="{at}"': text(data, labels, query, at)
+                for query in ("loss", "error")
+                for at in ("epochs", "path")
+            },
+        }
+        for data in rows["data"].unique()
+        for labels in rows["validation labels"].unique()
+    ]
+    return tables.without_repeats(table, "data")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/queries.csv"))
+    parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
-    rows = run(range(options.seeds))
-    rows.to_csv(options.output, index=False, float_format="%.6g")
+    if options.report:
+        rows = pd.read_csv(options.output)
+    else:
+        rows = run(range(options.seeds))
+        rows.to_csv(options.output, index=False, float_format="%.6g")
+    tables.write(documented(rows), "queries", options.output)
     with pd.option_context("display.width", 140, "display.precision", 2):
         print(summary(rows).to_string())
 

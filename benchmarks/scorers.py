@@ -1,12 +1,12 @@
-"""All scorers on digits, Adult and two newsgroups, with wrong labels and without.
+"""All scorers on digits, Adult and two newsgroups, with and without wrong labels.
 
     python benchmarks/scorers.py
 
-makes benchmarks/scorers.csv: a row for each problem, split, scorer and number of
-removed samples. Splits that are in the file already are not computed again, so that it
-can be interrupted; other scorers or sizes belong in another file (`--output`).
-`--report` computes nothing, and prints the file as a table: means and standard errors
-over the splits.
+writes benchmarks/scorers.csv, a row for each problem, split, scorer and number of
+removed samples, and the documentation's tables, benchmarks/results/scorers_*.csv.
+Splits already in the file are skipped, so it can be interrupted; use another file
+(`--output`) for other scorers or sizes. `--report` computes nothing: it prints means
+and standard errors over the splits and writes the tables.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 # The folder above, so that the script runs as it stands.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import tables
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.cleaning import compare_scorers
 from skinfluence.datasets import fetch_20newsgroups, fetch_adult, flip_labels
@@ -69,7 +70,7 @@ SCORERS: dict[str, Any] = {
     "learned_weights": "learned_weights",
     "random": "random",
 }
-# Some 10,000 trainings for each split: only where it is asked for by name.
+# Some 10,000 trainings for each split: runs only when named.
 ON_REQUEST = {"data_shapley": DataShapley(20, tolerance=0.02)}
 
 
@@ -111,7 +112,7 @@ PROBLEMS: dict[str, tuple[Callable[[], Any], tuple[int, int, int]]] = {
 
 
 def split(X: Any, y: Any, sizes: tuple[int, int, int], scale: float, seed: int) -> Any:
-    """Return data to train on, to validate on and to test on, drawn anew."""
+    """Return training, validation and test data of a random split."""
     sizes = tuple(max(20, round(scale * size)) for size in sizes)
     rows = np.arange(len(y))
     train, rest = train_test_split(
@@ -155,7 +156,7 @@ def one_split(
 
 
 def todo(options: argparse.Namespace, done: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """Yield problem, noise and seed of what is not in the file."""
+    """Yield problem, noise and seed of each split that is not in the file."""
     known = set()
     if len(done):
         known = set(done[["problem", "noise", "seed"]].itertuples(index=False))
@@ -167,8 +168,8 @@ def todo(options: argparse.Namespace, done: pd.DataFrame) -> Iterator[tuple[Any,
                     yield problem, noise, seed
 
 
-def report(rows: pd.DataFrame) -> str:
-    """Return means and standard errors over the splits as text."""
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means and standard errors over the splits."""
     first = rows["removed"] == 0
     score = rows["score"].where(first)
     keys = ["problem", "noise", "seed"]
@@ -181,7 +182,32 @@ def report(rows: pd.DataFrame) -> str:
         part = rows[rows["removed"] == fraction].groupby(groups, sort=False)["gain"]
         for statistic in ("mean", "sem"):
             wide[f"gain, {fraction:.1%}", statistic] = part.agg(statistic)
-    return wide.to_string(na_rep="-", float_format="{:.3g}".format)
+    return wide
+
+
+def documented(rows: pd.DataFrame, noise: float) -> pd.DataFrame:
+    """Return the documentation's table for one fraction of flipped labels."""
+    rows = rows[rows["noise"] == noise]
+    means = summary(rows).droplevel("noise")
+    scorers = means.index.unique("scorer")
+    table = pd.DataFrame({"scorer": scorers})
+    for problem in means.index.unique("problem"):
+        part = means.loc[problem].reindex(scorers)
+        name = problem.capitalize() if problem == "adult" else problem
+        if noise:
+            precision = part["average_precision", "mean"]
+            table[f"{name}: AP"] = [f"{value:.2f}" for value in precision]
+        for fraction in (0.05, 0.2):
+            table[f"{name}: {100 * fraction:.0f} %"] = [
+                tables.plus_minus(*gain, "+.1f")
+                for gain in part[f"gain, {fraction:.1%}"].to_numpy()
+            ]
+    if noise:
+        # The median: other programs slowed single calls.
+        calls = rows[(rows["problem"] == "digits") & (rows["removed"] == 0)]
+        seconds = calls.groupby("scorer")["seconds"].median().reindex(scorers)
+        table["seconds"] = [f"{float(f'{value:.2g}'):g}" for value in seconds]
+    return table
 
 
 def main() -> None:
@@ -200,7 +226,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # How rough a run is, the comparison itself shows.
+    # The comparison itself shows how reliable the influence is.
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     done = pd.DataFrame()
     if options.output.exists():
@@ -210,7 +236,9 @@ def main() -> None:
         done = pd.concat([done, rows], ignore_index=True)
         save(done, options)
         print(f"{problem}, {noise:.0%} flipped: split {seed} done", file=sys.stderr)
-    print(report(done))
+    print(summary(done).to_string(na_rep="-", float_format="{:.3g}".format))
+    for noise, name in ((FLIPPED, "flipped"), (0.0, "clean")):
+        tables.write(documented(done, noise), f"scorers_{name}", options.output)
 
 
 def save(rows: pd.DataFrame, options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def images(
     shape: tuple[int, ...] = (1, 28, 28), count: int = 1600
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return noise in the form of images: the time does not depend on the values."""
+    """Return noise of the shape of images: the time does not depend on the values."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(count, *shape)).astype(np.float32)
     return X, rng.integers(10, size=len(X))
@@ -128,7 +128,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
     name, make, load, n_train, options = problem
     bounds = BOUNDS.get(make, {})
     X, y = load()
-    # As many validation samples as weigh little beside the training.
+    # Few enough that the query costs little beside the training.
     n_val = min(400, n_train // 3)
     X_val, y_val = X[n_train : n_train + n_val], y[n_train : n_train + n_val]
     X, y = X[:n_train], y[:n_train]

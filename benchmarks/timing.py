@@ -20,8 +20,8 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Return the seconds of each function's runs, all taken in turn.
 
-    In turn, so that a machine whose speed drifts slows all of them alike; once before,
-    so that none pays for what is done only the first time.
+    In turn, so that drifts of the machine's speed affect all of them alike; after a
+    warm-up call each.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
@@ -46,7 +46,7 @@ def ratio(seconds: Mapping[str, list[float]], over: str, under: str) -> dict[str
 
 
 def environment() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the versions and the hardware that the figures depend on."""
     return {
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -4,7 +4,10 @@ import tomllib
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
 from skorch import NeuralNet
+from sphinx.util.math import get_node_equation_number
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -18,7 +21,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -26,13 +28,15 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "literal"  # `name` is a parameter more often than a page
 
-# The types stand in the docstrings, in words.
+html_math_renderer = "mathml"  # see below
+
+# The docstrings give the types in words.
 autodoc_typehints = "none"
-autodoc_inherit_docstrings = False  # a public method is described where it is written
+autodoc_inherit_docstrings = False  # a public method is documented where it is defined
 numpydoc_show_class_members = False
 numpydoc_validation_checks = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"])
 
-# Other projects' names cannot be looked up without a network.
+# Resolving other projects' names would need a network.
 nitpick_ignore_regex = [
     ("py:.*", r"(matplotlib|numpy|pandas|scipy|sklearn|skorch|torch)(\..+)?"),
 ]
@@ -51,14 +55,37 @@ html_show_sourcelink = False
 html_sidebars = {"*": []}  # pages without pages below them have nothing to show there
 
 
-# skorch's methods are shown if they are also scikit-learn's; the others are hooks.
+# Browsers show MathML by themselves; MathJax would have to be downloaded by the reader.
+def visit_inline_formula(translator, node):
+    translator.body.append(convert(node.astext()))
+    raise SkipNode
+
+
+def visit_display_formula(translator, node):
+    translator.body.append(translator.starttag(node, "div", CLASS="math notranslate"))
+    if node["number"]:
+        number = get_node_equation_number(translator, node)
+        translator.body.append(f'<span class="eqno">({number})')
+        translator.add_permalink_ref(node, "Link to this equation")
+        translator.body.append("</span>")
+    formula = node.astext()
+    if r"\\" in formula:
+        formula = rf"\begin{{split}}{formula}\end{{split}}"
+    mathml = convert(formula, display="block")
+    # MathML Core has no columnalign; browsers align cells by CSS.
+    mathml = mathml.replace('columnalign="', 'style="text-align:')
+    translator.body.append(f"{mathml}</div>\n")
+    raise SkipNode
+
+
+# skorch's methods are shown if scikit-learn has them too; the others are hooks.
 SHOWN = {"fit", "partial_fit", "predict", "predict_proba"}
-# These take a method of skorch's away.
+# Removed from the interface that skorch gives them.
 HIDDEN = {"SGDInfluenceRegressor.predict_proba"}
 
 
 def skip_foreign(app, what, name, obj, skip, options):
-    """Leave out what other projects wrote: it refers to pages that are not here.
+    """Leave out members that other projects wrote: they refer to pages not built here.
 
     Plain attributes are left out too: the docstring of their class describes them.
     """
@@ -75,4 +102,9 @@ def skip_foreign(app, what, name, obj, skip, options):
 
 
 def setup(app):
+    app.add_html_math_renderer(
+        "mathml",
+        inline_renderers=(visit_inline_formula, None),
+        block_renderers=(visit_display_formula, None),
+    )
     app.connect("autodoc-skip-member", skip_foreign)

@@ -1,0 +1,31 @@
+"""The tables that the documentation includes, as CSV files of finished text."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def write(table: pd.DataFrame, name: str, measured: Path) -> None:
+    """Write a table to the folder `results` beside the file of the measurements.
+
+    So a trial with an `--output` of its own leaves the documentation's figures alone.
+    """
+    folder = measured.parent / "results"
+    folder.mkdir(exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def plus_minus(mean: float, spread: float, form: str) -> str:
+    """Return both numbers in a format; an empty text if there is none."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:{form}} ± {spread:{form.removeprefix('+')}}".replace("-", "−")
+
+
+def without_repeats(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:
+    """Return rows as a table that names each group once, in its first row."""
+    table = pd.DataFrame(rows)
+    table[column] = table[column].where(~table[column].duplicated(), "")
+    return table
