@@ -9,7 +9,6 @@ from skorch.callbacks import GradientNormClipping
 from torch.nn.utils import clip_grad_norm_
 
 from skinfluence import SGDInfluenceRegressor
-from skinfluence.estimators._questions import label_influence
 from tests.cases import MODULES, N_CLASSES, OPTIMIZERS, Case, rough
 from tests.oracles import (
     Spy,
