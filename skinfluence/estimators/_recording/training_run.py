@@ -40,6 +40,14 @@ from .observations import (
 class TrainingRun:
     """One call of ``fit`` or ``partial_fit`` while it trains.
 
+    The hooks of the net call it in this order; skorch's loop decides how often::
+
+        for each epoch:   begin_epoch, expect (the sizes of its batches)
+            for each step:    begin_step, see_gradients, end_step
+        end               (or close, if an error ends the training)
+
+    A resumed run answers `repeat` before each step, in place of those it has recorded.
+
     Parameters
     ----------
     data : TrainingData
