@@ -58,8 +58,8 @@ plt.show()
 # --------------------------------
 # ``verify=k`` ranks all samples by the estimate, and computes the exact change for the
 # k most harmful and the k most helpful. The table shows how this improves the agreement
-# with the truth, which is computed for all samples here: Kendall's rank correlation, and
-# the Jaccard index of the ten samples at each end.
+# with the truth, which is computed for all samples here: Kendall's rank correlation,
+# and the Jaccard index of the ten samples at each end.
 truth = gentle.counterfactual_influence(X_val, y_val)
 print("verified   Kendall's tau   Jaccard of the ends")
 scores = {}

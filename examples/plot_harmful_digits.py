@@ -29,7 +29,8 @@ y, flipped = flip_labels(y_true, 0.2, random_state=0)
 # ``fit`` records each step of the training. ``influence`` retraces them from the last
 # to the first, and estimates how much the validation loss would change if a sample had
 # been left out. Negative means harmful. ``at="path"`` includes the models at the end of
-# every epoch, with most weight on early ones, which have not memorized wrong labels yet.
+# every epoch, with most weight on early ones, which have not memorized wrong labels
+# yet.
 
 from skinfluence import SGDInfluenceClassifier
 
@@ -62,10 +63,10 @@ print("true labels:", *y_true[ranking[:10]])
 # %%
 # Distribution of the influence
 # -----------------------------
-# Nearly all wrong labels (outlined, and ringed) are on the harmful side. On the right the
-# influence is plotted against each sample's loss under the final model. In this short
-# training wrong labels have high losses too. For the other samples the loss says little
-# about the influence: a sample that is hard to fit may still help.
+# Nearly all wrong labels (outlined, and ringed) are on the harmful side. On the right
+# the influence is plotted against each sample's loss under the final model. In this
+# short training wrong labels have high losses too. For the other samples the loss says
+# little about the influence: a sample that is hard to fit may still help.
 
 from skinfluence.inspection import InfluenceDisplay
 

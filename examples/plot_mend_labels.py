@@ -39,8 +39,8 @@ clf = SGDInfluenceClassifier(
 # %%
 # The proposals
 # -------------
-# ``relabelled_`` lists the proposals, largest gain first. Review and correct them before
-# training on them: ``fit_resample`` returns the data with the new labels.
+# ``relabelled_`` lists the proposals, largest gain first. Review and correct them
+# before training on them: ``fit_resample`` returns the data with the new labels.
 relabeller = InfluenceCleaner(
     clf, action="relabel", n_remove=200, at="path", random_state=0
 )
@@ -67,9 +67,9 @@ plt.show()
 # Relabelled, removed, or unchanged
 # ---------------------------------
 # Not every proposal is right, and a wrong one adds a wrong label where there may have
-# been none. Trained on all proposals without review, this network does worse than on the
-# unchanged labels; removal does best. So review the proposals before training on them,
-# or remove the samples that you do not want to review.
+# been none. Trained on all proposals without review, this network does worse than on
+# the unchanged labels; removal does best. So review the proposals before training on
+# them, or remove the samples that you do not want to review.
 remover = InfluenceCleaner(clf, n_remove=200, at="path", random_state=0)
 remover.fit(X, y_noisy, X_val, y_val)
 for name, model in {

@@ -3,8 +3,8 @@ Which pretraining samples help the fine-tuned model?
 ====================================================
 
 A network is pretrained on the digits 0 to 3 and then fine-tuned on a few images of the
-digits 4 to 6, which it has never seen. Which of the pretraining images helped, and which
-did harm? This is the experiment of Chen et al., "Multi-Stage Influence Function"
+digits 4 to 6, which it has never seen. Which of the pretraining images helped, and
+which did harm? This is the experiment of Chen et al., "Multi-Stage Influence Function"
 (NeurIPS 2020), with the influence computed through the actual trainings.
 """
 
@@ -69,8 +69,8 @@ print(f"accuracy on digits 4 to 6: {clf.score(X_test, y_test):.3f}")
 scores = clf.influence(X_val, y_val, stage="pretraining")
 
 # %%
-# The baseline needs no retrace: the loss of each sample in pretraining, where a high loss
-# counts as harmful. It ignores the fine-tuning.
+# The baseline needs no retrace: the loss of each sample in pretraining, where a high
+# loss counts as harmful. It ignores the fine-tuning.
 probabilities = pretrained.predict_proba(X_first)[np.arange(len(y_first)), y_first]
 losses = -np.log(probabilities)
 print(f"their correlation: {np.corrcoef(scores, -losses)[0, 1]:.2f}")
