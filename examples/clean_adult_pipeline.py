@@ -2,13 +2,13 @@
 Cleaning in a Pipeline: census data
 ===================================
 
-A table with numbers and categories goes through a ``ColumnTransformer``; the cleaner is
-the last step and predicts. 20 % of the training labels are flipped; 500 rows whose
-labels were checked serve for validation. The Pipeline transforms them as it does the
-others (``transform_input``) before the cleaner gets them.
+A table with numbers and categories passes through a ``ColumnTransformer``; the cleaner
+is the last step and predicts. 20 % of the training labels are flipped; 500 rows with
+checked labels are used for validation. The Pipeline transforms them like the others
+(``transform_input``) before they reach the cleaner.
 
-The data are fetched from OpenML, or read from the folder that the environment variable
-``SKINFLUENCE_DATA`` names. Run it with ``python examples/clean_adult_pipeline.py``.
+The data are fetched from OpenML, or read from the folder given by the environment
+variable ``SKINFLUENCE_DATA``. Run it with ``python examples/clean_adult_pipeline.py``.
 """
 
 import sklearn

@@ -2,10 +2,10 @@
 Clean with a network, predict with boosted trees
 ================================================
 
-What is harmful is found by retracing the training of a small network; what is kept can
-train any scikit-learn model. Here 15 % of the labels of the breast cancer data are
-flipped, and gradient boosting is fitted on what the cleaner leaves. 60 samples whose
-labels were checked serve for validation.
+The cleaner finds harmful samples by retracing the training of a small network; any
+scikit-learn model can be trained on the rest. Here 15 % of the labels of the breast
+cancer data are flipped, and gradient boosting is fitted on the cleaned data. 60 samples
+with checked labels are used for validation.
 
 Run it with ``python examples/clean_before_boosting.py``.
 """

@@ -3,12 +3,12 @@ Cleaning text: two newsgroups
 =============================
 
 Posts about PC hardware and Mac hardware, as TF-IDF vectors (a sparse matrix), and a
-linear model. 20 % of the training labels are flipped; 200 posts whose labels were
-checked serve for validation. The Pipeline turns them into vectors as well
-(``transform_input``) before the cleaner, its last step, gets them.
+linear model. 20 % of the training labels are flipped; 200 posts with checked labels are
+used for validation. The Pipeline vectorizes them too (``transform_input``) before they
+reach the cleaner, its last step.
 
-The data are fetched by scikit-learn, or read from the folder that the environment
-variable ``SKINFLUENCE_DATA`` names. Run it with
+The data are fetched by scikit-learn, or read from the folder given by the environment
+variable ``SKINFLUENCE_DATA``. Run it with
 ``python examples/clean_newsgroups_text.py``.
 """
 

@@ -2,10 +2,10 @@
 Clean a training set with wrong labels
 ======================================
 
-One label in five of the digits that ship with scikit-learn is made wrong. A small
-network is trained on them, its training is retraced to find the samples that harm it,
-the worst fifth is removed, and the network is trained again. As we made the errors
-ourselves, we can count how many of them were found.
+One label in five of scikit-learn's digits is flipped. A small network is trained on
+them, its training is retraced to find the harmful samples, the worst fifth is removed,
+and the network is trained again. Since the flips are known, we can count how many were
+found.
 
 Run it with ``make demo``; it takes less than half a minute on one core.
 """
@@ -23,23 +23,23 @@ from skinfluence.datasets import flip_labels
 
 N_TRAIN, N_VAL, N_TEST = 1000, 400, 397
 NOISE = 0.2
-N_REMOVED = 200  # we know the noise; otherwise choose the number on validation data
+N_REMOVED = 200  # known here; otherwise choose the number on validation data
 N_RUNS = 5
 
-# 64-128-10, trained for long: what one does who does not know of the errors.
+# 64-128-10, trained for long, as one would without knowing of the errors.
 CLASSIFIER = SGDInfluenceClassifier(
     module__hidden_layer_sizes=(128,), lr=0.2, max_epochs=100, batch_size=50
 )
 
-# At the end of so long a training the network has begun to learn wrong labels by heart:
-# the influence on the final model, at="final", finds only about half of them. "path"
-# asks the models at the ends of all epochs, the early ones most: these have learnt what
-# the digits have in common, and not yet the errors.
+# After so long a training the network has begun to memorize wrong labels, and the
+# influence on the final model, at="final", finds only about half of them. "path"
+# includes the models at the end of every epoch, with most weight on early ones, which
+# have learnt what the digits have in common but not yet the errors.
 AT = "path"
 
 
 def split(seed):
-    """Return three disjoint parts of the digits, the first with wrong labels too."""
+    """Return training data with wrong labels, validation data and test data."""
     X, y = load_digits(return_X_y=True)
     X, X_rest, y_true, y_rest = train_test_split(
         X / 16, y, train_size=N_TRAIN, stratify=y, random_state=seed
@@ -52,7 +52,7 @@ def split(seed):
 
 
 def timed(function, *args, **kwargs):
-    """Return what a function returns, and how many seconds it took."""
+    """Return the result of a function call and its time in seconds."""
     start = perf_counter()
     result = function(*args, **kwargs)
     return result, perf_counter() - start
@@ -83,17 +83,19 @@ def clean(seed):
 
 
 def report(run):
-    """Print what was found in one run."""
+    """Print the results of one run."""
     print("The ten most harmful training samples:\n")
     print("     row   given label   predicted   true label   influence")
     for row, given, predicted, true, score in zip(*run["top"], strict=True):
         print(f"{row:8}{given:14}{predicted:12}{true:13}{score:12.5f}")
-    print("\nThe influence is the estimated change of the validation loss, had the")
-    print("sample been absent. Negative: the model would be better without it.\n")
+    print(
+        "\nThe influence is the estimated change of the validation loss if the sample"
+    )
+    print("were left out. Negative: the model would be better without it.\n")
     for name, figure in [
         (f"test accuracy, trained on all {N_TRAIN} samples", f"{run['before']:.3f}"),
         (f"test accuracy, {N_REMOVED} most harmful removed", f"{run['after']:.3f}"),
-        (f"of the {N_REMOVED} removed, really flipped", f"{run['found']}"),
+        (f"of the {N_REMOVED} removed, actually flipped", f"{run['found']}"),
         ("flipped in the whole training set", f"{run['flipped']}"),
         ("seconds to train", f"{run['train']:.1f}"),
         ("seconds to retrace", f"{run['retrace']:.1f}"),
@@ -104,7 +106,7 @@ def report(run):
 def table(runs):
     """Print the same figures for several runs, and their means."""
     print("                             test accuracy")
-    print("  seed   flipped found   before   after   had we known the flipped")
+    print("  seed   flipped found   before   after   flips removed")
     columns = [[run[k] for run in runs] for k in ("found", "before", "after", "ideal")]
     rows = [*zip(*columns, strict=True), tuple(map(np.mean, columns))]
     for seed, row in zip([*range(len(runs)), "mean"], rows, strict=True):
@@ -113,13 +115,13 @@ def table(runs):
 
 
 def main():
-    torch.set_num_threads(1)  # these matrices are too small to be shared out
-    print(f"{N_TRAIN} digits to train on, {NOISE:.0%} of them with a wrong label;")
-    print(f"{N_VAL} to validate and {N_TEST} to test with, all labels right.\n")
+    torch.set_num_threads(1)  # the matrices are too small for several threads
+    print(f"{N_TRAIN} training digits, {NOISE:.0%} of them with a wrong label;")
+    print(f"{N_VAL} validation and {N_TEST} test samples, all with right labels.\n")
     runs = [clean(seed=0)]
     report(runs[0])
-    print(f"\nA test set of {N_TEST} is small: four digits make one point of accuracy.")
-    print("So the same with other splits, flips and initial weights:\n")
+    print(f"\nA test set of {N_TEST} is small: four digits are one point of accuracy.")
+    print("Repeated with other splits, flips and initial weights:\n")
     runs += [clean(seed) for seed in range(1, N_RUNS)]
     table(runs)
 

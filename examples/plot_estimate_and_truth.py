@@ -1,17 +1,17 @@
 """
-How good is the estimate?
-=========================
+Estimated and true influence
+============================
 
-The influence is an estimate: the derivative of a training run. The truth can be had by
-training again without a sample, many such runs at once. This example compares the two
-on a gentle and on a rough run, and has the samples that matter verified.
+The influence is an estimate, the derivative of a training run. The true change comes
+from retraining without a sample, with many such runs at once. This example compares the
+two on a smooth and on a chaotic run, and verifies the samples that matter.
 """
 
 # %%
-# A gentle run
+# A smooth run
 # ------------
-# A small network on 300 digits, of which 10 % have a wrong label. ``check_influence``
-# verifies 40 samples drawn at random and says in words what comes out.
+# A small network on 300 digits, 10 % of them with a wrong label. ``check_influence``
+# verifies 40 random samples and gives a verdict.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import clone
@@ -32,20 +32,20 @@ gentle = SGDInfluenceClassifier(
 print(gentle.check_influence(X_val, y_val, 40, random_state=0))
 
 # %%
-# A rough run
-# -----------
-# The same at ten times the learning rate, for half as long again: it learns the wrong
-# labels by heart, and a small change at its beginning ends in another model.
+# A chaotic run
+# -------------
+# The same with ten times the learning rate and half as many epochs more: it memorizes
+# the wrong labels, and a small change at the start leads to a different model.
 rough = clone(gentle).set_params(lr=1.0, max_epochs=30).fit(X, y)
 print(rough.check_influence(X_val, y_val, 40, random_state=0))
 
 # %%
-# Asked along its path instead of at its end, the rough run is foretold better:
+# Along its path instead of at its end, the chaotic run is predicted better:
 print(rough.check_influence(X_val, y_val, 40, at="path", random_state=0))
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
 for ax, clf, title in zip(
-    axes, (gentle, rough), ("a gentle run", "a rough run"), strict=True
+    axes, (gentle, rough), ("a smooth run", "a chaotic run"), strict=True
 ):
     AgreementDisplay.from_estimator(
         clf, X_val, y_val, n_samples=40, random_state=0, ax=ax
@@ -54,12 +54,12 @@ for ax, clf, title in zip(
 plt.show()
 
 # %%
-# Estimate, truth and verification side by side
-# ---------------------------------------------
+# Estimate, truth and verification
+# --------------------------------
 # ``verify=k`` ranks all samples by the estimate, and computes the exact change for the
-# k most harmful and the k most helpful. The table has what it makes of the agreement
-# with the truth, all of which is computed here for comparison: Kendall's rank
-# correlation, and how far the ten samples at either end are the right ones.
+# k most harmful and the k most helpful. The table shows how this improves the agreement
+# with the truth, which is computed for all samples here: Kendall's rank correlation,
+# and the Jaccard index of the ten samples at each end.
 truth = gentle.counterfactual_influence(X_val, y_val)
 print("verified   Kendall's tau   Jaccard of the ends")
 scores = {}
@@ -69,8 +69,8 @@ for k in (0, 10, 20, 40):
     print(f"{2 * k:8d} {agreement[0]:15.2f} {agreement[1]:21.2f}")
 
 # %%
-# The ten most harmful samples by the truth, with their estimate and what ``verify=20``
-# reports. Most of them are wrong labels.
+# The ten samples that are truly most harmful, with their estimate and the values from
+# ``verify=20``. Most of them have wrong labels.
 print("sample   estimate   verify=20      truth   label is wrong")
 for sample in np.argsort(truth)[:10]:
     values = scores[0][sample], scores[20][sample], truth[sample]

@@ -2,15 +2,15 @@
 The most harmful digits
 =======================
 
-Which of a thousand handwritten digits would a network rather not have seen? One label
-in five is made wrong first, so that we know what ought to be found.
+Which of a thousand handwritten digits harm a network most? One label in five is flipped
+first, so that we know what should be found.
 """
 
 # %%
 # Data with wrong labels
 # ----------------------
-# The digits ship with scikit-learn: 8 x 8 pixels of 16 shades. The labels of the
-# validation data stay right: they are what the training samples are judged by.
+# scikit-learn's digits have 8 x 8 pixels with 16 shades. The labels of the validation
+# data stay right, since the training samples are scored by them.
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -24,12 +24,13 @@ X, X_val, y_true, y_val = train_test_split(
 y, flipped = flip_labels(y_true, 0.2, random_state=0)
 
 # %%
-# Training, and back
-# ------------------
+# Training and retrace
+# --------------------
 # ``fit`` records each step of the training. ``influence`` retraces them from the last
-# to the first, and estimates by how much the validation loss would change if a sample
-# had been absent. Negative means harmful. ``at="path"`` asks the models at the ends of
-# all epochs, the early ones most, which have not yet learnt wrong labels by heart.
+# to the first, and estimates how much the validation loss would change if a sample had
+# been left out. Negative means harmful. ``at="path"`` includes the models at the end of
+# every epoch, with most weight on early ones, which have not memorized wrong labels
+# yet.
 
 from skinfluence import SGDInfluenceClassifier
 
@@ -60,12 +61,12 @@ plt.show()
 print("true labels:", *y_true[ranking[:10]])
 
 # %%
-# All of them
-# -----------
-# Nearly all wrong labels (outlined, and ringed) lie on the harmful side. On the right
-# each sample stands above its own loss under the final model. In this short training
-# wrong labels have high losses too. Among the others the loss says little about the
-# influence: a sample that is hard to fit may well help.
+# Distribution of the influence
+# -----------------------------
+# Nearly all wrong labels (outlined, and ringed) are on the harmful side. On the right
+# the influence is plotted against each sample's loss under the final model. In this
+# short training wrong labels have high losses too. For the other samples the loss says
+# little about the influence: a sample that is hard to fit may still help.
 
 from skinfluence.inspection import InfluenceDisplay
 
@@ -85,11 +86,10 @@ by_loss = Loss()(clf, None, None).argsort()[:200]
 print(f"{flipped[worst].sum()} and {flipped[by_loss].sum()} of {flipped.sum()}")
 
 # %%
-# When it happened
-# ----------------
-# A sample's influence is the sum of what each epoch of the training contributed. Wrong
-# labels did most of their harm in the first ten epochs, when the network still had most
-# to learn.
+# Influence by epoch
+# ------------------
+# A sample's influence is the sum of the contributions of all epochs. Wrong labels did
+# most of their harm in the first ten epochs, when the network had most to learn.
 
 from skinfluence.inspection import TrajectoryDisplay
 
@@ -99,8 +99,8 @@ plt.show()
 # %%
 # False alarms
 # ------------
-# These have the right label, and yet are among the two hundred. Most are hard to read
-# even for us: harmful is not the same as wrong.
+# These are among the two hundred although their label is right. Most are hard to read
+# even for people: harmful is not the same as wrong.
 
 import numpy as np
 

@@ -1,18 +1,18 @@
 """
-Mending labels in place of removing samples
-===========================================
+Correcting labels instead of removing samples
+=============================================
 
-A sample with a wrong label is not lost: what harms is its label. One retrace tells, for
-every training sample and every label, how the validation loss would change if the
-sample had carried that label. Here 20 % of the labels of the handwritten digits are
-flipped, and the cleaner proposes new labels for the samples with the most to gain.
+A sample with a wrong label can still be useful once its label is corrected. One retrace
+estimates, for every training sample and every label, how the validation loss would
+change with that label. Here 20 % of the labels of the handwritten digits are flipped,
+and the cleaner proposes new labels for the samples with the largest estimated gain.
 """
 
 # %%
 # Noisy digits
 # ------------
-# 1,000 samples to train on, with wrong labels among them; 400 whose labels were checked
-# validate, and 397 judge at the end.
+# 1,000 training samples, some with wrong labels; 400 validation samples with checked
+# labels; 397 test samples.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -37,11 +37,10 @@ clf = SGDInfluenceClassifier(
 )
 
 # %%
-# What is proposed
-# ----------------
-# ``relabelled_`` is the proposal, those with the most to gain first. It can be looked
-# at, and corrected, before anything is trained on it: ``fit_resample`` returns the data
-# with the new labels.
+# The proposals
+# -------------
+# ``relabelled_`` lists the proposals, largest gain first. Review and correct them
+# before training on them: ``fit_resample`` returns the data with the new labels.
 relabeller = InfluenceCleaner(
     clf, action="relabel", n_remove=200, at="path", random_state=0
 )
@@ -54,7 +53,7 @@ print(f"{wrong.mean():.0%} of them had a wrong label; {right[wrong].mean():.0%} 
 print("those get their true one")
 
 # %%
-# The first of them, with the label that they were given and the one proposed.
+# The first proposals, with the given and the proposed label.
 fig, axes = plt.subplots(2, 8, figsize=(9, 3.1), layout="constrained")
 for ax, row in zip(axes.flat, proposal.itertuples(index=False), strict=False):
     sample, given, to, _ = row
@@ -65,16 +64,16 @@ fig.suptitle("Given label → proposed label")
 plt.show()
 
 # %%
-# Mended, removed, or as they were
-# --------------------------------
-# Not every proposal is right, and a wrong one adds a wrong label where there was none.
-# Trained on all of them unseen, this network does worse than on the labels as they
-# were; removal does best. So look at the proposals before you train on them, or remove
-# what you do not want to look at.
+# Relabelled, removed, or unchanged
+# ---------------------------------
+# Not every proposal is right, and a wrong one adds a wrong label where there may have
+# been none. Trained on all proposals without review, this network does worse than on
+# the unchanged labels; removal does best. So review the proposals before training on
+# them, or remove the samples that you do not want to review.
 remover = InfluenceCleaner(clf, n_remove=200, at="path", random_state=0)
 remover.fit(X, y_noisy, X_val, y_val)
 for name, model in {
-    "as they were": relabeller.estimator_,
+    "unchanged": relabeller.estimator_,
     "relabelled": relabeller,
     "removed": remover,
 }.items():

@@ -3,16 +3,16 @@ Which pretraining samples help the fine-tuned model?
 ====================================================
 
 A network is pretrained on the digits 0 to 3 and then fine-tuned on a few images of the
-digits 4 to 6, which it has never seen. Which of the pretraining images made it good at
-that, and which stood in its way? This is the experiment of Chen et al., "Multi-Stage
-Influence Function" (NeurIPS 2020), with the influence of the training as it was run.
+digits 4 to 6, which it has never seen. Which of the pretraining images helped, and
+which did harm? This is the experiment of Chen et al., "Multi-Stage Influence Function"
+(NeurIPS 2020), with the influence computed through the actual trainings.
 """
 
 # %%
 # Two tasks
 # ---------
 # MNIST is used if the environment variable ``SKINFLUENCE_DATA`` names a folder with its
-# file, and scikit-learn's small digits otherwise.
+# file; otherwise scikit-learn's small digits.
 import os
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ X_first, _, y_first, _ = train_test_split(
 X_later, X_rest, y_later, y_rest = train_test_split(
     X[later], y[later], train_size=30, stratify=y[later], random_state=0
 )
-# What the samples are judged by, and what the judgement is tested on.
+# The samples are scored on the validation data; the scores are tested on the test data.
 X_val, X_test, y_val, y_test = train_test_split(
     X_rest, y_rest, train_size=0.5, stratify=y_rest, random_state=0
 )
@@ -45,8 +45,8 @@ X_val, X_test, y_val, y_test = train_test_split(
 # %%
 # Two trainings
 # -------------
-# All layers but the last have the same shapes in both networks: they are taken over,
-# and here they are frozen, so that the fine-tuning trains a new last layer alone.
+# All layers but the last have the same shapes in both networks. They are copied, and
+# frozen here, so the fine-tuning trains only a new last layer.
 options = {
     "module__hidden_layer_sizes": (32, 16),
     "lr": 0.1,
@@ -61,16 +61,16 @@ print(", ".join(clf.pretrained_parameters_))
 print(f"accuracy on digits 4 to 6: {clf.score(X_test, y_test):.3f}")
 
 # %%
-# Back through both
-# -----------------
-# One score for each pretraining sample: by how much the validation loss on the digits 4
-# to 6 would change, had the sample been absent when the network learned 0 to 3. The
-# retrace goes back through the fine-tuning and on into the pretraining.
+# Retrace through both trainings
+# ------------------------------
+# One score per pretraining sample: how much the validation loss on the digits 4 to 6
+# would change if the sample had been left out of the training on 0 to 3. The retrace
+# goes back through the fine-tuning and then through the pretraining.
 scores = clf.influence(X_val, y_val, stage="pretraining")
 
 # %%
 # The baseline needs no retrace: the loss of each sample in pretraining, where a high
-# one is held for harmful. It knows nothing of what came afterwards.
+# loss counts as harmful. It ignores the fine-tuning.
 probabilities = pretrained.predict_proba(X_first)[np.arange(len(y_first)), y_first]
 losses = -np.log(probabilities)
 print(f"their correlation: {np.corrcoef(scores, -losses)[0, 1]:.2f}")
@@ -97,7 +97,7 @@ accuracy = {
     for name, order in orders.items()
 }
 
-# Colours that the colour-blind can tell apart too.
+# Colour-blind safe.
 STYLES = {
     "most harmful by influence": {"color": "#0072B2", "marker": "o"},
     "most helpful by influence": {"color": "#D55E00", "marker": "s"},
@@ -113,8 +113,8 @@ ax.legend(title="removed")
 plt.show()
 
 # %%
-# No sample of the new task is needed to make the pretraining better for it: it is
-# enough to leave out the right ones of its own.
+# Leaving out the right pretraining samples makes the pretraining better for the new
+# task, without any more samples of that task.
 for name, values in accuracy.items():
     print(f"{name:27}", " ".join(f"{value:.3f}" for value in values))
 

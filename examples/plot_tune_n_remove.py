@@ -2,8 +2,8 @@
 How many to remove
 ==================
 
-How many samples to remove is a question for validation data: too few leaves harm in,
-too many takes out samples that are hard but right. Here 20 % of the labels of the
+Choose the number of samples to remove on validation data: with too few, harmful samples
+remain; with too many, hard but right samples are lost. Here 20 % of the labels of the
 handwritten digits are flipped, and the cleaning curve shows the cross-validated
 accuracy against the number removed, for three rankings.
 """
@@ -11,8 +11,8 @@ accuracy against the number removed, for three rankings.
 # %%
 # Noisy digits
 # ------------
-# 800 samples to train on, with wrong labels among them; 200 whose labels were checked
-# validate the rankings, and 797 judge at the end.
+# 800 training samples, some with wrong labels; 200 validation samples with checked
+# labels for the rankings; 797 test samples.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -30,8 +30,8 @@ clf = SGDInfluenceClassifier(max_epochs=50, batch_size=50, random_state=0)
 # %%
 # The cleaning curve
 # ------------------
-# The folds that the models are scored on hold wrong labels too, so that no ranking can
-# reach more than about 80 %. What counts is where a curve rises, and where it falls.
+# The held-out folds contain wrong labels too, so no ranking can reach more than about
+# 80 %. What counts is where a curve rises and where it falls.
 CleaningCurveDisplay.from_estimator(
     clf,
     X,
@@ -47,10 +47,10 @@ CleaningCurveDisplay.from_estimator(
 plt.show()
 
 # %%
-# Tuned like any other parameter
-# ------------------------------
-# ``GridSearchCV`` finds ``n_remove``. (:class:`~skinfluence.InfluenceCleanerCV` does
-# the same with one ranking for each fold.)
+# Grid search
+# -----------
+# ``GridSearchCV`` chooses ``n_remove``. (:class:`~skinfluence.InfluenceCleanerCV` does
+# the same with one ranking per fold.)
 cleaner = InfluenceCleaner(clf, at="path", random_state=0)
 search = GridSearchCV(cleaner, {"n_remove": [0, 0.1, 0.2]}, cv=3)
 search.fit(X, y_noisy, X_val=(X_val, y_val))
