@@ -1,6 +1,5 @@
 """The way back through a training step, compiled once for each shape of batch."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from ._compiler import (
     TakenApart,
     close,
     mixes,
-    warn_uncompiled,
 )
 from ._derivatives import derivatives_along, weighted_gradients
 from ._flat import PARAMETERS, LiveState, State
@@ -23,8 +21,6 @@ from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import StepRecord
 from ._step import Adjoint, TrainingStep
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ class CompiledStep(TrainingStep):
         self.batch_size = batch_size
         self.compiled = compiled
         self._functional = Functional(objective.modules, live.parameters)
-        self._coefficients: dict[int, Tensor] = {}
         self._gradient = CompiledGradient(
             objective.modules, objective.forward, objective.criterion, compiled
         )
@@ -91,13 +86,21 @@ class CompiledStep(TrainingStep):
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
         call = self._call(state, step)
-        trusted = self.compiled.trusted.get(("pull", call.key, call.size))
+        use = "pull", call.key, call.size
+        trusted = self.compiled.trusted.get(use)
         if trusted:
             return self._compiled(call, state, step, adjoint)
-        expected = super().backward(state, step, adjoint)
+        eager = super().backward(state, step, adjoint)
         if trusted is not None:
-            return expected
-        return self._first(call, state, step, adjoint, expected)
+            return eager
+        found = self.compiled.first_use(
+            use,
+            lambda: self._compiled(call, state, step, adjoint),
+            lambda found: [found[0], *(found[1][name] for name in eager[1])],
+            [eager[0], *eager[1].values()],
+            "retrace",
+        )
+        return eager if found is None else found
 
     def _compilable(self, state: State, step: StepRecord, adjoint: Adjoint) -> bool:
         return (
@@ -106,29 +109,6 @@ class CompiledStep(TrainingStep):
             and len(state.scalars) == len(self.live.parameters)
             and (len(step.rows) == self.batch_size or self._pads(state, step))
         )
-
-    def _first(
-        self,
-        call: _Call,
-        state: State,
-        step: StepRecord,
-        adjoint: Adjoint,
-        expected: tuple[Tensor, Adjoint],
-    ) -> tuple[Tensor, Adjoint]:
-        """Compile, and use what was compiled if it gives what is expected."""
-        # Whatever the compiler fails with, the step can be had without it.
-        try:
-            found = self._compiled(call, state, step, adjoint)
-            trusted = _agree(found, expected)
-            reason = "its result differs from the step's own"
-        except Exception as error:
-            trusted, reason = False, f"{type(error).__name__}: {error}"
-        self.compiled.trusted["pull", call.key, call.size] = trusted
-        if trusted:
-            return found
-        warn_uncompiled("retrace", reason)
-        logger.debug("Compiling failed: %s", reason)
-        return expected
 
     def _compiled(
         self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
@@ -193,7 +173,7 @@ class CompiledStep(TrainingStep):
             step.data, self._filled(step.rows)
         )
         data = TakenApart.of((inputs, targets), self.device)
-        coefficients = self._equal_coefficients(size)
+        coefficients = self._gradient.coefficients(size, self.batch_size)
         if weights is not None:
             coefficients = coefficients * weights.to(coefficients)
         # A number in its place: it would be hashed several times in every step.
@@ -201,14 +181,6 @@ class CompiledStep(TrainingStep):
         fixed = self._functional.fixed.values()
         every = (*data.tensors, *state.buffers, *fixed, coefficients)
         return _Call(key, size, data, every)
-
-    def _equal_coefficients(self, size: int) -> Tensor:
-        """Return 1/|S_t| for the samples of a batch, 0 for what fills it up."""
-        if size not in self._coefficients:
-            like = self.live.parameters[0]
-            self._coefficients[size] = like.new_full((self.batch_size,), 1.0 / size)
-            self._coefficients[size][size:] = 0.0
-        return self._coefficients[size]
 
     def _filled(self, rows: Tensor) -> Tensor:
         """Return a batch filled up to full size with its own samples."""
@@ -231,10 +203,3 @@ class CompiledStep(TrainingStep):
         alone, _ = self.objective.batch_losses(step.data, step.rows)
         filled, _ = self.objective.batch_losses(step.data, self._filled(step.rows))
         return close(filled[: len(alone)], alone, 0.5)
-
-
-def _agree(found: tuple[Tensor, Adjoint], expected: tuple[Tensor, Adjoint]) -> bool:
-    pairs = [(found[0], expected[0])]
-    pairs += [(found[1][name], vector) for name, vector in expected[1].items()]
-    # Rounding may take a sample to the other side of a kink, such as a ReLU's.
-    return all(close(*pair, 0.25) for pair in pairs)

@@ -1,9 +1,10 @@
 """Functions of tensors, compiled once for each form of what they are called with."""
 
+import logging
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ _MIXING = (nn.modules.batchnorm._BatchNorm,)
 _PLAIN = (str, bool, type(None))
 
 Function = Callable[..., Any]
+Tensors = Sequence[Tensor | None]
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # What was compiled in this process, by the graph's code and what it is called with.
 _PROGRAMS: dict[Hashable, Function] = {}
@@ -69,6 +74,56 @@ class CompiledFunctions:
                 self.functions[key] = compile_graph(graph, examples)
         with torch.no_grad():
             return self.functions[key](*arguments)
+
+    def first_use(
+        self,
+        key: tuple[str, int, int],
+        compute: Callable[[], T],
+        tensors: Callable[[T], Tensors],
+        expected: Tensors,
+        warn: str | None,
+    ) -> T | None:
+        """Compute something by compiled code, and trust the code if it does it right.
+
+        Parameters
+        ----------
+        key : tuple of (str, int, int)
+            Where `trusted` notes whether it does.
+        compute : callable
+            Compiles and computes.
+        tensors : callable
+            Returns the tensors of the result that are compared.
+        expected : sequence of Tensor or None
+            What these must be, from the same step without compiling.
+        warn : str or None
+            The step's name in the warning about code that is not trusted; None to
+            give no warning.
+
+        Returns
+        -------
+        object or None
+            What was computed; None if it is not to be trusted.
+        """
+        # Whatever the compiler fails with, the step can be computed without it.
+        try:
+            found = compute()
+            agree = _agree(tensors(found), expected)
+            reason = "" if agree else "its result differs from the step's own"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        self.trusted[key] = not reason
+        if not reason:
+            return found
+        if warn is not None:
+            logger.debug("Compiling failed: %s", reason)
+            warnings.warn(
+                f"The {warn} step could not be compiled and is computed without "
+                f"compiling, more slowly ({reason.splitlines()[0]}). Use compile=False "
+                "to silence this warning.",
+                CompilationWarning,
+                stacklevel=2,
+            )
+        return None
 
 
 def compile_graph(graph: Any, examples: list[Any]) -> Function:
@@ -201,14 +256,11 @@ def mixes(modules: Sequence[nn.Module]) -> bool:
     return any(isinstance(m, _MIXING) for m in every)
 
 
-def warn_uncompiled(what: str, reason: str) -> None:
-    """Say that something is computed without compiling."""
-    warnings.warn(
-        f"The {what} step could not be compiled and is computed without compiling, "
-        f"more slowly ({reason.splitlines()[0]}). Use compile=False to do without this "
-        "warning.",
-        CompilationWarning,
-        stacklevel=2,
+def _agree(found: Tensors, expected: Tensors) -> bool:
+    # Rounding may take a sample to the other side of a kink, such as a ReLU's.
+    return all(
+        mine is theirs if mine is None or theirs is None else close(mine, theirs, 0.25)
+        for mine, theirs in zip(found, expected, strict=True)
     )
 
 

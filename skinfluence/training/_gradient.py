@@ -1,6 +1,5 @@
 """The gradient of a batch loss, compiled once for each shape of batch."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._compiler import CompiledFunctions, TakenApart, close, mixes, warn_uncompiled
+from ._compiler import CompiledFunctions, TakenApart, mixes
 from ._functional import Functional
 from ._objective import Batch, batch_coefficients
 from ._randomness import drawn_inside
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,10 @@ class _Form:
     outputs: TakenApart
 
 
+_Given = tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]
+"""Loss, outputs, gradients by the parameters' positions, and buffers."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     key: int
@@ -52,6 +53,10 @@ class _Call:
     data: TakenApart
     coefficients: Tensor
     wanted: tuple[int, ...]
+
+    @property
+    def use(self) -> tuple[str, int, int]:
+        return "descend", self.key, self.size
 
     @property
     def compiled_size(self) -> int:
@@ -130,14 +135,12 @@ class CompiledGradient:
         if wanted is None:
             wanted = [k for k, p in enumerate(self.parameters) if p.requires_grad]
         call = self._call(batch, size, compiled_size, tuple(wanted), weights)
-        trusted = self.compiled.trusted.get(("descend", call.key, size))
+        trusted = self.compiled.trusted.get(call.use)
         if trusted is None:
             return self._first(call, batch, weights)
         if not trusted:
             return self._eager(batch, weights)
-        loss, outputs, gradients, buffers = self._compiled(call)
-        self._give(gradients, buffers)
-        return Descent(loss, outputs, compiled_size)
+        return self._descent(call, self._compiled(call))
 
     def _eager(self, batch: Batch, weights: Tensor | None) -> Descent:
         inputs, targets, own = batch
@@ -151,50 +154,43 @@ class CompiledGradient:
 
     def _first(self, call: _Call, batch: Batch, weights: Tensor | None) -> Descent:
         """Compile, and use what was compiled if it gives what autograd gives."""
-        before = [buffer.clone() for buffer in self._functional.buffers]
+        buffers = self._functional.buffers
+        before = [buffer.clone() for buffer in buffers]
         with drawn_inside(self.device) as draws:
             eager = self._eager(batch, weights)
-        expected = [self.parameters[k].grad for k in call.wanted]
-        after = [buffer.clone() for buffer in self._functional.buffers]
-        trusted, reason = False, ""
-        if not draws.any:
-            # Whatever the compiler fails with, the step can be had without it.
-            try:
-                self._put_back(before)
-                loss, outputs, gradients, buffers = self._compiled(call)
-                own = [gradients.get(k) for k in call.wanted]
-                trusted = _agree(
-                    [loss, *own, *buffers], [eager.loss, *expected, *after]
-                )
-                reason = "its result differs from the step's own"
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-            self._put_back(after)
-        self.compiled.trusted["descend", call.key, call.size] = trusted
-        if trusted:
-            self._give(gradients, buffers)
-            return Descent(loss, outputs, call.compiled_size)
-        # That samples mix shows in batches that are filled up: these are not compiled.
-        if reason and call.size == call.compiled_size:
-            warn_uncompiled("training", reason)
-            logger.debug("Compiling failed: %s", reason)
-        return eager
+        if draws.any:
+            self.compiled.trusted[call.use] = False
+            return eager
+        after = [buffer.clone() for buffer in buffers]
+        gradients = [self.parameters[k].grad for k in call.wanted]
+        self._put_back(before)
+        given = self.compiled.first_use(
+            call.use,
+            lambda: self._compiled(call),
+            lambda given: [given[0], *map(given[2].get, call.wanted), *given[3]],
+            [eager.loss, *gradients, *after],
+            # That samples mix shows in batches that are filled up: these are not
+            # compiled.
+            "training" if call.size == call.compiled_size else None,
+        )
+        self._put_back(after)
+        return eager if given is None else self._descent(call, given)
 
     def _put_back(self, buffers: Sequence[Tensor]) -> None:
         with torch.no_grad():
             for buffer, value in zip(self._functional.buffers, buffers, strict=True):
                 buffer.copy_(value)
 
-    def _give(self, gradients: dict[int, Tensor], buffers: Sequence[Tensor]) -> None:
+    def _descent(self, call: _Call, given: _Given) -> Descent:
+        """Give the parameters their gradients, and the buffers their values."""
+        loss, outputs, gradients, buffers = given
         for k, parameter in enumerate(self.parameters):
             parameter.grad = gradients.get(k)
         if buffers:
             torch._foreach_copy_(list(self._functional.buffers), list(buffers))
+        return Descent(loss, outputs, call.compiled_size)
 
-    def _compiled(
-        self, call: _Call
-    ) -> tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]:
-        """Return loss, outputs, gradients and buffers."""
+    def _compiled(self, call: _Call) -> _Given:
         buffers = self._functional.buffers
         loss, *rest = self.compiled.call(
             self._descending(call),
@@ -255,7 +251,7 @@ class CompiledGradient:
         data = TakenApart.of((inputs, targets), self.device)
         if size < compiled_size:
             data = data.filled(size, compiled_size)
-        coefficients = self._coefficients(size, compiled_size)
+        coefficients = self.coefficients(size, compiled_size)
         for factors in (own, weights):
             if factors is not None:
                 coefficients = coefficients.clone()
@@ -263,7 +259,7 @@ class CompiledGradient:
         key = self.compiled.number(("descend", data.form, wanted))
         return _Call(key, size, data, coefficients, wanted)
 
-    def _coefficients(self, size: int, compiled_size: int) -> Tensor:
+    def coefficients(self, size: int, compiled_size: int) -> Tensor:
         """Return 1/|S_t| for the samples of a batch, 0 for what fills it up."""
         known = self._equal.get((size, compiled_size))
         if known is None:
@@ -275,11 +271,3 @@ class CompiledGradient:
 
 def _cut(values: Tensor, size: int, filled: int) -> Tensor:
     return values[:size] if values.dim() and len(values) == filled else values
-
-
-def _agree(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
-    # Rounding may take a sample to the other side of a kink, such as a ReLU's.
-    return all(
-        mine is theirs if mine is None or theirs is None else close(mine, theirs, 0.25)
-        for mine, theirs in zip(found, expected, strict=True)
-    )
