@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-# The folder above, so that the script runs as it stands.
+# So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables

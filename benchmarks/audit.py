@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-# The folder above, so that the script runs as it stands.
+# So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables
@@ -112,7 +112,7 @@ def documented(rows: pd.DataFrame) -> pd.DataFrame:
             "model": f"`{module}`" + (" (the default)" if module == "mlp" else ""),
             "`skinfluence audit`": counts(part, "influence"),
             "least probable labels": counts(part, "out-of-fold probability"),
-            # The fastest: other programs slowed single runs.
+            # The fastest run: the wall clock of the others includes the load.
             "seconds": f"{part['seconds'].min():.0f}",
         }
         for module, part in rows.groupby("module", sort=False)

@@ -23,7 +23,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-# The folder above, so that the script runs as it stands.
+# So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables
@@ -35,7 +35,7 @@ Split = dict[str, np.ndarray]
 
 
 def digits(seed: int) -> tuple[SGDInfluenceClassifier, Split]:
-    """Return the hard setting: a network that learns the wrong labels by heart."""
+    """Return the hard setting: a network that memorizes wrong labels."""
     X, y = load_digits(return_X_y=True)
     clf = SGDInfluenceClassifier(
         module__hidden_layer_sizes=(128,),
@@ -85,7 +85,7 @@ RANKINGS: dict[str, dict[str, Any]] = {
 
 
 def removed_by_cleanlab(clf: Any, X: np.ndarray, y: np.ndarray, count: int) -> Any:
-    """Return the samples whose labels cleanlab trusts least, or None without it."""
+    """Return the samples with the lowest label quality, or None without cleanlab."""
     try:
         from cleanlab.classification import CleanLearning
     except ImportError:
@@ -138,7 +138,7 @@ def one_split(
 
 
 def auto_on_clean_data(load: Callable[[int], Any], seed: int) -> dict[str, Any]:
-    """Return what ``n_remove="auto"`` does where nothing is wrong."""
+    """Return what ``n_remove="auto"`` does on clean data."""
     clf, split = load(seed)
     cleaner = InfluenceCleaner(clf, n_remove="auto", random_state=seed)
     cleaner.fit(split["X"], split["y"], split["X_val"], split["y_val"])

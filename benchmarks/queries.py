@@ -23,7 +23,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-# The folder above, so that the script runs as it stands.
+# So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-# The folder above, so that the script runs as it stands.
+# So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import ensemble, memory, peers, speed, tables, timing

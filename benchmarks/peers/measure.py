@@ -1,4 +1,4 @@
-"""Runs the methods in turn, and sets their seconds beside their fidelity."""
+"""Runs the methods in turn, and measures their time and fidelity."""
 
 import gc
 import importlib
@@ -26,7 +26,7 @@ PEERS = (
     "random_scores",
 )
 
-# Some methods take minutes: more rounds than these tell nothing new.
+# Some methods take minutes, and more rounds add no information.
 _MOST_ROUNDS = 3
 
 
@@ -57,8 +57,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return a row for each method: the fastest of its rounds, and its fidelity.
 
-    The rounds go through all methods in turn, so that a machine whose speed drifts
-    slows all of them alike.
+    Each round runs all methods, so that drifts of the machine's speed affect all alike.
     """
     seconds: dict[str, list[list[float]]] = {}
     scores: dict[str, np.ndarray] = {}

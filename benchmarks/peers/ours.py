@@ -1,4 +1,4 @@
-"""skinfluence itself, asked in several ways."""
+"""skinfluence itself, with several options."""
 
 from typing import Any
 

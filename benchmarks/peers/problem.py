@@ -121,7 +121,7 @@ def load(
 
 
 class Fidelity:
-    """Compares scores with training again; the truth is computed once.
+    """Compares scores with retraining; the retrained models are computed once.
 
     Parameters
     ----------
