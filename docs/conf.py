@@ -34,6 +34,8 @@ html_math_renderer = "mathml"  # see below
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False  # a public method is documented where it is defined
 numpydoc_show_class_members = False
+# A Protocol's generated `__init__` takes no parameters that could be described.
+numpydoc_validation_exclude = {r"scorers\.Scorer$"}
 numpydoc_validation_checks = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"])
 
 # Resolving other projects' names would need a network.

@@ -5,8 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 
-# The Protocol's generated ``__init__`` takes no parameters worth a word.
-class Scorer(Protocol):  # numpydoc ignore=PR01
+class Scorer(Protocol):
     """Anything that gives each training sample a number: the lower, the more harmful.
 
     A plain function is a scorer too. It may leave out `sample_weight_val`, which is
