@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, with checksums."""
+"""Files and folders that are written whole or not at all, with checksums."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from .exceptions import TrajectoryFileError
 
 PART = ".part"
-"""How the name of a file ends that is not whole yet."""
+"""Suffix of a file that is still being written."""
 
 
 def checksum(data: bytes) -> str:
@@ -23,14 +23,14 @@ def checksum(data: bytes) -> str:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Say of an error of the system which folder could not be written."""
+    """Turn an error of the system into one that names the folder."""
     try:
         yield
     except OSError as error:
         raise TrajectoryFileError(
             f"The folder {str(folder)!r} cannot be written: "
-            f"{error.strerror or error}. Make room or give the rights to write there, "
-            "or choose another folder."
+            f"{error.strerror or error}. Free some space, grant write permission, or "
+            "choose another folder."
         ) from error
 
 
@@ -77,7 +77,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder be on the disk too."""
+    """Flush the names in a folder to the disk."""
     if os.name == "nt":  # where folders cannot be opened
         return
     descriptor = os.open(folder, os.O_RDONLY)

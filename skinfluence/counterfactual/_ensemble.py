@@ -1,4 +1,4 @@
-"""Many counterfactual runs: forwards again, with weights on the samples."""
+"""Many counterfactual runs: the recorded steps repeated with other weights."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ _TRIAL_STEPS = 8
 # that all runs should take,
 _TRIAL_SHARE = 0.05
 
-# and none follows one that was that much slower than the best before it.
+# and no larger stack is tried after one that was that much slower than the best.
 _HOPELESS = 1.3
 
 
@@ -95,15 +95,14 @@ class Ensemble:
         Parameters
         ----------
         weights : Tensor of shape (runs, n_samples)
-            The w_i of each run; 1 leaves a sample as it was, 0 takes it out.
+            The w_i of each run; 1 leaves a sample as it was, 0 removes it.
         others : OtherTargets or None
             The targets that are not the recorded ones.
 
         Returns
         -------
         Tensor of shape (runs,) or (runs, n_val)
-            Q of the run minus Q of the recorded one; exactly 0 for a run that is
-            no other.
+            Q of the run minus Q of the recorded one; exactly 0 for an identical run.
         """
         begins = self._first_differences(weights, others)
         moved = (begins < self.stop).nonzero().flatten()
@@ -234,8 +233,8 @@ class Ensemble:
                 budget = affordable * min(seconds.values())
                 seconds[size] = _seconds_a_step(stack, records, budget) / size
             except (RuntimeError, NotImplementedError, ValueError) as error:
-                # What vmap raises for modules that it cannot take; the loop raises
-                # again what is a mistake of the module itself.
+                # vmap raises these for modules that it does not support; an error of
+                # the module itself is raised again by the loop.
                 logger.info("Runs cannot be stacked: %s", error)
                 return {1: seconds[1]}
             if seconds[size] > _HOPELESS * min(seconds.values()):

@@ -1,4 +1,4 @@
-"""Counterfactual runs that other recorded runs go on from."""
+"""Counterfactual runs from whose end later recorded runs start."""
 
 from torch import Tensor
 
@@ -11,8 +11,8 @@ from ._stack import StackedStep
 class StagedEnsemble(Ensemble):
     """A recorded run under other weights, and the run that then began from its end.
 
-    What is asked of such a run's final parameters is what becomes of the later run
-    that begins from them, with its own batches, random numbers and learning rates.
+    The value of such a run is the query of the later run that starts from its final
+    parameters, with its own batches, random numbers and learning rates.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class StagedEnsemble(Ensemble):
         The later run, from its first step on, and its query; it may have a later run
         itself.
     handover : Handover
-        What the later run begins with of the earlier one's end.
+        What the later run takes over from the earlier one's end.
     first : int
         The step of the earlier run before which everything is as recorded.
     """

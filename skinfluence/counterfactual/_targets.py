@@ -12,14 +12,14 @@ from ..training import Batch, Objective
 
 @dataclass(frozen=True, slots=True)
 class OtherTargets:
-    """Which samples carry another target than the recorded one, and which.
+    """Which samples have another target than the recorded one, and which.
 
     Attributes
     ----------
     changed : Tensor of shape (runs, n_samples), bool
         Whether the sample does.
     values : Tensor of shape (runs, n_samples) or (runs, n_samples, n_outputs)
-        The target it then carries.
+        The target it then has.
     """
 
     changed: Tensor

@@ -2,13 +2,13 @@
 
 from ._bound import Curvature, ErrorBound
 from ._labels import LabelStep, TargetStep
-from ._queries import Asked, Measure, Query, SampleQueries
+from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
 from ._stages import Stage, retrace_stages
 
 __all__ = [
-    "Asked",
     "Curvature",
+    "Differentiable",
     "ErrorBound",
     "LabelStep",
     "Measure",

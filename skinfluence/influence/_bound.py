@@ -1,4 +1,4 @@
-"""How far a linear influence can be from the truth, for a convex loss."""
+"""A bound of the error of a linear influence estimate, for a convex loss."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Curvature:
 
 
 class ErrorBound:
-    r"""Bounds on what the absence of one sample does to a linear model.
+    r"""Bounds on the effect of leaving one sample out of a linear model's training.
 
     The counterfactual run minus the recorded one, :math:`δ_t`, and the linear estimate
     :math:`Δ_t` of it both start at 0 and follow, with plain SGD,
@@ -46,7 +46,7 @@ class ErrorBound:
     Parameters
     ----------
     n_samples : int
-        Number of training samples: of bounds, one for the absence of each.
+        Number of training samples: there is one bound for leaving out each.
     curvature : Curvature
         The criterion's.
     """

@@ -1,4 +1,4 @@
-"""What other labels would have done: the retrace in place of other derivatives."""
+"""Steps whose retrace differentiates in labels or targets instead of weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from ..training import (
 
 
 class LabelStep(TrainingStep):
-    r"""A training step that asks what other labels of its samples would have done.
+    r"""A training step whose retrace gives the effect of other labels.
 
     Sample i counts with the weight :math:`1 - w_{ic}` under its own label and with
     :math:`w_{ic}` under the label c, so that the step's batch loss is
@@ -28,7 +28,7 @@ class LabelStep(TrainingStep):
     at :math:`w = 0`. All labels share the batch's outputs, and the derivatives in all
     :math:`w_{ic}` come from the same differentiation as those in the samples' weights.
     The slopes are :math:`-∂Q/∂w_{ic}`, a row for each label, so that the retrace's
-    scores are the change of Q if the sample had carried the label.
+    scores are the change of Q if the sample had had the label.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class LabelStep(TrainingStep):
         super().__init__(objective, live)
         self.labels = labels
 
-    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
         inputs, targets, weights = self.objective.fetch(step.data, step.rows)
         others = targets.new_tensor(self.labels)[:, None].expand(-1, len(targets))
         # The batch once under its own labels, and once again under every other.
@@ -68,7 +68,7 @@ class TargetStep(TrainingStep):
     (n_samples, n_outputs) where a sample has several targets.
     """
 
-    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
         inputs, targets, weights = self.objective.fetch(step.data, step.rows)
         leaf = targets.detach().clone().requires_grad_()
         losses = self.objective.criterion(self.objective.forward(inputs), leaf, inputs)

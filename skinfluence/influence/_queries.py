@@ -13,8 +13,8 @@ Measure = Callable[[Any, Any], Tensor]
 """``measure(outputs, targets) -> (batch,)``, one number for each sample."""
 
 
-class Asked(Protocol):
-    """What a retrace needs to know of a query."""
+class Differentiable(Protocol):
+    """What a retrace needs of a query: its gradient at a state."""
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)`` or ``(q, p)``."""

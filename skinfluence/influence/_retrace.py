@@ -10,18 +10,18 @@ from torch import Tensor
 from ..exceptions import DivergedTrainingError
 from ..training import PARAMETERS, Adjoint, TrainingStep
 from ..trajectory import Replay, Trajectory
-from ._queries import Asked
+from ._queries import Differentiable
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
-# The adjoint's size is looked at this many times on the way: often enough to see it
-# grow, too seldom to cost anything.
+# How many times the norm of the adjoint is taken: often enough to see it grow, too
+# seldom to cost anything.
 _LOOKS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Retraced:
-    """What a retrace found.
+    """The result of a retrace.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class Retraced:
         used. By epoch, what each epoch's steps contributed to it: of shape
         (n_samples, n_epochs) or (n_samples, n_epochs, q).
     growth : float
-        The largest norm of the adjoint on the way over that of all that the query put
-        into it: how much the run enlarges a small change of its parameters.
+        The largest norm of the adjoint on the way, over the sum of the norms of the
+        query's gradients: how much the run amplifies a small change of its parameters.
     adjoint : Tensor of shape (p,) or (q, p)
-        ∂Q/∂θ of the state that the way back ended at.
+        ∂Q/∂θ at the state where the way back ended.
     """
 
     scores: Tensor
@@ -44,7 +44,7 @@ class Retraced:
 def retrace(
     trajectory: Trajectory,
     step: TrainingStep,
-    query: Asked,
+    query: Differentiable,
     at: Mapping[int, float],
     *,
     first: int = 0,
@@ -65,18 +65,18 @@ def retrace(
         The run.
     step : TrainingStep
         Its training step.
-    query : Asked
-        What is asked of the model.
+    query : Differentiable
+        The query of the model.
     at : mapping of int to float
         Number of a state -> its weight in the query: Q is the weighted sum of the
         query at these states.
     first : int
         The earliest step to go back to; earlier ones are taken as given.
     back : TrainingStep or None
-        What takes the way back, on the same live state, where slopes in something else
-        than the samples' weights are asked for; by default `step`.
+        The step for the way back, on the same live state, to differentiate in
+        something other than the samples' weights; `step` by default.
     by_epoch : bool
-        Whether to sum the steps of each epoch by themselves.
+        Whether to sum the steps of each epoch separately.
     progress : callable
         Wraps the iteration over the steps.
 
@@ -105,7 +105,7 @@ def retrace(
         places.append(place)
         if record.step % every == 0:
             largest = max(largest, float(adjoint[PARAMETERS].norm()))
-        del before, after  # whether they are still needed is for the walk to say
+        del before, after  # the walk decides which states stay in memory
     _check_finite(adjoint)
     # One sum over all steps, in double precision whatever they were computed in.
     total = torch.cat(slopes, dim=-1).double()
@@ -119,10 +119,10 @@ def retrace(
 
 
 def _check_finite(adjoint: Adjoint) -> None:
-    # What is not finite stays so on the way back: one look at the end is enough.
+    # inf and NaN persist on the way back: one check at the end is enough.
     if not all(vector.isfinite().all() for vector in adjoint.values()):
         raise DivergedTrainingError(
-            "The retrace left the finite numbers: small changes early in this run "
-            "grow without bounds. Retrace fewer epochs (`last_epochs`), or train with "
+            "The retrace overflowed (inf or NaN): small changes early in this run grow "
+            "without bounds. Retrace fewer epochs (`last_epochs`), or train with "
             "a smaller learning rate or for fewer epochs."
         )

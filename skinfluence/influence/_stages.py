@@ -1,4 +1,4 @@
-"""The retrace through stages: a run, the one that it started from, and so on."""
+"""The retrace through a run, the run that it started from, and so on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..training import Handover, State, TrainingStep
 from ..trajectory import Trajectory
-from ._queries import Asked
+from ._queries import Differentiable
 from ._retrace import Progress, Retraced, retrace
 
 
@@ -39,8 +39,8 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedBack:
-    """The query of a run whose end another run began from: its slope there is known."""
+class FinalSlope:
+    """A query of a run's final state whose gradient is given, by the later run."""
 
     slope: Tensor
 
@@ -50,7 +50,7 @@ class HandedBack:
 
 
 def retrace_stages(
-    stages: Sequence[Stage], query: Asked, progress: Progress = iter
+    stages: Sequence[Stage], query: Differentiable, progress: Progress = iter
 ) -> Retraced:
     r"""Estimate how the query would change without each sample of the earliest stage.
 
@@ -63,8 +63,8 @@ def retrace_stages(
     ----------
     stages : sequence of Stage
         The last one trained first.
-    query : Asked
-        What is asked of the model of the first of them.
+    query : Differentiable
+        The query of the model of the first of them.
     progress : callable
         Wraps the iteration over the steps of each.
 
@@ -86,12 +86,12 @@ def retrace_stages(
         slope = stage.handover.backward(
             found.adjoint, stage.step.live, earlier.step.live
         )
-        found = _retraced(earlier, HandedBack(slope), progress)
+        found = _retraced(earlier, FinalSlope(slope), progress)
         growths.append(found.growth)
     return Retraced(found.scores, max(growths), found.adjoint)
 
 
-def _retraced(stage: Stage, query: Asked, progress: Progress) -> Retraced:
+def _retraced(stage: Stage, query: Differentiable, progress: Progress) -> Retraced:
     return retrace(
         stage.trajectory,
         stage.step,

@@ -1,4 +1,4 @@
-"""What a training step is: its state, its objective, its update, its adjoint."""
+"""A training step: its state, its objective, its update, its adjoint."""
 
 from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping

@@ -1,4 +1,4 @@
-"""Gradient clipping as it was seen to happen, differentiable."""
+"""Gradient clipping as it was observed, differentiable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Clipping:
     bound : float
         The largest norm or absolute value.
     norm_type : float
-        Order of the norm; without meaning for ``"value"``.
+        Order of the norm; unused for ``"value"``.
     """
 
     kind: Literal["norm", "value"]
@@ -70,12 +70,12 @@ def observe_clipping(
     before, after : sequence of Tensor
         The parameters' gradients before and after the callbacks saw them.
     known : Clipping or None
-        What is expected: its kind, bound and order of the norm are tried first.
+        The expected clipping, which is tried first.
 
     Returns
     -------
     Clipping or None
-        None if nothing on record explains the change.
+        None if no known clipping explains the change.
     """
     if known is not None and known.explains(before, after):
         return known

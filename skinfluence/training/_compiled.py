@@ -1,4 +1,4 @@
-"""The way back through a training step, compiled once for each shape of batch."""
+"""The backward pass of a training step, compiled once for each shape of batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ._compiler import (
     CompiledFunctions,
+    Flattened,
     Function,
-    TakenApart,
     close,
     mixes,
 )
@@ -25,23 +25,23 @@ from ._step import Adjoint, TrainingStep
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A step as the compiled functions see it: tensors, and what they are made for."""
+    """A step as the compiled functions see it: tensors, and their key."""
 
     key: int
     size: int
-    data: TakenApart
+    data: Flattened
     tensors: tuple[Tensor, ...]
 
 
 class CompiledStep(TrainingStep):
-    """A training step whose way back is compiled.
+    """A training step whose backward pass is compiled.
 
     The gradient's derivatives are traced, derivative by derivative, to one graph of
-    plain operations, which TorchInductor makes a program of. The first use of each is
-    compared with the step as it is without; where compiling fails, or gives something
-    else, the step stays as it is. So it does for what is not compiled at all:
-    steps that draw random numbers (compiled code draws others), stacks of queries, and
-    batches of another size, if they cannot be filled up with samples of weight 0.
+    plain operations, which TorchInductor compiles. The first use of each is compared
+    with the eager step; the step stays eager where compiling fails or the results
+    differ. Never compiled are steps that draw random numbers (compiled code draws
+    others), stacks of queries, and batches of another size that cannot be filled up
+    with samples of weight 0.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class CompiledStep(TrainingStep):
     batch_size : int
         Number of samples in the batches to compile for, the largest of the run.
     compiled : CompiledFunctions
-        What is compiled already; added to.
+        The functions compiled so far; more are added.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class CompiledStep(TrainingStep):
     ) -> tuple[Tensor, Tensor]:
         """Return losses and coefficients as a function of tensors alone."""
         count = len(call.data.tensors)
-        inputs, targets = call.data.together(arguments[:count])
+        inputs, targets = call.data.unflatten(arguments[:count])
         mine = iter(arguments[count:])
 
         def losses() -> Tensor:
@@ -172,11 +172,11 @@ class CompiledStep(TrainingStep):
         inputs, targets, weights = self.objective.fetch(
             step.data, self._filled(step.rows)
         )
-        data = TakenApart.of((inputs, targets), self.device)
+        data = Flattened.of((inputs, targets), self.device)
         coefficients = self._gradient.coefficients(size, self.batch_size)
         if weights is not None:
             coefficients = coefficients * weights.to(coefficients)
-        # A number in its place: it would be hashed several times in every step.
+        # Numbered, as the form would be hashed several times in every step.
         key = self.compiled.number(("pull", data.form, step.active, step.clipping))
         fixed = self._functional.fixed.values()
         every = (*data.tensors, *state.buffers, *fixed, coefficients)

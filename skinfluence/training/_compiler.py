@@ -1,4 +1,4 @@
-"""Functions of tensors, compiled once for each form of what they are called with."""
+"""Functions of tensors, compiled once for each form of their arguments."""
 
 import logging
 import warnings
@@ -34,21 +34,21 @@ _MOST_PROGRAMS = 256
 
 @dataclass
 class CompiledFunctions:
-    """What was compiled, to be kept for further copies of the same step.
+    """Compiled functions, kept for further copies of the same step.
 
     Attributes
     ----------
     numbers : dict of Hashable to int
-        What was compiled for, numbered: shapes of the batch, clipping, and the like.
+        Key of what a function is compiled for (shapes, clipping, ...) -> its number.
     functions : dict of (str, int) to callable
-        What was compiled, by its name and that number.
+        The compiled functions, by name and that number.
     trusted : dict of (str, int, int) to bool
-        Whether it gives what is computed without it, by name, that number and the
-        number of samples.
+        Whether a function agrees with eager code, by name, that number and the number
+        of samples.
     forms : dict of int to object
-        What a training step gives beside tensors, by that number.
+        The results of a training step that are not tensors, by that number.
     pads : bool or None
-        Whether short batches may be filled up; None if that was not asked yet.
+        Whether short batches may be filled up; None if not yet known.
     """
 
     numbers: dict[Hashable, int] = field(default_factory=dict)
@@ -58,14 +58,14 @@ class CompiledFunctions:
     pads: bool | None = None
 
     def number(self, made_for: Hashable) -> int:
-        """Return the number of what is compiled for."""
+        """Return the number of a key."""
         return self.numbers.setdefault(made_for, len(self.numbers))
 
     def call(self, function: Function, number: int, *arguments: Tensor) -> Any:
         """Call a function of tensors as it was compiled for the number."""
         key = function.__name__, number
         if key not in self.functions:
-            # Tracing runs the function; whoever draws next must not notice.
+            # Tracing runs the function: it must not advance the random numbers.
             with warnings.catch_warnings(), seeded(0, arguments[0].device):
                 # The compiler's own warnings are about its own parts.
                 warnings.simplefilter("ignore")
@@ -179,13 +179,13 @@ class _Packed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TakenApart:
-    """Data of a batch as tensors, and what they are put together by.
+class Flattened:
+    """Data of a batch as a list of tensors, and its structure.
 
     Attributes
     ----------
     tensors : tuple of Tensor
-        Each one once, however often it stands in the data.
+        Each one once, however often it is in the data.
     structure : object
         The data with places instead of tensors; hashable.
     """
@@ -194,8 +194,8 @@ class TakenApart:
     structure: Any
 
     @classmethod
-    def of(cls, data: Any, device: torch.device) -> "TakenApart":
-        """Take data apart; its tensors are put on the device."""
+    def of(cls, data: Any, device: torch.device) -> "Flattened":
+        """Flatten data; its tensors are moved to the device."""
         places: dict[int, _Place] = {}
         tensors: list[Tensor] = []
 
@@ -212,7 +212,7 @@ class TakenApart:
                 return part
             leaves, spec = pytree.tree_flatten(part)
             if spec.is_leaf():
-                return type(part)  # refused when it is put together again
+                return type(part)  # `unflatten` refuses it
             return _Packed(tuple(map(take, leaves)), spec)
 
         structure = take(data)
@@ -220,11 +220,11 @@ class TakenApart:
 
     @property
     def form(self) -> Hashable:
-        """What other data must have in common to be computed by the same function."""
+        """What other data must share to use the same function."""
         shapes = tuple((x.shape, x.stride(), x.dtype) for x in self.tensors)
         return shapes, self.structure
 
-    def filled(self, size: int, count: int) -> "TakenApart":
+    def filled(self, size: int, count: int) -> "Flattened":
         """Fill a batch's tensors up from `size` samples to `count`, with their own."""
         rows = torch.arange(count, device=self.tensors[0].device) % size
         tensors = tuple(
@@ -233,8 +233,8 @@ class TakenApart:
         )
         return replace(self, tensors=tensors)
 
-    def together(self, tensors: Sequence[Tensor]) -> Any:
-        """Put data together with these tensors in place of its own."""
+    def unflatten(self, tensors: Sequence[Tensor]) -> Any:
+        """Return the data with these tensors in place of its own."""
 
         def put(part: Any) -> Any:
             if isinstance(part, _Place):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._compiler import CompiledFunctions, TakenApart, mixes
+from ._compiler import CompiledFunctions, Flattened, mixes
 from ._functional import Functional
 from ._objective import Batch, batch_coefficients
 from ._randomness import drawn_inside
@@ -15,7 +15,7 @@ from ._randomness import drawn_inside
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """What a batch gave besides the gradients, which are the parameters' now.
+    """The results of a batch besides the gradients, which the parameters have.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Descent:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What a compiled step gives, beside tensors."""
+    """The results of a compiled step that are not tensors."""
 
     moved: tuple[int, ...]
     """The parameters that have a gradient."""
-    outputs: TakenApart
+    outputs: Flattened
 
 
 _Given = tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]
@@ -50,7 +50,7 @@ _Given = tuple[Tensor, Any, dict[int, Tensor], Sequence[Tensor]]
 class _Call:
     key: int
     size: int
-    data: TakenApart
+    data: Flattened
     coefficients: Tensor
     wanted: tuple[int, ...]
 
@@ -64,15 +64,14 @@ class _Call:
 
 
 class CompiledGradient:
-    """Gives the modules' parameters the gradient of a batch loss, by compiled code.
+    """Sets the parameters' gradients of a batch loss, by compiled code.
 
-    What it gives is compared at first use, for each shape and size of batch, with what
-    autograd gives; it stays with autograd where compiling fails or gives something
-    else, and for what is not compiled at all: batches that draw random numbers
-    (compiled code draws others), those that cannot be filled up to their size, and
-    gradients that are to be added to others.
+    Its first use, for each shape and size of batch, is compared with autograd, which
+    stays in use where compiling fails or the results differ. Never compiled are batches
+    that draw random numbers (compiled code draws others), those that cannot be filled
+    up to their size, and gradients that are added to others.
 
-    Training, and whatever repeats its steps to the bit, must both go this way.
+    Training, and what repeats its steps bit for bit, must both use it.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ class CompiledGradient:
     forward, criterion : callable
         As in :class:`Objective`.
     compiled : CompiledFunctions
-        What is compiled already; added to.
+        The functions compiled so far; more are added.
     """
 
     def __init__(
@@ -207,7 +206,7 @@ class CompiledGradient:
         if call.size < call.compiled_size:
             outputs = [_cut(x, call.size, call.compiled_size) for x in outputs]
         after = rest[n_moved : n_moved + n_buffers]
-        return loss, form.outputs.together(outputs), gradients, after
+        return loss, form.outputs.unflatten(outputs), gradients, after
 
     def _descending(self, call: _Call) -> Callable[..., list[Tensor]]:
         """Return the step as a function of tensors alone."""
@@ -220,7 +219,7 @@ class CompiledGradient:
             data = arguments[n_parameters : n_parameters + n_data]
             buffers = [b.clone() for b in arguments[n_parameters + n_data : -1]]
             losses, outputs = self._functional(
-                values, buffers, self._losses, *call.data.together(data)
+                values, buffers, self._losses, *call.data.unflatten(data)
             )
             coefficients = arguments[-1].to(losses)
             gradients: Sequence[Tensor | None] = torch.autograd.grad(
@@ -228,7 +227,7 @@ class CompiledGradient:
             )
             pairs = zip(call.wanted, gradients, strict=True)
             moved = {k: g for k, g in pairs if g is not None}
-            form = TakenApart.of(outputs, self.device)
+            form = Flattened.of(outputs, self.device)
             self.compiled.forms[call.key] = _Form(tuple(moved), form)
             given = [tensor.detach() for tensor in form.tensors]
             return [losses.detach() @ coefficients, *moved.values(), *buffers, *given]
@@ -248,7 +247,7 @@ class CompiledGradient:
         weights: Tensor | None,
     ) -> _Call:
         inputs, targets, own = batch
-        data = TakenApart.of((inputs, targets), self.device)
+        data = Flattened.of((inputs, targets), self.device)
         if size < compiled_size:
             data = data.filled(size, compiled_size)
         coefficients = self.coefficients(size, compiled_size)

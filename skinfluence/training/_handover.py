@@ -1,4 +1,4 @@
-"""What a run begins with of another run's end, forwards and backwards."""
+"""What a run takes over from another run's end, forwards and backwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    r"""Which of a run's first parameters and buffers are another run's last ones.
+    r"""Which of a run's first parameters and buffers come from another run's end.
 
     Forwards they are copied. Backwards the adjoint of the first state becomes that of
     the other run's final state: with :math:`θ_0 = Pθ'_T + \text{const}` and
-    :math:`λ'_T = P^\top λ_0`. The optimizer's state is no part of it: it begins anew.
+    :math:`λ'_T = P^\top λ_0`. The optimizer's state is not taken over.
 
     Attributes
     ----------
@@ -33,14 +33,14 @@ class Handover:
 
     @torch.no_grad()
     def forward(self, source: LiveState, live: LiveState) -> None:
-        """Let a run, or a stack of runs, begin from where others stand.
+        """Start a run, or a stack of runs, from the present state of others.
 
         Parameters
         ----------
         source : LiveState
-            The state that has been reached.
+            The state of the other run.
         live : LiveState
-            The first state of what begins; changed.
+            The first state of the run; changed.
         """
         for own, other in self.parameters:
             live.parameters[own].copy_(source.parameters[other])

@@ -1,4 +1,4 @@
-"""Per-step seeds, and generators that are put back after use."""
+"""Per-step seeds, and generators that are restored after use."""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def derive_seed(seed: int, purpose: str, counter: int = 0) -> int:
 
 
 def derive_seeds(seed: int, purpose: str, counter: int, number: int) -> list[int]:
-    """Return several seeds of one purpose and count: to make one takes as long."""
+    """Return several seeds of one purpose and count, as fast as one."""
     key = (_PURPOSES[purpose], counter)
     sequence = np.random.SeedSequence(seed, spawn_key=key)
     # PyTorch's seeds are signed 64-bit integers on some devices.
@@ -57,7 +57,7 @@ def drawn_inside(device: torch.device) -> Iterator[Draws]:
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
-    """Draw from `seed` inside the block and leave no trace on the generators.
+    """Draw from `seed` inside the block, and restore the generators after it.
 
     Nothing is done for None, the seed of a block that is known to draw nothing.
 

@@ -1,4 +1,4 @@
-"""How large a state of a run is."""
+"""The size of a state of a run."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def state_nbytes(optimizer: torch.optim.Optimizer, buffers: Sequence[Tensor]) ->
 
 
 def _count_moments(cls: type[torch.optim.Optimizer], group: dict[str, object]) -> int:
-    """Take a step of one number: which moments there are depends on the options."""
+    """Count the moments by a step of one number, as they depend on the options."""
     number = torch.zeros(1, requires_grad=True)
     number.grad = torch.ones(1)
     optimizer = cls([number], lr=0.1)  # type: ignore[call-arg]

@@ -83,7 +83,7 @@ class TrainingStep:
         return self.live.read()
 
     def advance(self, step: StepRecord, weights: Tensor | None = None) -> None:
-        """Take the step from where the private copy stands, as in :meth:`forward`."""
+        """Take the step from the private copy's present state, see :meth:`forward`."""
         optimizer = self.live.optimizer
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
@@ -108,7 +108,7 @@ class TrainingStep:
             losses.backward(coefficients if weights is None else weights * coefficients)
 
     def start(self, state: State) -> None:
-        """Stand at a state of the recorded run."""
+        """Set the private copy to a state of the recorded run."""
         self.live.write(state)
 
     def each(self, function: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class TrainingStep:
         self.live.show(state)
         self.objective.train(True)
         with seeded(step.seed, self.device):
-            losses, coefficients, leaf = self._posed(step)
+            losses, coefficients, leaf = self._leaf_losses(step)
         gradients = weighted_gradients(
             losses,
             coefficients,
@@ -169,13 +169,13 @@ class TrainingStep:
 
         return lambda: self._flat_gradient(step, gradients), pull
 
-    def _posed(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
-        """Return losses, coefficients, and the leaf that the slopes are taken in."""
+    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+        """Return losses, coefficients, and the leaf to differentiate in."""
         losses, coefficients = self.objective.batch_losses(step.data, step.rows)
         return losses, coefficients, coefficients.requires_grad_()
 
     def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
-        """Turn derivatives in the leaf into those that the step is to give."""
+        """Turn the derivatives in the leaf into the slopes that the step returns."""
         return found * coefficients
 
     def _pull(
@@ -193,7 +193,7 @@ class TrainingStep:
         return slopes, before
 
     def activation_bytes(self, step: StepRecord) -> int:
-        """Return what a forward pass of the step's batch keeps for its backward."""
+        """Return how many bytes the forward pass saves for the backward pass."""
         kept = 0
 
         def count(tensor: Tensor) -> Tensor:
@@ -240,11 +240,11 @@ class TrainingStep:
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Pull the adjoint through the optimizer's update.
 
-        Returns what goes straight to the old state, and what goes to the gradient.
+        Returns the adjoints of the old state and of the gradient.
         """
         blocks = self._blocks(state, step)
         linear = all(block.rule.linear for block in blocks)
-        # Linear rules do not look at the gradient: it need not be put together.
+        # Linear rules do not use the gradient: it need not be computed.
         point = state.parameters if linear else gradient()
         pulled = [_pull_block(block, state, point, adjoint) for block in blocks]
         if blocks[0].places is None:

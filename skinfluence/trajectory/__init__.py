@@ -1,4 +1,4 @@
-"""What a training run did: its recorded steps and states."""
+"""A recorded training run: its steps and states."""
 
 from .._names import set_public_module
 from ..training import StepRecord, parameters_digest

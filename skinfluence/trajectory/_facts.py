@@ -1,4 +1,4 @@
-"""What is known of a run besides its steps and states."""
+"""The facts of a run besides its steps and states."""
 
 from dataclasses import KW_ONLY, dataclass, field
 
@@ -9,7 +9,7 @@ from ..training import Address
 
 @dataclass
 class RunFacts:
-    """What is known of a run besides its steps and states, see :class:`Trajectory`.
+    """The facts of a run besides its steps and states, see :class:`Trajectory`.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ Around = tuple[StepRecord, State, State]
 
 
 class Replay:
-    """The states of a recorded run: as kept, or by taking steps again.
+    """The states of a recorded run: as kept, or by repeating steps.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Replay:
         Raises
         ------
         IrreproducibleStepError
-            If on a CPU the steps do not lead to what they led to in training.
+            If on a CPU the repeated steps differ from those in training.
         """
         return next(self.forwards([number]))
 
@@ -94,8 +94,7 @@ class Replay:
     ) -> Iterator[Around]:
         """Yield the steps between two states, the last first, with the states around.
 
-        A state that is not kept is let go with the step that it is yielded for as the
-        state after.
+        A state that is not kept is freed once it was yielded as the state after a step.
 
         Parameters
         ----------
@@ -143,13 +142,13 @@ class Replay:
                 case Backward(number):
                     record = self.trajectory.records[number]
                     yield record, find(number), find(number + 1)
-                    # Whoever was given the states may have used the modules.
+                    # The consumer may have changed the modules meanwhile.
                     self._at = None
                 case Drop(number):
                     del held[number]
 
     def _advance(self, state: State, start: int, stop: int) -> None:
-        """Take the steps from a state on, in which the modules may stand already."""
+        """Take the steps from a state on, which the modules may hold already."""
         if self._at != start:
             self.step.live.write(state)
         for record in self.trajectory.records[start:stop]:

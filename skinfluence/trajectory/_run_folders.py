@@ -1,4 +1,4 @@
-"""Runs that are recorded in folders of their own, side by side in one."""
+"""Runs in folders of their own, side by side in one folder."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where the states of a run are kept."""
+"""Storage of the states of a run."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping

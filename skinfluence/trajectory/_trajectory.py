@@ -1,4 +1,4 @@
-"""What a training run did: its steps, and the states they began from."""
+"""A recorded training run: its steps, and the states they began from."""
 
 import math
 from bisect import bisect_right
@@ -19,8 +19,8 @@ from ._store import MemoryStore, StateStore
 class Trajectory(RunFacts):
     """The steps of a training run and the states they began from.
 
-    Every `interval`-th state is kept; the others follow from it by taking the steps
-    again.
+    Every `interval`-th state is kept; the others follow from it by repeating the
+    steps.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Trajectory(RunFacts):
     n_samples : int
         Number of samples that the steps' rows count in.
     interval : int
-        How far the kept states lie apart. It grows when they become too many.
+        Distance between the kept states. It grows when they become too many.
     max_bytes : int or None
         What kept and recomputed states may take together; None for any size.
     anchors : set of int
@@ -68,7 +68,7 @@ class Trajectory(RunFacts):
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
 
     def keeps(self, number: int) -> bool:
-        """Return whether a state is on the grid, or could not be computed again.
+        """Return whether a state is on the grid, or could not be recomputed.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Trajectory(RunFacts):
         Returns
         -------
         bool
-            Whether it is to be kept.
+            Whether it must be kept.
         """
         fixed = number in self.anchors or number in self.flaws
         return fixed or number % self.interval == 0 or not self._store
@@ -93,7 +93,7 @@ class Trajectory(RunFacts):
         record : StepRecord
             The step.
         before, after : State or None
-            What it began from, None if that is not kept, and what it led to.
+            The states before it, None if that is not kept, and after it.
         """
         new_epoch = record.epoch != self.n_epochs
         self._store.note(record, self)
@@ -132,13 +132,13 @@ class Trajectory(RunFacts):
                 self.interval *= 2
                 spare = [k for k in free if k % self.interval]
             if not free:
-                # Nothing of what is left could be computed again.
+                # None of the states left could be recomputed.
                 self.oldest, spare = others[0], [first]
             for number in spare:
                 self._let_go(number)
 
     def _let_go(self, number: int) -> None:
-        """Drop a state, but not what it can be told by."""
+        """Drop a state, but keep its digest."""
         state = self._store.pop(number)
         if number > 0 and self.records[number - 1].digest is None:
             digest = parameters_digest(state.parameters)
@@ -168,7 +168,7 @@ class Trajectory(RunFacts):
         n_steps : int
             How many of its first steps stay.
         final : State or None
-            The state after them; to be given if it is not kept.
+            The state after them; required if it is not kept.
         """
         if n_steps == self.n_steps:
             return
@@ -191,7 +191,7 @@ class Trajectory(RunFacts):
 
     @property
     def first_recorded_step(self) -> int:
-        """The first step whose state can be had; ``n_steps`` if there is none."""
+        """The first step whose state is available; ``n_steps`` if there is none."""
         return max(self.oldest, next(iter(self._store), self.n_steps))
 
     @property
@@ -253,7 +253,7 @@ class Trajectory(RunFacts):
         return kept[place - 1]
 
     def schedule(self, stop: int, first: int = 0) -> Schedule:
-        """Plan how to walk backwards from one state to another.
+        """Plan the walk backwards from one state to another.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class Trajectory(RunFacts):
         Returns
         -------
         Schedule
-            What to do in which order.
+            The actions, in order.
         """
         return Schedule(self.kept, stop, first, self.max_states, frozenset(self.flaws))
 
@@ -299,9 +299,9 @@ class Trajectory(RunFacts):
         Parameters
         ----------
         path : str or Path
-            A folder to be made; it takes its name only once all is written.
+            The folder to create; it gets its name only once all is written.
         overwrite : bool, default=False
-            Whether to replace what has this name.
+            Whether to replace what is there.
 
         Raises
         ------
@@ -317,8 +317,8 @@ class Trajectory(RunFacts):
     ) -> "Trajectory":
         """Return the trajectory that was saved to a folder.
 
-        States are read when they are asked for, some of them at once. The folder is
-        never changed: what is added to the trajectory stays in memory.
+        States are read lazily, some at once. The folder is never changed: what is
+        added to the trajectory stays in memory.
 
         Parameters
         ----------

@@ -408,7 +408,7 @@ def test_a_retrace_that_diverged():
             return self.layer(data) + (0.0 * self.layer.weight.sum()).abs().pow(1.5)
 
     clf = classifier(module=Steep).fit(X, Y)
-    with pytest.raises(DivergedTrainingError, match="left the finite numbers"):
+    with pytest.raises(DivergedTrainingError, match="The retrace overflowed"):
         clf.influence(X_VAL, Y_VAL)
 
 

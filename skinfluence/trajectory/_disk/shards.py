@@ -1,4 +1,4 @@
-"""States in files of several, read when they are asked for."""
+"""States in files of several each, read lazily."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from .format import states_from_bytes
 
 @dataclass(eq=False)
 class Shard:
-    """Some states that have a file to themselves, or will have.
+    """Some states that share a file, or will.
 
     Attributes
     ----------
