@@ -89,7 +89,6 @@ def read_decisions(
     Examples
     --------
     >>> import pandas as pd
-    from numpy.typing import ArrayLike
     >>> from sklearn.datasets import load_iris
     >>> from skinfluence.cleaning import data_fingerprint, read_decisions
     >>> X, y = load_iris(return_X_y=True)

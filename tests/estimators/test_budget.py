@@ -1,6 +1,7 @@
 """What a trajectory may take of a device's memory and the host's."""
 
 import pytest
+
 from skinfluence.estimators._recording.budget import with_host
 
 GIB = 2**30

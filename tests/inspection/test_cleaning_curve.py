@@ -68,11 +68,11 @@ def test_draws_into_given_axes():
 @pytest.mark.parametrize(
     ("scorers", "message"),
     [
-        ("loss", "`scorers` must be a sequence of rankings"),
-        ([], "`scorers` must be a sequence of rankings"),
+        ("loss", "`scorers` must be a sequence of at least one scorer"),
+        ([], "`scorers` must be a sequence of at least one scorer"),
         (
             [IsolationForest(), IsolationForest()],
-            "`scorers` must have names of their own",
+            "`scorers` must have distinct names",
         ),
     ],
 )
