@@ -15,6 +15,8 @@ from benchmarks.timing import interleaved, ratio
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.counterfactual import Ensemble
 from skinfluence.datasets import fetch_adult, fetch_mnist
+from skinfluence.estimators import RecordedRun
+from skinfluence.estimators._questions.question import ask, query_of
 
 N_TRAIN = 200
 
@@ -115,12 +117,12 @@ def against_the_loop(repeats: int) -> Iterator[dict[str, Any]]:
     clf = SGDInfluenceClassifier(
         mnist_cnn, max_epochs=2, batch_size=64, lr=0.05, random_state=0
     ).fit(X[:640], y[:640])
-    asked = clf._question(X[640:840], y[640:840], None, "loss", "final", None)
+    asked = ask(clf, X[640:840], y[640:840], None, "loss", "final", None)
     weights = (1 - torch.eye(640))[:16]
 
     def run(way: Any) -> None:
-        step, worker = clf._training_step(asked.trajectory, max(asked.at))
-        query = worker._query(step, asked).here
+        step, worker = RecordedRun.of(clf).repeatable(max(asked.at))
+        query = query_of(worker, asked).here
         Ensemble(asked.trajectory, step, query, asked.at, way=way).changes(weights)
 
     seconds = interleaved(

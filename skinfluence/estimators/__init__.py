@@ -8,7 +8,7 @@ from ._data import TrainingData as TrainingData
 from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
-from ._questions.recorded_run import RecordedRun, epoch_models, recorded_run
+from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
 from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
@@ -26,11 +26,9 @@ __all__ = [
     "SGDInfluenceRegressor",
     "SmoothHinge",
     "check_query",
-    "epoch_models",
     "final_model",
     "has_probabilities",
     "load_estimator",
-    "recorded_run",
     "represent",
 ]
 

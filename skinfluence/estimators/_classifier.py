@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._data import ArrayDataset
 from ._questions.counterfactual import CounterfactualMixin
+from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
 from ._questions.refit import RefitMixin
 from ._questions.reliability import ReliabilityMixin
@@ -22,6 +23,7 @@ from ._validation import check_weights
 
 class SGDInfluenceClassifier(
     LabelInfluenceMixin,
+    InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,

@@ -13,6 +13,8 @@ from skorch.dataset import Dataset
 from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import Subset
 
+from ..exceptions import TrainingDataChangedError
+
 # A dataset's items cost what the user makes them cost: this many are looked at.
 _ITEMS_LOOKED_AT = 64
 
@@ -246,3 +248,14 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+def check_unchanged(training_data: Sequence[TrainingData]) -> None:
+    """Refuse training data that is not what it was in fit."""
+    for data in training_data:
+        if fingerprint(data.X, data.y) != data.digest:
+            raise TrainingDataChangedError(
+                "The training data must be as it was in fit, but its fingerprint "
+                "differs: X or y was changed in place. Fit again, or give fit a "
+                "copy."
+            )

@@ -11,6 +11,8 @@ from torch import Tensor
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
 from ..training import Batch, Objective
+from ._data import check_unchanged
+from ._replica import Replica, mean_loss
 
 # Samples whose losses are computed at once; a batch of training may be larger.
 _AT_ONCE = 1024
@@ -91,15 +93,6 @@ class FinalModel:
         return mean_loss(self.net, self.objective, X_val, y_val, sample_weight_val)
 
 
-def mean_loss(
-    net: Any, objective: Objective, X_val: Any, y_val: Any, sample_weight_val: Any
-) -> Query:
-    """Return the mean loss of a copy of a net over validation data, checked."""
-    dataset, weights = net._validation_data(X_val, y_val, sample_weight_val)
-    query: Query = net._mean(objective, "loss", dataset, weights)
-    return query
-
-
 def final_model(net: Any) -> FinalModel:
     """Return the trained model of an estimator, with the data that it was trained on.
 
@@ -140,21 +133,22 @@ def final_model(net: Any) -> FinalModel:
     if not trained:
         raise NotRecordedError("The run must have at least one step, got 0.")
     if net.trajectory_ is not None:
-        net._check_data_unchanged()
-    objective, worker = net._copied()
+        check_unchanged(net.training_data_)
+    replica = Replica(net)
+    objective = replica.objective
     objective.train(False)
     parameters = _trained_parameters(objective)
     ends = [data.offset + len(data) for data in net.training_data_]
     return FinalModel(
         objective,
         parameters,
-        _weight_decay(worker, parameters),
+        _weight_decay(replica.net, parameters),
         _training_time(net),
         max(ends) if net.trajectory_ is not None else len(net.training_data_[-1]),
         torch.cat(trained),
         _fetcher(objective, [data.offset for data in net.training_data_]),
         [part for rows in trained for part in rows.split(_AT_ONCE)],
-        worker,
+        replica.net,
     )
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ._contract import EstimatorContract
 from ._data import ArrayDataset
 from ._questions.counterfactual import CounterfactualMixin
+from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import TargetInfluenceMixin
 from ._questions.refit import RefitMixin
 from ._questions.reliability import ReliabilityMixin
@@ -21,6 +22,7 @@ from ._saving.save import PersistenceMixin
 
 class SGDInfluenceRegressor(
     TargetInfluenceMixin,
+    InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
     RefitMixin,

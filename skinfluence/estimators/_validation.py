@@ -20,7 +20,7 @@ from skorch.dataset import get_len
 from skorch.net import NeuralNet
 from skorch.utils import is_dataset, to_numpy
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from ._data import is_opaque
 from ._modules import BUILT_IN
@@ -210,3 +210,17 @@ def _length(X: Any) -> int:
 
 def _on_cpu(data: Any) -> Any:
     return to_numpy(data) if isinstance(data, torch.Tensor) else data
+
+
+def validation_data(
+    net: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+) -> tuple[Any, np.ndarray | None]:
+    """Return the validation data as a dataset, with its weights, checked."""
+    if y_val is None and not isinstance(X_val, Dataset):
+        raise ValueError("`y_val` must be given with X_val, got None.")
+    with explained("`X_val` and `y_val` must be as X and y in fit"):
+        X, y = check_data(net, X_val, y_val, reset=False)
+    y = net._encode_targets(y, reset=False, name="y_val")
+    with explained("`sample_weight_val` must weigh the rows of X_val"):
+        weights = check_weights(X, sample_weight_val)
+    return net.get_dataset(X, y), weights

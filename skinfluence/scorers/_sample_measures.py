@@ -9,7 +9,7 @@ from skorch import NeuralNet
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 
-from ..estimators import epoch_models
+from ..estimators import RecordedRun
 
 Outputs = Tensor | tuple[Tensor, ...] | list[Tensor]
 """What a module returns; its first tensor is the prediction."""
@@ -35,7 +35,8 @@ def measure_samples(net: NeuralNet, measure: Measure) -> np.ndarray:
 
 def measure_epochs(net: NeuralNet, measure: Measure) -> np.ndarray:
     """Return a measure after each recorded epoch, (n_epochs, n_samples)."""
-    return np.stack([measure_samples(model, measure) for _, model in epoch_models(net)])
+    models = RecordedRun.of(net).epoch_models()
+    return np.stack([measure_samples(model, measure) for _, model in models])
 
 
 def losses(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:

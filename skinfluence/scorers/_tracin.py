@@ -5,7 +5,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from ..estimators import recorded_run
+from ..estimators import RecordedRun
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_recorded
 from ._gradients import SampleGradients, weights_of
@@ -73,7 +73,7 @@ class TracIn(_AlongRun, name="tracin"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the summed gradient products with the validation loss."""
-        run = recorded_run(estimator, self.last_epochs)
+        run = RecordedRun.of(estimator, self.last_epochs)
         query = run.query(*data.validation)
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
@@ -128,7 +128,7 @@ class SelfInfluence(_AlongRun, name="self_influence"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the samples' influence on their own losses."""
-        run = recorded_run(estimator, self.last_epochs)
+        run = RecordedRun.of(estimator, self.last_epochs)
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):

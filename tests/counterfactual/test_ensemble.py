@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from skinfluence.counterfactual import Ensemble
+from skinfluence.estimators import RecordedRun
+from skinfluence.estimators._questions.question import ask, query_of
 from tests.cases import MODULES, OPTIMIZERS, Case
 from tests.oracles import Spy, retrain, validation_loss
 
@@ -27,12 +29,12 @@ def weights_of_runs(n):
 def changes(clf, case, weights, way, at=None, first=0, others=None, **options):
     """Return the ensemble's changes, through the estimator's own query."""
     X_val, y_val = case.validation()
-    question = clf._question(X_val, y_val, None, "loss", at or "final", None)
-    step, worker = clf._training_step(question.trajectory, max(question.at))
+    question = ask(clf, X_val, y_val, None, "loss", at or "final", None)
+    step, worker = RecordedRun.of(clf).repeatable(max(question.at))
     ensemble = Ensemble(
         question.trajectory,
         step,
-        worker._query(step, question).here,
+        query_of(worker, question).here,
         question.at,
         first=first,
         way=way,

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.estimators._questions import influence as _influence
+from skinfluence.estimators._questions import estimate as _estimate
 from skinfluence.estimators._questions.earlier_runs import stages_of
+from skinfluence.estimators._questions.question import ask
 from tests.cases import MODULES, N_CLASSES, N_SAMPLES, Case, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss
 
@@ -68,17 +69,17 @@ def test_columns_across_the_borders_of_parts(name, monkeypatch):
     case, clf = fitted(name, batch_size=4)
     X_val, y_val = case.validation()
     whole = clf.influence(X_val, y_val, aggregate=None)
-    asked = clf._question(X_val, y_val, None, "loss", "final", None)
+    asked = ask(clf, X_val, y_val, None, "loss", "final", None)
     stages, _ = stages_of(clf, asked)
     budgets = {}
     for budget in 1.1 ** np.arange(200):
-        monkeypatch.setattr(_influence, "_QUERY_BYTES", int(budget))
-        parts = list(_influence._parts(len(y_val), stages))
+        monkeypatch.setattr(_estimate, "_QUERY_BYTES", int(budget))
+        parts = list(_estimate._parts(len(y_val), stages))
         assert [row for part in parts for row in part] == list(range(len(y_val)))
         budgets[max(map(len, parts))] = int(budget)
     assert {1, 2, 3, 4, len(y_val)} <= budgets.keys()
     for size in (1, 2, 3, 4):
-        monkeypatch.setattr(_influence, "_QUERY_BYTES", budgets[size])
+        monkeypatch.setattr(_estimate, "_QUERY_BYTES", budgets[size])
         found = clf.influence(X_val, y_val, aggregate=None)
         # A validation sample's column does not depend on who is asked with it.
         assert np.abs(found - whole).max() <= ROUNDING * np.abs(whole).max()

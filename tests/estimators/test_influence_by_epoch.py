@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from skinfluence import SGDInfluenceRegressor
+from skinfluence.estimators import RecordedRun
+from skinfluence.estimators._questions.question import ask, query_of
 from skinfluence.exceptions import InfluenceReliabilityWarning, NotRecordedError
 from skinfluence.influence import SampleQueries, retrace
 from tests.cases import N_SAMPLES, Case, rough
@@ -93,9 +95,9 @@ def test_equals_the_closed_form_of_one_parameter():
 def test_several_queries_have_their_epochs_each():
     case = Case("mlp", "momentum")
     clf = case.fitted()
-    asked = clf._question(*case.validation(), None, "loss", "final", None)
-    step, worker = clf._training_step(asked.trajectory, asked.trajectory.n_steps)
-    queries = worker._query(step, asked, SampleQueries)
+    asked = ask(clf, *case.validation(), None, "loss", "final", None)
+    step, worker = RecordedRun.of(clf).repeatable(asked.trajectory.n_steps)
+    queries = query_of(worker, asked, SampleQueries)
     found = retrace(asked.trajectory, step, queries, asked.at, by_epoch=True).scores
     n_val = len(asked.dataset)
     assert found.shape == (N_SAMPLES, asked.trajectory.n_epochs, n_val)

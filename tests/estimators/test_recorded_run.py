@@ -5,7 +5,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from skinfluence.estimators import epoch_models, represent
+from skinfluence.estimators import RecordedRun, represent
 from skinfluence.exceptions import (
     IrreproducibleStepError,
     NotRecordedError,
@@ -31,7 +31,7 @@ def noting(case, **options):
 def test_the_models_are_those_of_the_epochs_ends(module, interval, record):
     clf = noting(Case(module, "momentum"), checkpoint_every=interval, record=record)
     epochs = []
-    for epoch, model in epoch_models(clf):
+    for epoch, model in RecordedRun.of(clf).epoch_models():
         epochs.append(epoch)
         for name, tensor in model.module_.state_dict().items():
             assert torch.equal(tensor, clf.noted_[epoch - 1][name]), (epoch, name)
@@ -50,7 +50,7 @@ def test_no_step_is_taken_twice(monkeypatch):
         return advance(self, record)
 
     monkeypatch.setattr(TrainingStep, "advance", counting)
-    for _ in epoch_models(clf):
+    for _ in RecordedRun.of(clf).epoch_models():
         pass
     # The final state is kept.
     assert taken == list(range(clf.trajectory_.epoch_ends()[5]))
@@ -58,17 +58,17 @@ def test_no_step_is_taken_twice(monkeypatch):
 
 def test_refuses_what_was_not_recorded_or_was_changed():
     with pytest.raises(NotRecordedError, match="nothing was recorded"):
-        next(epoch_models(Case().fitted(record=None)))
+        RecordedRun.of(Case().fitted(record=None))
     X, y, _ = Case().data()
     clf = Case().classifier().fit(X, y)
     clf.training_data_[0].X[0] += 1
     with pytest.raises(TrainingDataChangedError, match="fingerprint"):
-        next(epoch_models(clf))
+        next(RecordedRun.of(clf).epoch_models())
     clf = Case().fitted()
     with torch.no_grad():
         clf.module_[1].weight += 1
     with pytest.raises(IrreproducibleStepError, match="were changed since"):
-        next(epoch_models(clf))
+        next(RecordedRun.of(clf).epoch_models())
 
 
 def test_representation_is_the_input_of_the_last_linear_layer():

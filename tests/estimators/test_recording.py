@@ -24,6 +24,7 @@ from torch.utils.data import (
 )
 
 from skinfluence import SGDInfluenceClassifier
+from skinfluence.estimators import RecordedRun
 from skinfluence.exceptions import DivergenceWarning, IrreproducibleStepError
 from skinfluence.training import State
 from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case, rough
@@ -346,7 +347,7 @@ def assert_repeats(clf):
     """Every step, taken again from its record, leads to the recorded bits."""
     trajectory = clf.trajectory_
     assert not trajectory.flaws
-    step, _ = clf._training_step(trajectory, trajectory.n_steps)
+    step, _ = RecordedRun.of(clf).repeatable(trajectory.n_steps)
     for record in trajectory.records:
         again = step.forward(trajectory.state(record.step), record)
         assert same_state(again, trajectory.state(record.step + 1)), record.step

@@ -13,7 +13,6 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators._questions import reliability as _reliability
-from skinfluence.estimators._questions.influence import InfluenceMixin
 from skinfluence.exceptions import (
     InfluenceReliabilityWarning,
     UnsupportedCriterionError,
@@ -80,7 +79,7 @@ def test_verify_asks_the_same_question(run):
 @pytest.mark.parametrize("verify", [-1, 1.5, True, "all"])
 def test_wrong_verify_is_refused_before_any_work(run, verify, monkeypatch):
     clf, X_val, y_val = run
-    monkeypatch.delattr(InfluenceMixin, "_estimate")
+    monkeypatch.delattr(_reliability, "estimate")
     with pytest.raises(ValueError, match="`verify` must be an integer of at least 0"):
         clf.influence(X_val, y_val, verify=verify)
 

@@ -20,6 +20,7 @@ from skinfluence import (
 )
 from skinfluence._cache import digest
 from skinfluence.estimators._questions.counterfactual import ensemble_of
+from skinfluence.estimators._questions.question import ask
 from skinfluence.exceptions import (
     DivergedTrainingError,
     DivergenceWarning,
@@ -205,7 +206,7 @@ WEIGHTS[2] = np.linspace(0, 2, 8)
 @pytest.mark.parametrize("module", MODULES)
 def test_counterfactuals_equal_retraining_both_by_hand(module, frozen, way):
     chain = trained(module, frozen=frozen)
-    asked = chain.last._question(*validation(), None, "loss", "final", None, 1)
+    asked = ask(chain.last, *validation(), None, "loss", "final", None, 1)
     ensemble = ensemble_of(chain.last, asked, way=way)
     found = ensemble.changes(torch.from_numpy(WEIGHTS)).numpy()
     expected = truth(chain, WEIGHTS)
@@ -218,7 +219,7 @@ def test_counterfactuals_equal_retraining_both_by_hand(module, frozen, way):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_counterfactuals_of_a_chain_of_three(optimizer, way):
     chain = trained("batch_norm", optimizer, n_stages=3, frozen=(True, False))
-    asked = chain.last._question(*validation(), None, "loss", "final", None, 2)
+    asked = ask(chain.last, *validation(), None, "loss", "final", None, 2)
     ensemble = ensemble_of(chain.last, asked, way=way)
     found = ensemble.changes(torch.from_numpy(WEIGHTS)).numpy()
     assert np.abs(found - truth(chain, WEIGHTS, 2)).max() <= TOLERANCE
@@ -439,10 +440,10 @@ def test_refuses_pretraining_data_that_has_changed(ask):
 def test_samples_are_rows_of_the_stage():
     last = trained("mlp").last
     message = "`samples` must be rows of the training data, 0 to 7, got 9 to 9"
-    for ask in (
+    for question in (
         lambda: last.refit_without([9], stage=1),
         lambda: last.counterfactual_influence(*validation(), [9], stage=1),
     ):
         with pytest.raises(ValueError, match=message):
-            ask()
+            question()
     assert last.refit_without([9]).trajectory_.n_samples == 12

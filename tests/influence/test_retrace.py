@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from skinfluence import SGDInfluenceRegressor
+from skinfluence.estimators import RecordedRun
+from skinfluence.estimators._questions.question import ask, query_of
 from skinfluence.influence import retrace
 from tests.cases import MODULES, OPTIMIZERS, Case, rough
 from tests.oracles import (
@@ -244,9 +246,9 @@ def test_growth_is_the_largest_adjoint_over_what_the_query_put_in(at):
         dtype="float64",
         random_state=0,
     ).fit(X, np.arange(6.0))
-    asked = reg._question(X, np.zeros(6), None, "loss", at, None)
-    step, worker = reg._training_step(asked.trajectory, 6)
-    found = retrace(asked.trajectory, step, worker._query(step, asked), asked.at)
+    asked = ask(reg, X, np.zeros(6), None, "loss", at, None)
+    step, worker = RecordedRun.of(reg).repeatable(6)
+    found = retrace(asked.trajectory, step, query_of(worker, asked), asked.at)
     slopes = {}
     for epoch in at:
         state = asked.trajectory.state(3 * epoch)

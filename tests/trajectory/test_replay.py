@@ -9,6 +9,8 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
+from skinfluence.estimators import RecordedRun
+from skinfluence.estimators._replica import Replica
 from skinfluence.exceptions import IrreproducibleStepError, NondeterminismWarning
 from skinfluence.training import State, TrainingStep
 from skinfluence.trajectory import Replay, fewest_states
@@ -186,7 +188,7 @@ def test_recomputed_states_are_the_recorded_ones(name, plan, whole):
     full = whole(name)
     part = fitted(name, **PLANS[plan](full))
     run = part.trajectory_
-    step, _ = part._training_step(run, run.n_steps)
+    step, _ = RecordedRun.of(part).repeatable(run.n_steps)
     replay = Replay(run, step)
     numbers = range(run.first_recorded_step, run.n_steps + 1)
     for number in numbers:
@@ -250,7 +252,7 @@ def test_no_more_states_than_promised_are_alive(kind, n_epochs, alive, whole):
 def test_the_plan_tells_how_many_steps_are_taken(monkeypatch):
     clf = fitted("adam", max_trajectory_bytes=8 * size(fitted("adam")))
     run = clf.trajectory_
-    step, _ = clf._training_step(run, run.n_steps)
+    step, _ = RecordedRun.of(clf).repeatable(run.n_steps)
     taken = []
     advance = TrainingStep.advance
 
@@ -429,7 +431,7 @@ def careless(**options):
 def test_a_segment_that_does_not_lead_to_the_next_state_is_an_error():
     clf = careless()
     run = clf.trajectory_
-    step, _ = clf._bare_step(run)
+    step = Replica(clf).step(run)
     replay = Replay(run, step)
     with pytest.raises(
         IrreproducibleStepError, match="Repeating steps 8 to 11 from their records"
@@ -444,7 +446,7 @@ def test_a_segment_that_does_not_lead_to_the_next_state_is_an_error():
 def test_on_other_devices_it_is_a_warning_with_its_size(monkeypatch):
     clf = careless()
     run = clf.trajectory_
-    step, _ = clf._bare_step(run)
+    step = Replica(clf).step(run)
     monkeypatch.setattr(Replay, "_deterministic", False)
     message = (
         r"Repeating steps 8 to 11 led to parameters that differ .* by up to "

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from skinfluence.estimators._replica import Replica
 from skinfluence.training import State
 from skinfluence.trajectory import Replay, Trajectory, held_on_device, spill
 from skinfluence.trajectory._spill import Arrival, SpillingStore
@@ -133,7 +134,7 @@ def test_the_walk_has_the_next_state_on_its_way_before_the_step():
     calls = run._store.transfer.calls
     calls.clear()
     seen = []
-    for record, _, _ in Replay(run, clf._bare_step(run)[0]).backwards(run.n_steps):
+    for record, _, _ in Replay(run, Replica(clf).step(run)).backwards(run.n_steps):
         # Nobody can tell states by their numbers here: the calls are counted.
         seen.append((record.step, sum(what == "back" for what, _ in calls)))
     last = run.n_steps - 1

@@ -17,14 +17,14 @@ from ...trajectory import Trajectory
 from .._data import fingerprint
 from .earlier_runs import stages_of
 from .other_labels import other_targets
-from .question import Question, RepeatingMixin
+from .question import Question, ask, query_of
 from .samples import run_weights
 
 # Runs that are computed, cached and sent to a process as one.
 _RUNS_A_PART = 256
 
 
-class CounterfactualMixin(RepeatingMixin):
+class CounterfactualMixin:
     """Adds :meth:`counterfactual_influence` to a recording estimator."""
 
     def counterfactual_influence(
@@ -127,13 +127,13 @@ class CounterfactualMixin(RepeatingMixin):
         """
         if memory is not None:
             check_cacheable(query=query)
-        asked = self._question(
-            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        asked = ask(
+            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         if labels is None:
             weights = run_weights(samples, asked.used())
             return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
-        net = asked.earlier[-1].net if asked.earlier else self
+        net: Any = asked.earlier[-1].net if asked.earlier else self
         others = other_targets(net, samples, labels, net.trajectory_.n_samples)
         weights = torch.ones(others.changed.shape, dtype=torch.float64)
         changes = exact_changes(
@@ -194,9 +194,9 @@ def ensemble_of(
     net: Any, asked: Question, kind: type[Query] = Query, way: Way = "auto"
 ) -> Ensemble:
     """Return the counterfactual runs of the stage that is asked about."""
-    stages, worker = stages_of(net, asked)
+    stages, replica = stages_of(net, asked)
     step = stages[0].step
-    query = worker._query(step, asked, kind)
+    query = query_of(replica, asked, kind)
     ensemble = Ensemble(
         asked.trajectory, step, query.here, asked.at, first=asked.first, way=way
     )

@@ -12,7 +12,9 @@ from ...influence import Stage
 from ...training import Address, Handover, TrainingStep
 from ...trajectory import Trajectory
 from .._recording.pretraining import shared_tensors
+from .._replica import Replica
 from .epochs import is_integer
+from .recorded_run import RecordedRun
 
 NEAREST = "pretraining"
 
@@ -74,10 +76,10 @@ def earlier_runs(net: Any, stage: Any, last_epochs: Any) -> tuple[EarlierRun, ..
     for k in range(number):
         _check_whole(net.trajectory_, k)
         net = net.pretrained
-        trajectory = net._retraceable()
+        run = RecordedRun.of(net)
+        trajectory = run.trajectory
         first = trajectory.first_recorded_step
-        net._check_unbroken(trajectory, first, trajectory.n_steps)
-        net._check_data_unchanged()
+        run.check(trajectory.n_steps, first)
         runs.append(EarlierRun(net, trajectory, {trajectory.n_steps: 1.0}, first))
     return tuple(runs)
 
@@ -93,23 +95,21 @@ def _check_whole(trajectory: Trajectory, back: int) -> None:
         )
 
 
-def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Any]:
+def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
     """Return the stages that are asked about, and the copy of the net to be queried."""
     owners = [net, *(run.net for run in asked.earlier)]
     stages: list[Stage] = []
-    copies: list[Any] = []
+    copies: list[Replica] = []
     for owner, run in zip(owners, (asked, *asked.earlier), strict=True):
         given = () if owner is owners[-1] else _given(owner, run.trajectory)
-        step, copied = owner._training_step(
-            run.trajectory, max(run.at), run.first, given
-        )
+        step, replica = RecordedRun.of(owner).repeatable(max(run.at), run.first, given)
         if stages:
             later = stages[-1]
-            check_start(later.step, copies[-1], later.trajectory, owner)
-            handover = _handover(later.step, copies[-1], step, copied)
+            check_start(later.step, copies[-1].net, later.trajectory, owner)
+            handover = _handover(later.step, copies[-1].net, step, replica.net)
             stages[-1] = replace(later, handover=handover)
         stages.append(Stage(run.trajectory, step, run.at, run.first))
-        copies.append(copied)
+        copies.append(replica)
     return stages, copies[0]
 
 

@@ -1,31 +1,21 @@
 """The influence of the training samples, asked of a fitted estimator."""
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from ...exceptions import InfluenceReliabilityWarning
-from ...influence import Query, SampleQueries, Stage, retrace, retrace_stages
-from ...training import TrainingStep
+from ...influence import Query, SampleQueries, retrace
 from .counterfactual import exact_changes
 from .earlier_runs import stages_of
 from .epochs import is_integer
-from .question import Question, RepeatingMixin
+from .estimate import estimate, progress_of, reliable
+from .question import ask, query_of
 from .samples import run_weights
 
-# How much the retrace of many queries at once may take for them.
-_QUERY_BYTES = 2**29
 
-# How far a change may grow on its way back through the run without a warning.
-_MOST_GROWTH = 3.0
-
-
-class InfluenceMixin(RepeatingMixin):
+class InfluenceMixin:
     """Adds :meth:`influence` to a recording estimator."""
 
     def influence(
@@ -160,11 +150,11 @@ class InfluenceMixin(RepeatingMixin):
                 "mean to be weighted."
             )
         verify = _check_verify(verify)
-        asked = self._question(
-            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        asked = ask(
+            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         kind = Query if aggregate == "mean" else SampleQueries
-        scores = self._reliable(*self._estimate(asked, kind))
+        scores = reliable(*estimate(self, asked, kind))
         if verify:
             rows = _extremes(scores, verify)
             weights = run_weights(rows, asked.used())
@@ -236,54 +226,18 @@ class InfluenceMixin(RepeatingMixin):
         >>> clf.fit(X[::2], y[::2]).influence_by_epoch(X[1::2], y[1::2]).shape
         (75, 5)
         """
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        (run,), worker = stages_of(self, asked)
+        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        (run,), replica = stages_of(self, asked)
         found = retrace(
             run.trajectory,
             run.step,
-            worker._query(run.step, asked),
+            query_of(replica, asked),
             run.at,
             first=run.first,
             by_epoch=True,
-            progress=self._progress,
+            progress=progress_of(self),
         )
-        return self._reliable(found.scores.cpu().numpy(), found.growth)
-
-    def _estimate(
-        self,
-        asked: Question,
-        kind: type[Query] = Query,
-        step_kind: Callable[..., TrainingStep] | None = None,
-    ) -> tuple[np.ndarray, float]:
-        """Retrace the run; return the influence, and how far a change grew."""
-        stages, worker = stages_of(self, asked)
-        if step_kind is not None:
-            last = stages[-1]
-            step = step_kind(last.step.objective, last.step.live)
-            stages[-1] = replace(last, step=step)
-        parts: Iterable[range | None] = [None]
-        if kind is SampleQueries:
-            parts = _parts(len(asked.dataset), stages)
-        found = [
-            retrace_stages(
-                stages,
-                worker._query(stages[0].step, asked, kind, rows),
-                progress=self._progress,
-            )
-            for rows in parts
-        ]
-        scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
-        return scores, max(each.growth for each in found)
-
-    def _reliable(self, scores: np.ndarray, growth: float) -> np.ndarray:
-        """Return the scores, with a warning if they are not to be relied on."""
-        if growth > _MOST_GROWTH:
-            _warn_of_growth(growth)
-        return scores
-
-    def _progress(self, steps: Any) -> Any:
-        hidden = not self.verbose
-        return tqdm(steps, desc="Retrace", unit="step", disable=hidden)
+        return reliable(found.scores.cpu().numpy(), found.growth)
 
 
 def _check_verify(verify: Any) -> int:
@@ -296,30 +250,3 @@ def _extremes(scores: np.ndarray, k: int) -> np.ndarray:
     """Return the samples with the k lowest and the k highest scores."""
     order = np.argsort(scores if scores.ndim == 1 else scores.mean(axis=1))
     return np.union1d(order[:k], order[-k:])
-
-
-def _warn_of_growth(growth: float) -> None:
-    warnings.warn(
-        "The influence may be unreliable: on its way back through this run a small "
-        f"change grew {growth:.3g} times (usual is up to {_MOST_GROWTH:g}), as it does "
-        "in long training at a large learning rate. Compare some samples with the "
-        "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
-        "epochs, a smaller learning rate, or `verify` for the samples that matter.",
-        InfluenceReliabilityWarning,
-        stacklevel=4,
-    )
-
-
-def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
-    """Split the validation samples so that a retrace of each part fits in memory."""
-    size = max(1, min(n_val, _QUERY_BYTES // max(map(_query_bytes, stages))))
-    return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))
-
-
-def _query_bytes(stage: Stage) -> int:
-    """Return what the retrace of one query takes for it."""
-    trajectory, step = stage.trajectory, stage.step
-    record = max(trajectory.records, key=lambda record: len(record.rows))
-    vectors = 4 + len(step.live.moments)
-    parameters = trajectory.state(trajectory.n_steps).parameters.nbytes
-    return step.activation_bytes(record) + vectors * parameters

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ...influence import LabelStep, TargetStep
 from ...trajectory import Trajectory
-from .influence import InfluenceMixin
+from .._replica import fetcher_of
+from .estimate import estimate, reliable
+from .question import ask
 
 # How much the outputs of a batch, repeated for every label, may take.
 _LABEL_BYTES = 2**25
@@ -26,7 +28,7 @@ class _Elsewhere:
         raise AttributeError(f"{owner.__name__} {self.message}")
 
 
-class LabelInfluenceMixin(InfluenceMixin):
+class LabelInfluenceMixin:
     """Adds :meth:`label_influence` to a recording classifier."""
 
     target_influence = _Elsewhere(
@@ -117,40 +119,17 @@ class LabelInfluenceMixin(InfluenceMixin):
         >>> bool(clf.classes_[changes[3].argmin()] == true)
         True
         """
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        self._check_labels()
+        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        _check_labels(self)
         found = [
-            self._estimate(asked, step_kind=partial(LabelStep, labels=part))
-            for part in self._label_parts(asked.trajectory)
+            estimate(self, asked, step_kind=partial(LabelStep, labels=part))
+            for part in _label_parts(self, asked.trajectory)
         ]
         scores = np.concatenate([scores for scores, _ in found], axis=1)
-        return self._reliable(scores, max(growth for _, growth in found))
-
-    def _label_parts(self, trajectory: Trajectory) -> Iterator[list[int]]:
-        """Split the labels so that a batch under every label of a part fits."""
-        largest = max(len(record.rows) for record in trajectory.records)
-        outputs = largest * len(self.classes_) * torch.float64.itemsize
-        size = max(1, _LABEL_BYTES // outputs)
-        every = range(len(self.classes_))
-        return ([*every[start : start + size]] for start in every[::size])
-
-    def _check_labels(self) -> None:
-        """Refuse targets that are not one class index for each sample."""
-        record = self._retraceable().records[0]
-        _, targets, _ = self._fetch()(record.data, record.rows)
-        if getattr(targets, "ndim", 0) != 1:
-            raise ValueError(
-                "The classifier must be trained on one label for each sample to ask "
-                f"for others, got targets of shape {tuple(np.shape(targets))}."
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "There must be at least two classes to ask for other labels, got "
-                f"{self.classes_.tolist()}."
-            )
+        return reliable(scores, max(growth for _, growth in found))
 
 
-class TargetInfluenceMixin(InfluenceMixin):
+class TargetInfluenceMixin:
     """Adds :meth:`target_influence` to a recording regressor."""
 
     label_influence = _Elsewhere(
@@ -223,5 +202,30 @@ class TargetInfluenceMixin(InfluenceMixin):
         >>> bool(slopes[3] > 0)  # it should be lower
         True
         """
-        asked = self._question(X_val, y_val, sample_weight_val, query, at, last_epochs)
-        return self._reliable(*self._estimate(asked, step_kind=TargetStep))
+        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        return reliable(*estimate(self, asked, step_kind=TargetStep))
+
+
+def _label_parts(net: Any, trajectory: Trajectory) -> Iterator[list[int]]:
+    """Split the labels so that a batch under every label of a part fits."""
+    largest = max(len(record.rows) for record in trajectory.records)
+    outputs = largest * len(net.classes_) * torch.float64.itemsize
+    size = max(1, _LABEL_BYTES // outputs)
+    every = range(len(net.classes_))
+    return ([*every[start : start + size]] for start in every[::size])
+
+
+def _check_labels(net: Any) -> None:
+    """Refuse targets that are not one class index for each sample."""
+    record = net.trajectory_.records[0]
+    _, targets, _ = fetcher_of(net)(record.data, record.rows)
+    if getattr(targets, "ndim", 0) != 1:
+        raise ValueError(
+            "The classifier must be trained on one label for each sample to ask "
+            f"for others, got targets of shape {tuple(np.shape(targets))}."
+        )
+    if len(net.classes_) < 2:
+        raise ValueError(
+            "There must be at least two classes to ask for other labels, got "
+            f"{net.classes_.tolist()}."
+        )

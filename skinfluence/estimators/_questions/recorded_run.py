@@ -1,47 +1,144 @@
-"""What scorers ask of a recorded run: its steps and models, on a copy of the net."""
+"""The gate to a recorded run: everything that asks about it or repeats it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
+
+from ...exceptions import IrreproducibleStepError
 from ...influence import Query
-from ...training import TrainingStep
-from ...trajectory import Replay, Trajectory
-from .._final_model import mean_loss
+from ...training import Address, LiveState, TrainingStep
+from ...trajectory import Replay, StepRecord, Trajectory
+from .._data import TrainingData, check_unchanged
+from .._replica import Replica, mean_loss, retraceable
 from .epochs import first_step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordedRun:
-    """The recorded run of one of the estimators, to be walked through.
+    """The recorded run of one of the estimators, to be walked through and repeated.
 
     Parameters
     ----------
     trajectory : Trajectory
         What was recorded.
-    step : TrainingStep
-        The run's training step, on a copy of the net.
+    training_data : list of TrainingData
+        What was trained on.
+    replicate : callable
+        Makes a copy of the estimator: nothing that is done to it changes the estimator.
     first : int
         The earliest step to walk back to.
-    net : object
-        The copy.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.preprocessing import scale
     >>> from skinfluence import SGDInfluenceClassifier
-    >>> from skinfluence.estimators import recorded_run
+    >>> from skinfluence.estimators import RecordedRun
     >>> X, y = load_iris(return_X_y=True)
-    >>> run = recorded_run(SGDInfluenceClassifier(random_state=0).fit(scale(X), y))
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(scale(X), y)
+    >>> run = RecordedRun.of(clf, last_epochs=1)
     >>> run.first, run.trajectory.n_steps
-    (0, 60)
+    (57, 60)
     """
 
     trajectory: Trajectory
-    step: TrainingStep
+    training_data: list[TrainingData]
+    replicate: Callable[[], Replica]
     first: int
-    net: Any
+
+    @classmethod
+    def of(cls, estimator: Any, last_epochs: int | None = None) -> "RecordedRun":
+        """Return the recorded run of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A fitted estimator that recorded its training.
+        last_epochs : int, optional
+            Walk back through the last epochs only; by default through all recorded
+            ones.
+
+        Returns
+        -------
+        RecordedRun
+            That the run can be repeated is tried when its step is first asked for.
+
+        Raises
+        ------
+        ValueError
+            The errors of the estimator's ``influence``.
+        """
+        trajectory = retraceable(estimator)
+        first = first_step(trajectory, last_epochs)
+        data = estimator.training_data_
+        return cls(trajectory, data, lambda: Replica(estimator), first)
+
+    def check(self, stop: int, first: int) -> None:
+        """Refuse a part of the run that is broken, or data that was changed.
+
+        Parameters
+        ----------
+        stop, first : int
+            The part's last state, and the step at which it begins.
+        """
+        flaws = self.trajectory.flaws
+        broken = [state for state in flaws if first < state <= stop]
+        if broken:
+            epoch = self.trajectory.records[max(broken) - 1].epoch
+            later = self.trajectory.n_epochs - epoch
+            hint = f" Epochs after it can be asked for: last_epochs={later}."
+            raise IrreproducibleStepError(
+                f"The run cannot be retraced through epoch {epoch}: "
+                f"{flaws[max(broken)]}." + (hint if later else "")
+            )
+        check_unchanged(self.training_data)
+
+    def repeatable(
+        self, stop: int, first: int = 0, given: Sequence[Address] = ()
+    ) -> tuple[TrainingStep, Replica]:
+        """Return the run's step on a copy of the net; that it repeats is tried.
+
+        Parameters
+        ----------
+        stop, first : int
+            The last state, and the first step, to be repeated.
+        given : sequence of (int, int)
+            Parameters that stayed, with which the state goes on.
+
+        Returns
+        -------
+        step : TrainingStep
+            The step.
+        replica : Replica
+            The copy.
+        """
+        replica = self.replicate()
+        step = replica.step(self.trajectory, given)
+        _check_model_unchanged(self.trajectory, step.live)
+        first = max(first, self.trajectory.first_recorded_step)
+        # Parameters may have been set between two calls of fit: one step of each call.
+        calls = {record.data: record for record in self.trajectory.records[first:stop]}
+        for record in calls.values():
+            _check_repeats(self.trajectory, step, record)
+        return step, replica
+
+    @cached_property
+    def _checked(self) -> tuple[TrainingStep, Replica]:
+        self.check(self.trajectory.n_steps, self.first)
+        return self.repeatable(self.trajectory.n_steps, self.first)
+
+    @property
+    def step(self) -> TrainingStep:
+        """The run's training step, on a copy of the net."""
+        return self._checked[0]
+
+    @property
+    def net(self) -> Any:
+        """The copy."""
+        return self._checked[1].net
 
     def query(self, X_val: Any, y_val: Any, sample_weight_val: Any = None) -> Query:
         """Return the mean loss over validation data.
@@ -59,90 +156,78 @@ class RecordedRun:
         objective = self.step.objective
         return mean_loss(self.net, objective, X_val, y_val, sample_weight_val)
 
+    def epoch_models(self) -> Iterator[tuple[int, Any]]:
+        """Yield the models that the estimator was at the ends of its recorded epochs.
 
-def recorded_run(net: Any, last_epochs: int | None = None) -> RecordedRun:
-    """Return the recorded run of a fitted estimator.
+        Yields
+        ------
+        epoch : int
+            Number of the epoch, from 1.
+        model : SGDInfluenceClassifier or SGDInfluenceRegressor
+            A copy with the parameters and the buffers of the epoch's end. It is the
+            same object each time: use it before the next is asked for.
 
-    Parameters
-    ----------
-    net : SGDInfluenceClassifier or SGDInfluenceRegressor
-        A fitted estimator that recorded its training.
-    last_epochs : int, optional
-        Walk back through the last epochs only; by default through all recorded ones.
+        Raises
+        ------
+        TrainingDataChangedError, IrreproducibleStepError
+            If the training data or the model was changed since, or a state that was
+            not kept cannot be computed again.
 
-    Returns
-    -------
-    RecordedRun
-        On a copy: nothing that is done to it changes the estimator.
-
-    Raises
-    ------
-    ValueError
-        The errors of the estimator's ``influence``.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.preprocessing import scale
-    >>> from skinfluence import SGDInfluenceClassifier
-    >>> from skinfluence.estimators import recorded_run
-    >>> X, y = load_iris(return_X_y=True)
-    >>> clf = SGDInfluenceClassifier(random_state=0).fit(scale(X), y)
-    >>> recorded_run(clf, last_epochs=1).first
-    57
-    """
-    trajectory = net._retraceable()
-    first = first_step(trajectory, last_epochs)
-    net._check_unbroken(trajectory, first, trajectory.n_steps)
-    net._check_data_unchanged()
-    step, worker = net._training_step(trajectory, trajectory.n_steps, first)
-    return RecordedRun(trajectory, step, first, worker)
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> from skinfluence.estimators import RecordedRun
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = SGDInfluenceClassifier(max_epochs=3, random_state=0).fit(X, y)
+        >>> models = RecordedRun.of(clf).epoch_models()
+        >>> [(epoch, model.predict(X).shape) for epoch, model in models]
+        [(1, (150,)), (2, (150,)), (3, (150,))]
+        """
+        check_unchanged(self.training_data)
+        replica = self.replicate()
+        step = replica.step(self.trajectory)
+        _check_model_unchanged(self.trajectory, step.live)
+        first = self.trajectory.first_recorded_step
+        ends = {
+            e: end for e, end in self.trajectory.epoch_ends().items() if end > first
+        }
+        states = Replay(self.trajectory, step).forwards(ends.values())
+        for epoch, state in zip(ends, states, strict=True):
+            step.live.show(state)
+            yield epoch, replica.net
 
 
-def epoch_models(estimator: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the models that the estimator was at the ends of its recorded epochs.
+def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
+    noted = trajectory.n_steps in trajectory.flaws
+    final = trajectory.state(trajectory.n_steps).parameters
+    # The live state may hold further parameters, which were never trained.
+    held = live.read().parameters[: len(final)]
+    if not noted and not torch.equal(held, final):
+        raise IrreproducibleStepError(
+            "The model must be as the recorded run left it, but its parameters "
+            "were changed since (by set_params, load_params or by hand). Fit again."
+        )
 
-    Parameters
-    ----------
-    estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
-        A fitted estimator whose run was recorded.
 
-    Yields
-    ------
-    epoch : int
-        Number of the epoch, from 1.
-    model : SGDInfluenceClassifier or SGDInfluenceRegressor
-        A copy with the parameters and the buffers of the epoch's end. It is the same
-        object each time: use it before the next is asked for.
-
-    Raises
-    ------
-    NotRecordedError
-        If nothing was recorded.
-    DivergedTrainingError
-        If training diverged.
-    TrainingDataChangedError, IrreproducibleStepError
-        If the training data or the model was changed since, or a state that was not
-        kept cannot be computed again.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from skinfluence import SGDInfluenceClassifier
-    >>> from skinfluence.estimators import epoch_models
-    >>> X, y = load_iris(return_X_y=True)
-    >>> clf = SGDInfluenceClassifier(max_epochs=3, random_state=0).fit(X, y)
-    >>> [(epoch, model.predict(X).shape) for epoch, model in epoch_models(clf)]
-    [(1, (150,)), (2, (150,)), (3, (150,))]
-    """
-    trajectory = estimator._retraceable()
-    estimator._check_data_unchanged()
-    step, model = estimator._bare_step(trajectory)
-    estimator._check_model_unchanged(trajectory, step.live)
-    first = trajectory.first_recorded_step
-    ends = {e: end for e, end in trajectory.epoch_ends().items() if end > first}
-    for epoch, state in zip(
-        ends, Replay(trajectory, step).forwards(ends.values()), strict=True
-    ):
-        step.live.show(state)
-        yield epoch, model
+def _check_repeats(
+    trajectory: Trajectory, step: TrainingStep, record: StepRecord
+) -> None:
+    """Repeat one recorded step: what it leads to must be what was recorded."""
+    replay = Replay(trajectory, step)
+    before = replay.state(record.step)
+    recorded = replay.state(record.step + 1).parameters
+    again = step.forward(before, record).parameters
+    # Parameters may be trained from this step on; in states that were computed again
+    # stand those too that never are.
+    known = min(len(before.parameters), len(recorded))
+    again, recorded = again[:known], recorded[:known]
+    scale = (recorded - before.parameters[:known]).abs().max()
+    # Far above rounding, also where sums are taken in another order (CUDA); far below
+    # what another loss, batch or update would change.
+    if not (again - recorded).abs().max() <= 1e-3 * scale + 1e-6 * recorded.abs().max():
+        raise IrreproducibleStepError(
+            f"Repeating step {record.step} from its record does not lead to the "
+            "recorded model. The net's loss, its data or its train_step depends on "
+            "something that is not recorded."
+        )

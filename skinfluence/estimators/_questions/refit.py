@@ -14,15 +14,15 @@ from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
 from .._data import TrainingData, fingerprint
-from .._recording.observations import net_modules
 from .._recording.pretraining import take_over
+from .._replica import Replica, net_modules
 from .earlier_runs import check_start, earlier_runs
 from .epochs import first_step
-from .question import RepeatingMixin
+from .recorded_run import RecordedRun
 from .samples import sample_rows
 
 
-class RefitMixin(RepeatingMixin):
+class RefitMixin:
     """Adds :meth:`refit_without` to a recording estimator."""
 
     def refit_without(
@@ -105,55 +105,60 @@ class RefitMixin(RepeatingMixin):
         >>> cleaned.predict(X_val).shape
         (38,)
         """
-        trajectory = self._retraceable()
+        run = RecordedRun.of(self)
+        trajectory = run.trajectory
         first = first_step(trajectory, last_epochs)
         earlier = earlier_runs(self, stage, last_epochs)
         n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
         rows = sample_rows(samples, n_samples)
         labels = _checked_labels(relabel or {}, rows, n_samples)
-        self._check_unbroken(trajectory, first, trajectory.n_steps)
-        self._check_data_unchanged()
+        run.check(trajectory.n_steps, first)
         if earlier:
-            return self._refit_from_earlier(trajectory, rows, labels, len(earlier))
+            return _refit_from_earlier(self, run, rows, labels, len(earlier))
         absent = torch.zeros(n_samples, dtype=torch.bool)
         absent[torch.from_numpy(rows)] = True
         changed = [
             _relabelled(self, _without(data, absent), labels)
-            for data in self.training_data_
+            for data in run.training_data
         ]
-        step, other = self._training_step(trajectory, trajectory.n_steps, first)
+        step, replica = run.repeatable(trajectory.n_steps, first)
         step.start(Replay(trajectory, step).state(first))
-        other.training_data_ = changed
-        step.objective = replace(step.objective, fetch=other._fetch())
-        return self._refitted(trajectory, step, other, first)
+        replica.net.training_data_ = changed
+        step.objective = replace(step.objective, fetch=replica.fetcher())
+        return _refitted(self, trajectory, step, replica, first)
 
-    def _refit_from_earlier(
-        self,
-        trajectory: Trajectory,
-        rows: np.ndarray,
-        labels: Mapping[int, Any],
-        number: int,
-    ) -> Any:
-        """Repeat the whole run from where an earlier stage leads without samples."""
-        step, other = self._training_step(trajectory, trajectory.n_steps)
-        check_start(step, other, trajectory, self.pretrained)
-        # Seen from there, it is one stage less.
-        other.pretrained = self.pretrained.refit_without(
-            rows, relabel=labels, stage=number - 1 or None
-        )
-        step.start(trajectory.state(0))
-        take_over(other, other.pretrained)
-        return self._refitted(trajectory, step, other, 0)
 
-    def _refitted(
-        self, trajectory: Trajectory, step: TrainingStep, other: Any, first: int
-    ) -> Any:
-        """Take the recorded steps from where the copy of the net stands."""
-        other.trajectory_ = _repeated(trajectory, step, first)
-        other.history_ = History()
-        other.optimizer_.zero_grad(set_to_none=True)
-        _copy_frozen(self, other)
-        return other
+def _refit_from_earlier(
+    net: Any,
+    run: RecordedRun,
+    rows: np.ndarray,
+    labels: Mapping[int, Any],
+    number: int,
+) -> Any:
+    """Repeat the whole run from where an earlier stage leads without samples."""
+    trajectory = run.trajectory
+    step, replica = run.repeatable(trajectory.n_steps)
+    other = replica.net
+    check_start(step, other, trajectory, net.pretrained)
+    # Seen from there, it is one stage less.
+    other.pretrained = net.pretrained.refit_without(
+        rows, relabel=labels, stage=number - 1 or None
+    )
+    step.start(trajectory.state(0))
+    take_over(other, other.pretrained)
+    return _refitted(net, trajectory, step, replica, 0)
+
+
+def _refitted(
+    net: Any, trajectory: Trajectory, step: TrainingStep, replica: Replica, first: int
+) -> Any:
+    """Take the recorded steps from where the copy of the net stands."""
+    other = replica.net
+    other.trajectory_ = _repeated(trajectory, step, first)
+    other.history_ = History()
+    other.optimizer_.zero_grad(set_to_none=True)
+    _copy_frozen(net, other)
+    return other
 
 
 def _without(data: TrainingData, absent: Tensor) -> TrainingData:

@@ -14,8 +14,10 @@ from ...influence import ErrorBound
 from ...trajectory import Replay
 from .counterfactual import exact_changes
 from .epochs import is_integer
-from .influence import InfluenceMixin
+from .estimate import estimate
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
+from .question import ask, query_of
+from .recorded_run import RecordedRun
 from .samples import run_weights
 
 # Fisher's interval needs more than three pairs.
@@ -74,7 +76,7 @@ class InfluenceCheck:
         )
 
 
-class ReliabilityMixin(InfluenceMixin):
+class ReliabilityMixin:
     """Adds :meth:`check_influence` and :meth:`influence_error_bound`."""
 
     def check_influence(
@@ -151,8 +153,8 @@ class ReliabilityMixin(InfluenceMixin):
                 f"{n_samples!r}."
             )
         rng = check_random_state(random_state)
-        asked = self._question(
-            X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        asked = ask(
+            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         used = np.flatnonzero(asked.used().numpy())
         if len(used) < _FEWEST:
@@ -161,7 +163,7 @@ class ReliabilityMixin(InfluenceMixin):
                 f"compare, got {len(used)}."
             )
         samples = np.sort(rng.permutation(used)[:n_samples])
-        estimated = self._estimate(asked)[0][samples]
+        estimated = estimate(self, asked)[0][samples]
         weights = run_weights(samples, asked.used())
         exact = exact_changes(self, asked, weights, n_jobs=n_jobs)
         return _check(samples, estimated, exact)
@@ -241,13 +243,14 @@ class ReliabilityMixin(InfluenceMixin):
         True
         """
         curvature = curvature_of(self)
-        asked = self._question(X_val, y_val, sample_weight_val, "loss", at, last_epochs)
+        asked = ask(self, X_val, y_val, sample_weight_val, "loss", at, last_epochs)
         options = [
             plain_sgd(self, record)
             for record in asked.trajectory.records[asked.first : max(asked.at)]
         ]
-        step, worker = self._training_step(asked.trajectory, max(asked.at), asked.first)
-        query = worker._query(step, asked)
+        run = RecordedRun.of(self)
+        step, replica = run.repeatable(max(asked.at), asked.first)
+        query = query_of(replica, asked)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
             inputs_with_ones(x) * v.sqrt()[:, None] for (x, _), _, v in query.batches

@@ -16,7 +16,7 @@ from ...trajectory import (
     smallest_interval,
     spill,
 )
-from .observations import net_buffers
+from .._replica import net_buffers
 
 _AT_MOST = 4 * 2**30
 

@@ -19,10 +19,10 @@ from ...training import (
     seeded,
 )
 from .._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from .._replica import net_modules
 from .batches import RecordingBatchSampler, all_seeded
 from .budget import foresee
 from .epoch_table import EpochTable
-from .observations import net_modules
 from .training_run import TrainingRun
 
 # A loader's options that do not say what the batch of given rows is.

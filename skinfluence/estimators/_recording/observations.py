@@ -5,21 +5,10 @@ from collections.abc import Sequence
 import torch
 from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...training import Clipping, Hyperparameters, LiveState, State
 from ...trajectory import StepRecord, Trajectory
-
-
-def net_modules(net: NeuralNet) -> list[nn.Module]:
-    """Return the net's modules and criteria."""
-    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-    return [part for part in parts if isinstance(part, nn.Module)]
-
-
-def net_buffers(net: NeuralNet) -> list[Tensor]:
-    """Return the buffers of the net's modules."""
-    return [buffer for module in net_modules(net) for buffer in module.buffers()]
 
 
 def continues(final: State, state: State) -> bool:

@@ -10,6 +10,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from ...exceptions import SkinfluenceError
 from ...trajectory import parameters_digest
+from .._replica import retraceable
 
 _PREFIX = "pretrained__"
 
@@ -107,7 +108,7 @@ def check_pretrained(net: Any) -> None:
         seen.append(source)
         source = getattr(source, "pretrained", None)
     try:
-        net.pretrained._retraceable()
+        retraceable(net.pretrained)
     except (NotFittedError, SkinfluenceError) as error:
         raise type(error)(
             f"`pretrained` must be fitted and its run recorded: {error}"

@@ -26,7 +26,8 @@ from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUs
 from ...training import LiveState, moment_names
 from ...trajectory import Trajectory, begin_run, recorded_runs, reopened
 from .._data import TrainingData
-from .observations import hyperparameters, net_buffers
+from .._replica import net_buffers
+from .observations import hyperparameters
 from .pretraining import digest_of
 from .training_run import TrainingRun, replay_of
 

@@ -24,6 +24,7 @@ from ...training import (
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
 from .._data import TrainingData
+from .._replica import Replica, net_buffers, net_modules
 from .observations import (
     active,
     add_trained,
@@ -31,8 +32,6 @@ from .observations import (
     continues,
     declared_clipping,
     hyperparameters,
-    net_buffers,
-    net_modules,
     same,
 )
 
@@ -317,5 +316,4 @@ class TrainingRun:
 
 def replay_of(net: Any, trajectory: Trajectory) -> Replay:
     """Return the replay of a run on a copy of the net."""
-    step, _ = net._bare_step(trajectory)
-    return Replay(trajectory, step)
+    return Replay(trajectory, Replica(net).step(trajectory))

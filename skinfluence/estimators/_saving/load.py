@@ -11,7 +11,7 @@ from skorch.exceptions import DeviceWarning
 from ..._files import damaged, read_file, unsealed
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
-from .._recording.observations import net_modules
+from .._replica import net_modules
 from .save import (
     FORMAT,
     LEAVES,

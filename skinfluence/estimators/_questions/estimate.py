@@ -1,0 +1,88 @@
+"""The estimate that the questions share: one retrace of the run."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ...exceptions import InfluenceReliabilityWarning
+from ...influence import Query, SampleQueries, Stage, retrace_stages
+from ...training import TrainingStep
+from .earlier_runs import stages_of
+from .question import Question, query_of
+
+# How much the retrace of many queries at once may take for them.
+_QUERY_BYTES = 2**29
+
+# How far a change may grow on its way back through the run without a warning.
+_MOST_GROWTH = 3.0
+
+
+def estimate(
+    net: Any,
+    asked: Question,
+    kind: type[Query] = Query,
+    step_kind: Callable[..., TrainingStep] | None = None,
+) -> tuple[np.ndarray, float]:
+    """Retrace the run; return the influence, and how far a change grew."""
+    stages, replica = stages_of(net, asked)
+    if step_kind is not None:
+        last = stages[-1]
+        step = step_kind(last.step.objective, last.step.live)
+        stages[-1] = replace(last, step=step)
+    parts: Iterable[range | None] = [None]
+    if kind is SampleQueries:
+        parts = _parts(len(asked.dataset), stages)
+    found = [
+        retrace_stages(
+            stages,
+            query_of(replica, asked, kind, rows),
+            progress=progress_of(net),
+        )
+        for rows in parts
+    ]
+    scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
+    return scores, max(each.growth for each in found)
+
+
+def reliable(scores: np.ndarray, growth: float) -> np.ndarray:
+    """Return the scores, with a warning if they are not to be relied on."""
+    if growth > _MOST_GROWTH:
+        _warn_of_growth(growth)
+    return scores
+
+
+def progress_of(net: Any) -> Callable[[Any], Any]:
+    """Return what shows a verbose net's progress through the steps."""
+    return partial(tqdm, desc="Retrace", unit="step", disable=not net.verbose)
+
+
+def _warn_of_growth(growth: float) -> None:
+    warnings.warn(
+        "The influence may be unreliable: on its way back through this run a small "
+        f"change grew {growth:.3g} times (usual is up to {_MOST_GROWTH:g}), as it does "
+        "in long training at a large learning rate. Compare some samples with the "
+        "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
+        "epochs, a smaller learning rate, or `verify` for the samples that matter.",
+        InfluenceReliabilityWarning,
+        stacklevel=4,
+    )
+
+
+def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
+    """Split the validation samples so that a retrace of each part fits in memory."""
+    size = max(1, min(n_val, _QUERY_BYTES // max(map(_query_bytes, stages))))
+    return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))
+
+
+def _query_bytes(stage: Stage) -> int:
+    """Return what the retrace of one query takes for it."""
+    trajectory, step = stage.trajectory, stage.step
+    record = max(trajectory.records, key=lambda record: len(record.rows))
+    vectors = 4 + len(step.live.moments)
+    parameters = trajectory.state(trajectory.n_steps).parameters.nbytes
+    return step.activation_bytes(record) + vectors * parameters

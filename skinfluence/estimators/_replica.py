@@ -1,0 +1,165 @@
+"""A private copy of a net, on which its recorded steps are taken again."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from skorch.net import NeuralNet
+from torch import Tensor, nn
+
+from ..exceptions import DivergedTrainingError, NotRecordedError
+from ..influence import Query
+from ..training import (
+    Address,
+    Batch,
+    CompiledStep,
+    LiveState,
+    Objective,
+    TrainingStep,
+    moment_names,
+)
+from ..trajectory import Trajectory
+from ._measures import measure_of
+from ._validation import validation_data
+
+
+class Replica:
+    """A private copy of a net: nothing that is done to it changes the net.
+
+    Attributes
+    ----------
+    net : object
+        The copy.
+    objective : Objective
+        What it was trained to lower, on the copy's modules.
+    """
+
+    def __init__(self, net: Any) -> None:
+        names = net._modules + net._criteria + net._optimizers
+        # One deep copy for all, so that the optimizer's parameters are the modules'.
+        parts = copy.deepcopy({f"{name}_": getattr(net, f"{name}_") for name in names})
+        self._original = net
+        self.net: Any = object.__new__(type(net))
+        self.net._keywords = net._keywords
+        self.net.__dict__.update(net.__dict__, **parts)
+        self.objective = Objective(
+            net_modules(self.net),
+            self.net._outputs,
+            self.net._step_losses,
+            self.fetcher(),
+        )
+
+    def step(
+        self, trajectory: Trajectory, given: Sequence[Address] = ()
+    ) -> TrainingStep:
+        """Return the training step of a run, with nothing checked.
+
+        Its state goes on, after the parameters that were trained, with those that
+        were `given` and stayed.
+        """
+        optimizer = self.net.optimizer_
+        groups = optimizer.param_groups
+        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
+        live = LiveState(
+            optimizer,
+            [*trajectory.addresses, *given],
+            net_buffers(self.net),
+            moment_names(optimizer),
+            [*trajectory.untrained, *stayed],
+        )
+        # States with and without what stayed are not compiled for at once.
+        if given or not self.net.compile:
+            return TrainingStep(self.objective, live)
+        largest = max(len(record.rows) for record in trajectory.records)
+        compiled = self._original._compiled_functions()
+        return CompiledStep(self.objective, live, largest, compiled)
+
+    def fetcher(self) -> Callable[[int, Tensor], Batch]:
+        """Return what fetches rows of the data set with a number."""
+        return fetcher_of(self.net)
+
+    def mean(
+        self,
+        query: Any,
+        dataset: Any,
+        weights: np.ndarray | None,
+        kind: type[Query] = Query,
+    ) -> Query:
+        """Return the mean of a measure over a dataset, weighted."""
+        return _mean(self.net, self.objective, query, dataset, weights, kind)
+
+
+def mean_loss(
+    net: Any, objective: Objective, X_val: Any, y_val: Any, sample_weight_val: Any
+) -> Query:
+    """Return the mean loss of a copy of a net over validation data, checked."""
+    dataset, weights = validation_data(net, X_val, y_val, sample_weight_val)
+    return _mean(net, objective, "loss", dataset, weights, Query)
+
+
+def _mean(
+    net: Any,
+    objective: Objective,
+    query: Any,
+    dataset: Any,
+    weights: np.ndarray | None,
+    kind: type[Query],
+) -> Query:
+    every = np.ones(len(dataset)) if weights is None else weights
+    every = every / every.sum()
+    batches: list[tuple[Any, Any, Tensor]] = []
+    start = 0
+    for inputs, targets in net.get_iterator(dataset, training=False):
+        part = torch.as_tensor(every[start : start + len(targets)])
+        part = part.to(net.device, net.dtype_)
+        batches.append(((inputs, {}), targets, part))
+        start += len(targets)
+    return kind(objective, measure_of(net, query), batches)
+
+
+def fetcher_of(net: Any) -> Callable[[int, Tensor], Batch]:
+    """Return what fetches rows of a net's data set with a number."""
+    fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
+
+    def fetch(number: int, rows: Tensor) -> Batch:
+        data = net.training_data_[number]
+        rows = rows - data.offset if data.offset else rows
+        x, y = fetchers[number](rows)
+        weights = None if data.weights is None else data.weights[rows]
+        return (x, data.fit_params), y, weights
+
+    return fetch
+
+
+def net_modules(net: NeuralNet) -> list[nn.Module]:
+    """Return the net's modules and criteria."""
+    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+def net_buffers(net: NeuralNet) -> list[Tensor]:
+    """Return the buffers of the net's modules."""
+    return [buffer for module in net_modules(net) for buffer in module.buffers()]
+
+
+def retraceable(net: Any) -> Trajectory:
+    """Return the trajectory of a net, or say why there is none."""
+    check_is_fitted(net, "trajectory_")
+    trajectory: Trajectory | None = net.trajectory_
+    if trajectory is None:
+        raise NotRecordedError(
+            f"`record` must be 'all' or a number of epochs in fit, got "
+            f"{net.record!r}: nothing was recorded. Fit again with record='all'."
+        )
+    if trajectory.n_steps == 0:
+        raise NotRecordedError("The run must have at least one step, got 0.")
+    if trajectory.diverged_at is not None:
+        raise DivergedTrainingError(
+            "The training run must stay finite, but the loss or a parameter was "
+            f"NaN or infinite from step {trajectory.diverged_at} on. Lower `lr`, "
+            "scale X and y, or clip the gradients."
+        )
+    return trajectory
