@@ -15,9 +15,7 @@ from ._data import ArrayDataset
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
-from ._questions.refit import RefitMixin
 from ._questions.reliability import ReliabilityMixin
-from ._saving.save import PersistenceMixin
 from ._validation import check_weights
 
 
@@ -26,8 +24,6 @@ class SGDInfluenceClassifier(
     InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
-    RefitMixin,
-    PersistenceMixin,
     EstimatorContract,
     NeuralNetClassifier,
 ):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from torch import Tensor
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._data import TrainingData, fingerprint
-from ._keyword_parameters import KeywordParametersMixin
 from ._recording.batches import all_seeded
-from ._recording.components import ComponentsMixin
-from ._recording.pretraining import PretrainedMixin, check_pretrained
+from ._recording.hooks import RecordingMixin
+from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
+from ._saving.save import save_estimator
 from ._validation import (
     check_data,
     check_inputs,
@@ -28,11 +29,8 @@ from ._validation import (
 )
 
 
-class EstimatorContract(PretrainedMixin, KeywordParametersMixin, ComponentsMixin):
+class EstimatorContract(RecordingMixin):
     """Validation, seeds, weights: what scikit-learn asks of an estimator."""
-
-    training_data_: list[TrainingData]
-    trajectory_: Trajectory | None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -193,7 +191,7 @@ class EstimatorContract(PretrainedMixin, KeywordParametersMixin, ComponentsMixin
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
-        keep = None if self.record == "all" else self.record
+        keep = None if isinstance(self.record, str) else self.record
         self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
 
     def _place(
@@ -257,6 +255,70 @@ class EstimatorContract(PretrainedMixin, KeywordParametersMixin, ComponentsMixin
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
+
+    def initialize(self) -> Any:
+        """Initialize all parts of the net; the module takes over what is pretrained.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        super().initialize()
+        start_from_pretrained(self)
+        return self
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the estimator to a folder, fitted or not, without pickle.
+
+        Tensors are written by safetensors; arrays, and the names of classes and
+        functions, by skops [1]_; the rest as JSON. The folder holds the parameters, the
+        model, the trajectory (in the subfolder ``trajectory``, as
+        :meth:`Trajectory.save <skinfluence.Trajectory.save>` writes it) and the
+        training data; the estimator that it started from (`pretrained`), if there is
+        one, is saved the same way in the subfolder ``pretrained``.
+        :func:`~skinfluence.load_estimator` gives the estimator back.
+
+        Objects of your own classes are saved with their attributes, or with what their
+        ``__getstate__`` returns: there a Dataset can leave out an open file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new or empty folder; it takes its name only once all is written.
+        overwrite : bool, default=False
+            Whether to replace the estimator that was saved there. Nothing else is
+            ever replaced.
+
+        Raises
+        ------
+        TypeError
+            If a part can only be pickled, such as a lambda, a class defined within a
+            function, or an object that holds an open file.
+        TrajectoryFileError
+            If the folder is in use or cannot be written; what was there is still there.
+        RuntimeError
+            If the estimator is being fitted.
+
+        References
+        ----------
+        .. [1] https://skops.readthedocs.io
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from sklearn.datasets import load_iris
+        >>> from skinfluence import SGDInfluenceClassifier, load_estimator
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X, y)
+        >>> with TemporaryDirectory() as folder:
+        ...     clf.save(f"{folder}/iris")
+        ...     loaded = load_estimator(f"{folder}/iris")
+        ...     scores = loaded.influence(X[:9], y[:9])
+        >>> bool((scores == clf.influence(X[:9], y[:9])).all())
+        True
+        """
+        save_estimator(self, path, overwrite)
 
     def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Any:
         """Yield the module's outputs for each batch of X."""

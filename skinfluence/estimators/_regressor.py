@@ -15,9 +15,7 @@ from ._data import ArrayDataset
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import TargetInfluenceMixin
-from ._questions.refit import RefitMixin
 from ._questions.reliability import ReliabilityMixin
-from ._saving.save import PersistenceMixin
 
 
 class SGDInfluenceRegressor(
@@ -25,8 +23,6 @@ class SGDInfluenceRegressor(
     InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,
-    RefitMixin,
-    PersistenceMixin,
     EstimatorContract,
     NeuralNetRegressor,
 ):

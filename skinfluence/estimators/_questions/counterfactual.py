@@ -18,6 +18,7 @@ from .._data import fingerprint
 from .earlier_runs import stages_of
 from .other_labels import other_targets
 from .question import Question, ask, query_of
+from .refit import refitted
 from .samples import run_weights
 
 # Runs that are computed, cached and sent to a process as one.
@@ -25,7 +26,7 @@ _RUNS_A_PART = 256
 
 
 class CounterfactualMixin:
-    """Adds :meth:`counterfactual_influence` to a recording estimator."""
+    """Adds the exact counterparts of influence to a recording estimator."""
 
     def counterfactual_influence(
         self,
@@ -141,6 +142,88 @@ class CounterfactualMixin:
         )
         every = isinstance(labels, str)
         return changes.reshape(-1, len(net.classes_)) if every else changes
+
+    def refit_without(
+        self,
+        samples: Any,
+        *,
+        relabel: Mapping[int, Any] | None = None,
+        last_epochs: int | None = None,
+        stage: str | int | None = None,
+    ) -> Any:
+        r"""Repeat the recorded run without some of its samples, or with other labels.
+
+        The counterfactual of Definition 2 in [1]_: the same initial state, batches,
+        random numbers, learning rates and gradient clipping, and the same batch size
+        :math:`|S_t|`, with the samples' losses weighted by 0. What :meth:`influence`
+        estimates is what this computes.
+
+        Parameters
+        ----------
+        samples : array-like of int or bool
+            The samples to leave out: rows of the X given to ``fit``, or a mask.
+        relabel : mapping of int to object, optional
+            Rows of samples that carry another label (for a regressor another target),
+            and that label. They must not be among those left out. Weights by class
+            stay those of the recorded run.
+        last_epochs : int, optional
+            Repeat only the last epochs, from the recorded state at their beginning.
+            By default all that was recorded.
+        stage : None, "pretraining" or int, default=None
+            Whose samples to leave out, as in :meth:`influence`. With an earlier stage
+            that one is repeated without them, and then every later one from where
+            the one before it has led.
+
+        Returns
+        -------
+        object
+            A new fitted estimator with a trajectory of its own, which begins where
+            the repetition does. Its ``history`` is empty: callbacks take no part.
+            With `stage` its `pretrained` is a new one too.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        NotRecordedError
+            If the run, or the part of it that is asked for, was not recorded.
+        TrainingDataChangedError
+            If the training data is not what it was in ``fit``.
+        IrreproducibleStepError
+            If something other than the optimizer changed the model on the way.
+        DivergedTrainingError
+            If training diverged.
+        ValueError
+            If `samples` or `relabel` are not rows of the training data, or name the
+            same one, or a label is not as in ``fit``.
+        TypeError
+            If samples are to be relabelled whose targets a Dataset holds.
+
+        Warns
+        -----
+        DivergenceWarning
+            If the run without the samples diverges.
+
+        References
+        ----------
+        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+           with SGD", NeurIPS 2019, Definition 2.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.model_selection import train_test_split
+        >>> from sklearn.preprocessing import scale
+        >>> from skinfluence import SGDInfluenceClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
+        >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
+        >>> most_harmful = clf.influence(X_val, y_val).argsort()[:5]
+        >>> cleaned = clf.refit_without(most_harmful)
+        >>> cleaned.predict(X_val).shape
+        (38,)
+        """
+        return refitted(self, samples, relabel, last_epochs, stage)
 
 
 def exact_changes(

@@ -10,7 +10,7 @@ from ...influence import Curvature
 from ...training import TrainingStep, batch_coefficients
 from ...trajectory import StepRecord
 from .._modules import LinearModule
-from .._recording.components import ComponentsMixin
+from .._recording.hooks import RecordingMixin
 
 # Of the criterion in one sample's outputs. The softmax's covariance has norm 1/2 at
 # most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
@@ -32,7 +32,7 @@ def curvature_of(net: Any) -> Curvature:
         )
     criterion = net.criterion_
     known = _CURVATURES.get(type(criterion))
-    own = type(net).get_losses is ComponentsMixin.get_losses
+    own = type(net).get_losses is RecordingMixin.get_losses
     if known is None or not own:
         got = type(criterion).__name__ if own else "a `get_losses` of your own"
         raise UnsupportedCriterionError(

@@ -22,110 +22,34 @@ from .recorded_run import RecordedRun
 from .samples import sample_rows
 
 
-class RefitMixin:
-    """Adds :meth:`refit_without` to a recording estimator."""
-
-    def refit_without(
-        self,
-        samples: Any,
-        *,
-        relabel: Mapping[int, Any] | None = None,
-        last_epochs: int | None = None,
-        stage: str | int | None = None,
-    ) -> Any:
-        r"""Repeat the recorded run without some of its samples, or with other labels.
-
-        The counterfactual of Definition 2 in [1]_: the same initial state, batches,
-        random numbers, learning rates and gradient clipping, and the same batch size
-        :math:`|S_t|`, with the samples' losses weighted by 0. What :meth:`influence`
-        estimates is what this computes.
-
-        Parameters
-        ----------
-        samples : array-like of int or bool
-            The samples to leave out: rows of the X given to ``fit``, or a mask.
-        relabel : mapping of int to object, optional
-            Rows of samples that carry another label (for a regressor another target),
-            and that label. They must not be among those left out. Weights by class
-            stay those of the recorded run.
-        last_epochs : int, optional
-            Repeat only the last epochs, from the recorded state at their beginning.
-            By default all that was recorded.
-        stage : None, "pretraining" or int, default=None
-            Whose samples to leave out, as in :meth:`influence`. With an earlier stage
-            that one is repeated without them, and then every later one from where
-            the one before it has led.
-
-        Returns
-        -------
-        object
-            A new fitted estimator with a trajectory of its own, which begins where
-            the repetition does. Its ``history`` is empty: callbacks take no part.
-            With `stage` its `pretrained` is a new one too.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
-        TrainingDataChangedError
-            If the training data is not what it was in ``fit``.
-        IrreproducibleStepError
-            If something other than the optimizer changed the model on the way.
-        DivergedTrainingError
-            If training diverged.
-        ValueError
-            If `samples` or `relabel` are not rows of the training data, or name the
-            same one, or a label is not as in ``fit``.
-        TypeError
-            If samples are to be relabelled whose targets a Dataset holds.
-
-        Warns
-        -----
-        DivergenceWarning
-            If the run without the samples diverges.
-
-        References
-        ----------
-        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
-           with SGD", NeurIPS 2019, Definition 2.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sklearn.model_selection import train_test_split
-        >>> from sklearn.preprocessing import scale
-        >>> from skinfluence import SGDInfluenceClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
-        >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
-        >>> most_harmful = clf.influence(X_val, y_val).argsort()[:5]
-        >>> cleaned = clf.refit_without(most_harmful)
-        >>> cleaned.predict(X_val).shape
-        (38,)
-        """
-        run = RecordedRun.of(self)
-        trajectory = run.trajectory
-        first = first_step(trajectory, last_epochs)
-        earlier = earlier_runs(self, stage, last_epochs)
-        n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
-        rows = sample_rows(samples, n_samples)
-        labels = _checked_labels(relabel or {}, rows, n_samples)
-        run.check(trajectory.n_steps, first)
-        if earlier:
-            return _refit_from_earlier(self, run, rows, labels, len(earlier))
-        absent = torch.zeros(n_samples, dtype=torch.bool)
-        absent[torch.from_numpy(rows)] = True
-        changed = [
-            _relabelled(self, _without(data, absent), labels)
-            for data in run.training_data
-        ]
-        step, replica = run.repeatable(trajectory.n_steps, first)
-        step.start(Replay(trajectory, step).state(first))
-        replica.net.training_data_ = changed
-        step.objective = replace(step.objective, fetch=replica.fetcher())
-        return _refitted(self, trajectory, step, replica, first)
+def refitted(
+    net: Any,
+    samples: Any,
+    relabel: Mapping[int, Any] | None,
+    last_epochs: int | None,
+    stage: str | int | None,
+) -> Any:
+    """Check what is to be changed, and repeat the recorded run with it."""
+    run = RecordedRun.of(net)
+    trajectory = run.trajectory
+    first = first_step(trajectory, last_epochs)
+    earlier = earlier_runs(net, stage, last_epochs)
+    n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
+    rows = sample_rows(samples, n_samples)
+    labels = _checked_labels(relabel or {}, rows, n_samples)
+    run.check(trajectory.n_steps, first)
+    if earlier:
+        return _refit_from_earlier(net, run, rows, labels, len(earlier))
+    absent = torch.zeros(n_samples, dtype=torch.bool)
+    absent[torch.from_numpy(rows)] = True
+    changed = [
+        _relabelled(net, _without(data, absent), labels) for data in run.training_data
+    ]
+    step, replica = run.repeatable(trajectory.n_steps, first)
+    step.start(Replay(trajectory, step).state(first))
+    replica.net.training_data_ = changed
+    step.objective = replace(step.objective, fetch=replica.fetcher())
+    return _refitted(net, trajectory, step, replica, first)
 
 
 def _refit_from_earlier(

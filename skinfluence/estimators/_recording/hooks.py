@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
-from skorch.net import NeuralNet
+from skorch.utils import to_tensor
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from ...training import (
@@ -19,9 +20,17 @@ from ...training import (
     seeded,
 )
 from .._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from .._net import InfluenceNet
 from .._replica import net_modules
 from .batches import RecordingBatchSampler, all_seeded
 from .budget import foresee
+from .components import (
+    cast,
+    losses_by_sample,
+    make_criterion,
+    make_module,
+    targets_like,
+)
 from .epoch_table import EpochTable
 from .training_run import TrainingRun
 
@@ -29,8 +38,8 @@ from .training_run import TrainingRun
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
 
 
-class RecordingMixin(NeuralNet):
-    """Makes a skorch net train from its own seed and record every step."""
+class RecordingMixin(InfluenceNet):
+    """skorch's hooks: a loss for each sample, seeded steps, and their record."""
 
     run_: TrainingRun | None = None
     compiled_functions_: CompiledFunctions | None = None
@@ -44,6 +53,74 @@ class RecordingMixin(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         default: list[tuple[str, Any]] = super()._default_callbacks
         return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
+
+    def initialize_module(self) -> Any:
+        """Make the module; an instance is copied, so that every fit starts from it."""
+        make_module(self, super().initialize_module)
+        if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
+            self.module_.to(self.device).eval()
+            self._first_outputs()
+        return self
+
+    def initialize_criterion(self) -> Any:
+        """Make the criterion, one that does not reduce over the samples."""
+        make_criterion(self, super().initialize_criterion)
+        return self
+
+    def _first_outputs(self) -> tuple[Any, Any, Any]:
+        """Return outputs, inputs and targets of the first rows, to see their shapes."""
+        assert self.run_ is not None
+        data = self.run_.data
+        rows = torch.arange(min(2, len(data)))
+        inputs, targets = self._fetcher(data.dataset)(rows)
+        with torch.no_grad():
+            return self.infer(inputs, **data.fit_params), inputs, targets
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Run the module on a batch, in the module's dtype."""
+        x = cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
+        if not isinstance(x, Tensor):
+            return super().infer(x, **fit_params)
+        return self.module_(x, **fit_params)
+
+    def get_losses(
+        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the loss of each sample of a batch.
+
+        This is where to override the loss: everything else follows from it.
+
+        Parameters
+        ----------
+        y_pred : Tensor
+            The module's outputs.
+        y_true : Tensor
+            Targets.
+        X : object, optional
+            Inputs of the batch.
+        training : bool, default=False
+            Whether it is a training batch.
+
+        Returns
+        -------
+        Tensor of shape (batch,)
+            One loss for each sample; the mean over the sample's outputs if it has
+            several.
+
+        Raises
+        ------
+        UnsupportedCriterionError
+            If the criterion does not give one loss for each sample.
+        """
+        y_true = targets_like(y_pred, y_true, self.device)
+        losses = super().get_loss(y_pred, y_true, X=X, training=training)
+        return losses_by_sample(self, losses, len(y_true))
+
+    def get_loss(
+        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the mean loss of a batch; see :meth:`get_losses`."""
+        return self.get_losses(y_pred, y_true, X=X, training=training).mean()
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Return the data as a dataset; in training always the same one."""

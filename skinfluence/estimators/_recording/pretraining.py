@@ -4,89 +4,13 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import NotFittedError
-from skorch.net import NeuralNet
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from ...exceptions import SkinfluenceError
 from ...trajectory import parameters_digest
+from .._net import InfluenceNet
 from .._replica import retraceable
-
-_PREFIX = "pretrained__"
-
-
-class PretrainedMixin(NeuralNet):
-    """Lets an estimator begin with what another one has learned."""
-
-    pretrained: Any
-    freeze_pretrained: bool
-    pretrained_parameters_: list[str]
-
-    def initialize(self) -> Any:
-        """Initialize all parts of the net; the module takes over what is pretrained.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        super().initialize()
-        self.__dict__.pop("pretrained_parameters_", None)
-        if self.pretrained is not None:
-            check_pretrained(self)
-            self.pretrained_parameters_ = take_over(self, self.pretrained)
-            if self.freeze_pretrained:
-                freeze(self, self.pretrained_parameters_)
-        return self
-
-    def __sklearn_clone__(self) -> Any:
-        """Clone the parameters, but keep the pretrained estimator as fitted as it is.
-
-        A clone of *it* would have forgotten everything.
-        """
-        cloned = super().__sklearn_clone__()
-        cloned.pretrained = self.pretrained
-        return cloned
-
-    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
-        """Return the parameters; those of the pretrained estimator are its own affair.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to return ``module__x`` and the like too.
-        **kwargs : dict
-            As in skorch.
-
-        Returns
-        -------
-        dict of str to object
-            Parameters by name.
-        """
-        every = super().get_params(deep=deep, **kwargs)
-        return {k: v for k, v in every.items() if not k.startswith(_PREFIX)}
-
-    def set_params(self, **params: Any) -> Any:
-        """Set parameters, ``module__x`` and ``optimizer__x`` included.
-
-        Parameters
-        ----------
-        **params : dict
-            Parameters by name.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        for name in params:
-            if name.startswith(_PREFIX):
-                raise ValueError(
-                    f"`{name}` cannot be set: `pretrained` is a fitted estimator, and "
-                    "another parameter would not train it again. Fit another one, and "
-                    "set `pretrained` to it."
-                )
-        return super().set_params(**params)
 
 
 def check_pretrained(net: Any) -> None:
@@ -94,7 +18,7 @@ def check_pretrained(net: Any) -> None:
     if net.pretrained is None:
         return
     seen, source = [net], net.pretrained
-    if not isinstance(source, PretrainedMixin):
+    if not isinstance(source, InfluenceNet):
         raise TypeError(
             "`pretrained` must be a fitted SGDInfluenceClassifier or "
             f"SGDInfluenceRegressor, or None, got {source!r:.200}."
@@ -113,6 +37,16 @@ def check_pretrained(net: Any) -> None:
         raise type(error)(
             f"`pretrained` must be fitted and its run recorded: {error}"
         ) from error
+
+
+def start_from_pretrained(net: Any) -> None:
+    """Let an initialized net begin with what its pretrained estimator has learned."""
+    net.__dict__.pop("pretrained_parameters_", None)
+    if net.pretrained is not None:
+        check_pretrained(net)
+        net.pretrained_parameters_ = take_over(net, net.pretrained)
+        if net.freeze_pretrained:
+            freeze(net, net.pretrained_parameters_)
 
 
 def digest_of(pretrained: Any) -> Any:

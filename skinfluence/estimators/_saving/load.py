@@ -11,6 +11,7 @@ from skorch.exceptions import DeviceWarning
 from ..._files import damaged, read_file, unsealed
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
+from .._net import InfluenceNet
 from .._replica import net_modules
 from .save import (
     FORMAT,
@@ -23,7 +24,6 @@ from .save import (
     TENSORS,
     TRAJECTORY,
     VERSION,
-    PersistenceMixin,
 )
 from .trusted import load, names_of
 from .unpacking import Unpacker
@@ -126,7 +126,7 @@ def _read(folder: Path, manifest: Any, name: str) -> bytes:
 
 def _put_together(
     folder: Path, manifest: Any, trusted: list[str], device: Any
-) -> PersistenceMixin:
+) -> InfluenceNet:
     """Return the estimator, without its trajectory."""
     written = from_json(_read(folder, manifest, OBJECTS).decode())
     tensors, _ = tensors_from_bytes(_read(folder, manifest, TENSORS))
@@ -142,7 +142,7 @@ def _put_together(
         where,
     )
     cls = unpacker.unpack(written["class"])
-    if not (isinstance(cls, type) and issubclass(cls, PersistenceMixin)):
+    if not (isinstance(cls, type) and issubclass(cls, InfluenceNet)):
         raise TypeError(f"{cls!r} is no estimator")
     net = cls.__new__(cls)
     # A version of the class that has more parameters may load it.

@@ -6,7 +6,6 @@ from typing import Any
 import sklearn
 import skorch
 import torch
-from skorch.net import NeuralNet
 
 from ..._files import (
     checksum,
@@ -25,6 +24,7 @@ from ...trajectory import (
     tensors_to_bytes,
     to_json,
 )
+from .._net import InfluenceNet
 from .packing import Packer
 
 MANIFEST = "manifest.json"
@@ -42,88 +42,32 @@ PARTS = (*RUN, f"{PRETRAINED}/{MANIFEST}")
 _PASSING = ("compiled_functions_", "run_")
 
 
-class PersistenceMixin(NeuralNet):
-    """Adds :meth:`save` to an estimator."""
-
-    _keywords: dict[str, Any]
-    trajectory_: Trajectory | None
-    run_: Any
-    pretrained: Any
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the estimator to a folder, fitted or not, without pickle.
-
-        Tensors are written by safetensors; arrays, and the names of classes and
-        functions, by skops [1]_; the rest as JSON. The folder holds the parameters, the
-        model, the trajectory (in the subfolder ``trajectory``, as
-        :meth:`Trajectory.save <skinfluence.Trajectory.save>` writes it) and the
-        training data; the estimator that it started from (`pretrained`), if there is
-        one, is saved the same way in the subfolder ``pretrained``.
-        :func:`~skinfluence.load_estimator` gives the estimator back.
-
-        Objects of your own classes are saved with their attributes, or with what their
-        ``__getstate__`` returns: there a Dataset can leave out an open file.
-
-        Parameters
-        ----------
-        path : str or Path
-            A new or empty folder; it takes its name only once all is written.
-        overwrite : bool, default=False
-            Whether to replace the estimator that was saved there. Nothing else is
-            ever replaced.
-
-        Raises
-        ------
-        TypeError
-            If a part can only be pickled, such as a lambda, a class defined within a
-            function, or an object that holds an open file.
-        TrajectoryFileError
-            If the folder is in use or cannot be written; what was there is still there.
-        RuntimeError
-            If the estimator is being fitted.
-
-        References
-        ----------
-        .. [1] https://skops.readthedocs.io
-
-        Examples
-        --------
-        >>> from tempfile import TemporaryDirectory
-        >>> from sklearn.datasets import load_iris
-        >>> from skinfluence import SGDInfluenceClassifier, load_estimator
-        >>> X, y = load_iris(return_X_y=True)
-        >>> clf = SGDInfluenceClassifier("linear", random_state=0).fit(X, y)
-        >>> with TemporaryDirectory() as folder:
-        ...     clf.save(f"{folder}/iris")
-        ...     loaded = load_estimator(f"{folder}/iris")
-        ...     scores = loaded.influence(X[:9], y[:9])
-        >>> bool((scores == clf.influence(X[:9], y[:9])).all())
-        True
-        """
-        if self.run_ is not None:
-            raise RuntimeError(
-                "An estimator can be saved before or after `fit`, not while it trains."
-            )
-        folder = Path(path).absolute()
-        _check_free(folder, overwrite)
-        stages = _stages(self)
-        written = [_written(net) for net in stages]
-        with new_folder(folder, overwrite=True) as part:
-            # An estimator's manifest counts in the one of the estimator above it.
-            for depth in reversed(range(len(stages))):
-                place = _place(part, depth)
-                with writing(folder):
-                    place.mkdir(parents=True, exist_ok=True)
-                _write(stages[depth], written[depth], place, folder)
-        for depth, net in enumerate(stages):
-            if (trajectory := _trajectory(net)) is not None:
-                reread(trajectory, _place(folder, depth) / TRAJECTORY)
+def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None:
+    """Write an estimator to a folder, fitted or not, without pickle."""
+    if net.run_ is not None:
+        raise RuntimeError(
+            "An estimator can be saved before or after `fit`, not while it trains."
+        )
+    folder = Path(path).absolute()
+    _check_free(folder, overwrite)
+    stages = _stages(net)
+    written = [_written(each) for each in stages]
+    with new_folder(folder, overwrite=True) as part:
+        # An estimator's manifest counts in the one of the estimator above it.
+        for depth in reversed(range(len(stages))):
+            place = _place(part, depth)
+            with writing(folder):
+                place.mkdir(parents=True, exist_ok=True)
+            _write(stages[depth], written[depth], place, folder)
+    for depth, net in enumerate(stages):
+        if (trajectory := _trajectory(net)) is not None:
+            reread(trajectory, _place(folder, depth) / TRAJECTORY)
 
 
-def _stages(net: Any) -> list[PersistenceMixin]:
+def _stages(net: Any) -> list[InfluenceNet]:
     """Return an estimator, the one that it starts from, and so on."""
     stages = [net]
-    while isinstance(stages[-1].pretrained, PersistenceMixin):
+    while isinstance(stages[-1].pretrained, InfluenceNet):
         stages.append(stages[-1].pretrained)
     return stages
 
@@ -132,12 +76,12 @@ def _place(folder: Path, depth: int) -> Path:
     return folder.joinpath(*depth * [PRETRAINED])
 
 
-def _trajectory(net: PersistenceMixin) -> Trajectory | None:
+def _trajectory(net: InfluenceNet) -> Trajectory | None:
     return net.__dict__.get("trajectory_")
 
 
 def _write(
-    net: PersistenceMixin, files: dict[str, bytes], part: Path, folder: Path
+    net: InfluenceNet, files: dict[str, bytes], part: Path, folder: Path
 ) -> None:
     """Write one estimator into a folder that will be another one's, or part of it."""
     if (trajectory := _trajectory(net)) is not None:
@@ -170,12 +114,12 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         ) from error
 
 
-def _written(net: PersistenceMixin) -> dict[str, bytes]:
+def _written(net: InfluenceNet) -> dict[str, bytes]:
     """Return the estimator as files, without trajectory and pretrained estimator."""
     left_out = {*_PASSING}
     if _trajectory(net) is not None:
         left_out.add("trajectory_")
-    if isinstance(net.pretrained, PersistenceMixin):
+    if isinstance(net.pretrained, InfluenceNet):
         left_out.add("pretrained")
     packer = Packer()
     attributes = {k: v for k, v in net.__dict__.items() if k not in left_out}

@@ -1,15 +1,21 @@
-"""Parameters of the form ``module__x``, kept where scikit-learn allows them."""
+"""The skorch net below the estimators: its parameters, and what its parts share."""
 
 from typing import Any, ClassVar
 
+import torch
 from skorch.net import NeuralNet
 from skorch.utils import params_for
+from torch import nn
+
+from ..trajectory import Trajectory
+from ._data import TrainingData
 
 _FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
+_PRETRAINED = "pretrained__"
 
 
-class KeywordParametersMixin(NeuralNet):
-    """Keeps the parameters that ``__init__`` takes as ``**kwargs``.
+class InfluenceNet(NeuralNet):
+    """A skorch net whose parameters follow scikit-learn's rules.
 
     scikit-learn allows ``__init__`` to set no attribute but its named parameters;
     skorch looks for ``module__x`` and the like among the attributes. They have a
@@ -18,6 +24,17 @@ class KeywordParametersMixin(NeuralNet):
 
     __slots__ = ("_keywords",)
     _keywords: dict[str, Any]
+
+    # Parameters and fitted attributes that the questions and the saving rely on.
+    record: str | int | None
+    pretrained: Any
+    freeze_pretrained: bool
+    module_: nn.Module
+    criterion_: Any
+    optimizer_: torch.optim.Optimizer
+    training_data_: list[TrainingData]
+    trajectory_: Trajectory | None
+    pretrained_parameters_: list[str]
 
     # What skorch's `__init__` would set besides the parameters.
     history_: Any = None
@@ -59,6 +76,24 @@ class KeywordParametersMixin(NeuralNet):
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
         return dict(params_for(prefix, {**self.__dict__, **self._keywords}))
 
+    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Return the parameters, without those of the pretrained estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return ``module__x`` and the like too.
+        **kwargs : dict
+            As in skorch.
+
+        Returns
+        -------
+        dict of str to object
+            Parameters by name.
+        """
+        params = super().get_params(deep=deep, **kwargs)
+        return {k: v for k, v in params.items() if not k.startswith(_PRETRAINED)}
+
     def set_params(self, **params: Any) -> Any:
         """Set parameters, ``module__x`` and ``optimizer__x`` included.
 
@@ -72,6 +107,13 @@ class KeywordParametersMixin(NeuralNet):
         self : object
             The estimator.
         """
+        for name in params:
+            if name.startswith(_PRETRAINED):
+                raise ValueError(
+                    f"`{name}` cannot be set: `pretrained` is a fitted estimator, and "
+                    "another parameter would not train it again. Fit another one, and "
+                    "set `pretrained` to it."
+                )
         if "callbacks" in params and not self.initialized_:
             # skorch would initialize them at once; what they are is checked in fit.
             self.callbacks = params.pop("callbacks")
@@ -84,6 +126,15 @@ class KeywordParametersMixin(NeuralNet):
         kept = {k: v for k, v in params.items() if k.startswith("optimizer__")}
         self._keywords.update(kept)
         return self
+
+    def __sklearn_clone__(self) -> Any:
+        """Clone the parameters, but keep the pretrained estimator as fitted as it is.
+
+        A clone of *it* would have forgotten everything.
+        """
+        cloned = super().__sklearn_clone__()
+        cloned.pretrained = self.pretrained
+        return cloned
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_keywords": self._keywords}
