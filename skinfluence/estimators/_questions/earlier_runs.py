@@ -102,7 +102,7 @@ def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
     copies: list[Replica] = []
     for owner, run in zip(owners, (asked, *asked.earlier), strict=True):
         given = () if owner is owners[-1] else _given(owner, run.trajectory)
-        step, replica = RecordedRun.of(owner).repeatable(max(run.at), run.first, given)
+        step, replica = RecordedRun.of(owner).repeatable(given)
         if stages:
             later = stages[-1]
             check_start(later.step, copies[-1].net, later.trajectory, owner)

@@ -249,7 +249,7 @@ class ReliabilityMixin:
             for record in asked.trajectory.records[asked.first : max(asked.at)]
         ]
         run = RecordedRun.of(self)
-        step, replica = run.repeatable(max(asked.at), asked.first)
+        step, replica = run.repeatable()
         query = query_of(replica, asked)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
@@ -258,7 +258,9 @@ class ReliabilityMixin:
         spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
         bound = ErrorBound(asked.trajectory.n_samples, curvature)
         total = torch.zeros_like(bound.error)
-        step.live.write(Replay(asked.trajectory, step).state(asked.first))
+        replay = Replay(asked.trajectory, step)
+        replay.repeat(max(asked.at), asked.first)
+        step.live.write(replay.state(asked.first))
         for record, (lr, weight_decay) in zip(
             asked.trajectory.records[asked.first : max(asked.at)], options, strict=True
         ):
