@@ -15,7 +15,7 @@ from .._measures import check_query
 from .._replica import Replica
 from .._validation import validation_data
 from .earlier_runs import EarlierRun, earlier_runs
-from .epochs import first_step, state_weights
+from .epochs import state_weights
 from .recorded_run import RecordedRun
 
 
@@ -25,12 +25,10 @@ class Question:
 
     Attributes
     ----------
-    trajectory : Trajectory
-        The run.
+    run : RecordedRun
+        The run, from the first step that is asked about.
     at : mapping of int to float
         Number of a state -> its weight in the query.
-    first : int
-        The step before which everything is taken as given.
     query : "loss", "error" or callable
         What is measured on each validation sample.
     dataset : torch.utils.data.Dataset
@@ -42,13 +40,22 @@ class Question:
         far back as the samples are that are asked about.
     """
 
-    trajectory: Trajectory
+    run: RecordedRun
     at: Mapping[int, float]
-    first: int
     query: Any
     dataset: Any
     weights: np.ndarray | None
     earlier: tuple[EarlierRun, ...] = ()
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What was recorded."""
+        return self.run.trajectory
+
+    @property
+    def first(self) -> int:
+        """The step before which everything is taken as given."""
+        return self.run.first
 
     def used(self) -> Tensor:
         """Return which samples the steps in question use, (n_samples,) bool."""
@@ -70,20 +77,18 @@ def ask(
     stage: Any = None,
 ) -> Question:
     """Check everything that is asked, before any work."""
-    run = RecordedRun.of(net)
-    trajectory = run.trajectory
-    weights = state_weights(trajectory, at)
-    first = first_step(trajectory, last_epochs)
-    if max(weights) <= first:
+    run = RecordedRun.of(net, last_epochs)
+    weights = state_weights(run.trajectory, at)
+    if max(weights) <= run.first:
         raise ValueError(
             "`at` must name an epoch among those retraced, got only epochs before "
             f"them (`last_epochs`={last_epochs}, `record`={net.record!r})."
         )
     check_query(net, query)
     dataset, weights_val = validation_data(net, X_val, y_val, sample_weight_val)
-    run.check(max(weights), first)
+    run.check(max(weights), run.first)
     earlier = earlier_runs(net, stage, last_epochs)
-    return Question(trajectory, weights, first, query, dataset, weights_val, earlier)
+    return Question(run, weights, query, dataset, weights_val, earlier)
 
 
 def query_of(

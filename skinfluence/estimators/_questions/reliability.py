@@ -17,7 +17,6 @@ from .epochs import is_integer
 from .estimate import estimate
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .question import ask, query_of
-from .recorded_run import RecordedRun
 from .samples import run_weights
 
 # Fisher's interval needs more than three pairs.
@@ -248,8 +247,7 @@ class ReliabilityMixin:
             plain_sgd(self, record)
             for record in asked.trajectory.records[asked.first : max(asked.at)]
         ]
-        run = RecordedRun.of(self)
-        step, replica = run.repeatable()
+        step, replica = asked.run.repeatable()
         query = query_of(replica, asked)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
