@@ -29,7 +29,7 @@ class SampleGradients:
     def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
         self.objective = objective
         self.parameters = list(parameters)
-        self.layout = FlatLayout([parameter.shape for parameter in parameters])
+        self.layout = FlatLayout.of(parameters)
         self._functional = Functional(objective.modules, self.parameters)
 
     @property

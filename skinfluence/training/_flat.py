@@ -22,17 +22,48 @@ class FlatLayout:
 
     Leading dimensions are carried along, so that a stack ``(q, p)`` of flat
     vectors splits into stacks ``(q, *shape)``.
+
+    Parameters
+    ----------
+    shapes : sequence of torch.Size
+        Shapes of the tensors.
+    strides : sequence of (tuple of int or None), optional
+        Strides of each tensor, if it lies in memory in another order than its shape,
+        such as channels_last. It is split off in that format again: kernels round by
+        it.
     """
 
-    def __init__(self, shapes: Sequence[torch.Size]) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[torch.Size],
+        strides: Sequence[tuple[int, ...] | None] | None = None,
+    ) -> None:
         self.shapes = tuple(shapes)
+        self.strides = tuple(strides or [None] * len(self.shapes))
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
 
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> "FlatLayout":
+        """Return the layout of tensors as they lie in memory."""
+        shapes = [tensor.shape for tensor in tensors]
+        return cls(shapes, [_own_strides(tensor) for tensor in tensors])
+
+    def first(self, number: int) -> "FlatLayout":
+        """Return the layout of the first tensors alone."""
+        return FlatLayout(self.shapes[:number], self.strides[:number])
+
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the tensors as one vector (a copy)."""
-        lead = tensors[0].shape[: tensors[0].dim() - len(self.shapes[0])]
-        return torch.cat([tensor.reshape(*lead, -1) for tensor in tensors], dim=-1)
+        n_lead = tensors[0].dim() - len(self.shapes[0])
+        lead = tensors[0].shape[:n_lead]
+        return torch.cat(
+            [
+                _as_stored(tensor, strides, n_lead).reshape(*lead, -1)
+                for tensor, strides in zip(tensors, self.strides, strict=False)
+            ],
+            dim=-1,
+        )
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """Return views of the vector in the tensors' shapes."""
@@ -40,7 +71,11 @@ class FlatLayout:
         pieces = torch.split_with_sizes(vector, self.sizes, dim=-1)
         return [
             piece.view((*lead, *shape))
-            for piece, shape in zip(pieces, self.shapes, strict=True)
+            if strides is None
+            else piece.as_strided((*lead, *shape), (*piece.stride()[:-1], *strides))
+            for piece, shape, strides in zip(
+                pieces, self.shapes, self.strides, strict=True
+            )
         ]
 
     def places(self, positions: Sequence[int]) -> slice | Tensor:
@@ -55,6 +90,28 @@ class FlatLayout:
         return torch.cat(
             [torch.arange(*ends) for ends in zip(starts, stops, strict=True)]
         )
+
+
+def _own_strides(tensor: Tensor) -> tuple[int, ...] | None:
+    """Return the strides of a tensor in another memory format; None in its own."""
+    strides = tensor.stride()
+    usual = torch.empty(tensor.shape, device="meta").stride()
+    # What is not one dense block of memory has no format to keep.
+    dense = tensor.permute(_stored_order(strides)).is_contiguous()
+    return strides if dense and strides != usual else None
+
+
+def _stored_order(strides: Sequence[int]) -> list[int]:
+    """Return the dimensions, from the slowest to the fastest in memory."""
+    return sorted(range(len(strides)), key=lambda k: (-strides[k], k))
+
+
+def _as_stored(tensor: Tensor, strides: Sequence[int] | None, n_lead: int) -> Tensor:
+    """Return the tensor with its dimensions in the order of its memory."""
+    if strides is None:
+        return tensor
+    order = [n_lead + k for k in _stored_order(strides)]
+    return tensor.permute(*range(n_lead), *order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +186,7 @@ class LiveState:
         self.buffers = tuple(buffers)
         self.moments = tuple(moments)
         self.untrained = tuple(untrained)
-        self.layout = FlatLayout([parameter.shape for parameter in self.parameters])
+        self.layout = FlatLayout.of(self.parameters)
         # Scalars are kept as numbers; their dtypes and devices are the optimizer's.
         self.prototypes: dict[str, Tensor] = {}
         for parameter in self.parameters:
@@ -198,7 +255,7 @@ class LiveState:
         """Split a vector of the first `known` parameters."""
         if known == len(self.parameters):
             return self.layout.split(vector)
-        return FlatLayout(self.layout.shapes[:known]).split(vector)
+        return self.layout.first(known).split(vector)
 
     @torch.no_grad()
     def write(self, state: State) -> None:

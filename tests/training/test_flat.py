@@ -95,3 +95,20 @@ def test_a_parameter_without_optimizer_state_stays_without():
     assert taken.moments == {}
     state.write(taken)
     assert not optimizer.state
+
+
+def test_memory_formats_are_kept():
+    # One channel: the strides alone tell the format.
+    tensors = [
+        torch.arange(2.0 * n * 9).reshape(2, n, 3, 3).to(memory_format=form)
+        for n in (1, 4)
+        for form in (torch.channels_last, torch.contiguous_format)
+    ]
+    layout = FlatLayout.of(tensors)
+    again = layout.split(layout.flatten(tensors))
+    for one, other in zip(again, tensors, strict=True):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
+    stacks = [torch.stack([t, 2 * t]) for t in tensors]
+    for one, other in zip(layout.split(layout.flatten(stacks)), stacks, strict=True):
+        assert torch.equal(one, other)
