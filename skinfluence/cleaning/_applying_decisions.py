@@ -1,4 +1,4 @@
-"""Applying people's decisions in place of a ranking."""
+"""Applying reviewers' decisions instead of a ranking."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def act_as_decided(
     decisions = read_decisions(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
-    # A target may be set to a fraction even where all others are whole numbers.
+    # A decision may turn a whole number into a fraction.
     whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
     y = data.y.astype(np.float64) if whole else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)

@@ -44,7 +44,7 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     """Return the samples with a negative score, except the best of each class."""
     order = ranking.order
     candidates = order[ranking.scores[order] < 0]
-    # The first of a class in reversed order is removed last of its class.
+    # In reversed order, the first of a class is the last of it to be removed.
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]
     return candidates[~np.isin(candidates, keep)]
@@ -59,7 +59,7 @@ def emptied_classes(y: np.ndarray, codes: np.ndarray, left: np.ndarray) -> list[
 def check_classes_stay(
     y: np.ndarray, codes: np.ndarray, left: np.ndarray, count: int
 ) -> None:
-    """Refuse to leave none of a class."""
+    """Refuse to empty a class."""
     gone = emptied_classes(y, codes, left)
     if gone:
         raise ValueError(

@@ -78,7 +78,7 @@ class TracIn(_AlongRun, name="tracin"):
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
-            # Learning rates differ between parameters: they enter before the product.
+            # Learning rates differ between parameters, so they precede the dot product.
             direction = visit.rates * query.gradient(run.step, visit.state)
             batch = run.step.objective.fetch(visit.record.data, visit.record.rows)
             dots = gradients.dots(batch, direction)
