@@ -45,6 +45,7 @@ def act_as_decided(
         {"relabelled_": relabelled},
     )
     unranked = np.full(len(data), np.nan)
+    # The same seed of the final fit as after a ranking.
     ranking = Ranking(unranked, None, (), cleaner._seeds()[1])
     return cleaned, ranking, decisions.removed
 

@@ -155,6 +155,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             cleaned, *_ = self._clean(X, y, validation, fit_params)
         X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
+            # indexable made it CSR.
             X_kept = X_kept.asformat(cast(Any, X).format)
         return X_kept, _like(y, cleaned.y, self.sample_indices_)
 
@@ -188,6 +189,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
         """Rank and clean; return also the ranking and the chosen samples."""
         n_remove, beneficial = self._choose(data)
+        # If only negative scores are removed, the number is no more than a limit.
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
         order = beneficial_removals(ranking, codes) if beneficial else ranking.order
@@ -204,6 +206,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         given: tuple[Any, Any, Any],
         fit_params: dict[str, object],
     ) -> CleaningData:
+        # SciPy's dok_matrix is a dict too.
         if isinstance(X, (Dataset, dict)) and not sparse.issparse(X):
             raise TypeError(
                 "X must be an array, a DataFrame, a list or a sparse matrix, whose "
@@ -258,7 +261,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Clear the fitted attributes, and restore them on an error."""
-        # A failed fit must not leave a mixture of two fits behind.
+        # A failed or interrupted fit must not leave a mixture of two fits behind.
         before = self.__dict__.copy()
         for name in before:
             if name.endswith("_"):

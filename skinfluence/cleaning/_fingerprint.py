@@ -71,6 +71,7 @@ def _pieces(data: Any) -> Iterable[bytes]:
         yield from _numbers(array)
         return
     yield repr(data.shape).encode()
+    # A column of numbers counts as such, even if its dtype is object.
     frame = pd.DataFrame(data).infer_objects()
     for k in range(frame.shape[1]):
         column = frame.iloc[:, k]

@@ -207,6 +207,7 @@ def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
             f"shape ({n_samples},) without NaN, got shape {scores.shape} with "
             f"{np.isnan(scores).sum()} NaN."
         )
+    # Equal scores would silently rank the samples by row number.
     if n_samples > 1 and (scores == scores[0]).all():
         raise ValueError(
             "`scorer` must distinguish the training samples, but all "

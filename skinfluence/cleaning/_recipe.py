@@ -45,6 +45,7 @@ class CleaningRecipe(BaseEstimator):
         tags.regressor_tags = final.regressor_tags
         tags.target_tags = final.target_tags
         tags.target_tags.required = True
+        # X is passed to both estimators, but only the final one predicts.
         for name in ("sparse", "allow_nan"):
             both = getattr(final.input_tags, name) and getattr(ranked.input_tags, name)
             setattr(tags.input_tags, name, both)

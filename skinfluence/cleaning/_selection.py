@@ -10,6 +10,7 @@ from ._ranking import Ranking
 
 def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
     """Return a count or a fraction of all samples as a count."""
+    # bool is a Real too.
     if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
         raise TypeError(
             "`n_remove` must be a count (an integer), a fraction (a float) or 'auto', "

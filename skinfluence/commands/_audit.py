@@ -37,6 +37,7 @@ def audit(options: Namespace) -> Iterable[str]:
             "--report must name a file that ends in .html, got "
             f"{options.report.name!r}."
         )
+    # Before the work, which may take minutes.
     if find_spec("jinja2") is None:
         raise TableError(
             "The report needs the package jinja2: pip install 'skinfluence[report]'."
@@ -46,6 +47,7 @@ def audit(options: Namespace) -> Iterable[str]:
     folds = make_folds(problem.target, options.seed)
     how = how_validated(problem, len(folds), N_RUNS)
     yield f"Ranking: {how}"
+    # One more for the details.
     total = 1 + (len(folds) if problem.valid is None else N_RUNS)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
@@ -77,6 +79,7 @@ def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
         n_runs=1 if problem.valid is None else N_RUNS,
         random_state=model.random_state,
     )
+    # Not fit, whose final model would be of no use here.
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
     scores: np.ndarray = cleaner.influence_
     return scores

@@ -59,6 +59,7 @@ def _describe(table: Table, name: str) -> Column:
     if missing.all():
         return Column(name, UNUSED, f"{name!r} is empty")
     distinct = texts(present).nunique()
+    # Beside missing cells a single value is informative: it is there or not.
     if distinct == 1 and not missing.any():
         return Column(name, UNUSED, f"{name!r} has one value only")
     for kind, values in _readings(column, table.file.decimal):
@@ -95,6 +96,7 @@ def _describe_words(name: str, present: pd.Series, distinct: int) -> Column:
 
 
 def _counts_rows(values: np.ndarray, rows: np.ndarray) -> bool:
+    # Compared with the row numbers, so that a random sample is recognized too.
     return len(values) > _MANY and bool(np.all(np.diff(values) == np.diff(rows)))
 
 
@@ -147,6 +149,7 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
         RobustScaler(),
         FunctionTransformer(squash, feature_names_out="one-to-one"),
     )
+    # Rare categories share a column, with those that only another table has.
     categorical = OneHotEncoder(
         min_frequency=5,
         max_categories=50,

@@ -72,6 +72,7 @@ def judge(
     held-out rows without a decision count, since the labels of the others are in
     dispute.
     """
+    # Recording would only cost memory.
     plain = clone(model).set_params(record=None)
     X, y = problem.X, problem.target.y
 

@@ -221,6 +221,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
+    # isdigit alone accepts a superscript, which int does not.
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
     return int(text)

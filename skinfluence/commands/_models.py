@@ -60,6 +60,7 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
     }
     if target.task == CLASSIFICATION:
         return SGDInfluenceClassifier("mlp", **parameters)
+    # Not by transforming the target: predictions and the report keep its unit.
     scale = float(np.std(target.y))
     return SGDInfluenceRegressor(
         ScaledMLP,

@@ -111,6 +111,7 @@ def audit(
 ) -> Audit:
     """Compute all that a report shows; `question` holds `at` and `query`."""
     X_val, y_val = judges["validation"]
+    # Its sum over the epochs is the influence: one retrace gives both.
     by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores

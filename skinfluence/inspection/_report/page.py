@@ -90,6 +90,7 @@ def _environment() -> Any:
     jinja2 = needed("jinja2", "jinja2")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_text),
+        # The page's own style and script are the only text marked as safe.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -56,6 +56,7 @@ def _effects(model: FinalModel, rows: Tensor) -> np.ndarray | None:
     objective, inputs = model.objective, (x, params)
     losses = objective.criterion(objective.forward(inputs), targets, inputs)
     (slopes,) = torch.autograd.grad(losses.sum(), x)
+    # Negated: a word that lowers the loss supports the label.
     effects: np.ndarray = (-x * slopes).detach().double().cpu().numpy()
     return effects
 
