@@ -28,8 +28,8 @@ def act_as_decided(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
     # A decision may turn a whole number into a fraction.
-    whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
-    y = data.y.astype(np.float64) if whole else data.y.copy()
+    integers = is_regressor(cleaner) and data.y.dtype.kind in "iub"
+    y = data.y.astype(np.float64) if integers else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)
     for row, label in decisions.relabelled.items():
         y[row] = label
@@ -60,9 +60,9 @@ def _words(decisions: Decisions, n_samples: int) -> np.ndarray:
 
 def _check_classes_stay(y: np.ndarray, left: np.ndarray) -> None:
     classes, codes = np.unique(y, return_inverse=True)
-    gone = emptied_classes(y, codes, np.searchsorted(classes, left))
-    if gone:
+    emptied = emptied_classes(y, codes, np.searchsorted(classes, left))
+    if emptied:
         raise DecisionsError(
             "The decisions must leave samples of every class, but none is left of "
-            f"{', '.join(map(repr, gone))}. Drop the whole class from X and y first."
+            f"{', '.join(map(repr, emptied))}. Drop the whole class from X and y first."
         )

@@ -190,7 +190,7 @@ class _Comparison:
 
     def of_seed(self, scorers: Mapping[str, Any], seed: int) -> list[Row]:
         """Return the rows of all scorers for a seed."""
-        # The refits start from the same seed: a gain is not that of another one.
+        # The refits start from the same seed, so a gain is not that of another seed.
         fresh = with_seed(self.estimator, seed, always=True)
         fitted = clone(fresh).fit(self.X, self.y)
         first, rows = None, []

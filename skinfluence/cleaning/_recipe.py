@@ -89,7 +89,7 @@ class CleaningRecipe(BaseEstimator):
         return ACTIONS[self.action]
 
     def _ranking_cv(self) -> Any:
-        """Return the cross-validation that the ranking is made by, if any."""
+        """Return the cross-validation of the ranking, if any."""
         return None
 
     def _codes(self, data: CleaningData) -> np.ndarray:

@@ -61,11 +61,11 @@ def check_classes_stay(
     y: np.ndarray, codes: np.ndarray, left: np.ndarray, count: int
 ) -> None:
     """Refuse to empty a class."""
-    gone = emptied_classes(y, codes, left)
-    if gone:
+    emptied = emptied_classes(y, codes, left)
+    if emptied:
         raise ValueError(
             f"`n_remove` must leave samples of every class, but {count} would leave "
-            f"none of {', '.join(map(repr, gone))}. Lower "
+            f"none of {', '.join(map(repr, emptied))}. Lower "
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
             "out rare classes."
         )

@@ -17,10 +17,10 @@ _OTHER_DATE = r"\d{1,4}([./-])\d{1,2}\1\d{1,4}"
 
 def is_missing(column: pd.Series) -> np.ndarray:
     """Return which cells are missing."""
-    gone = column.isna().to_numpy(dtype=bool)
+    missing = column.isna().to_numpy(dtype=bool)
     if not is_text(column):
-        return gone
-    return gone | texts(column).isin(MISSING).to_numpy(dtype=bool)
+        return missing
+    return missing | texts(column).isin(MISSING).to_numpy(dtype=bool)
 
 
 def texts(column: pd.Series) -> pd.Series:

@@ -27,8 +27,8 @@ from ._tables import Table, listed
 NUMBER, DATE, CATEGORY, TEXT, UNUSED = "number", "date", "category", "text", "unused"
 
 _MOSTLY = 0.95  # share of cells that must be numbers or dates; the rest may be slips
-_MANY = 20  # different words: no more than these are always categories
-_WORDS = 4  # words per cell, on average, that make a text
+_MANY = 20  # up to this many different words are always categories
+_WORDS = 4  # mean number of words per cell that makes a column text
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def convert_to_show(table: Table, target: str) -> pd.DataFrame:
     for name, cells in table.frame.drop(columns=target).items():
         missing = is_missing(cells)
         values = pd.Series(numbers(cells, table.file.decimal))
-        # One cell that is not a number: show all of them as they are.
+        # If one cell is not a number, all are shown as text.
         mixed = (values.isna() != missing).any() or has_codes(cells)
         if missing.all() or is_dated(cells) or mixed:
             shown[str(name)] = texts(cells).where(~missing, None)

@@ -123,7 +123,7 @@ def make_folds(target: Target, seed: int) -> Folds:
         _, codes, counts = np.unique(target.y, return_inverse=True, return_counts=True)
     keys = np.random.RandomState(seed).uniform(size=n_rows)
     fold = np.empty(n_rows, dtype=np.intp)
-    # Sorted by class, in random order within each: every class meets all folds.
+    # Sorted by class, at random within each: every class is spread over all folds.
     fold[np.lexsort((keys, codes))] = np.arange(n_rows) % N_FOLDS
     fold[counts[codes] == 1] = -1
     return [

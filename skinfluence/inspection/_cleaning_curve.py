@@ -133,7 +133,7 @@ class CleaningCurveDisplay:
                 **cleaner,
             ).fit(X, y, X_val, y_val)
             results = search.cv_results_
-            # The order of the folds, here split10 before split2, does not matter.
+            # By name, split10 comes before split2: mean and error are the same.
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
         name = scoring if isinstance(scoring, str) else "score"

@@ -139,8 +139,9 @@ class SelfInfluence(_AlongRun, name="self_influence"):
             shares = visit.shares.split(gradients.at_once)
             for part, share in zip(rows, shares, strict=True):
                 batch = run.step.objective.fetch(visit.record.data, part)
-                each = gradients.each(batch)
-                squares = each.square() @ visit.rates * weights_of(batch, each)
+                per_sample = gradients.each(batch)
+                weights = weights_of(batch, per_sample)
+                squares = per_sample.square() @ visit.rates * weights
                 scores[part] -= _double(share * squares)
         return scores.numpy()
 

@@ -90,12 +90,12 @@ def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]
     ]
     if is_classifier(estimator):
         labels, counts = np.unique(y, return_counts=True)
-        some = ", ".join(
+        first = ", ".join(
             f"{str(label)[:40]} ({count:,})"
             for label, count in zip(labels.tolist()[:8], counts, strict=False)
         )
         more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-        facts.append(["Labels", some + more])
+        facts.append(["Labels", first + more])
     else:
         facts.append(
             ["Targets", f"{y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"]

@@ -166,8 +166,8 @@ def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
 def _paths(by_epoch: np.ndarray) -> np.ndarray:
     """Return the influence accumulated from 0 up to some of the epochs."""
     total = np.pad(by_epoch.cumsum(axis=1), ((0, 0), (1, 0)))
-    some = np.unique(np.linspace(0, total.shape[1] - 1, _POINTS).round().astype(int))
-    return total[:, some]
+    points = np.unique(np.linspace(0, total.shape[1] - 1, _POINTS).round().astype(int))
+    return total[:, points]
 
 
 def _harmed(
@@ -184,12 +184,12 @@ def _harmed(
     only the suspects' rows and the most harmed so far are kept, to limit the memory.
     """
     losses = _losses(estimator, X_val, y_val)
-    some = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
-    some = some if k else some[:0]
+    queried = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
+    queried = queried if k else queried[:0]
     rows = np.zeros((len(suspects), 0), dtype=np.intp)
     values = np.zeros((len(suspects), 0))
-    for start in range(0, len(some), _QUERIES_AT_ONCE):
-        part = some[start : start + _QUERIES_AT_ONCE]
+    for start in range(0, len(queried), _QUERIES_AT_ONCE):
+        part = queried[start : start + _QUERIES_AT_ONCE]
         influence = estimator.influence(
             _safe_indexing(X_val, part),
             _safe_indexing(y_val, part),
@@ -201,7 +201,8 @@ def _harmed(
         best = np.argsort(values, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(values, best, axis=1)
         rows = np.take_along_axis(rows, best, axis=1)
-    return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
+    predictions = estimator.predict(X_val)
+    return Harmed(rows, values, len(queried), np.asarray(y_val), predictions)
 
 
 def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
