@@ -2,14 +2,14 @@
 
 For each data set and model, and many random subsamples: Kendall's tau, and the Jaccard
 index of the ten lowest and ten highest samples, between the influence and the true
-change of the validation loss (200 trainings without one sample each). Beside it what
-``verify=k`` makes of the two, which puts the exact values of the k samples at each end
-in the place of the estimates, and what that costs.
+change of the validation loss (200 trainings without one sample each). Then the same
+with ``verify=k``, which replaces the estimates of the k samples at each end by exact
+values, and its cost.
 
 The data are fetched from OpenML, or read from the folder that the environment variable
-``SKINFLUENCE_DATA`` names. A row for each subsample goes to a CSV file; a run that is
-broken off goes on where it stopped. Run it with ``python examples/paper/table1.py``, or
-with ``--quick`` for two subsamples of each.
+``SKINFLUENCE_DATA`` names. A row for each subsample goes to a CSV file, so that an
+interrupted run can be resumed. Run it with ``python examples/paper/table1.py``, or with
+``--quick`` for two subsamples of each.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def one_subsample(data: str, model: str, seed: int, timed: bool) -> dict[str, An
 def rows(
     path: Path, cells: list[tuple[str, str]], n_subsamples: int, n_timed: int
 ) -> Iterator[pd.DataFrame]:
-    """Yield the table as it grows; what is in the file already is not done again."""
+    """Yield the table as it grows; rows that are in the file are not recomputed."""
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     done = (
         set(table[["data", "model", "seed"]].itertuples(index=False, name=None))

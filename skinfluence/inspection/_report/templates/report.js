@@ -182,7 +182,7 @@
       const agrees = other.given === other.predicted;
       if (other.image) item.append(add(null, "img", { class: other.small ? "pixels" : null, src: other.image, alt: "" }));
       const words = add(item, "span", {}, label(other.given));
-      words.append(soft(" " + (agrees ? "" : isClassifier ? "mistaken for " : "predicted ")));
+      words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
       if (!agrees) words.append(label(other.predicted), " ");
       words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
       if (other.text) add(words, "span", { class: "quote", dir: "auto", text: visible(short(other.text.map((part) => part[0]).join(""), 160)) });
