@@ -4,15 +4,15 @@ A network is trained on images of MNIST or CIFAR-10, the training images are ran
 several methods, and the run is repeated without the first m of each ranking: the whole
 run, or its last epoch. Over several splits into training and validation images, paired
 t-tests compare the share of misclassified test images with that of the run with all
-images. Beside the curves stands what comes out if m is chosen, in each split, by the
-validation images (of equal numbers the smallest, and m = 0 may win).
+images. A second table gives the result if m is chosen in each split by the validation
+images (the smallest of equal numbers; m = 0 may win).
 
 With ``--flip 0.1`` a tenth of the training labels is wrong, and the share of wrong
-labels among the first m is told as well.
+labels among the first m is reported too.
 
 The data are fetched from OpenML, or read from the folder that the environment variable
-``SKINFLUENCE_DATA`` names. All that is computed is kept in a folder, so that a run that
-is broken off goes on where it stopped. Run it with ``python examples/paper/figure2.py
+``SKINFLUENCE_DATA`` names. All results are kept in a folder, so that an interrupted run
+can be resumed. Run it with ``python examples/paper/figure2.py
 --quick --data mnist``, or with ``--full``, the paper's sizes, on a GPU.
 """
 

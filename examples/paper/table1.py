@@ -2,14 +2,14 @@
 
 For each data set and model, and many random subsamples: Kendall's tau, and the Jaccard
 index of the ten lowest and ten highest samples, between the influence and the true
-change of the validation loss (200 trainings without one sample each). Beside it what
-``verify=k`` makes of the two, which puts the exact values of the k samples at each end
-in the place of the estimates, and what that costs.
+change of the validation loss (200 trainings without one sample each). Then the same
+with ``verify=k``, which replaces the estimates of the k samples at each end by exact
+values, and its cost.
 
 The data are fetched from OpenML, or read from the folder that the environment variable
-``SKINFLUENCE_DATA`` names. A row for each subsample goes to a CSV file; a run that is
-broken off goes on where it stopped. Run it with ``python examples/paper/table1.py``, or
-with ``--quick`` for two subsamples of each.
+``SKINFLUENCE_DATA`` names. A row for each subsample goes to a CSV file, so that an
+interrupted run can be resumed. Run it with ``python examples/paper/table1.py``, or with
+``--quick`` for two subsamples of each.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def one_subsample(data: str, model: str, seed: int, timed: bool) -> dict[str, An
 def rows(
     path: Path, cells: list[tuple[str, str]], n_subsamples: int, n_timed: int
 ) -> Iterator[pd.DataFrame]:
-    """Yield the table as it grows; what is in the file already is not done again."""
+    """Yield the table as it grows; rows that are in the file are not recomputed."""
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     done = (
         set(table[["data", "model", "seed"]].itertuples(index=False, name=None))
@@ -132,6 +132,39 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def agreement(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's Table 1, beside the paper's figures."""
+    columns = {
+        "data": means["data"],
+        "model": means["model"],
+        "Kendall's tau": _with_error(means, "kendall"),
+        "paper's tau": means["kendall_paper"].map("{:.2f}".format),
+        "Jaccard": _with_error(means, "jaccard"),
+        "paper's Jaccard": means["jaccard_paper"].map("{:.2f}".format),
+        "tau of Koh and Liang, paper": means["kendall_koh_liang"].map("{:.2f}".format),
+    }
+    return pd.DataFrame(columns)
+
+
+def verification(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the documentation's table of what ``verify=k`` gains and costs."""
+    table = means[["data", "model"]].copy()
+    table["none"] = _with_cost(means["jaccard"], means["influence_cost"], ".1f")
+    for k in VERIFIED:
+        table[f"k = {k}"] = _with_cost(means[f"jaccard_{k}"], means[f"cost_{k}"], ".0f")
+    return table
+
+
+def _with_error(means: pd.DataFrame, name: str) -> list[str]:
+    pairs = zip(means[name], means[f"{name}_se"], strict=True)
+    return [f"{mean:.3f} ± {error:.3f}" for mean, error in pairs]
+
+
+def _with_cost(jaccard: pd.Series, cost: pd.Series, form: str) -> list[str]:
+    pairs = zip(jaccard, cost, strict=True)
+    return [f"{index:.2f} ({ratio:{form}})" for index, ratio in pairs]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -151,7 +184,11 @@ def main() -> None:
     cells = [cell for cell in CELLS if options.data is None or cell[0] in options.data]
     *_, table = rows(options.output, cells, options.subsamples, options.timed)
     done = summary(table)
-    write_table(done, options.output.with_name(f"{options.output.stem}_summary.csv"))
+    written = {"summary": done, "agreement": agreement(done)}
+    if f"cost_{VERIFIED[-1]}" in done:  # timed at all
+        written["verification"] = verification(done)
+    for name, part in written.items():
+        write_table(part, options.output.with_name(f"{options.output.stem}_{name}.csv"))
     write_about(options.output.with_suffix(".json"), threads=options.threads)
     with pd.option_context("display.width", 120, "display.precision", 3):
         print(done.T.to_string(header=False))

@@ -17,7 +17,7 @@ N_STEPS = 5
 """Number of projected steps, each with a run under the current weights."""
 
 LOWEST = 0.01
-"""Least weight: at 0 a sample has no influence that could raise it again."""
+"""The smallest weight: at 0 a sample has no influence and could never recover."""
 
 
 class Cleaned(NamedTuple):
@@ -48,7 +48,7 @@ class Removal:
     resamples = True
 
     def check(self, cleaner: Any) -> None:
-        """Refuse parameters that do not go with the action."""
+        """Refuse parameters that are incompatible with the action."""
 
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
@@ -72,7 +72,7 @@ class Relabelling(Removal):
     by_label = True
 
     def check(self, cleaner: Any) -> None:
-        """Refuse parameters that do not go with the action."""
+        """Refuse parameters that are incompatible with the action."""
         _check_influence(cleaner)
         estimator = cleaner._estimator()
         if not (is_classifier(estimator) and hasattr(estimator, "label_influence")):
@@ -123,7 +123,7 @@ class Reweighting(Removal):
     resamples = False
 
     def check(self, cleaner: Any) -> None:
-        """Refuse parameters that do not go with the action."""
+        """Refuse parameters that are incompatible with the action."""
         _check_influence(cleaner)
         check_accepts(cleaner._final(), "final_estimator", ["sample_weight"])
 
@@ -138,15 +138,16 @@ class Reweighting(Removal):
     ) -> Cleaned:
         """Lower the weights by projected steps along the metagradient."""
         weights = np.ones(len(data))
-        given = np.asarray(data.params.get("sample_weight", weights), dtype=np.float64)
+        base = np.asarray(data.params.get("sample_weight", weights), dtype=np.float64)
         scores, scale = ranking.scores, 0.0
         for step in range(N_STEPS if len(chosen) else 0):
+            # The first scores are those of the ranking, under weights of 1.
             if step:
                 weighted = data.weighted(weights)
                 scores = score_runs(
                     ranking.runs, weighted, cleaner.memory, cleaner.n_jobs
                 )[0]
-            slopes = weight_slopes(scores, given, weights)
+            slopes = weight_slopes(scores, base, weights)
             # The largest spread so far, so that the steps shrink as the slopes level.
             scale = max(scale, float(slopes.std()))
             weights = lowered(weights - slopes / (scale or 1.0), len(chosen))
@@ -177,14 +178,14 @@ def _check_influence(cleaner: Any) -> None:
     if cleaner.refit != "full":
         raise ValueError(
             f"`refit` must be 'full' with action={cleaner.action!r}, got "
-            f"{cleaner.refit!r}, which repeats a run without some of its samples."
+            f"{cleaner.refit!r}, which repeats a run without some samples."
         )
 
 
 def weight_slopes(
-    scores: np.ndarray, given: np.ndarray, weights: np.ndarray
+    scores: np.ndarray, base: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    r"""Return the derivative of the validation loss in each weight, up to a factor.
+    r"""Return the gradient of the validation loss in the weights, up to a factor.
 
     A sample's influence is :math:`-∂Q/∂\log c_i`. Training divides the weights by their
     mean, so that with :math:`c_i = n u_i / \sum_j u_j`
@@ -197,23 +198,23 @@ def weight_slopes(
     scores : ndarray of shape (n_samples,)
         The influence, of the run under these weights; NaN for samples that were not
         ranked, whose derivative is taken to be 0.
-    given : ndarray of shape (n_samples,)
-        Weights that the samples have beside those that are lowered.
+    base : ndarray of shape (n_samples,)
+        Sample weights that were passed to ``fit``; 1 without any.
     weights : ndarray of shape (n_samples,)
-        The latter, positive.
+        Weights that multiply them and are lowered; positive.
     """
     ranked = ~np.isnan(scores)
-    total = np.where(ranked, given * weights, 0.0)
+    total = np.where(ranked, base * weights, 0.0)
     share = total / total.sum()
     slopes = share * scores[ranked].sum() - np.where(ranked, scores, 0.0)
     return np.where(ranked, slopes / weights, 0.0)
 
 
 def lowered(weights: np.ndarray, most: float) -> np.ndarray:
-    r"""Project weights onto [0.01, 1], lowered by `most` in total at most.
+    r"""Project weights onto [0.01, 1], with a total reduction of at most `most`.
 
-    The projection on :math:`\{w : 0.01 \le w_i \le 1, \sum_i (1 - w_i) \le m\}`: the
-    weights plus a number τ >= 0, clipped; the sum is a falling function of τ.
+    The projection onto :math:`\{w : 0.01 \le w_i \le 1, \sum_i (1 - w_i) \le m\}` adds
+    a number τ >= 0 to the weights and clips them; the reduction falls as τ grows.
     """
 
     def clipped(tau: float) -> np.ndarray:

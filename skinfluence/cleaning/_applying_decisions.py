@@ -1,4 +1,4 @@
-"""Applying people's decisions in place of a ranking."""
+"""Applying reviewers' decisions instead of a ranking."""
 
 from dataclasses import replace
 
@@ -27,9 +27,9 @@ def act_as_decided(
     decisions = read_decisions(
         cleaner.decisions, data.X, data.y, regression=is_regressor(cleaner)
     )
-    # A target may be set to a fraction even where all others are whole numbers.
-    whole = is_regressor(cleaner) and data.y.dtype.kind in "iub"
-    y = data.y.astype(np.float64) if whole else data.y.copy()
+    # A decision may turn a whole number into a fraction.
+    integers = is_regressor(cleaner) and data.y.dtype.kind in "iub"
+    y = data.y.astype(np.float64) if integers else data.y.copy()
     rows = np.fromiter(decisions.relabelled, dtype=np.intp)
     for row, label in decisions.relabelled.items():
         y[row] = label
@@ -45,6 +45,7 @@ def act_as_decided(
         {"relabelled_": relabelled},
     )
     unranked = np.full(len(data), np.nan)
+    # The same seed of the final fit as after a ranking.
     ranking = Ranking(unranked, None, (), cleaner._seeds()[1])
     return cleaned, ranking, decisions.removed
 
@@ -59,9 +60,9 @@ def _words(decisions: Decisions, n_samples: int) -> np.ndarray:
 
 def _check_classes_stay(y: np.ndarray, left: np.ndarray) -> None:
     classes, codes = np.unique(y, return_inverse=True)
-    gone = emptied_classes(y, codes, np.searchsorted(classes, left))
-    if gone:
+    emptied = emptied_classes(y, codes, np.searchsorted(classes, left))
+    if emptied:
         raise DecisionsError(
             "The decisions must leave samples of every class, but none is left of "
-            f"{', '.join(map(repr, gone))}. Drop the whole class from X and y first."
+            f"{', '.join(map(repr, emptied))}. Drop the whole class from X and y first."
         )

@@ -38,7 +38,7 @@ def _resamples(cleaner: "BaseCleaner") -> bool:
     if not cleaner._action().resamples:
         raise AttributeError(
             f"`action` must be 'remove' or 'relabel' for fit_resample, got "
-            f"{cleaner.action!r}: weights cannot be handed on. Use `sample_weight_` "
+            f"{cleaner.action!r}: weights cannot be passed on. Use `sample_weight_` "
             "after fit."
         )
     if cleaner._transforms():
@@ -78,17 +78,17 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
         X_val : array-like of shape (n_val, n_features), or tuple, optional
-            Validation samples. With as many rows as X they are refused, since a
-            cross-validation would cut both alike: pass the tuple ``(X_val, y_val)`` or
-            ``(X_val, y_val, sample_weight_val)`` as `X_val` then.
+            Validation samples. They are refused if they have as many rows as X, because
+            a cross-validation would split both: then pass the tuple ``(X_val, y_val)``
+            or ``(X_val, y_val, sample_weight_val)`` as `X_val`.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their targets.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         **fit_params : dict
             Passed to the ``fit`` of `estimator` and of `final_estimator`, or, with
-            scikit-learn's metadata routing enabled, to those that request them. Above
-            all ``sample_weight``, which the samples set apart for validation keep.
+            scikit-learn's metadata routing enabled, to those that request them. A
+            ``sample_weight`` also weights the samples held out for validation.
 
         Returns
         -------
@@ -98,12 +98,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or the data is not as described. What was fitted before then
-            stays as it was.
+            If a parameter or the data is not as described. The cleaner then keeps its
+            previous fit, if any.
         """
         with self._all_or_nothing():
-            given = X_val, y_val, sample_weight_val
-            cleaned, ranking, chosen = self._clean(X, y, given, fit_params)
+            validation = X_val, y_val, sample_weight_val
+            cleaned, ranking, chosen = self._clean(X, y, validation, fit_params)
             final = self._refit(cleaned, ranking, chosen)
             self.final_estimator_ = final
             if hasattr(final, "classes_"):
@@ -147,14 +147,15 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or the data is not as described. What was fitted before then
-            stays as it was.
+            If a parameter or the data is not as described. The cleaner then keeps its
+            previous fit, if any.
         """
         with self._all_or_nothing():
-            given = X_val, y_val, sample_weight_val
-            cleaned, *_ = self._clean(X, y, given, fit_params)
+            validation = X_val, y_val, sample_weight_val
+            cleaned, *_ = self._clean(X, y, validation, fit_params)
         X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
+            # indexable made it CSR.
             X_kept = X_kept.asformat(cast(Any, X).format)
         return X_kept, _like(y, cleaned.y, self.sample_indices_)
 
@@ -162,13 +163,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         self,
         X: Samples,
         y: Any,
-        given: tuple[Any, Any, Any],
+        validation: tuple[Any, Any, Any],
         fit_params: dict[str, object],
     ) -> tuple[CleaningData, Ranking, np.ndarray]:
         """Check everything, rank, and clean; return what a final fit needs."""
         self._validate_params()
         check_choices(self)
-        data = self._check_data(X, y, given, fit_params)
+        data = self._check_data(X, y, validation, fit_params)
         cleaned, ranking, chosen = self._act(data)
         if ranking.runs:  # none with `decisions`
             self.estimator_ = ranking.estimator
@@ -188,6 +189,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
         """Rank and clean; return also the ranking and the chosen samples."""
         n_remove, beneficial = self._choose(data)
+        # If only negative scores are removed, the number is no more than a limit.
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
         order = beneficial_removals(ranking, codes) if beneficial else ranking.order
@@ -204,10 +206,11 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         given: tuple[Any, Any, Any],
         fit_params: dict[str, object],
     ) -> CleaningData:
+        # SciPy's dok_matrix is a dict too.
         if isinstance(X, (Dataset, dict)) and not sparse.issparse(X):
             raise TypeError(
-                "X must be an array, a frame, a list or a sparse matrix, whose rows "
-                f"can be taken out, got {type(X).__name__}."
+                "X must be an array, a DataFrame, a list or a sparse matrix, whose "
+                f"rows can be selected, got {type(X).__name__}."
             )
         X, y = indexable(X, y)
         if _num_samples(X) == 0:
@@ -222,6 +225,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         if is_classifier(self):
             check_classification_targets(y)
             self._check_several_classes(y)
+        # Records n_features_in_ and the names only: X may hold texts or categories, and
+        # each estimator checks the values itself.
         validate_data(self, X=X, y="no_validation", skip_check_array=True)
         validation = check_validation(X, *given)
         if validation is not None:
@@ -242,7 +247,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             )
 
     def _route(self, fit_params: dict[str, object]) -> tuple[Any, Any]:
-        """Return what the ranking and the final estimator's ``fit`` are given."""
+        """Return the fit parameters of the ranking and of the final estimator."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
             ranked = routed.estimator.fit
@@ -256,7 +261,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Clear the fitted attributes, and restore them on an error."""
-        # A failed fit must not leave a mixture of two fits behind.
+        # A failed or interrupted fit must not leave a mixture of two fits behind.
         before = self.__dict__.copy()
         for name in before:
             if name.endswith("_"):
@@ -293,12 +298,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         Returns
         -------
         DataFrame of n_samples rows
-            The columns ``score``, ``label``, ``prediction`` and ``probability`` (what
-            the final estimator predicts, and how probable that is to it) and
-            ``removed``; or ``proposal`` and ``relabelled``; or ``sample_weight``. Its
-            index holds the row numbers, or the index of a frame. After
-            :meth:`fit_resample` there are no predictions; a regressor has no
-            probabilities; several outputs have a column each.
+            The columns ``score``, ``label``, ``prediction`` and ``probability`` (the
+            final estimator's prediction and its probability) and ``removed``; or
+            ``proposal`` and ``relabelled``; or ``sample_weight``. Its index holds the
+            row numbers, or the index of a DataFrame. After :meth:`fit_resample` there
+            are no predictions; a regressor has no probabilities; several outputs have
+            a column each.
         """
         check_is_fitted(self)
         return samples_frame(
@@ -318,9 +323,9 @@ def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     if getattr(getattr(targets, "dtype", None), "kind", "O") in "iub" and (
         cleaned.dtype.kind == "f"
     ):
-        # A decision may turn a whole target into a fraction.
+        # A decision may turn a whole number into a fraction.
         targets = targets.astype(cleaned.dtype)
-    # Only changed rows are written, so that a container keeps its other objects.
+    # Only changed rows are written: a container keeps all other objects as they are.
     places = targets.iloc if hasattr(targets, "iloc") else targets
     for row in np.flatnonzero(
         (np.asarray(targets) != cleaned).reshape(len(cleaned), -1).any(1)

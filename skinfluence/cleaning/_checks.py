@@ -74,8 +74,8 @@ def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
         )
     if cleaner._ranking_cv() is not None:
         raise ValueError(
-            "`cv` must be None with refit='counterfactual': there is a run for each "
-            "fold, and none that saw all samples. Use validation data."
+            "`cv` must be None with refit='counterfactual': there is one run per "
+            "fold, and none on all samples. Use validation data."
         )
     if not hasattr(estimator, "refit_without"):
         raise TypeError(
@@ -86,14 +86,14 @@ def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
 
 
 def check_accepts(estimator: Any, role: str, names: Collection[str]) -> None:
-    """Refuse fit parameters that an estimator does not take."""
+    """Refuse fit parameters that an estimator does not accept."""
     accepted = signature(estimator.fit).parameters if names else {}
     if any(p.kind is Parameter.VAR_KEYWORD for p in accepted.values()):
         return
-    strange = sorted(set(names) - set(accepted))
-    if strange:
+    unknown = sorted(set(names) - set(accepted))
+    if unknown:
         raise TypeError(
-            f"`{role}` must take what fit is given, but {type(estimator).__name__} "
-            f"takes no {', '.join(strange)}. With metadata routing enabled, each "
-            "estimator is given what it requests."
+            f"`{role}` must accept the fit parameters, but {type(estimator).__name__} "
+            f"takes no {', '.join(unknown)}. With metadata routing enabled, each "
+            "estimator gets only what it requests."
         )

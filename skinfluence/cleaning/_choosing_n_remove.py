@@ -13,7 +13,7 @@ from ._selection import beneficial_removals, check_n_remove, emptied_classes
 from ._splits import class_codes, stratified_folds
 
 FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
-"""Nothing, and then twice as much each time."""
+"""None, then doubling at each step."""
 
 N_FOLDS = 5
 
@@ -22,25 +22,26 @@ Fold = tuple[CleaningData, Validation]
 
 
 def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fold]:
-    """Yield folds that each clean on one part and score on the rest.
+    """Yield folds: data to clean, and held-out samples to score the result on.
 
-    Given validation data is divided, as it is what counts: one part ranks, the rest
-    scores. Without any, the samples are divided.
+    Validation data is split if there is any, as the result should be good on such data:
+    four fifths rank the samples, one fifth scores. Otherwise the samples are split.
     """
-    given = data.validation
-    y = data.y if given is None else given.y
+    validation = data.validation
+    y = data.y if validation is None else validation.y
     if len(y) < N_FOLDS:
         raise ValueError(
-            f"n_remove='auto' needs at least {N_FOLDS} samples to choose by, got "
+            f"n_remove='auto' needs at least {N_FOLDS} samples for its folds, got "
             f"n_samples={len(y)}."
         )
     folds = stratified_folds(class_codes(y, classifier), N_FOLDS, seed)
     for number in range(N_FOLDS):
         rest, part = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
-        if given is None:
+        if validation is None:
             yield data.take(rest), data.held_out(part)
         else:
-            yield replace(data, validation=given.take(rest)), given.take(part)
+            ranking = replace(data, validation=validation.take(rest))
+            yield ranking, validation.take(part)
 
 
 def score_path(
@@ -51,7 +52,7 @@ def score_path(
     *,
     beneficial: bool = False,
 ) -> np.ndarray:
-    """Return the score of every number of samples to remove on every fold.
+    """Return the score on each fold for each number of samples to remove.
 
     Parameters
     ----------
@@ -69,11 +70,11 @@ def score_path(
     Returns
     -------
     ndarray of shape (n_folds, len(n_removes))
-        NaN where a class would have been emptied.
+        NaN where a class would be emptied.
     """
     rows = Parallel(n_jobs=cleaner.n_jobs)(
-        delayed(_score_fold)(cleaner, data, judge, n_removes, scoring, beneficial)
-        for data, judge in folds
+        delayed(_score_fold)(cleaner, data, held_out, n_removes, scoring, beneficial)
+        for data, held_out in folds
     )
     return np.array(rows, dtype=np.float64)
 
@@ -88,6 +89,7 @@ def choose_column(table: np.ndarray, rule: str) -> int:
     rule : {"best", "one_standard_error"}
         The first with the best mean, or the first within its standard error.
     """
+    # Not nanmean: a number that empties a class in one fold is out.
     means = np.nan_to_num(table.mean(axis=0), nan=-np.inf)
     best = int(means.argmax())
     if rule == "best":
@@ -99,7 +101,7 @@ def choose_column(table: np.ndarray, rule: str) -> int:
 def _score_fold(
     cleaner: CleaningRecipe,
     data: CleaningData,
-    judge: Validation,
+    held_out: Validation,
     n_removes: Sequence[float],
     scoring: Callable[..., float],
     beneficial: bool,
@@ -107,7 +109,7 @@ def _score_fold(
     ranking = cleaner._rank(data, () if beneficial else n_removes)
     action, codes = cleaner._action(), cleaner._codes(data)
     order = beneficial_removals(ranking, codes) if beneficial else ranking.order
-    weights = judge.sample_weight
+    weights = held_out.sample_weight
     weighted = weights is not None and _takes_weights(scoring)
     options = {"sample_weight": weights} if weighted else {}
     n_samples = len(data)
@@ -122,7 +124,7 @@ def _score_fold(
             return np.nan
         cleaned = action.act(cleaner, data, ranking, chosen)
         model = cleaner._refit(cleaned.data, ranking, chosen)
-        return float(scoring(model, judge.X, judge.y, **options))
+        return float(scoring(model, held_out.X, held_out.y, **options))
 
     # Equal counts, such as small fractions of few samples, are fitted only once.
     scores = {count: score(count) for count in sorted(set(counts))}
@@ -130,6 +132,9 @@ def _score_fold(
 
 
 def _takes_weights(scoring: Callable[..., float]) -> bool:
-    # scikit-learn's scorers take any keyword, and ask their metric.
-    knows = getattr(scoring, "_accept_sample_weight", None)
-    return bool(knows() if knows else "sample_weight" in signature(scoring).parameters)
+    # scikit-learn's scorers take any keyword and pass it on: only they know whether
+    # their metric accepts it.
+    accepts = getattr(scoring, "_accept_sample_weight", None)
+    return bool(
+        accepts() if accepts else "sample_weight" in signature(scoring).parameters
+    )

@@ -22,89 +22,89 @@ from ._ranking import Ranking
 
 
 class InfluenceCleaner(BaseCleaner):
-    r"""Rank the training samples, remove or mend the most harmful, and refit.
+    r"""Rank the training samples, remove or correct the most harmful, and refit.
 
     `estimator` is trained and recorded, its training is retraced to estimate for each
     sample how the validation loss would change without it [1]_, and the samples with
     the lowest estimates are removed before the final fit, or, by another `action`,
     given other labels or lower weights.
 
-    By default it predicts like any classifier or regressor, as the last
-    step of a scikit-learn Pipeline, and has ``fit_resample`` for a step before another
-    estimator in imbalanced-learn's.
+    By default it predicts like any classifier or regressor, as the last step of a
+    scikit-learn Pipeline. In imbalanced-learn's Pipeline it can precede another
+    estimator, through ``fit_resample``.
 
     Parameters
     ----------
     estimator : estimator, default=None
-        What ranks the samples: an :class:`~skinfluence.SGDInfluenceClassifier` (that is
-        the default) or :class:`~skinfluence.SGDInfluenceRegressor`. It is cloned.
+        Ranks the samples: an :class:`~skinfluence.SGDInfluenceClassifier` (the
+        default) or :class:`~skinfluence.SGDInfluenceRegressor`. It is cloned.
     n_remove : int, float or "auto", default=0.05
-        How many samples to remove (or to relabel; or how much to lower the weights by
-        in all): a count, or a fraction of all samples. Exactly so many are removed.
-        ``"auto"`` cleans on four fifths and judges on one, five times over, along a
-        path from 0 to two fifths of the samples, and takes the fewest whose score (the
-        default ``score``) is within a standard error of the best; then only samples
-        with a negative estimate are removed, and never a whole class. It divides the
-        validation data if that is given, else the samples.
+        How many samples to remove or relabel, or by how much to lower the weights in
+        total: a count, or a fraction of all samples. Exactly this number is removed.
+        ``"auto"`` tries fractions from 0 to 0.4 in five-fold cross-validation and takes
+        the smallest whose score (the default ``score``) is within a standard error of
+        the best. Then only samples with a negative estimate are removed, and never a
+        whole class. The folds are those of the validation data if it is given, else
+        those of the samples.
     scorer : str, outlier detector or callable, default="influence"
         The ranking: the name of one of :mod:`skinfluence.scorers`, such as
         ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
         :class:`~skinfluence.scorers.Scorer`.
     action : {"remove", "relabel", "reweight"}, default="remove"
-        What is done with the samples, of which the last two need
-        ``scorer="influence"``. ``"relabel"``: those with the most to gain get the label
+        What to do with the samples; the last two need ``scorer="influence"``.
+        ``"relabel"``: those with the most to gain get the label
         with the lowest estimate of
         :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"reweight"``: the
         weights are lowered by five projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the
-        weights so far; no weight below 0.01, and all of them by `n_remove` at most.
+        weights so far; each stays at least 0.01, and they fall by at most `n_remove` in
+        total.
     decisions : str, path or DataFrame, default=None
-        What people have decided about the samples: a file that an
-        :class:`~skinfluence.inspection.AuditReport` has saved, or a table as in
+        Decisions of reviewers about the samples: a file saved from an
+        :class:`~skinfluence.inspection.AuditReport`, or a table as in
         :func:`~skinfluence.cleaning.read_decisions`. Exactly these samples are removed
-        or relabelled; nothing is ranked, and `n_remove`, `scorer` and what else is
-        about the ranking are not looked at.
+        or relabelled. Nothing is ranked: `n_remove`, `scorer` and the other parameters
+        of the ranking are ignored.
     final_estimator : estimator, default=None
-        What is fitted on the kept samples and predicts; by default `estimator`.
+        Fitted on the kept samples, to predict; by default a clone of `estimator`.
     validation_fraction : float, default=0.2
-        Stratified fraction of the samples that is set apart to validate on where no
+        Stratified fraction of the samples that is held out for validation if no
         validation data is given. These samples are not ranked, and always kept.
     cv : int, cross-validation generator or iterable, default=None
-        Cross-influence in place of that fraction: each sample is scored by the folds
-        that trained on it, against the fold that did not, and the scores averaged.
+        Cross-influence instead of that fraction: each sample is scored by the models
+        that were trained on it, each on its held-out fold, and the scores are averaged.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states.
     query : "auto", "loss", "error" or callable, default="auto"
-        What is asked about each validation sample, for ``scorer="influence"``, as in
-        the estimator's ``influence``. ``"auto"`` is ``"loss"`` for validation data that
-        is given, and ``"error"`` for samples that are set apart, with as many wrong
-        labels among them as among the others; ``"loss"`` where there are no
-        probabilities of classes.
+        What is measured on each validation sample, for ``scorer="influence"``, as in
+        the estimator's ``influence``. ``"auto"`` is ``"loss"`` for given validation
+        data, and ``"error"`` for held-out samples, whose labels are as noisy as the
+        others; it is ``"loss"`` if there are no class probabilities.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
-        Which models of the run are asked, for ``scorer="influence"``: on noisy labels
-        ``"path"`` finds most, on clean data ``"final"`` does least harm, and
-        ``"epochs"`` stands between.
+        Which models of the run are evaluated, for ``scorer="influence"``: on noisy
+        labels ``"path"`` finds most, on clean data ``"final"`` does least harm, and
+        ``"epochs"`` is a compromise.
     last_epochs : int, default=None
         Retrace only the last epochs, for ``scorer="influence"``.
     refit : "full" or "counterfactual", default="full"
-        ``"full"`` fits a clone of the final estimator anew on the kept samples.
+        ``"full"`` fits a clone of the final estimator on the kept samples.
         ``"counterfactual"`` repeats the (first) recorded run without the removed
-        samples, the protocol of [1]_: a gain may then belong to that run's batches.
-        Samples set apart for validation are not trained on.
+        samples, the protocol of [1]_: the gain may then be specific to that run's
+        batches. Samples held out for validation are not trained on.
     output : {"prediction", "representation"}, default="prediction"
-        ``"representation"`` makes the cleaner a transformer as well, to the last
-        hidden layer of the cleaned network; then it does not resample.
+        ``"representation"`` makes the cleaner a transformer as well, whose output is
+        the last hidden layer of the cleaned network; it then does not resample.
     memory : str, path or joblib.Memory, default=None
-        Where scores are kept: what has been ranked once, on the same data and with the
-        same parameters, is not ranked again, whatever `n_remove` is and in whichever
-        process. The code of your own classes and functions is not looked at: clear the
-        folder when you change it.
+        Where to cache scores: a ranking of the same data with the same parameters is
+        computed once, for all values of `n_remove` and in all processes. Changes in the
+        code of your own classes and functions are not detected: clear the folder after
+        such a change.
     n_jobs : int, default=None
-        Number of runs (or, for ``"auto"``, of folds) to compute at once, by joblib.
+        Number of runs (or, for ``"auto"``, of folds) in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
-        Decides the split, and the random states of `estimator`, `scorer` and
-        `final_estimator` where those are None; those of further runs in any case.
-        With `memory`, None stands for 0: what is remembered does not change.
+        Determines the split, and the random states of `estimator`, `scorer` and
+        `final_estimator` where these are None (in further runs, always). With `memory`,
+        None means 0, so that a cached ranking is found again.
 
     Attributes
     ----------
@@ -112,32 +112,31 @@ class InfluenceCleaner(BaseCleaner):
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
         validation loss (or error: `query_`) without the sample: **negative is
         harmful**. With ``action="relabel"`` the lowest estimated change under any
-        label. NaN for those that were not ranked, which with `decisions` are all.
+        label. NaN for samples that were not ranked (with `decisions`, all).
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int
         The removed samples, the most harmful first.
     sample_indices_ : ndarray of shape (n_samples - n_removed,), int
-        The kept samples, in their old order.
+        The kept samples, in their original order.
     support_ : ndarray of shape (n_samples,), bool
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
     query_ : "loss", "error", callable or None
-        What the scorer asked; None for scorers that have no query. With `decisions`
-        there is none.
+        The scorer's query; None for scorers that have none. Not set with `decisions`.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
-        ``to`` and ``gain``, the estimated fall of the mean validation loss; most gain
-        first. Samples whose own label is the best are not among them. With `decisions`
-        the samples that were relabelled, without a gain.
+        ``to`` and ``gain``, the estimated fall of the mean validation loss; largest
+        gain first. Samples whose given label is the best are not included. With
+        `decisions` the samples that were relabelled, without a gain.
     sample_weight_ : ndarray of shape (n_samples,), float64
         With ``action="reweight"`` the weights, from 0.01 to 1.
     final_estimator_ : estimator
         Fitted without the removed samples.
     estimator_ : estimator
-        The fitted estimator of the first run, with its trajectory: what was before the
-        cleaning. With `decisions` there is none.
+        The fitted estimator of the first run, with its trajectory: the model before
+        cleaning. Not set with `decisions`.
     classes_ : ndarray of shape (n_classes,)
         Labels, if the final estimator is a classifier.
     n_features_in_ : int
@@ -235,7 +234,7 @@ class InfluenceCleaner(BaseCleaner):
         ):
             raise ValueError(
                 "`cv` must be a number of folds or a splitter with n_remove='auto', "
-                "which divides the samples first, got splits of all samples."
+                "which splits the samples first, got fixed splits of all samples."
             )
         folds = judged_folds(data, self._seeds()[0], is_classifier(self))
         scoring = check_scoring(self)

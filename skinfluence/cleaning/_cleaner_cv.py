@@ -1,4 +1,4 @@
-"""The cleaner that chooses its number by cross-validation."""
+"""The cleaner that chooses how many to remove by cross-validation."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,10 @@ class InfluenceCleanerCV(BaseCleaner):
     Parameters
     ----------
     estimator : estimator, default=None
-        What ranks the samples; an :class:`~skinfluence.SGDInfluenceClassifier` by
-        default.
+        Ranks the samples; an :class:`~skinfluence.SGDInfluenceClassifier` by default.
     n_removes : sequence of int or float
         The numbers to try: counts and fractions of the samples, as in
-        :class:`InfluenceCleaner`. By default nothing, and 1.25 % to 40 % in steps of a
-        factor of 2.
+        :class:`InfluenceCleaner`. By default 0, and 1.25 % to 40 % in factors of 2.
     cv : int, cross-validation generator or iterable, default=5
         The folds on which the final estimators are scored.
     scoring : str or callable, default=None
@@ -42,18 +40,18 @@ class InfluenceCleanerCV(BaseCleaner):
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
     action : {"remove", "relabel", "reweight"}, default="remove"
-        What is done with the samples, as in :class:`InfluenceCleaner`.
+        What to do with the samples, as in :class:`InfluenceCleaner`.
     final_estimator : estimator, default=None
-        What is fitted on the kept samples and predicts; by default `estimator`.
+        Fitted on the kept samples, to predict; by default a clone of `estimator`.
     validation_fraction : float, default=0.2
-        Fraction of a fold's training samples that the ranking is validated on, where no
+        Fraction of a fold's training samples on which the ranking is validated if no
         validation data is given.
     n_runs : int, default=1
         Number of runs to average the ranking over.
     query : "auto", "loss", "error" or callable, default="auto"
-        What is asked about each validation sample, as in :class:`InfluenceCleaner`.
+        What is measured on each validation sample, as in :class:`InfluenceCleaner`.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
-        Which models of a run are asked, for ``scorer="influence"``.
+        Which models of a run are evaluated, for ``scorer="influence"``.
     last_epochs : int, default=None
         Retrace only the last epochs, for ``scorer="influence"``.
     refit : "full" or "counterfactual", default="full"
@@ -61,22 +59,22 @@ class InfluenceCleanerCV(BaseCleaner):
     output : {"prediction", "representation"}, default="prediction"
         Whether the cleaner is a transformer as well, as in :class:`InfluenceCleaner`.
     memory : str, path or joblib.Memory, default=None
-        Where scores are kept, as in :class:`InfluenceCleaner`.
+        Where to cache scores, as in :class:`InfluenceCleaner`.
     n_jobs : int, default=None
-        Number of folds to compute at once, by joblib.
+        Number of folds in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
         As in :class:`InfluenceCleaner`.
 
     Attributes
     ----------
     n_remove_ : int or float
-        The number chosen, as it stands in `n_removes`.
+        The chosen number, as given in `n_removes`.
     best_score_ : float
         Its mean score over the folds.
     cv_results_ : dict of str to ndarray
         ``n_remove``, ``mean_test_score``, ``std_test_score`` and
         ``split0_test_score`` and so on, an entry for each number. NaN where a class
-        would have been emptied.
+        would be emptied.
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores; NaN for those that were not ranked.
     ranking_ : ndarray of shape (n_samples,), int
@@ -84,21 +82,21 @@ class InfluenceCleanerCV(BaseCleaner):
     removed_indices_ : ndarray of shape (n_removed,), int
         The removed samples, the most harmful first.
     sample_indices_ : ndarray of shape (n_samples - n_removed,), int
-        The kept samples, in their old order.
+        The kept samples, in their original order.
     support_ : ndarray of shape (n_samples,), bool
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
     query_ : "loss", "error", callable or None
-        What the scorer asked; None for scorers that have no query.
+        The scorer's query; None for scorers that have none.
     relabelled_ : DataFrame
-        What was relabelled, with ``action="relabel"``.
+        The relabelled samples, with ``action="relabel"``.
     sample_weight_ : ndarray of shape (n_samples,), float64
         The weights, with ``action="reweight"``.
     final_estimator_ : estimator
         Fitted without the removed samples.
     estimator_ : estimator
-        The fitted estimator of the first run: what was before the cleaning.
+        The fitted estimator of the first run: the model before cleaning.
     classes_ : ndarray of shape (n_classes,)
         Labels, if the final estimator is a classifier.
     n_features_in_ : int
@@ -108,7 +106,7 @@ class InfluenceCleanerCV(BaseCleaner):
 
     See Also
     --------
-    InfluenceCleaner : Removes a given number.
+    InfluenceCleaner : Removes a number that is given.
 
     Examples
     --------
@@ -192,7 +190,7 @@ class InfluenceCleanerCV(BaseCleaner):
         if np.isnan(means).all():
             raise ValueError(
                 "`n_removes` must leave samples of every class in each fold, but none "
-                f"of {n_removes} does. Put 0 among them."
+                f"of {n_removes} does. Include 0."
             )
         best = choose_column(table, self.rule)
         self.n_remove_, self.best_score_ = n_removes[best], float(means[best])

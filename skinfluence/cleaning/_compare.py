@@ -45,8 +45,8 @@ def compare_scorers(
 
     For each seed the estimator is fitted once, all scorers score that same run, and the
     estimator is fitted again, from the same seed, without the samples that each scorer
-    ranks lowest. The standard errors are over the seeds: they tell of the chance in
-    training and in the scorers, not of that in the data.
+    ranks lowest. The standard errors are over the seeds: they reflect the randomness of
+    the training and of the scorers, not that of the data.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def compare_scorers(
         :func:`~skinfluence.scorers.get_scorer`; a mapping gives them names. The others
         are correlated with the first.
     X_test : array-like or CSR matrix of shape (n_test, ...) or None, default=None
-        Samples to judge the refitted estimators by. Not the validation data: a scorer
-        that has looked at it would be flattered.
+        Samples to score the refitted estimators on. Do not pass the validation data:
+        scorers that use it would look better than they are.
     y_test : array-like of shape (n_test,) or None, default=None
         Their targets.
     truth : array-like of shape (n_samples,), bool, or None, default=None
@@ -79,11 +79,11 @@ def compare_scorers(
     n_seeds : int, default=5
         Number of seeds.
     random_state : int, RandomState instance or None, default=None
-        Draws the seeds, which take the place of all random states that the estimator
-        and the scorers have.
+        Draws the seeds, which replace all random states of the estimator and of the
+        scorers.
     n_jobs : int or None, default=None
-        Number of seeds at once, through joblib. Seconds are then those of a busy
-        machine.
+        Number of seeds in parallel, through joblib. The seconds are then those of a
+        busy machine.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def compare_scorers(
         A row for each scorer and number of removed samples, with the columns
 
         - ``scorer`` and ``n_removed``;
-        - ``seconds``: what the scorer took, without the first fit;
+        - ``seconds``: time of the scorer, without the first fit;
         - ``tau``: Kendall's rank correlation with the first scorer;
         - with `truth`, ``average_precision`` and ``roc_auc`` of finding the bad
           samples, and ``precision``, the share of bad ones among those removed;
@@ -105,7 +105,7 @@ def compare_scorers(
     ------
     ValueError, TypeError
         If a parameter is not as described, or a scorer cannot score with the
-        estimator: that is found out before anything is fitted.
+        estimator: all checks come before the first fit.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def _check_truth(truth: ArrayLike, n_samples: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What scorers are compared on."""
+    """The setting of a comparison."""
 
     estimator: Any
     scoring: Callable[..., float]
@@ -190,6 +190,7 @@ class _Comparison:
 
     def of_seed(self, scorers: Mapping[str, Any], seed: int) -> list[Row]:
         """Return the rows of all scorers for a seed."""
+        # The refits start from the same seed, so a gain is not that of another seed.
         fresh = with_seed(self.estimator, seed, always=True)
         fitted = clone(fresh).fit(self.X, self.y)
         first, rows = None, []
@@ -207,7 +208,7 @@ class _Comparison:
         return rows
 
     def _found(self, scores: np.ndarray) -> Row:
-        """Return how well the lowest scores tell the bad samples."""
+        """Return how well the scores separate the bad samples from the others."""
         if self.bad is None:
             return {}
         return {
@@ -216,7 +217,7 @@ class _Comparison:
         }
 
     def _removals(self, fresh: Any, fitted: Any, scores: np.ndarray) -> Iterator[Row]:
-        """Yield what comes of each number of removed samples."""
+        """Yield the result of removing each number of samples."""
         order = np.argsort(scores, kind="stable")
         codes = class_codes(self.y, is_classifier(fresh))
         for count in self.counts:
@@ -248,7 +249,7 @@ class _Comparison:
 
 
 def _summary(names: Sequence[str], tables: Sequence[Sequence[Row]]) -> pd.DataFrame:
-    """Return means and standard errors over the seeds, a row for each of theirs."""
+    """Return the means and standard errors of the rows over the seeds."""
     frames = [pd.DataFrame(rows) for rows in tables]
     values = np.stack([frame.to_numpy(dtype=np.float64) for frame in frames])
     mean = values.mean(axis=0)

@@ -14,7 +14,7 @@ Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
 """Rows in any container that scikit-learn can index, a DataFrame included."""
 
 GivenValidation: TypeAlias = Samples | tuple[Any, ...] | None
-"""`X_val` as a user gives it: samples, or a tuple with their targets."""
+"""`X_val` as passed by a user: samples, or a tuple with their targets."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class CleaningData:
-    """What a cleaner is fitted on.
+    """The data that a cleaner is fitted on.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Files of decisions as tables of text, whoever has written them."""
+"""Files of decisions, read as tables of text."""
 
 import csv
 import io
@@ -12,9 +12,9 @@ import pandas as pd
 from ..exceptions import DecisionsError
 
 COLUMNS = ("sample", "decision", "label", "fingerprint")
-"""What a table of decisions holds."""
+"""The columns of a table of decisions."""
 
-# A label can be as long as a text.
+# Labels and remarks may be long texts: the limit of csv is 131,072 characters.
 _LONGEST_FIELD = 2**27
 
 
@@ -28,12 +28,12 @@ class DecisionTable(NamedTuple):
     Attributes
     ----------
     rows : DataFrame
-        With at least the columns, and at least one row.
+        One row or more, with at least the columns.
     where : str
-        What to call it in an error.
+        Its name in error messages.
     literal : bool
-        Whether labels are as they stand; otherwise one that a spreadsheet would take
-        for a formula stands after an apostrophe.
+        Whether labels are verbatim. Otherwise one that a spreadsheet would run as a
+        formula is preceded by an apostrophe.
     """
 
     rows: pd.DataFrame
@@ -41,14 +41,14 @@ class DecisionTable(NamedTuple):
     literal: bool = False
 
     def label(self, row: int) -> list[str]:
-        """Return what a row's label may mean, the likeliest first."""
+        """Return the possible readings of a row's label, the likeliest first."""
         label = text_of(self.rows["label"].iloc[row])
         quoted = label.startswith("'") and not self.literal
         return [label[1:], label] if quoted else [label]
 
 
 def read_table(source: Source) -> DecisionTable:
-    """Return a table, or the one in a file, if it has the columns and some rows."""
+    """Return the decisions in a table or a file, with columns and rows checked."""
     table = _table(source)
     missing = [name for name in COLUMNS if name not in table.rows]
     if missing:
@@ -65,7 +65,7 @@ def read_table(source: Source) -> DecisionTable:
 
 
 def text_of(value: Any) -> str:
-    """Return what stands in a cell; nothing where it is missing."""
+    """Return the text of a cell, empty if it is missing."""
     return "" if pd.isna(value) else str(value)
 
 
@@ -92,11 +92,12 @@ def _table(source: Source) -> DecisionTable:
 
 def _text(path: Path, where: str) -> str:
     try:
+        # Spreadsheets write a byte order mark.
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DecisionsError(
             f"The file of decisions {where} cannot be read: "
-            f"{error.strerror or error}. Give the file that the report saved."
+            f"{error.strerror or error}. Pass the file that the report saved."
         ) from error
     except UnicodeDecodeError as error:
         raise DecisionsError(
@@ -118,7 +119,7 @@ def _from_json(text: str) -> pd.DataFrame:
 
 def _from_csv(text: str) -> pd.DataFrame:
     header = text.splitlines()[0]
-    # Some spreadsheets save with the separator of their country.
+    # Spreadsheets save with the separator of their locale.
     separator = next((mark for mark in ",;\t" if mark in header), ",")
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:

@@ -1,4 +1,4 @@
-"""Decisions of people about samples: read, and checked against the data."""
+"""Reviewers' decisions about samples: read, and checked against the data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ _WORDS = ("keep", "remove", "relabel")
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """What was decided about the samples of a data set.
+    """Decisions about the samples of a data set.
 
     Parameters
     ----------
     kept : ndarray of int
-        Rows of the samples that were looked at and are to stay as they are.
+        Rows of the samples that were reviewed and stay unchanged.
     removed : ndarray of int
         Rows of the samples to remove.
     relabelled : dict of int to object
         Row of each sample that gets another label, and that label (for a regressor the
-        target), as it stands in y.
+        target), as in y.
 
     See Also
     --------
@@ -61,30 +61,30 @@ def read_decisions(
     Parameters
     ----------
     source : str, path or DataFrame
-        A CSV or JSON file that an
-        :class:`~skinfluence.inspection.AuditReport` has saved, or a table with its
+        A CSV or JSON file saved from an
+        :class:`~skinfluence.inspection.AuditReport`, or a table with its
         columns: ``sample`` (row number), ``decision`` (keep, remove or relabel),
         ``label`` (the new one) and ``fingerprint`` (of the data, by
-        :func:`data_fingerprint`). Other columns, such as remarks, are not looked at.
+        :func:`data_fingerprint`). Other columns, such as remarks, are ignored.
     X : array-like of n_samples rows
         The samples: those that the estimator of the report was fitted on, or those
         that the report shows.
     y : array-like of shape (n_samples,)
-        The labels or targets that they were given.
+        Their given labels or targets.
     regression : bool, default=False
-        Whether the labels are any numbers, targets of a regressor; otherwise they must
-        be labels that are in y.
+        Whether the labels are targets of a regressor, which may be any numbers;
+        otherwise they must be labels in y.
 
     Returns
     -------
     Decisions
-        Rows of the samples, and labels as they stand in y.
+        Rows of the samples, and labels as in y.
 
     Raises
     ------
     DecisionsError
-        If the source cannot be read or is empty; if it names other data, a row out of
-        range or twice, an unknown decision or an unknown label.
+        If the source cannot be read or is empty; if it is about other data; if it has a
+        row that is out of range or repeated, an unknown decision or an unknown label.
 
     Examples
     --------
@@ -120,18 +120,18 @@ def read_decisions(
 
 
 def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:
-    given = {text_of(value) for value in table.rows["fingerprint"]}
-    if len(given) != 1:
+    fingerprints = {text_of(value) for value in table.rows["fingerprint"]}
+    if len(fingerprints) != 1:
         raise DecisionsError(
             f"The decisions in {table.where} must all be about the same data, got "
-            f"{len(given)} fingerprints."
+            f"{len(fingerprints)} fingerprints."
         )
-    (theirs,), actual = given, data_fingerprint(X, y)
-    # A report writes two: of the data as it was fitted, and as it is shown.
-    if actual not in theirs.split("+"):
+    (recorded,), actual = fingerprints, data_fingerprint(X, y)
+    # A report writes two: of the data as fitted, and of the data as shown.
+    if actual not in recorded.split("+"):
         raise DecisionsError(
             f"The decisions in {table.where} are about other data: their fingerprint "
-            f"is {theirs!r}, that of X and y is {actual!r}. Give all samples and "
+            f"is {recorded!r}, that of X and y is {actual!r}. Pass all samples and "
             "labels of the report, in the same order."
         )
 
@@ -157,7 +157,7 @@ def _samples(table: DecisionTable, n_samples: int) -> np.ndarray:
 
 
 def _words(table: DecisionTable, samples: np.ndarray) -> np.ndarray:
-    """Return what is decided about each sample."""
+    """Return the decision about each sample."""
     column = table.rows["decision"].map(text_of).str.strip().str.lower()
     words = column.to_numpy(dtype=object)
     for word, sample in zip(words, samples, strict=True):
@@ -177,7 +177,7 @@ def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
         float(label): label for label in classes if isinstance(label, (int, float))
     }
 
-    def find(readings: list[str], where: str, whose: str) -> Any:
+    def find(readings: list[str], where: str, sample: str) -> Any:
         for reading in readings:
             if reading in written:
                 return written[reading]
@@ -189,18 +189,18 @@ def _finder(y: np.ndarray) -> Callable[[list[str], str, str], Any]:
         more = ", …" if len(written) > 10 else ""
         raise DecisionsError(
             f"The labels {where} must be labels of y ({labels}{more}), got "
-            f"{readings[-1][:40]!r} for {whose}."
+            f"{readings[-1][:40]!r} for {sample}."
         )
 
     return find
 
 
-def _number(readings: list[str], where: str, whose: str) -> float:
+def _number(readings: list[str], where: str, sample: str) -> float:
     value = _float(readings)
     if value is None or not np.isfinite(value):
         raise DecisionsError(
             f"The labels {where} must be numbers, as targets are, got "
-            f"{readings[-1][:40]!r} for {whose}."
+            f"{readings[-1][:40]!r} for {sample}."
         )
     return value
 

@@ -16,11 +16,11 @@ _BLOCK = 2**20
 
 
 def data_fingerprint(X: Samples, y: ArrayLike) -> str:
-    """Return a digest of samples and their targets, by which decisions know their data.
+    """Return a digest of samples and their targets, which ties decisions to their data.
 
-    Values count, and not what holds them: an array, a tensor and a frame of the same
-    numbers have the same digest, in single or double precision if the numbers are
-    exact in both. Names of columns and rows do not count.
+    It depends on the values, not on their container: an array, a tensor and a DataFrame
+    of the same numbers have the same digest, in single or double precision if the
+    numbers are exact in both. Names of columns and rows do not matter.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def data_fingerprint(X: Samples, y: ArrayLike) -> str:
     Returns
     -------
     str
-        Letters, digits and a hyphen, nothing that a spreadsheet takes for a number.
+        Letters, digits and a hyphen, which no spreadsheet takes for a number.
 
     Examples
     --------
@@ -52,8 +52,9 @@ def data_fingerprint(X: Samples, y: ArrayLike) -> str:
 
 
 def _pieces(data: Any) -> Iterable[bytes]:
-    """Yield what the data is made of, as bytes."""
+    """Yield the content of the data as bytes."""
     if sparse.issparse(data):
+        # A copy: summing duplicates works in place.
         data = data.tocsr(copy=True)
         data.sum_duplicates()
         yield repr(data.shape).encode()
@@ -70,6 +71,7 @@ def _pieces(data: Any) -> Iterable[bytes]:
         yield from _numbers(array)
         return
     yield repr(data.shape).encode()
+    # A column of numbers counts as such, even if its dtype is object.
     frame = pd.DataFrame(data).infer_objects()
     for k in range(frame.shape[1]):
         column = frame.iloc[:, k]
@@ -93,16 +95,18 @@ def _is_numeric(dtype: Any) -> bool:
 
 
 def _numbers(array: np.ndarray) -> Iterable[bytes]:
-    """Yield numbers in double precision, with one zero and one NaN."""
+    """Yield numbers in double precision, with one form of zero and of NaN."""
     step = max(1, _BLOCK // max(1, int(np.prod(array.shape[1:]))))
     for start in range(0, len(array), step):
+        # Adding 0.0 turns -0.0 into 0.0.
         block = array[start : start + step].astype(np.float64) + 0.0
         block[np.isnan(block)] = np.nan
         yield block.tobytes()
 
 
 def _texts(column: pd.Series) -> Iterable[bytes]:
-    """Yield values as text, each after its length; -1 for those that are missing."""
+    """Yield values as text, each after its length, or after -1 if it is missing."""
     for value, missing in zip(column, column.isna(), strict=True):
+        # The length keeps ("ab", "c") apart from ("a", "bc").
         text = b"" if missing else str(value).encode("utf-8", "surrogatepass")
         yield f"{-1 if missing else len(text)}:".encode() + text

@@ -16,9 +16,9 @@ def samples_frame(
     cleaned: Mapping[str, np.ndarray],
     model: Any,
 ) -> pd.DataFrame:
-    """Return one row a sample, in the order of the ranking, and what was done to it.
+    """Return one row per sample, in the order of the ranking, and what was done to it.
 
-    With a model, what it predicts for each sample, and how probable that is to it.
+    With a model, also its predictions and their probabilities.
     """
     columns = {"score": scores, **_outputs("label", y)}
     if model is not None:
@@ -26,7 +26,7 @@ def samples_frame(
         if hasattr(model, "predict_proba"):
             columns["probability"] = model.predict_proba(X).max(axis=1)
     columns.update(cleaned)
-    # Users of a frame know their rows by its index.
+    # Users of a DataFrame know its rows by their index.
     index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
     return pd.DataFrame(columns, index=index).iloc[ranking]
 

@@ -14,7 +14,7 @@ from ._data import Samples
 def _final_has(name: str) -> Callable[[Any], bool]:
     def check(cleaner: Any) -> bool:
         fitted = hasattr(cleaner, "final_estimator_")
-        # Raises the estimator's own AttributeError, which says more.
+        # Raises the estimator's own AttributeError, which is more specific.
         getattr(cleaner.final_estimator_ if fitted else cleaner._final(), name)
         return True
 

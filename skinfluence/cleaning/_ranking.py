@@ -55,8 +55,7 @@ class Ranking(NamedTuple):
     seed : int
         Seed of the final fit.
     labels : ndarray of shape (n_samples,), int, or None
-        The label that gives a sample its score, as a number from 0, where every label
-        is scored.
+        Index of the label that gives a sample its score, if every label is scored.
     """
 
     scores: np.ndarray
@@ -96,7 +95,7 @@ def plan_runs(
 ) -> list[Run]:
     """Return a run for each split and seed.
 
-    The first seed leaves alone the random states that the user has set.
+    With the first seed, random states that the user has set are kept.
     """
     return [
         Run(
@@ -138,6 +137,7 @@ def score_runs(
 ) -> tuple[np.ndarray, Any]:
     """Return the mean scores over the runs, and the fitted estimator of the first."""
     content = "" if memory is None else _content(data)
+    # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
     first = fit_run(runs[0], data)
 
     def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
@@ -174,7 +174,7 @@ def fit_run(run: Run, data: CleaningData) -> Any:
 
 
 def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray:
-    """Return the scores of a run's samples; the cache knows the arguments by `key`.
+    """Return the scores of a run's samples; the cache identifies them by `key`.
 
     Without `fitted`, the estimator is fitted first.
     """
@@ -199,7 +199,7 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
 
 
 def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
-    """Return a scorer's scores, or refuse them if they rank nothing."""
+    """Return a scorer's scores; refuse them if they are no ranking."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape != (n_samples,) or np.isnan(scores).any():
         raise ValueError(
@@ -207,10 +207,11 @@ def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
             f"shape ({n_samples},) without NaN, got shape {scores.shape} with "
             f"{np.isnan(scores).sum()} NaN."
         )
+    # Equal scores would silently rank the samples by row number.
     if n_samples > 1 and (scores == scores[0]).all():
         raise ValueError(
-            f"`scorer` must tell the training samples apart, but all {n_samples} have "
-            f"the score {scores[0]:g}, as they do where y has one class only or the "
-            "estimator has learned nothing. Use another scorer."
+            "`scorer` must distinguish the training samples, but all "
+            f"{n_samples} have the score {scores[0]:g}, as happens if y has only one "
+            "class or the estimator has learned nothing. Use another scorer."
         )
     return scores

@@ -1,4 +1,4 @@
-"""How to rank and refit, by the parameters that all cleaners have."""
+"""Ranking and refitting, by the parameters that all cleaners have."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -45,19 +45,20 @@ class CleaningRecipe(BaseEstimator):
         tags.regressor_tags = final.regressor_tags
         tags.target_tags = final.target_tags
         tags.target_tags.required = True
+        # X is passed to both estimators, but only the final one predicts.
         for name in ("sparse", "allow_nan"):
             both = getattr(final.input_tags, name) and getattr(ranked.input_tags, name)
             setattr(tags.input_tags, name, both)
         return tags
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return who is given which metadata.
+        """Return which metadata goes where.
 
         Returns
         -------
         MetadataRouter
-            The cleaner itself takes the validation data; what else ``fit`` is given
-            goes to the ``fit`` of `estimator` and of `final_estimator`.
+            The cleaner itself takes the validation data; other arguments of ``fit`` go
+            to the ``fit`` of `estimator` and of `final_estimator`.
         """
         fit = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=self).add_self_request(self)
@@ -74,10 +75,10 @@ class CleaningRecipe(BaseEstimator):
         return self._estimator() if final is None else final
 
     def _scorer(self, validation: object = None) -> Any:
-        """Return the scorer, for given validation data or samples set apart."""
+        """Return the scorer, for given validation data or held-out samples."""
         query = self.query
         if isinstance(query, str) and query == "auto":
-            # Samples set apart are as noisy as the others, and wrong labels among them
+            # Held-out samples are as noisy as the others, and wrong labels among them
             # mislead the expected error less than the loss.
             noisy = validation is None and has_probabilities(self._estimator())
             query = "error" if noisy else "loss"
@@ -88,7 +89,7 @@ class CleaningRecipe(BaseEstimator):
         return ACTIONS[self.action]
 
     def _ranking_cv(self) -> Any:
-        """Return the cross-validation that the ranking is made by, if any."""
+        """Return the cross-validation of the ranking, if any."""
         return None
 
     def _codes(self, data: CleaningData) -> np.ndarray:
@@ -102,7 +103,7 @@ class CleaningRecipe(BaseEstimator):
         return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
 
     def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:
-        """Rank the samples, after a check that so many can be removed."""
+        """Rank the samples, after checking that `n_removes` can be removed."""
         split_seed, final_seed, *run_seeds = self._seeds()
         splits = ranking_splits(
             data,
@@ -127,7 +128,8 @@ class CleaningRecipe(BaseEstimator):
     def _refit(self, data: CleaningData, ranking: Ranking, chosen: np.ndarray) -> Any:
         """Return the final estimator, fitted on the cleaned data."""
         if self.refit == "counterfactual":
-            absent = np.flatnonzero(np.isin(ranking.train, chosen))
-            return ranking.estimator.refit_without(absent)
+            # As rows of the run, which did not train on the held-out samples.
+            removed = np.flatnonzero(np.isin(ranking.train, chosen))
+            return ranking.estimator.refit_without(removed)
         final = with_seed(self._final(), ranking.seed)
         return final.fit(data.X, data.y, **data.final_params)

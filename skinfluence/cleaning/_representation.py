@@ -85,7 +85,7 @@ def _transforms(cleaner: "RepresentationMixin") -> bool:
 
 
 # A subclass of TransformerMixin has the methods in its body wrapped, which would make
-# conditional ones unconditional. Hence the conditions have a class of their own.
+# conditional ones unconditional. Hence a separate class for the conditions.
 class _Conditional:
     transform = available_if(_transforms)(_Transformer.transform)
     fit_transform = available_if(_transforms)(_Transformer.fit_transform)

@@ -10,6 +10,7 @@ from ._ranking import Ranking
 
 def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
     """Return a count or a fraction of all samples as a count."""
+    # bool is a Real too.
     if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
         raise TypeError(
             "`n_remove` must be a count (an integer), a fraction (a float) or 'auto', "
@@ -44,7 +45,7 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     """Return the samples with a negative score, except the best of each class."""
     order = ranking.order
     candidates = order[ranking.scores[order] < 0]
-    # The first of a class in reversed order is removed last of its class.
+    # In reversed order, the first of a class is the last of it to be removed.
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]
     return candidates[~np.isin(candidates, keep)]
@@ -59,12 +60,12 @@ def emptied_classes(y: np.ndarray, codes: np.ndarray, left: np.ndarray) -> list[
 def check_classes_stay(
     y: np.ndarray, codes: np.ndarray, left: np.ndarray, count: int
 ) -> None:
-    """Refuse to leave none of a class."""
-    gone = emptied_classes(y, codes, left)
-    if gone:
+    """Refuse to empty a class."""
+    emptied = emptied_classes(y, codes, left)
+    if emptied:
         raise ValueError(
             f"`n_remove` must leave samples of every class, but {count} would leave "
-            f"none of {', '.join(map(repr, gone))}. Lower "
+            f"none of {', '.join(map(repr, emptied))}. Lower "
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
             "out rare classes."
         )

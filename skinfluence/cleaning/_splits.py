@@ -12,7 +12,7 @@ Split = tuple[np.ndarray, np.ndarray | None]
 
 
 def class_codes(y: np.ndarray, classifier: bool) -> np.ndarray:
-    """Return each sample's class as a number from 0; for a regressor they are alike."""
+    """Return each sample's class as a number from 0; for a regressor all are 0."""
     if not classifier:
         return np.zeros(len(y), dtype=np.intp)
     return np.unique(y, return_inverse=True)[1]
@@ -23,8 +23,8 @@ def ranking_splits(
 ) -> list[Split]:
     """Return the splits whose scores make up a ranking.
 
-    One of all samples where validation data was given; else the folds of `cv`; else one
-    that sets a stratified fraction apart.
+    One split with all samples if validation data was given; else the folds of `cv`;
+    else one that holds out a stratified fraction.
     """
     if data.validation is not None:
         if cv is not None:
@@ -82,16 +82,16 @@ def _check_classes(
     """Refuse validation labels that the training samples do not have."""
     given = data.validation is not None
     labels = data.validation.y if data.validation is not None else data.y[rows]
-    strange = np.setdiff1d(labels, data.y[train]).tolist()
-    if strange and given:
+    unseen = np.setdiff1d(labels, data.y[train]).tolist()
+    if unseen and given:
         raise ValueError(
-            f"`y_val` must have only labels that y has, got {strange} as well. Leave "
+            f"`y_val` must have only labels that y has, got {unseen} as well. Leave "
             "these samples out."
         )
-    if strange:
+    if unseen:
         raise ValueError(
             "`cv` must leave samples of every class to train on, but in a fold there "
-            f"are none of {strange}. Use fewer folds, validation_fraction, or leave "
+            f"are none of {unseen}. Use fewer folds, validation_fraction, or leave "
             "rare classes out."
         )
 
@@ -101,6 +101,6 @@ def _check_weights(data: CleaningData, rows: np.ndarray) -> None:
     weights = data.params.get("sample_weight")
     if weights is not None and not np.any(np.asarray(weights)[rows]):
         raise ValueError(
-            "`sample_weight` must not be 0 for all samples that are set apart for "
+            "`sample_weight` must not be 0 for all samples that are held out for "
             "validation. Leave out samples of weight 0, or give X_val and y_val."
         )

@@ -22,7 +22,7 @@ from ._tables import check_new
 from ._words import facts, how_validated, introduce, query_of
 
 N_RUNS = 4
-"""Models that score each row: as many as train on it where there are five folds."""
+"""Models that score each row; with five folds, four of them are trained on it."""
 
 # Validation rows to show for each suspect. Each needs a retrace of the training run,
 # which takes too long for large tables.
@@ -30,13 +30,14 @@ _N_HARMED, _DETAILED_ROWS = 3, 5_000
 
 
 def audit(options: Namespace) -> Iterable[str]:
-    """Write the report; yield what there is to say."""
+    """Write the report; yield the lines to print."""
     check_new(options.report, options.force)
     if options.report.suffix.lower() not in (".html", ".htm"):
         raise TableError(
             "--report must name a file that ends in .html, got "
             f"{options.report.name!r}."
         )
+    # Before the work, which may take minutes.
     if find_spec("jinja2") is None:
         raise TableError(
             "The report needs the package jinja2: pip install 'skinfluence[report]'."
@@ -46,13 +47,14 @@ def audit(options: Namespace) -> Iterable[str]:
     folds = make_folds(problem.target, options.seed)
     how = how_validated(problem, len(folds), N_RUNS)
     yield f"Ranking: {how}"
+    # One more for the details.
     total = 1 + (len(folds) if problem.valid is None else N_RUNS)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
         progress.stage("Ranking the rows")
         scores = rank(problem, model, folds)
-        progress.stage("Looking closer at the first")
+        progress.stage("Examining the suspects")
         report = make_report(problem, model, folds, scores, options)
     report.write_html(options.report)
     count = n_shown(problem, options)
@@ -67,7 +69,7 @@ def n_shown(problem: Problem, options: Namespace) -> int:
 
 
 def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
-    """Return the influence of each row, the mean over the models that it trained."""
+    """Return the mean influence of each row over the models trained on it."""
     cleaner = InfluenceCleaner(
         model,
         n_remove=0,
@@ -77,6 +79,7 @@ def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
         n_runs=1 if problem.valid is None else N_RUNS,
         random_state=model.random_state,
     )
+    # Not fit, whose final model would be of no use here.
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
     scores: np.ndarray = cleaner.influence_
     return scores
@@ -87,20 +90,20 @@ def make_report(
 ) -> AuditReport:
     """Return the report on the rows with the lowest scores.
 
-    What it tells of them comes from one model more, which saw all of them.
+    The details come from one more model, which is trained on all of these rows.
     """
     X, y, n = problem.X, problem.target.y, n_shown(problem, options)
     shown = problem.shown(problem.table)
     if problem.valid_table is not None:
         assert problem.valid is not None
         valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
-        details = "one model more, trained on all rows"
+        details = "one more model, trained on all rows"
     else:
         train, held_out = _keep_apart(folds, scores, n)
         model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
         valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
         details = (
-            f"one model more, trained without {len(held_out):,} rows drawn from those "
+            f"one more model, trained without {len(held_out):,} rows drawn from those "
             "that are not shown, on which it is validated"
         )
     X_test, y_test = problem.test or (None, None)
@@ -122,7 +125,7 @@ def make_report(
             **facts(problem),
             "Ranking": how_validated(problem, len(folds), N_RUNS),
             "Details": f"{details}: its influence may differ from the score, which is "
-            "the mean over several models and decides the order",
+            "the mean over several models and determines the order",
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
@@ -134,15 +137,16 @@ def make_report(
 def _keep_apart(
     folds: Folds, scores: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows to train on and a fifth to validate on, in which no suspect is."""
+    """Return rows to train on, and a fifth without suspects to validate on."""
     suspects = np.argsort(scores, kind="stable")[:n]
+    # Fold by fold: the folds are stratified, and the first of them is nearly enough.
     others = np.concatenate([held_out for _, held_out in folds])
     held_out = np.sort(others[~np.isin(others, suspects)][: len(scores) // len(folds)])
     return np.setdiff1d(np.arange(len(scores)), held_out), held_out
 
 
 def _next_command(options: Namespace) -> str:
-    """Return the command that carries decisions out, on the same rows."""
+    """Return the command that applies decisions, to the same rows."""
     output = f"clean{''.join(options.table.suffixes[-2:])}"
     words = ["clean", str(options.table), "--target", options.target]
     for name, plain in (("drop", []), ("task", "auto"), ("sample", None), ("seed", 0)):

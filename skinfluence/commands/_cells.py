@@ -1,4 +1,4 @@
-"""What is written in the cells of a column: numbers, dates, or neither."""
+"""Parsing the cells of a column as numbers or dates."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ MISSING = frozenset(
 )
 """Spellings of a missing value."""
 
-_CODE = r"0\d+"  # such as 007: as a number it would be another one
+_CODE = r"0\d+"  # such as 007, which differs from 7
 _ISO_DATE = r"\d{4}-\d\d-\d\d(?:[ T].*)?"
 _OTHER_DATE = r"\d{1,4}([./-])\d{1,2}\1\d{1,4}"
 
 
 def is_missing(column: pd.Series) -> np.ndarray:
-    """Return where no value stands."""
-    gone = column.isna().to_numpy(dtype=bool)
+    """Return which cells are missing."""
+    missing = column.isna().to_numpy(dtype=bool)
     if not is_text(column):
-        return gone
-    return gone | texts(column).isin(MISSING).to_numpy(dtype=bool)
+        return missing
+    return missing | texts(column).isin(MISSING).to_numpy(dtype=bool)
 
 
 def texts(column: pd.Series) -> pd.Series:
-    """Return the cells as text without spaces around it; nothing where they miss."""
+    """Return the cells as stripped text, empty where they are missing."""
     filled = column.astype(object).where(column.notna(), "")
     return filled.astype(str).str.strip().astype(object)
 
@@ -45,7 +45,7 @@ def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
 
 
 def has_codes(column: pd.Series) -> bool:
-    """Return whether there are numbers with leading zeros: none of them is a number."""
+    """Return whether there are numbers with leading zeros: codes, not numbers."""
     return is_text(column) and bool(texts(column).str.fullmatch(_CODE).any())
 
 
@@ -55,6 +55,7 @@ def days(column: pd.Series) -> np.ndarray:
     if is_text(column):
         values = texts(column)
         values = values.where(values.str.fullmatch(_ISO_DATE).astype(bool))
+    # In UTC: cells with and without a time zone cannot be compared otherwise.
     stamps = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     epoch = pd.Timestamp(0, tz="UTC")
     return ((stamps - epoch) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
@@ -68,12 +69,12 @@ def like_other_dates(column: pd.Series) -> np.ndarray:
 
 
 def is_dated(column: pd.Series) -> bool:
-    """Return whether the column has the type of a date."""
+    """Return whether the column has a date type."""
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
 
 
 def is_text(column: pd.Series) -> bool:
-    """Return whether the cells are words, as all are in CSV files, or yes and no."""
+    """Return whether the cells are text, as all are in CSV files, or booleans."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return True
     return not (pd.api.types.is_numeric_dtype(column.dtype) or is_dated(column))

@@ -17,16 +17,18 @@ FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 
 def n_choice_fits(candidates: int, folds: Folds) -> int:
     """Return how many models the choice trains at most."""
+    # In each fold one to rank and one per candidate; the search then ranks and refits
+    # once; and the ranking of all rows takes a model per fold.
     return len(folds) * (1 + candidates) + 2 + len(folds)
 
 
 def choose(
     problem: Problem, model: Any, n_remove: int | str, folds: Folds
 ) -> tuple[Cleaning, list[str]]:
-    """Return what to remove, and what to say of how it was chosen.
+    """Return what to remove, and lines that explain the choice.
 
-    Each number is tried on every fold: the fold's training rows are ranked and
-    cleaned, and its other rows judge the model that is left.
+    Each number is tried on every fold: the training rows of the fold are ranked and
+    cleaned, and the refitted model is scored on its held-out rows.
     """
     n_rows = len(problem.target.y)
     tried = FRACTIONS if n_remove == "auto" else (0.0, int(n_remove) / n_rows)
@@ -43,15 +45,17 @@ def choose(
         [search.cv_results_[f"split{k}_test_score"] for k in range(len(folds))]
     )
     fraction = tried[-1]
-    said = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
+    lines = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
     if n_remove == "auto":
         fraction = search.n_remove_
-        said.append(
+        lines.append(
             f"The fewest within a standard error of the best are "
             f"{round(fraction * n_rows):,}."
         )
     if not fraction:
-        return Cleaning(np.array([], dtype=np.intp), {}), said
+        return Cleaning(np.array([], dtype=np.intp), {}), lines
+    # Without a validation table the search held out a fraction of the rows, which it
+    # did not rank. Cross-influence ranks all of them.
     cleaner = InfluenceCleaner(
         model,
         n_remove=round(fraction * n_rows),
@@ -60,7 +64,7 @@ def choose(
         random_state=model.random_state,
     )
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    return Cleaning(np.sort(cleaner.removed_indices_), {}), said
+    return Cleaning(np.sort(cleaner.removed_indices_), {}), lines
 
 
 def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:

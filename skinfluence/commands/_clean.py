@@ -1,4 +1,4 @@
-"""The command `clean`: take out rows of a table, or mend their labels."""
+"""The command `clean`: remove rows of a table, or correct their labels."""
 
 from argparse import Namespace
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from ._words import introduce
 
 
 def clean(options: Namespace) -> Iterable[str]:
-    """Write the table without what harms it; yield what there is to say."""
+    """Write the cleaned table; yield the lines to print."""
     check_new(options.output, options.force)
     if table_format(options.output) != table_format(options.table):
         raise TableError(
@@ -37,7 +37,8 @@ def clean(options: Namespace) -> Iterable[str]:
             f"got {options.n_remove:,}."
         )
     folds = make_folds(problem.target, options.seed)
-    # A validation table judges instead; chosen numbers were judged on folds already.
+    # Not if a validation table takes their place, nor after a choice, which scored on
+    # the folds already.
     judges = folds if decided is not None and problem.valid is None else None
     total = n_fits(problem, judges)
     if decided is None:
@@ -46,8 +47,8 @@ def clean(options: Namespace) -> Iterable[str]:
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
         if decided is None:
-            cleaning, said = choose(problem, model, options.n_remove, folds)
-            yield from said
+            cleaning, lines = choose(problem, model, options.n_remove, folds)
+            yield from lines
         else:
             cleaning = decided
         _check_left(problem, cleaning)
@@ -75,8 +76,8 @@ def _decided(problem: Problem, options: Namespace) -> Cleaning:
         if _about_others(options.decisions, data_fingerprint(shown, y)):
             raise TableError(
                 f"The decisions in {options.decisions.name!r} are about another table "
-                f"than {problem.table.name!r}, or about other rows of it: pass what "
-                "`skinfluence audit` was given, with the same --target, --task, "
+                f"than {problem.table.name!r}, or about other rows of it: pass the "
+                "table of `skinfluence audit`, with the same --target, --task, "
                 "--sample and --seed."
             ) from error
         raise
@@ -89,6 +90,7 @@ def _about_others(path: Path, fingerprint: str) -> bool:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+    # In the text, since the error may be that it cannot be parsed.
     return fingerprint[:5] in text and fingerprint not in text
 
 

@@ -1,4 +1,4 @@
-"""What kind of column each is, and the scikit-learn pipeline that follows from it."""
+"""The kinds of columns, and the scikit-learn pipeline for them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from ._tables import Table, listed
 
 NUMBER, DATE, CATEGORY, TEXT, UNUSED = "number", "date", "category", "text", "unused"
 
-_MOSTLY = 0.95  # of the cells must be numbers or dates: a few may be slips
-_MANY = 20  # different values: fewer are categories, whatever they look like
-_WORDS = 4  # on average, and more: a text
+_MOSTLY = 0.95  # share of cells that must be numbers or dates; the rest may be slips
+_MANY = 20  # up to this many different words are always categories
+_WORDS = 4  # mean number of words per cell that makes a column text
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, its kind, and what is to be said about it."""
+    """A column, its kind, and a note for the user."""
 
     name: str
     kind: str
@@ -41,11 +41,11 @@ class Column:
 
 
 def describe_columns(table: Table, names: Sequence[str]) -> list[Column]:
-    """Return the kinds of columns, or refuse a table of which none is of use."""
+    """Return the kinds of columns; refuse a table without a usable one."""
     columns = [_describe(table, name) for name in names]
     if all(column.kind == UNUSED for column in columns):
         raise TableError(
-            f"{table.name!r} has no column to learn from, beside the target: "
+            f"{table.name!r} has no column to learn from besides the target: "
             + "; ".join(column.note for column in columns)
             + "."
         )
@@ -59,6 +59,7 @@ def _describe(table: Table, name: str) -> Column:
     if missing.all():
         return Column(name, UNUSED, f"{name!r} is empty")
     distinct = texts(present).nunique()
+    # Beside missing cells a single value is informative: it is there or not.
     if distinct == 1 and not missing.any():
         return Column(name, UNUSED, f"{name!r} has one value only")
     for kind, values in _readings(column, table.file.decimal):
@@ -67,13 +68,13 @@ def _describe(table: Table, name: str) -> Column:
             continue
         if kind == NUMBER and _counts_rows(values, table.rows):
             return Column(name, UNUSED, f"{name!r} only numbers the rows")
-        note = f"{name!r} is no {kind} in {table.where(slips)}, taken as missing"
+        note = f"{name!r} is not a {kind} in {table.where(slips)}, taken as missing"
         return Column(name, kind, note if len(slips) else "")
     return _describe_words(name, present, distinct)
 
 
 def _readings(column: pd.Series, decimal: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the cells as what they may be, NaN where they are not."""
+    """Yield the possible readings of the cells, NaN where they fail."""
     if not (is_dated(column) or has_codes(column)):
         yield NUMBER, numbers(column, decimal)
     if is_dated(column) or is_text(column):
@@ -90,53 +91,55 @@ def _describe_words(name: str, present: pd.Series, distinct: int) -> Column:
     if texts(present).str.count(r"\w+").mean() >= _WORDS:
         return Column(name, TEXT)
     if distinct > 0.5 * len(present):
-        return Column(name, UNUSED, f"{name!r} is another in nearly every row")
+        return Column(name, UNUSED, f"{name!r} is different in nearly every row")
     return Column(name, CATEGORY)
 
 
 def _counts_rows(values: np.ndarray, rows: np.ndarray) -> bool:
+    # Compared with the row numbers, so that a random sample is recognized too.
     return len(values) > _MANY and bool(np.all(np.diff(values) == np.diff(rows)))
 
 
 def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     """Return the columns that are used, as numbers and texts."""
-    made: dict[str, np.ndarray | pd.Series] = {}
+    converted: dict[str, np.ndarray | pd.Series] = {}
     for column in columns:
         cells = table.frame[column.name]
         if column.kind == NUMBER:
-            made[column.name] = numbers(cells, table.file.decimal)
+            converted[column.name] = numbers(cells, table.file.decimal)
         elif column.kind == DATE:
-            made[column.name] = days(cells)
+            converted[column.name] = days(cells)
         elif column.kind == CATEGORY:
-            made[column.name] = texts(cells).where(~is_missing(cells), "(missing)")
+            converted[column.name] = texts(cells).where(~is_missing(cells), "(missing)")
         elif column.kind == TEXT:
-            made[column.name] = texts(cells)
-    return pd.DataFrame(made)
+            converted[column.name] = texts(cells)
+    return pd.DataFrame(converted)
 
 
 def convert_to_show(table: Table, target: str) -> pd.DataFrame:
-    """Return all columns but the target as a reader knows them: numbers, or cells."""
-    made: dict[str, pd.Series] = {}
+    """Return all columns but the target as in the file: numbers, or cells."""
+    shown: dict[str, pd.Series] = {}
     for name, cells in table.frame.drop(columns=target).items():
         missing = is_missing(cells)
         values = pd.Series(numbers(cells, table.file.decimal))
-        strange = (values.isna() != missing).any() or has_codes(cells)
-        if missing.all() or is_dated(cells) or strange:
-            made[str(name)] = texts(cells).where(~missing, None)
+        # If one cell is not a number, all are shown as text.
+        mixed = (values.isna() != missing).any() or has_codes(cells)
+        if missing.all() or is_dated(cells) or mixed:
+            shown[str(name)] = texts(cells).where(~missing, None)
         elif (values[~missing] % 1 == 0).all():
-            made[str(name)] = values.astype("Int64")
+            shown[str(name)] = values.astype("Int64")
         else:
-            made[str(name)] = values
-    return pd.DataFrame(made)
+            shown[str(name)] = values
+    return pd.DataFrame(shown)
 
 
 def squash(values: np.ndarray) -> np.ndarray:
-    """Bend values smoothly so that none exceeds 3: an outlier must not rule alone."""
+    """Limit values smoothly to 3 in size, so that an outlier cannot dominate."""
     return values / np.sqrt(1 + (values / 3) ** 2)
 
 
 def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
-    """Return the pipeline that makes converted columns the input of a model."""
+    """Return the pipeline from converted columns to the input of a model."""
 
     def named(*kinds: str) -> list[str]:
         return [column.name for column in columns if column.kind in kinds]
@@ -146,6 +149,7 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
         RobustScaler(),
         FunctionTransformer(squash, feature_names_out="one-to-one"),
     )
+    # Rare categories share a column, with those that only another table has.
     categorical = OneHotEncoder(
         min_frequency=5,
         max_categories=50,
@@ -163,23 +167,23 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
     ]
     return ColumnTransformer(
         [part for part in parts if part[2]],
-        # Dense input trains faster; only the words of texts are too many for it.
+        # Dense input trains faster, but the words of texts are too many columns for it.
         sparse_threshold=0.3 if named(TEXT) else 0,
         verbose_feature_names_out=False,
     )
 
 
 def in_words(columns: Sequence[Column]) -> dict[str, str]:
-    """Return, for a reader, what is made of the columns."""
-    made = {
+    """Describe the preprocessing of the columns."""
+    steps = {
         NUMBER: "missing values replaced by the median, scaled to the quartiles, "
-        "extremes bent",
-        DATE: "as numbers of days, then like numbers",
-        CATEGORY: "one-hot, those in fewer than 5 rows together",
+        "extremes limited",
+        DATE: "converted to days, then like numbers",
+        CATEGORY: "one-hot, those in fewer than 5 rows merged",
         TEXT: "words weighted by TF-IDF, the 1000 most frequent",
     }
     words = {}
-    for kind, how in made.items():
+    for kind, how in steps.items():
         names = [column.name for column in columns if column.kind == kind]
         if names:
             plural = {CATEGORY: "categories"}.get(kind, kind + "s")

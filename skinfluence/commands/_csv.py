@@ -1,4 +1,4 @@
-"""Tables as CSV: read as text, and copied as they stand."""
+"""Tables as CSV: read as text, and copied verbatim."""
 
 import csv
 import gzip
@@ -21,7 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Record(NamedTuple):
-    """A row: its cells, how it stands in the file, and on which line it begins."""
+    """A row: its cells, its text in the file, and the line on which it begins."""
 
     cells: list[str]
     text: str
@@ -29,7 +29,7 @@ class Record(NamedTuple):
 
 
 class CSVFile:
-    """A table of text with a header; its delimiter is the most frequent one there."""
+    """A text table with a header, in which its delimiter is the most frequent one."""
 
     one_row = "line"
 
@@ -44,7 +44,7 @@ class CSVFile:
         header = next(self._records(), None)
         if header is None:
             raise TableError(f"The file {str(path)!r} is empty.")
-        # As tables with row numbers have it, whose first column has no name.
+        # The column of row numbers often has no name.
         self.columns = [
             name if name.strip() else f"column {place}"
             for place, name in enumerate(header.cells, start=1)
@@ -52,7 +52,7 @@ class CSVFile:
 
     @property
     def decimal(self) -> str:
-        """The decimal mark: a comma where it does not separate the cells."""
+        """The decimal mark: a comma if semicolons separate the cells."""
         return "," if self.delimiter == ";" else "."
 
     def count(self) -> int:
@@ -60,7 +60,7 @@ class CSVFile:
         return sum(1 for record in self._records() if record.cells) - 1
 
     def read(self, chosen: Collection[int] | None) -> tuple[pd.DataFrame, np.ndarray]:
-        """Return the cells of all or some rows as text, and where each row stands."""
+        """Return the cells of all or some rows as text, and the line of each row."""
         rows, lines = [], []
         for number, record in enumerate(self._rows()):
             if chosen is None or number in chosen:
@@ -74,8 +74,9 @@ class CSVFile:
     ) -> None:
         """Write the file again without some rows, and with other labels in some.
 
-        All else is copied as it stands, quotes, line ends and blank lines as well.
+        All else is copied verbatim: quotes, line ends and blank lines too.
         """
+        # The header comes first, as number -1; blank lines have no number of their own.
         column, number = self.columns.index(name), -1
         with new_file(path) as raw, _text(raw, path, self.encoding) as file:
             for record in self._records():
@@ -104,6 +105,7 @@ class CSVFile:
 
     def _records(self) -> Iterator[Record]:
         """Yield the header, the rows and the blank lines, which have no cells."""
+        # csv does not keep the text of a row, which may span several lines.
         taken: list[str] = []
 
         def lines(file: IO[str]) -> Iterator[str]:
@@ -121,21 +123,22 @@ class CSVFile:
                     taken.clear()
             except csv.Error as error:
                 raise TableError(
-                    f"Line {line} of {self.path.name!r} is no row of a CSV file "
+                    f"Line {line} of {self.path.name!r} is not a row of a CSV file "
                     f"({error})."
                 ) from error
 
     def _relabelled(self, record: Record, column: int, value: Any) -> str:
-        """Return a row with another label in place of its own."""
+        """Return the text of a row with another label."""
         label = str(value)
         if isinstance(value, float):
-            # 3.0 in place of a whole number is written as one.
+            # A whole number stays one: 3, not 3.0.
             if (
                 value.is_integer()
                 and record.cells[column].strip().lstrip("-").isdigit()
             ):
                 label = str(int(value))
             label = label.replace(".", self.decimal)
+        # By position: written anew from its cells, the row would lose its quotes.
         mark = re.escape(self.delimiter)
         pattern = rf'("(?:[^"]|"")*"|[^{mark}\r\n]*)(?:{mark}|\r\n|\r|\n|$)'
         spans = [match.span(1) for match in re.finditer(pattern, record.text)]
@@ -160,8 +163,8 @@ class CSVFile:
             raise TableError(f"There is no encoding {self.encoding!r}.") from error
         except UnicodeError as error:
             raise TableError(
-                f"The file {name!r} is not a text in {self.encoding}: save it as CSV "
-                "in UTF-8, or name its encoding by --encoding, such as latin-1."
+                f"The file {name!r} is not text in {self.encoding}: save it as CSV "
+                "in UTF-8, or name its encoding with --encoding, such as latin-1."
             ) from error
         except (OSError, EOFError, zlib.error) as error:
             why = getattr(error, "strerror", None) or error
@@ -182,13 +185,14 @@ def _binary(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _text(raw: IO[bytes], path: Path, encoding: str) -> Iterator[IO[str]]:
-    """Yield a file of text that ends up in a binary one, compressed by its name."""
-    # Without the time of day: the same table is the same file.
+    """Yield a text file that writes to a binary one, compressed if so named."""
+    # With timestamp 0: equal tables give equal files.
     binary = gzip.GzipFile(path.stem, "wb", 6, raw, 0) if _is_zipped(path) else raw
     file = io.TextIOWrapper(cast(IO[bytes], binary), encoding=encoding, newline="")
     try:
         yield file
     finally:
+        # Not closed: the binary file is the caller's, who still flushes it to the disk.
         file.detach()
         if binary is not raw:
             binary.close()

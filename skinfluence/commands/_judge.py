@@ -1,4 +1,4 @@
-"""What a cleaning did: the score of the model before and after."""
+"""The effect of a cleaning: scores of the model before and after."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,21 +11,21 @@ from ._target import CLASSIFICATION
 
 
 class Cleaning(NamedTuple):
-    """Rows to take out, and other labels (or numbers) for some."""
+    """Rows to remove, and new labels (or numbers) for others."""
 
     removed: np.ndarray
     relabelled: Mapping[int, Any]
 
 
 class Change(NamedTuple):
-    """The scores before and after a cleaning, one for each judging."""
+    """The scores before and after a cleaning, one of each for every evaluation."""
 
     where: str
     before: np.ndarray
     after: np.ndarray
 
     def in_words(self, measure: str) -> str:
-        """Return the means, and how sure the difference is."""
+        """Describe the means, and the standard error of their difference."""
         before, after, gain = self.before, self.after, self.after - self.before
         text = (
             f"{measure} {self.where}: {before.mean():.4f} before, {after.mean():.4f} "
@@ -42,25 +42,25 @@ def signed(value: float) -> str:
 
 
 def measure_name(problem: Problem) -> str:
-    """Return what the models' score is called."""
+    """Return the name of the models' score."""
     return "accuracy" if problem.target.task == CLASSIFICATION else "R²"
 
 
 def cleaned_rows(
     y: np.ndarray, cleaning: Cleaning, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of some rows are left, and their targets."""
+    """Return which of some rows remain, and their targets after the cleaning."""
     left = rows[~np.isin(rows, cleaning.removed)]
-    mended = y.copy()
+    corrected = y.copy()
     for row, label in cleaning.relabelled.items():
-        mended[row] = label
-    return left, mended[left]
+        corrected[row] = label
+    return left, corrected[left]
 
 
 def n_fits(problem: Problem, folds: Folds | None) -> int:
     """Return how many models :func:`judge` trains."""
-    given = problem.valid is not None or problem.test is not None
-    return 2 * (given + len(folds or []))
+    has_tables = problem.valid is not None or problem.test is not None
+    return 2 * (has_tables + len(folds or []))
 
 
 def judge(
@@ -68,10 +68,11 @@ def judge(
 ) -> list[Change]:
     """Train before and after the cleaning, and score.
 
-    On the validation and the test table, where given, and on the folds: there on the
-    held-out rows about which nothing was decided, since the labels of the others are
-    in dispute.
+    On the validation and the test table, if given, and on the folds. There only
+    held-out rows without a decision count, since the labels of the others are in
+    dispute.
     """
+    # Recording would only cost memory.
     plain = clone(model).set_params(record=None)
     X, y = problem.X, problem.target.y
 
@@ -80,14 +81,14 @@ def judge(
         return clone(plain).fit(X[rows], y[rows]), clone(plain).fit(X[left], labels)
 
     changes = []
-    tables = {
+    others = {
         "on the validation table": problem.valid,
         "on the test table": problem.test,
     }
-    given = {where: rows for where, rows in tables.items() if rows is not None}
-    if given:
+    tables = {where: rows for where, rows in others.items() if rows is not None}
+    if tables:
         models = fitted(np.arange(len(y)))
-        for where, rows in given.items():
+        for where, rows in tables.items():
             scores = [np.array([each.score(*rows)]) for each in models]
             changes.append(Change(where, *scores))
     decided = [*cleaning.removed, *cleaning.relabelled]

@@ -24,19 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        The arguments, such as ``["audit", "train.csv", ...]``; by default those that
-        the program was called with.
+        The arguments, such as ``["audit", "train.csv", ...]``; by default those of the
+        command line.
 
     Returns
     -------
     int
-        The exit code: 0, 2 if what was given cannot be used, 1 for any other error.
+        The exit code: 0 for success, 2 for invalid input, 1 for any other error.
 
     Raises
     ------
     SystemExit
-        After ``--help`` or ``--version`` (code 0), and where the arguments are not
-        understood (code 2).
+        After ``--help`` or ``--version`` (code 0), and for invalid arguments (code 2).
 
     Examples
     --------
@@ -48,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with warnings.catch_warnings():
+            # Other libraries' warnings are about code that this user did not write.
             if not options.debug:
                 warnings.simplefilter("ignore")
             _announce(warnings)
@@ -87,8 +87,8 @@ def _failed(error: Exception, text: str, debug: bool, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skinfluence",
-        description="Find the rows of a table that harm a model trained on it, look at "
-        "them, and take them out.",
+        description="Find the rows of a table that harm a model trained on it, review "
+        "them, and remove them.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -100,9 +100,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_audit(commands: Any) -> None:
     command = commands.add_parser(
         "audit",
-        help="write a report on the most suspicious rows, to decide on them",
+        help="write a report on the most suspicious rows, for review",
         description="Train models on the table, rank its rows by how much they harm "
-        "predictions, and write a report of the worst, on which you decide what to "
+        "predictions, and write a report on the worst, in which you decide what to "
         "remove or relabel.",
     )
     _add_table(command)
@@ -124,9 +124,8 @@ def _add_clean(commands: Any) -> None:
     command = commands.add_parser(
         "clean",
         help="write the table without harmful rows",
-        description="Write the table again without the rows that you decided to "
-        "remove, and with the labels that you decided on, or without the most harmful "
-        "rows. All other rows are copied as they stand.",
+        description="Write a copy of the table with your decisions applied, or without "
+        "the most harmful rows. All other rows are copied verbatim.",
     )
     _add_table(command)
     how = command.add_mutually_exclusive_group(required=True)
@@ -140,8 +139,8 @@ def _add_clean(commands: Any) -> None:
         "--n-remove",
         type=_count_or_auto,
         metavar="N",
-        help="how many of the most harmful rows to remove; 'auto' tries some numbers "
-        "by cross-validation, 0 among them",
+        help="how many of the most harmful rows to remove; 'auto' chooses the number "
+        "by cross-validation, 0 included",
     )
     command.add_argument(
         "--output",
@@ -163,14 +162,14 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         "--valid",
         type=Path,
         metavar="TABLE",
-        help="rows that you trust, to validate on; by default the training table is "
-        "divided into five folds",
+        help="trusted rows to validate on; by default the training table is divided "
+        "into five folds",
     )
     command.add_argument(
         "--test",
         type=Path,
         metavar="TABLE",
-        help="rows to score the model on, by which nothing is chosen",
+        help="rows that are only used for the final scores",
     )
     command.add_argument(
         "--drop",
@@ -178,7 +177,7 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="COLUMN",
-        help="columns that the model must not see",
+        help="columns to hide from the model",
     )
     command.add_argument(
         "--task",
@@ -190,10 +189,10 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         "--sample",
         type=_positive,
         metavar="N",
-        help="look at N rows of each table at most, drawn at random",
+        help="use at most N rows of each table, drawn at random",
     )
     command.add_argument(
-        "--encoding", default="utf-8", help="of CSV files (default: utf-8)"
+        "--encoding", default="utf-8", help="encoding of CSV files (default: utf-8)"
     )
 
 
@@ -210,18 +209,19 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         help="passes over the data (default: 20, more for small tables)",
     )
     command.add_argument(
-        "--seed", type=_seed, default=0, help="of all that is drawn at random"
+        "--seed", type=_seed, default=0, help="random seed (default: 0)"
     )
     command.add_argument(
-        "--force", action="store_true", help="replace a file that exists"
+        "--force", action="store_true", help="overwrite existing files"
     )
     command.add_argument("--quiet", action="store_true", help="show no progress")
     command.add_argument(
-        "--debug", action="store_true", help="show where in the code an error arose"
+        "--debug", action="store_true", help="show the traceback of an error"
     )
 
 
 def _positive(text: str) -> int:
+    # isdigit alone accepts a superscript, which int does not.
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
     return int(text)

@@ -18,13 +18,13 @@ HIDDEN = {"mlp": (64,), "linear": ()}
 
 BATCH_SIZE = 64
 
-# The mean squared norm of a row that the default learning rate goes with: that of some
-# twenty columns.
+# The mean squared norm of a row for which the default learning rate is meant: that of
+# some twenty columns.
 _USUAL_NORM = 20.0
 
 
 class ScaledMLP(MLPModule):
-    """A network of outputs around 0 that predicts a quantity in its own unit."""
+    """A network with outputs around 0, scaled to the unit of the target."""
 
     def __init__(self, *sizes: Any, center: float, scale: float, **options: Any):
         super().__init__(*sizes, **options)
@@ -48,7 +48,7 @@ class ScaledMSELoss(nn.MSELoss):
 
 
 def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -> Any:
-    """Return an estimator that is not fitted yet."""
+    """Return an unfitted estimator."""
     target, n_rows = problem.target, len(problem.target.y)
     parameters: dict[str, Any] = {
         "module__hidden_layer_sizes": HIDDEN[options.module],
@@ -60,6 +60,7 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
     }
     if target.task == CLASSIFICATION:
         return SGDInfluenceClassifier("mlp", **parameters)
+    # Not by transforming the target: predictions and the report keep its unit.
     scale = float(np.std(target.y))
     return SGDInfluenceRegressor(
         ScaledMLP,
@@ -73,9 +74,9 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
 
 
 def learning_rate(problem: Problem) -> float:
-    """Return the estimators' default, and less for inputs of many features.
+    """Return the estimators' default, or less for inputs of large norm.
 
-    The curvature of the loss grows as the squared norm of the inputs does.
+    The curvature of the loss grows with the squared norm of the inputs.
     """
     default = 0.1 if problem.target.task == CLASSIFICATION else 0.05
     X = problem.X
@@ -85,6 +86,6 @@ def learning_rate(problem: Problem) -> float:
 
 
 def default_epochs(n_rows: int) -> int:
-    """Return the estimators' 20 epochs, and more where they would be few steps."""
+    """Return the estimators' 20 epochs, or more if these would be few steps."""
     steps = math.ceil(n_rows / BATCH_SIZE)
     return min(100, max(20, math.ceil(500 / steps)))

@@ -1,4 +1,4 @@
-"""Tables as Parquet files, by pyarrow."""
+"""Tables as Parquet files, through pyarrow."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..exceptions import TableError
 
 
 class ParquetFile:
-    """A table whose columns have types."""
+    """A table with typed columns."""
 
     one_row = "row"
     decimal = "."
@@ -46,7 +46,7 @@ class ParquetFile:
         rows = np.arange(self._n_rows) if chosen is None else np.array(sorted(chosen))
         if chosen is not None:
             table = table.take(rows)
-        # Without the index that pandas may have written: it is a column like others.
+        # An index that pandas may have written is a column like others.
         return table.to_pandas(ignore_metadata=True), rows + 1
 
     def copy(
@@ -59,6 +59,7 @@ class ParquetFile:
             values = table.column(place).to_pylist()
             for row, label in labels.items():
                 values[row] = label
+            # In the column's own type, so that the schema stays.
             column = self._arrow.array(values, type=table.schema.field(place).type)
             table = table.set_column(place, table.schema.field(place), column)
         gone = set(removed)

@@ -31,7 +31,7 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Problem:
-    """A table, what is to be predicted, and the input made of it.
+    """A table, its target, and the model's input.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Problem:
     target : Target
         Its target.
     columns : list of Column
-        How its other columns are taken.
+        Its other columns, with their kinds.
     transformer : ColumnTransformer
-        What makes them the input.
+        Converts them into the input.
     X : ndarray or CSR matrix of shape (n_rows, n_features), float32
         The input.
     valid, test : tuple of array-like and ndarray, or None
-        Input and target of the other tables, where there are any.
+        Input and target of the other tables, if given.
     valid_table, test_table : Table or None
         Those tables.
     """
@@ -62,7 +62,7 @@ class Problem:
     test_table: Table | None = None
 
     def shown(self, table: Table) -> Any:
-        """Return rows as a reader knows them: a frame, or texts if there is no more."""
+        """Return rows to display: a frame, or texts if they are the only column."""
         frame = convert_to_show(table, self.target.name)
         if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
             return frame.iloc[:, 0].fillna("").tolist()
@@ -92,7 +92,7 @@ def read_problem(options: Namespace) -> Problem:
     used = [name for name in names if name not in {options.target, *options.drop}]
     if not used:
         raise TableError(
-            f"{table.name!r} has no column beside the target {options.target!r}."
+            f"{table.name!r} has no column besides the target {options.target!r}."
         )
     columns = describe_columns(table, used)
     transformer = preprocessor(columns)
@@ -114,16 +114,17 @@ def read_problem(options: Namespace) -> Problem:
 def make_folds(target: Target, seed: int) -> Folds:
     """Return the rows to train on and those to validate on, for each fold.
 
-    The classes are spread evenly, as far as they go. The only row of a class trains
-    each time and validates nothing: no model could know its label otherwise.
+    The folds are stratified as far as possible. The only row of a class is in every
+    training set and never held out: no model could know its label otherwise.
     """
     n_rows = len(target.y)
     codes, counts = np.zeros(n_rows, dtype=np.intp), np.array([n_rows])
     if target.task == CLASSIFICATION:
         _, codes, counts = np.unique(target.y, return_inverse=True, return_counts=True)
-    mixed = np.random.RandomState(seed).uniform(size=n_rows)
+    keys = np.random.RandomState(seed).uniform(size=n_rows)
     fold = np.empty(n_rows, dtype=np.intp)
-    fold[np.lexsort((mixed, codes))] = np.arange(n_rows) % N_FOLDS
+    # Sorted by class, at random within each: every class is spread over all folds.
+    fold[np.lexsort((keys, codes))] = np.arange(n_rows) % N_FOLDS
     fold[counts[codes] == 1] = -1
     return [
         (np.flatnonzero(fold != number), np.flatnonzero(fold == number))

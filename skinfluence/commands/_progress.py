@@ -1,4 +1,4 @@
-"""A bar that shows how far the work has come."""
+"""The progress bar."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,21 +9,22 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A bar over all epochs to come, which every copy of an estimator moves."""
+    """A bar over all epochs, shared by all copies of an estimator."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar
 
+    # Cleaners clone their estimators, callbacks included: all clones move this bar.
     def __deepcopy__(self, memo: Any) -> "Progress":
         return self
 
     @property
     def callbacks(self) -> list[Callback]:
-        """What an estimator needs to move the bar."""
+        """The callbacks by which an estimator moves the bar."""
         return [EpochBar(self)]
 
     def stage(self, words: str) -> None:
-        """Say what is being done."""
+        """Name the current stage of the work."""
         self.bar.set_description(words)
 
 
@@ -40,8 +41,8 @@ class EpochBar(Callback):
 
 @contextmanager
 def epoch_bar(n_epochs: int, quiet: bool) -> Iterator[Progress]:
-    """Yield a bar on the standard error, which is hidden where no person sees it."""
-    # None hides it where the standard error is no terminal.
+    """Yield a bar on the standard error, hidden unless that is a terminal."""
+    # To tqdm, None means: unless it is a terminal.
     hidden = True if quiet else None
     with tqdm(desc="Training", total=n_epochs, unit=" epochs", disable=hidden) as bar:
         yield Progress(bar)

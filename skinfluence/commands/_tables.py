@@ -1,4 +1,4 @@
-"""Tables in files: what is read of them, and where a row stands."""
+"""Tables in files: which rows are read, and where they are in the file."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ class Table:
     Attributes
     ----------
     file : CSVFile or ParquetFile
-        Where it stands.
+        The file.
     frame : DataFrame
         The rows; the cells of a CSV file as text.
     rows : ndarray of shape (n_rows,), int
@@ -54,14 +54,14 @@ class Table:
         return self.file.path.name
 
     def where(self, rows: Iterable[int]) -> str:
-        """Say where some rows stand."""
+        """Return where some rows are in the file, for a message."""
         places = [str(self.places[row]) for row in rows]
         word = self.file.one_row + ("s" if len(places) > 1 else "")
         return f"{word} {listed(places)}"
 
 
 def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
-    """Return a file that holds a table, by the ending of its name."""
+    """Open a table; the suffix of its name gives the format."""
     if not path.exists():
         raise TableError(f"There is no file {str(path)!r}.")
     if path.is_dir():
@@ -72,13 +72,13 @@ def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
     if twice:
         raise TableError(
             f"The columns of {path.name!r} must have different names, but "
-            f"{quoted(twice)} stands there more than once."
+            f"{quoted(twice)} appears more than once."
         )
     return file
 
 
 def table_format(path: Path) -> str:
-    """Return which format the ending of a name stands for."""
+    """Return the format that the suffix of a name stands for."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".tsv", ".txt")):
         return "csv"
@@ -93,9 +93,9 @@ def table_format(path: Path) -> str:
 def read_table(
     path: Path, *, encoding: str = "utf-8", sample: int | None = None, seed: int = 0
 ) -> Table:
-    """Read a table, or so many of its rows, drawn at random.
+    """Read a table, or a random sample of its rows.
 
-    Rows are counted first: what is too much is refused before it fills the memory.
+    Rows are counted first: a table that is too large must not fill the memory.
     """
     file = open_table(path, encoding)
     n_total = file.count()
@@ -103,9 +103,9 @@ def read_table(
         raise TableError(f"The file {str(path)!r} has a header, but no rows.")
     if sample is None and n_total > MOST_ROWS:
         raise TableError(
-            f"{path.name!r} has {n_total:,} rows, and more than {MOST_ROWS:,} are read "
-            f"only if asked for: --sample {MOST_ROWS} looks at that many drawn at "
-            f"random, --sample {n_total} at all."
+            f"{path.name!r} has {n_total:,} rows, but more than {MOST_ROWS:,} are read "
+            f"only on request: --sample {MOST_ROWS} draws a random sample, --sample "
+            f"{n_total} takes all."
         )
     rows, chosen = np.arange(n_total), None
     if sample is not None and sample < n_total:
@@ -116,7 +116,7 @@ def read_table(
 
 
 def check_new(path: Path, force: bool) -> None:
-    """Refuse a path that cannot be written, or where there is a file already."""
+    """Refuse a path that cannot be written, or a file that exists already."""
     if path.is_dir():
         raise TableError(f"{str(path)!r} is a folder: name a file.")
     if path.exists() and not force:
@@ -133,7 +133,7 @@ def check_column(name: str, columns: Sequence[str], table: str) -> None:
     if name in columns:
         return
     near = get_close_matches(name, columns, n=1, cutoff=0.5)
-    # A difference in capitals alone may be too far for the matcher.
+    # Names that differ in capitals only may be too far apart for the matcher.
     folded = {str(other).casefold(): other for other in columns}
     near = [folded[name.casefold()]] if name.casefold() in folded else near
     hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(columns)}."

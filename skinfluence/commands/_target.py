@@ -1,4 +1,4 @@
-"""The column that is to be predicted: classes or numbers."""
+"""The column to predict: classes or numbers."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ._tables import LEAST_ROWS, Table, quoted
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 
-_MOST_CLASSES = 20  # whole numbers that differ more are a quantity
+_MOST_CLASSES = 20  # more different whole numbers are a quantity
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Target:
     name : str
         The column.
     task : {"classification", "regression"}
-        What it is for.
+        The task.
     y : ndarray of shape (n_rows,)
-        Labels as they stand in the table, or numbers.
+        Labels as in the table, or numbers.
     why : str
-        What the task was told by.
+        The reason for the task.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Target:
 
 
 def read_target(table: Table, name: str, task: str) -> Target:
-    """Return the target of a table, with a task of its own accord if it is "auto"."""
+    """Return the target of a table; "auto" infers the task from its values."""
     column = table.frame[name]
     if len(table) < LEAST_ROWS:
         raise TableError(
@@ -45,9 +45,9 @@ def read_target(table: Table, name: str, task: str) -> Target:
         )
     _check_complete(table, column, name)
     values = numbers(column, table.file.decimal)
-    why = "as asked for"
+    why = "as requested"
     if task == "auto":
-        task, why = _tell_task(column, values)
+        task, why = _infer_task(column, values)
     if task == REGRESSION:
         return Target(name, task, _quantities(table, column, values, name), why)
     labels = _labels(column)
@@ -56,24 +56,25 @@ def read_target(table: Table, name: str, task: str) -> Target:
 
 
 def read_same_target(table: Table, target: Target) -> np.ndarray:
-    """Return the target of further rows, of the same classes or as numbers as well."""
+    """Return the target of another table, with the same classes or as numbers."""
     column = table.frame[target.name]
     _check_complete(table, column, target.name)
     if target.task == REGRESSION:
         values = numbers(column, table.file.decimal)
         return _quantities(table, column, values, target.name)
     labels = _labels(column)
-    strange = sorted(set(map(str, labels)) - set(map(str, target.y)))
-    if strange:
+    unseen = sorted(set(map(str, labels)) - set(map(str, target.y)))
+    if unseen:
         raise TableError(
             f"{table.name!r} has labels in {target.name!r} that the training table "
-            f"does not have: {quoted(strange)}."
+            f"does not have: {quoted(unseen)}."
         )
     return labels
 
 
 def _labels(column: pd.Series) -> np.ndarray:
-    """Return labels as they stand in the table, spaces and all."""
+    """Return labels as in the table, spaces included."""
+    # The cleaned file must show the labels as they were written.
     if is_text(column) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.astype(object).to_numpy().astype(str)
     return column.to_numpy()
@@ -84,11 +85,11 @@ def _check_complete(table: Table, column: pd.Series, name: str) -> None:
     if len(missing):
         raise TableError(
             f"The target {name!r} is missing in {table.where(missing)} of "
-            f"{table.name!r}: fill it in, or take these rows out."
+            f"{table.name!r}: fill it in, or remove these rows."
         )
 
 
-def _tell_task(column: pd.Series, values: np.ndarray) -> tuple[str, str]:
+def _infer_task(column: pd.Series, values: np.ndarray) -> tuple[str, str]:
     distinct = texts(column).nunique()
     if np.isnan(values).any() or pd.api.types.is_bool_dtype(column.dtype):
         return CLASSIFICATION, f"{distinct} different labels"
@@ -102,12 +103,12 @@ def _tell_task(column: pd.Series, values: np.ndarray) -> tuple[str, str]:
 def _quantities(
     table: Table, column: pd.Series, values: np.ndarray, name: str
 ) -> np.ndarray:
-    strange = np.flatnonzero(np.isnan(values))
-    if len(strange):
+    invalid = np.flatnonzero(np.isnan(values))
+    if len(invalid):
         raise TableError(
             f"The target {name!r} must be numbers for a regression, but is not in "
-            f"{table.where(strange)} of {table.name!r}, such as "
-            f"{texts(column).iloc[strange[0]]!r}."
+            f"{table.where(invalid)} of {table.name!r}, such as "
+            f"{texts(column).iloc[invalid[0]]!r}."
         )
     if len(values) > 1 and np.ptp(values) == 0:
         raise TableError(

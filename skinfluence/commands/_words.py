@@ -11,7 +11,7 @@ from ._target import CLASSIFICATION
 
 
 def introduce(problem: Problem) -> Iterator[str]:
-    """Yield what was read, and how it was understood."""
+    """Yield what was read, and how it was interpreted."""
     for name, table in _tables(problem).items():
         yield f"{name}: {table}"
     yield f"Target: {_target(problem)}"
@@ -30,7 +30,7 @@ def query_of(problem: Problem) -> str:
 
 
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
-    """Return, in a sentence, what the influence is measured on."""
+    """Describe in a sentence what the influence is measured on."""
     if problem.valid is not None:
         return (
             f"every row is scored by {n_runs} models, trained on all rows, against the "
@@ -47,7 +47,7 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 
 
 def facts(problem: Problem) -> dict[str, str]:
-    """Return what stands at the head of the report."""
+    """Return the facts for the head of the report."""
     used = [column for column in problem.columns if column.kind != UNUSED]
     slips = "; ".join(column.note for column in used if column.note)
     return {

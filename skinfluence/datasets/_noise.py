@@ -16,7 +16,7 @@ def flip_labels(
     classes: ArrayLike | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[Any, NDArray[np.bool_]]:
-    """Replace a fraction of the labels by other classes, and return which.
+    """Replace a fraction of the labels with other classes, and return which.
 
     The samples are drawn uniformly without replacement, and each of them gets one of
     the *other* classes with equal probability [1]_.

@@ -105,7 +105,7 @@ class CleaningCurveDisplay:
         scoring : str, callable or None, default=None
             As in :func:`sklearn.model_selection.cross_validate`.
         n_jobs : int or None, default=None
-            Number of folds run in parallel by joblib.
+            Number of folds in parallel, through joblib.
         random_state : int, RandomState instance or None, default=None
             As in :class:`~skinfluence.InfluenceCleaner`.
         ax : matplotlib Axes or None, default=None
@@ -133,7 +133,7 @@ class CleaningCurveDisplay:
                 **cleaner,
             ).fit(X, y, X_val, y_val)
             results = search.cv_results_
-            # In which order the folds come does not matter to mean and error.
+            # By name, split10 comes before split2: mean and error are the same.
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
         name = scoring if isinstance(scoring, str) else "score"

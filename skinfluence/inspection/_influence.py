@@ -170,7 +170,7 @@ class InfluenceDisplay:
         ranked = ~np.isnan(influence)
         if not ranked.any():
             raise ValueError(
-                "`influence` must have a number for some sample, got none."
+                "`influence` must be a number for at least one sample, got only NaN."
             )
         influence, losses, truth = influence[ranked], losses[ranked], truth[ranked]
         axes = _two_axes(axes)
@@ -292,13 +292,13 @@ def _two_axes(axes: ManyAxes) -> np.ndarray:
 
 
 def _edges(influence: np.ndarray, n_bins: int = 50) -> np.ndarray:
-    """Return edges of bins of equal width; 0 is an edge, as it parts harm from help."""
+    """Return edges of equal bins; 0 is one, since it separates harmful from helpful."""
     low, high = min(influence.min(), 0), max(influence.max(), 0)
     if low == high:
         return np.array([-1.0, 0.0, 1.0])
     width = (high - low) / n_bins
     edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 1)
-    # Rounding must leave no sample outside.
+    # Rounding must not leave a sample outside.
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     return edges
 
@@ -306,11 +306,11 @@ def _edges(influence: np.ndarray, n_bins: int = 50) -> np.ndarray:
 def _tau(influence: np.ndarray, losses: np.ndarray) -> str:
     if np.ptp(influence) == 0 or np.ptp(losses) == 0:
         return ""
-    # Negative influence is harm.
+    # Negated: the lower the influence, the greater the harm.
     tau = kendall_tau(-influence, losses)
     return f"\nrank correlation of harm and loss: τ = {tau:.2f}".replace("-", "−")
 
 
 def _legend_above(ax: Axes) -> None:
-    """Put the legend where it hides no sample, above the axis's power of ten."""
+    """Put the legend above the axis and its power of ten, where it hides no sample."""
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=2)

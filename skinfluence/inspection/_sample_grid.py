@@ -206,14 +206,14 @@ class SampleGridDisplay:
         Raises
         ------
         ValueError
-            If the targets have several outputs, or the cleaner carried out decisions
+            If the targets have several outputs, or the cleaner applied decisions
             instead of ranking.
         """
         check_is_fitted(cleaner)
         if not hasattr(cleaner, "estimator_"):
             raise ValueError(
-                "`cleaner` must have ranked the samples, but it carried out "
-                "`decisions`: fit one without them."
+                "`cleaner` must have ranked the samples, but it applied `decisions`: "
+                "fit one without them."
             )
         # to_frame sorts by rank; the other arrays are in the order of the data.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
@@ -266,7 +266,7 @@ class SampleGridDisplay:
         self.rows_ = np.concatenate(ends)
         if len(self.rows_) == 0:
             raise ValueError(
-                "`n_harmful` and `n_helpful` must show some sample, but there is none."
+                "`n_harmful` and `n_helpful` must show at least one sample, got none."
             )
         if axes is None:
             axes = self._new_axes(view, ends)
@@ -277,7 +277,7 @@ class SampleGridDisplay:
                 f"{len(axes)}."
             )
         self.axes_ = axes[: len(self.rows_)]
-        # The axes' figure may be a subfigure; its own figure is the whole.
+        # The figure of the axes may be a subfigure, whose own figure is the whole one.
         self.figure_ = axes[0].figure.figure
         for ax, row in zip(self.axes_, self.rows_, strict=True):
             view.draw(ax, row)
@@ -312,7 +312,7 @@ class SampleGridDisplay:
 
     def _heading(self, view: View) -> str:
         """Return the legend of the samples' titles."""
-        # Floats are taken for targets: labels are rarely floats.
+        # Floats count as targets: labels are rarely floats.
         fractions = np.issubdtype(np.asarray(self.labels).dtype, np.floating)
         label = "target" if fractions else "label"
         if self.predictions is not None:

@@ -46,7 +46,7 @@ class ImageView:
 
 
 class TextView:
-    """Samples as text, as much of it as there is room for."""
+    """Samples as text, as much of it as fits."""
 
     n_columns, size, heading = 2, (4.6, 1.95), ""
 
@@ -69,7 +69,7 @@ class TableView:
     """Samples as their most unusual features: those with the largest |z-score|.
 
     A non-numeric value has the z-score of its indicator: (1 - p) / √(p (1 - p)),
-    where p is how often it occurs.
+    where p is its relative frequency.
     """
 
     n_columns, heading = 3, "most unusual features (z-score)"
@@ -117,7 +117,7 @@ def view_of(
     n_features: int,
     name: str = "samples",
 ) -> View:
-    """Return the view that fits the samples, or say why none does."""
+    """Return the view that fits the samples, or raise an error."""
     if image_shape is not None:
         return ImageView(samples, image_shape, name)
     if _are_texts(samples):
@@ -153,7 +153,7 @@ def _shortened(text: str, width: int) -> str:
 
 
 def _write(ax: Axes, x: float, y: float, text: str, **placed: Any) -> None:
-    # A $ in the data is no formula, and long text must not change the layout.
+    # A $ in the data is not a formula, and long text must not change the layout.
     ax.text(x, y, text, fontsize=9.5, parse_math=False, clip_on=True, **placed).set(
         in_layout=False
     )
@@ -174,7 +174,7 @@ def _array(samples: Any, name: str = "samples") -> np.ndarray:
     if hasattr(samples, "toarray"):
         raise ValueError(
             f"`{name}` must be dense, texts or a frame to be shown, got a sparse "
-            "matrix. Give what it was made of, such as the texts, as `samples`."
+            "matrix. Pass its source, such as the texts, as `samples`."
         )
     if hasattr(samples, "detach"):
         samples = samples.detach().cpu()
@@ -192,7 +192,7 @@ def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def _channels_last(images: np.ndarray, name: str) -> np.ndarray:
     """Return the images as (n, height, width) or (n, height, width, 3), float."""
-    # torch's order comes first: it is the likelier where either axis could be channels.
+    # torch's order first: it is likelier where either axis could be the channels.
     if images.ndim == 4 and images.shape[1] in (1, 3):
         images = np.moveaxis(images, 1, -1)
     if images.ndim == 4 and images.shape[-1] == 1:
@@ -240,8 +240,8 @@ def _z_scores(table: pd.DataFrame) -> np.ndarray:
             )
             scores = (values - mean) / (spread or 1.0)
         else:
-            often = column.map(column.value_counts(normalize=True))
-            share = often.to_numpy(dtype=np.float64, na_value=np.nan)
+            shares = column.map(column.value_counts(normalize=True))
+            share = shares.to_numpy(dtype=np.float64, na_value=np.nan)
             scores = np.sqrt((1 - share) / share)
         columns.append(np.nan_to_num(scores))
     return np.stack(columns, axis=1)

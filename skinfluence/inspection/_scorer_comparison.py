@@ -14,7 +14,7 @@ from ._typing import Axes, ManyAxes
 
 _BLUE, _GREY = COLORS[0], COLORS[-1]
 
-# column of the comparison -> what stands below its panel
+# column of the comparison -> label of its panel
 _PANELS = {
     "score": "test score after removal",
     "average_precision": "average precision of\nfinding bad samples",
@@ -32,7 +32,7 @@ class ScorerComparisonDisplay:
     Parameters
     ----------
     comparison : DataFrame
-        What :func:`skinfluence.cleaning.compare_scorers` returned.
+        The result of :func:`skinfluence.cleaning.compare_scorers`.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class ScorerComparisonDisplay:
         Parameters
         ----------
         estimator : estimator
-            The estimator whose training data they score.
+            The estimator whose training data the scorers score.
         X : array-like or CSR matrix of shape (n_samples, ...)
             Training samples.
         y : array-like of shape (n_samples,)

@@ -18,7 +18,7 @@ CHANGE = "change of the mean validation loss without the sample"
 
 
 def in_brackets(unit: str) -> str:
-    """Return a unit as the end of a label."""
+    """Return a unit in brackets, to end a label."""
     return f" ({unit})" if unit else ""
 
 
@@ -49,7 +49,7 @@ def unit_of_loss(estimator: Estimator) -> str:
 
 
 def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.ndarray:
-    """Return one number for each sample, or say what is wrong with them."""
+    """Return one value for each sample, or raise an error."""
     array = np.asarray(values)
     if array.ndim != 1 or (n_samples is not None and len(array) != n_samples):
         wanted = "n_samples" if n_samples is None else n_samples
@@ -60,7 +60,7 @@ def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.
 
 
 def check_count(name: str, value: object, least: int = 0) -> int:
-    """Return a count, or say what is wrong with it."""
+    """Return a count, or raise an error."""
     if (
         not isinstance(value, (int, np.integer))
         or isinstance(value, bool)

@@ -18,7 +18,7 @@ from ._style import (
 )
 from ._typing import At, Axes, Estimator
 
-# As many lines as have a colour of their own; the last colour is the zero line's.
+# One line for each colour; the last colour is that of the zero line.
 _MOST_LINES = len(COLORS) - 1
 
 
@@ -197,7 +197,7 @@ class TrajectoryDisplay:
         return self
 
     def _rows(self, influence: np.ndarray) -> np.ndarray:
-        """Return the samples to be drawn, checked."""
+        """Check and return the samples to draw."""
         if self.samples is None:
             rows: np.ndarray = np.concatenate(extremes(influence, 3, 3))
             return rows
@@ -212,7 +212,7 @@ class TrajectoryDisplay:
             )
         if not 1 <= len(rows) <= _MOST_LINES:
             raise ValueError(
-                f"`samples` must be 1 to {_MOST_LINES} samples, as many as can be told "
-                f"apart, got {len(rows)}."
+                f"`samples` must be 1 to {_MOST_LINES} samples, one for each colour, "
+                f"got {len(rows)}."
             )
         return rows

@@ -59,7 +59,7 @@ def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def jaccard_extremes(first: ArrayLike, second: ArrayLike, k: int = 10) -> float:
-    """Return the agreement of two scores on the samples at both ends.
+    """Return how far two scores agree on the lowest and the highest samples.
 
     Parameters
     ----------

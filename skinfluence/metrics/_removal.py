@@ -86,7 +86,7 @@ def removal_curve(
     scorer = check_scoring(estimator, scoring=scoring)
 
     def score_without(count: int) -> float:
-        # In the order of the data, on which SGD and other estimators depend.
+        # In the order of the data: the result of SGD, for one, depends on it.
         kept = np.sort(order[count:])
         model = clone(estimator).fit(_safe_indexing(X, kept), _safe_indexing(y, kept))
         return float(scorer(model, X_test, y_test))

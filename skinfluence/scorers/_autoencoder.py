@@ -138,6 +138,7 @@ class Autoencoder(BaseScorer, name="autoencoder"):
             batch_size=self.batch_size,
             random_state=self.random_state,
             device=self.device,
+            # Only its predictions are used.
             record=None,
             **{size: scaled.shape[1]},
         )
@@ -153,7 +154,7 @@ def _scaled(X: ArrayLike | None) -> np.ndarray:
             f"for the scorer 'autoencoder', got shape {dense.shape}."
         )
     # A channel is scaled as a whole: its pixels stay comparable.
-    others = tuple(axis for axis in range(dense.ndim) if axis != 1)
-    spread = dense.std(axis=others, keepdims=True)
-    centred = dense - dense.mean(axis=others, keepdims=True)
+    axes = tuple(axis for axis in range(dense.ndim) if axis != 1)
+    spread = dense.std(axis=axes, keepdims=True)
+    centred = dense - dense.mean(axis=axes, keepdims=True)
     return np.asarray(centred / np.where(spread > 0, spread, 1), dtype=np.float32)

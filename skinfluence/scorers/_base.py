@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from ._checks import EstimatorCheck
 
 NAMED_SCORERS: dict[str, type["BaseScorer"]] = {}
-"""The scorers that users may ask for by name; each class adds itself."""
+"""The scorers that have a name; each class registers itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ScoringData:
 
 
 class BaseScorer(BaseEstimator, ABC):
-    """Base class of the scorers: subclasses declare what they need and do ``_score``.
+    """Base class of the scorers: subclasses declare needs and implement ``_score``.
 
     ``class MyScorer(BaseScorer, name="mine")`` registers a public name.
     """
@@ -88,8 +88,8 @@ class BaseScorer(BaseEstimator, ABC):
             The estimator, fitted on X and y where the scorer looks at the model. It is
             not changed.
         X, y : array-like of n_samples rows, optional
-            The training samples, in the containers that were given to ``fit``. Scorers
-            that ask the recorded run do not need them.
+            The training samples, in the containers that were passed to ``fit``. Scorers
+            that work on the recorded run do not need them.
         X_val, y_val : array-like of n_val rows, optional
             Validation data, for the scorers that use it.
         sample_weight_val : array-like of shape (n_val,), optional

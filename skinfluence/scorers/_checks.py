@@ -12,7 +12,7 @@ EstimatorCheck = Callable[[object, str], None]
 
 
 def check_own(estimator: object, scorer: str) -> None:
-    """Refuse what is not one of the library's estimators."""
+    """Refuse an estimator that is not one of the library's."""
     if not hasattr(estimator, "influence"):
         raise TypeError(
             f"`estimator` must have a method `influence` for the scorer {scorer!r}, "

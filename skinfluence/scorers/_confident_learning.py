@@ -1,4 +1,4 @@
-"""Confident learning's quality of labels as a scorer."""
+"""Confident learning's label quality as a scorer."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -45,10 +45,10 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         probability of the given label.
     filter_by : str or None, default=None
         As in ``cleanlab.filter.find_label_issues``, such as ``"prune_by_noise_rate"``:
-        the scores of the samples that it finds are 1 lower, so that they come before
-        all others. None ranks by the quality alone.
+        the samples that it flags score 1 lower, so that they rank before all others.
+        None ranks by the quality alone.
     cv : int, cross-validation generator or iterable, default=5
-        The folds; an integer means that many shuffled, stratified folds.
+        The folds; an integer is the number of shuffled, stratified folds.
     n_jobs : int or None, default=None
         Number of folds fitted in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
@@ -142,9 +142,9 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         if counts.min() < self.cv:
             rare = classes[counts.argmin()]
             raise ValueError(
-                f"`cv` must not exceed the samples of any class, got {self.cv} folds "
-                f"and {counts.min()} samples of {rare!r}. Use fewer folds, or leave "
-                "rare classes out."
+                "`cv` must not exceed the number of samples of any class, got "
+                f"{self.cv} folds and {counts.min()} samples of {rare!r}. Use fewer "
+                "folds, or leave rare classes out."
             )
         rng = check_random_state(self.random_state)
         seed = rng.randint(np.iinfo(np.int32).max)

@@ -99,8 +99,8 @@ class CookDistance(BaseScorer, name="cook_distance"):
 def _least_squares(model: FinalModel) -> list[np.ndarray]:
     """Return the design matrix, slopes, curvatures and sample weights.
 
-    Slopes and curvatures are the first and second derivative of each sample's loss in
-    its linear predictor.
+    Slopes and curvatures are the first and second derivative of each sample's loss with
+    respect to its linear predictor.
     """
     parts = []
     for batch in map(model.fetch, model.batches):
@@ -120,7 +120,7 @@ def _least_squares(model: FinalModel) -> list[np.ndarray]:
 
 
 def _direction(model: FinalModel, outputs: Tensor) -> Tensor:
-    """Return the derivative of a sample's outputs in its linear predictor."""
+    """Return how a sample's outputs change with its linear predictor."""
     two_classes = type(model.net.criterion_) is nn.CrossEntropyLoss
     count = outputs[:1].numel()
     if count != 1 + two_classes:

@@ -79,8 +79,8 @@ class DataOOB(BaseScorer, name="data_oob"):
         if classifies:
             # Bagging encodes the classes before it fits the models.
             labels = np.searchsorted(bags.classes_, labels)
-        # Not scikit-learn's oob_score_: its average over the models comes before the
-        # comparison with the labels.
+        # Not scikit-learn's oob_score_, which averages the predictions of the models
+        # before it compares them with the labels.
         total, count = np.zeros(len(labels)), np.zeros(len(labels))
         for model, inside in zip(
             bags.estimators_, bags.estimators_samples_, strict=True
@@ -102,7 +102,7 @@ class DataOOB(BaseScorer, name="data_oob"):
 
 
 class _OfRows(BaseEstimator):
-    """An estimator fitted on row numbers: bagging takes arrays, the data may be any."""
+    """An estimator fitted on row numbers, since bagging takes nothing but arrays."""
 
     def __init__(self, estimator: BaseEstimator, data: ArrayLike | None) -> None:
         self.estimator = estimator

@@ -15,22 +15,22 @@ from ._refits import Utility, unrecorded
 
 
 class DataShapley(BaseScorer, name="data_shapley"):
-    r"""Score the samples by their Shapley value to the estimator.
+    r"""Score the samples by their Shapley value for the estimator.
 
-    Named ``"data_shapley"``. The score is the sample's share in the validation score V,
+    Named ``"data_shapley"``. The score is the sample's share of the validation score V,
     in its unit: the average gain from adding it to the samples that precede it in a
     random permutation [1]_,
 
     .. math:: φ_i = E_π [V(S_π^i ∪ \{i\}) - V(S_π^i)].
 
-    A negative value means that the sample does harm. A permutation is truncated when V
+    A negative value means that the sample is harmful. A permutation is truncated when V
     comes within `tolerance` of its value on all samples; the remaining samples gain 0
     in it. Each step is a fit of the estimator, without sample weights: up to
     `n_permutations` times n_samples fits, which suits small data and estimators fitted
     in milliseconds.
 
-    The empty set, and samples of a single class, are worth the best constant
-    prediction. The estimator must be able to fit few samples.
+    The empty set, and samples of a single class, get the score of the best constant
+    prediction. The estimator must be able to fit a handful of samples.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class DataShapley(BaseScorer, name="data_shapley"):
 
     See Also
     --------
-    KNNShapley : Exact and fast, to a nearest-neighbours classifier instead.
+    KNNShapley : Exact and fast, for a nearest-neighbours classifier.
 
     References
     ----------
@@ -112,9 +112,9 @@ class DataShapley(BaseScorer, name="data_shapley"):
         # Drawn beforehand, so that they do not depend on n_jobs.
         rng = check_random_state(self.random_state)
         orders = [rng.permutation(n_samples) for _ in range(self.n_permutations)]
-        whole, nothing = utility(np.arange(n_samples)), utility(np.arange(0))
+        full, empty = utility(np.arange(n_samples)), utility(np.arange(0))
         gains = Parallel(n_jobs=self.n_jobs)(
-            delayed(_gains)(utility, order, nothing, whole, self.tolerance)
+            delayed(_gains)(utility, order, empty, full, self.tolerance)
             for order in orders
         )
         return np.mean(gains, axis=0)
@@ -123,15 +123,15 @@ class DataShapley(BaseScorer, name="data_shapley"):
 def _gains(
     utility: Utility,
     order: np.ndarray,
-    nothing: float,
-    whole: float,
+    empty: float,
+    full: float,
     tolerance: float,
 ) -> np.ndarray:
     """Return each sample's gain when the samples are added in this order."""
-    gains, before = np.zeros(len(order)), nothing
+    gains, before = np.zeros(len(order)), empty
     for count, row in enumerate(order, start=1):
         # Strict, so that a tolerance of 0 never truncates.
-        if abs(whole - before) < tolerance:
+        if abs(full - before) < tolerance:
             break
         now = utility(order[:count])
         gains[row] = now - before

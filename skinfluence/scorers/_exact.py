@@ -37,7 +37,7 @@ class ExactCounterfactual(BaseScorer, name="exact"):
 
     See Also
     --------
-    SGDInfluence : The estimate, for the cost of about one training; with ``verify=k``
+    SGDInfluence : The estimate, at the cost of about one training; with ``verify=k``
         exact at both ends of the ranking.
 
     References

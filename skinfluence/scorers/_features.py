@@ -33,7 +33,7 @@ def check_features(features: str, estimator: BaseEstimator, scorer: str) -> None
             "`estimator` must be a network for features='representation' of the scorer "
             f"{scorer!r}, got {type(estimator).__name__}. Use features='input'."
         )
-    # A module class is instantiated in fit: only an instance can be looked into.
+    # A module class is instantiated in fit: only an instance can be inspected.
     module = getattr(estimator, "module", None)
     if isinstance(module, nn.Module) and not any(
         isinstance(part, nn.Linear) for part in module.modules()

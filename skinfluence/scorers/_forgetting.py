@@ -1,4 +1,4 @@
-"""How often a sample was forgotten as a scorer."""
+"""Forgetting events as a scorer."""
 
 import numpy as np
 from scipy.stats import rankdata

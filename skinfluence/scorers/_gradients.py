@@ -16,14 +16,14 @@ _GRADIENT_BYTES = 2**28
 
 
 class SampleGradients:
-    """Derivatives of single samples' losses at the parameters that modules hold.
+    """Derivatives of single samples' losses at the modules' current parameters.
 
     Parameters
     ----------
     objective : Objective
         Computes the losses.
     parameters : sequence of Tensor
-        The parameters that the losses are differentiated in.
+        The parameters with respect to which the losses are differentiated.
     """
 
     def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
@@ -44,7 +44,7 @@ class SampleGradients:
         return self.objective.criterion(self.objective.forward(inputs), targets, inputs)
 
     def flat(self, values: Tensor, along: Tensor, *, graph: bool = False) -> Tensor:
-        """Differentiate ⟨along, values⟩ in the parameters: (p,)."""
+        """Differentiate ⟨along, values⟩ with respect to the parameters: (p,)."""
         return self.layout.flatten(
             torch.autograd.grad(
                 values,
@@ -58,8 +58,8 @@ class SampleGradients:
     def dots(self, batch: Batch, direction: Tensor) -> Tensor:
         """Return ⟨direction, g_i⟩ of each sample of a batch, (b,)."""
         losses = self.losses(batch)
-        # One backward pass instead of b: the batch gradient is linear in the losses'
-        # weights, and ⟨direction, g_i⟩ is its derivative in the i-th.
+        # One backward pass instead of b: the batch gradient is linear in the weights of
+        # the losses, and its derivative with respect to the i-th is ⟨direction, g_i⟩.
         weights = torch.ones_like(losses).requires_grad_()
         along = self.flat(losses, weights, graph=True) @ direction
         return torch.autograd.grad(along, weights)[0]
@@ -70,7 +70,7 @@ class SampleGradients:
         buffers = tuple(self.objective.buffers)
 
         def loss(parameters: tuple[Tensor, ...], x: object, y: object) -> Tensor:
-            # Modules expect the batch axis that vmap takes away.
+            # Modules expect the batch axis, which vmap removes.
             x, y = tree_map(lambda value: value.unsqueeze(0), (x, y))
             one = ((x, fit_params), y, None)
             losses: Tensor = self._functional(parameters, buffers, self.losses, one)

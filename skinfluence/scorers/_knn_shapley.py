@@ -13,9 +13,9 @@ from ._features import check_features, features_of
 
 
 class KNNShapley(BaseScorer, name="knn_shapley"):
-    r"""Score the samples by their Shapley value to a nearest-neighbours classifier.
+    r"""Score the samples by their Shapley value for a nearest-neighbours classifier.
 
-    Named ``"knn_shapley"``. The score is the sample's exact share in the mean
+    Named ``"knn_shapley"``. The score is the sample's exact share of the mean
     probability that a K-nearest-neighbours classifier gives to the correct validation
     label. The value of a set S of samples is
 
@@ -26,22 +26,21 @@ class KNNShapley(BaseScorer, name="knn_shapley"):
 
     where :math:`α_k(j, S)` is the k-th neighbour in S of validation sample j. Computing
     all scores costs no more than sorting the distances [1]_, and no training. They sum
-    to v of all samples; a negative score means that the sample does harm.
+    to v of all samples; a negative score means that the sample is harmful.
 
     Parameters
     ----------
     n_neighbors : int, default=5
         K, the number of neighbours.
     features : {"input", "representation"}, default="input"
-        Space in which distances are measured: that of the inputs, flattened if they
-        have more than two axes, or that of the inputs of the fitted network's last
-        linear layer.
+        Where distances are measured: between the inputs, flattened if they have more
+        than two axes, or between the inputs of the fitted network's last linear layer.
     metric : str or callable, default="euclidean"
         As in :func:`sklearn.metrics.pairwise_distances`.
 
     See Also
     --------
-    DataShapley : The Shapley value to the estimator itself.
+    DataShapley : The Shapley value for the estimator itself.
 
     References
     ----------
@@ -105,12 +104,13 @@ class KNNShapley(BaseScorer, name="knn_shapley"):
 
 
 def _by_rank(correct: np.ndarray, k: int) -> np.ndarray:
-    """Return the values, nearest sample first, from which labels are correct."""
+    """Return the values, nearest sample first, given which labels are correct."""
     hits = correct.astype(np.float64)
     n_samples = hits.shape[1]
     rank = np.arange(1, n_samples)
     values = np.empty_like(hits)
     values[:, :-1] = (hits[:, :-1] - hits[:, 1:]) * np.minimum(k, rank) / (k * rank)
     values[:, -1] = hits[:, -1] * min(k, n_samples) / (k * n_samples)
-    # The recursion of Theorem 1: a value is that of the next farther sample plus this.
+    # The recursion of Theorem 1: a value is that of the next farther sample plus a
+    # difference.
     return np.cumsum(values[:, ::-1], axis=1)[:, ::-1]

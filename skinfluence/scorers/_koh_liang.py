@@ -159,7 +159,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
         if not self.residual_ <= self.tol:
             warnings.warn(
                 f"The solver stopped after {self.n_iterations_} iterations at a "
-                f"relative residual of {self.residual_:.3g} (asked for: {self.tol:g}). "
+                f"relative residual of {self.residual_:.3g} (`tol` is {self.tol:g}). "
                 "Raise `max_iter` or `damping`, or allow a larger `tol`.",
                 SolverConvergenceWarning,
                 stacklevel=3,  # past the base class, to the caller of the scorer
@@ -236,7 +236,8 @@ class _Sampled:
     def __call__(self, v: np.ndarray) -> np.ndarray:
         batches = self.gradients.model.batches
         sizes = np.array([len(rows) for rows in batches], dtype=np.float64)
-        # Rows of different data sets cannot be fetched together: draw a part, by size.
+        # Rows of different data sets cannot be fetched together: draw them from one
+        # batch, which is chosen in proportion to its size.
         rows = batches[self.rng.choice(len(batches), p=sizes / sizes.sum())]
         chosen = torch.from_numpy(self.rng.randint(len(rows), size=self.batch_size))
         return _product(self.gradients, [rows[chosen]], v)

@@ -25,8 +25,8 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
     and the estimator is trained again with the new weights. σ is the largest standard
     deviation of the metagradients so far, which keeps the steps bounded in runs that
     amplify small changes. On the log scale the weights stay positive, so that each can
-    recover. The cost is `n_iterations` retraces and one training run less. The score is
-    the weight and has no unit.
+    recover. The cost is `n_iterations` retraces and `n_iterations` - 1 training runs.
+    The score is the weight and has no unit.
 
     The estimator must have been trained on one data set. It is not changed: clones of
     it are trained.
@@ -93,12 +93,12 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the learned weights of the samples."""
-        given = _given_weights(estimator)
-        logarithms, scale = np.zeros(len(given)), 0.0
+        base = _training_weights(estimator)
+        logarithms, scale = np.zeros(len(base)), 0.0
         fitted = estimator
         for k in range(self.n_iterations):
             if k:
-                fitted = _refit(estimator, data, given * np.exp(logarithms))
+                fitted = _refit(estimator, data, base * np.exp(logarithms))
             influence = fitted.influence(
                 data.X_val,
                 data.y_val,
@@ -107,16 +107,16 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
                 last_epochs=self.last_epochs,
             )
             # Training divides the weights by their mean: their scale has no effect.
-            weights = given * np.exp(logarithms)
-            uphill = weights / weights.sum() * influence.sum() - influence
-            scale = max(scale, uphill.std())
-            logarithms = logarithms - self.step_size * uphill / (scale or 1.0)
+            weights = base * np.exp(logarithms)
+            slopes = weights / weights.sum() * influence.sum() - influence
+            scale = max(scale, slopes.std())
+            logarithms = logarithms - self.step_size * slopes / (scale or 1.0)
             logarithms -= np.log(np.exp(logarithms).mean())
         self.weights_ = np.exp(logarithms)
         return self.weights_.copy()
 
 
-def _given_weights(estimator: BaseEstimator) -> np.ndarray:
+def _training_weights(estimator: BaseEstimator) -> np.ndarray:
     """Return the c_i that the estimator was trained with."""
     check_is_fitted(estimator, "training_data_")
     *others, data = estimator.training_data_
@@ -133,11 +133,11 @@ def _refit(
 ) -> BaseEstimator:
     """Train a clone with the same seed and other weights."""
     copy = clone(estimator)
-    # Other random states would draw another seed than the recorded run.
+    # Any other random state would draw a new seed.
     if not isinstance(estimator.random_state, Integral):
         copy.set_params(random_state=estimator.seed_)
     if "class_weight" in copy.get_params(deep=False):
-        # The weights include those of the classes already.
+        # The weights already include those of the classes.
         copy.set_params(class_weight=None)
     fit_params = estimator.training_data_[-1].fit_params
     return copy.fit(data.X, data.y, sample_weight=weights, **fit_params)

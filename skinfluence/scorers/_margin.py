@@ -55,8 +55,9 @@ class Margin(BaseScorer, name="margin"):
         probabilities = np.asarray(estimator.predict_proba(data.X), dtype=np.float64)
         # A probability of 0 would give infinite margins.
         logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-        given = np.asarray(data.y)[:, None] == estimator.classes_
-        return logits[given] - np.where(given, -np.inf, logits).max(axis=1)
+        is_label = np.asarray(data.y)[:, None] == estimator.classes_
+        others = np.where(is_label, -np.inf, logits)
+        return logits[is_label] - others.max(axis=1)
 
 
 class AreaUnderMargin(BaseScorer, name="area_under_margin"):
@@ -73,7 +74,7 @@ class AreaUnderMargin(BaseScorer, name="area_under_margin"):
 
     See Also
     --------
-    Margin : The margin of the final model alone, of any classifier.
+    Margin : The margin of the final model only, for any classifier.
 
     References
     ----------

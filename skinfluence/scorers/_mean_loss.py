@@ -19,7 +19,7 @@ class MeanLoss(BaseScorer, name="mean_loss"):
 
     See Also
     --------
-    Loss : The loss of the final model alone, of any estimator.
+    Loss : The loss of the final model only, for any estimator.
 
     References
     ----------

@@ -10,9 +10,9 @@ from ._features import check_features, features_of
 class Outlier(BaseScorer):
     """Score the samples by a scikit-learn outlier detector, outliers first.
 
-    A detector passed as the scorer of a cleaner is wrapped in this class. It sees the
-    training inputs only, neither labels nor validation data, so that it cannot find
-    wrong labels of ordinary inputs [1]_. The score is the detector's own, in its unit.
+    A detector passed as the scorer of a cleaner is wrapped in this class. It sees only
+    the training inputs, neither labels nor validation data, so it cannot find wrong
+    labels of ordinary inputs [1]_. The score is that of the detector, in its unit.
 
     Parameters
     ----------

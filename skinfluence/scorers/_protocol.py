@@ -1,4 +1,4 @@
-"""What a scorer is."""
+"""The protocol that scorers follow."""
 
 from typing import Any, Protocol
 
@@ -6,17 +6,17 @@ import numpy as np
 
 
 class Scorer(Protocol):
-    """Anything that gives each training sample a number: the lower, the more harmful.
+    """A callable that scores each training sample: the lower, the more harmful.
 
-    A plain function is a scorer too. It may leave out `sample_weight_val`, which is
-    given only where the validation samples have weights. A scorer may have a method
-    ``check_estimator(estimator)`` as well, which raises an error if it cannot score
-    with that estimator, and is called before any work is done. What a scorer draws at
-    random follows its parameter ``random_state``, if it has one.
+    A plain function is a scorer too. It may omit `sample_weight_val`, which is passed
+    only if the validation samples have weights. A scorer may also have a method
+    ``check_estimator(estimator)`` that raises an error if it cannot score with that
+    estimator; it is called before any work is done. If a scorer has a parameter
+    ``random_state`` that is None, the cleaners set it.
 
     Examples
     --------
-    A scorer of one's own: the distance to the mean of the sample's class.
+    A custom scorer: the distance to the mean of the sample's class.
 
     >>> import numpy as np
     >>> from sklearn.datasets import load_iris
@@ -49,7 +49,7 @@ class Scorer(Protocol):
         estimator : object
             The estimator, fitted on X and y.
         X, y : array-like of n_samples rows
-            What it was fitted on, in the containers that were given to its ``fit``.
+            Its training data, in the containers that were passed to ``fit``.
         X_val, y_val : array-like of n_val rows
             Validation data.
         sample_weight_val : array-like of shape (n_val,), optional

@@ -46,7 +46,7 @@ class Utility:
     options: dict[str, ArrayLike]
 
     def __call__(self, rows: np.ndarray) -> float:
-        """Return the score of a set; a constant prediction's for the empty set."""
+        """Return the score of a set; for an empty one, of a constant prediction."""
         # Sorted, so that the fit does not depend on the order of the permutation.
         rows = np.sort(rows)
         model = self._fit(rows) if len(rows) else self._constant(slice(None))

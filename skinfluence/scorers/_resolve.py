@@ -17,7 +17,7 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
     scorer : str, outlier detector or callable
         A name, such as ``"influence"``, ``"loss"`` or ``"random"`` (given on each
         scorer's page); a scikit-learn outlier detector; or a scorer, which is returned
-        as it is.
+        unchanged.
     **options : dict
         Parameters for a scorer given by name; those that it does not have are ignored.
 
@@ -49,10 +49,10 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
                 f"or a callable, got {scorer!r}."
             )
         kind = NAMED_SCORERS[scorer]
-        # A cleaner passes its own parameters to whatever scorer it is given.
+        # A cleaner passes its parameters to every named scorer; few have all of them.
         parameters = kind().get_params()
         return kind(**{k: v for k, v in options.items() if k in parameters})
-    # A class is callable, but its instances are what scores.
+    # A scorer's class is callable too, but calling it only makes an instance.
     if isinstance(scorer, type):
         raise TypeError(
             f"`scorer` must be an instance, got the class {scorer.__name__}: call it."
@@ -119,5 +119,5 @@ def _name(scorer: object) -> str:
 def _is_detector(scorer: object) -> bool:
     if not hasattr(scorer, "fit"):
         return False
-    # Density estimators rank outliers too, but scikit-learn does not tag them so.
+    # Density estimators rank outliers too, but are not tagged as outlier detectors.
     return is_outlier_detector(scorer) or hasattr(scorer, "score_samples")

@@ -122,7 +122,7 @@ def solve_cg(
     x, _ = cg(operator, b, rtol=tol, atol=0.0, maxiter=max_iter)
     if not x.any():
         return Solution(x, count, 0.0 if not b.any() else 1.0)
-    # Computed anew: the residual that the recursion updates drifts from the true one.
+    # Recomputed: the residual that the recursion updates drifts from the true one.
     return Solution(x, count, _relative(damped(x), b))
 
 

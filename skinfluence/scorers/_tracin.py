@@ -78,7 +78,7 @@ class TracIn(_AlongRun, name="tracin"):
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
-            # Learning rates differ between parameters: they enter before the product.
+            # Learning rates differ between parameters, so they precede the dot product.
             direction = visit.rates * query.gradient(run.step, visit.state)
             batch = run.step.objective.fetch(visit.record.data, visit.record.rows)
             dots = gradients.dots(batch, direction)
@@ -139,8 +139,9 @@ class SelfInfluence(_AlongRun, name="self_influence"):
             shares = visit.shares.split(gradients.at_once)
             for part, share in zip(rows, shares, strict=True):
                 batch = run.step.objective.fetch(visit.record.data, part)
-                each = gradients.each(batch)
-                squares = each.square() @ visit.rates * weights_of(batch, each)
+                per_sample = gradients.each(batch)
+                weights = weights_of(batch, per_sample)
+                squares = per_sample.square() @ visit.rates * weights
                 scores[part] -= _double(share * squares)
         return scores.numpy()
 

@@ -104,5 +104,5 @@ def test_removes_flips_and_keeps_clean_data(given):
 
 def test_refuses_too_few_samples_to_choose_by():
     cleaner = InfluenceCleaner(quick(), n_remove="auto")
-    with pytest.raises(ValueError, match="at least 5 samples to choose by, got n_sam"):
+    with pytest.raises(ValueError, match="at least 5 samples for its folds, got n_sam"):
         cleaner.fit(numbered(10), np.arange(10) % 2, numbered(4), [0, 1, 0, 1])

@@ -99,7 +99,7 @@ def test_refuses_parameters_before_any_work(
 def test_refuses_what_it_cannot_take_rows_from(blobs, kind):
     X, y, *_ = blobs
     data = {"X": X} if kind is dict else TensorDataset(torch.from_numpy(X))
-    with pytest.raises(TypeError, match=f"can be taken out, got {kind.__name__}"):
+    with pytest.raises(TypeError, match=f"can be selected, got {kind.__name__}"):
         InfluenceCleaner(quick()).fit(data, y)
 
 

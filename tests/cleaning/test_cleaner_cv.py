@@ -94,7 +94,7 @@ def test_a_count_that_empties_a_class_cannot_win():
     assert np.isnan(cleaner.cv_results_["mean_test_score"]).tolist() == [True, False]
     assert cleaner.n_remove_ == 2
     cleaner.set_params(n_removes=[4, 6])
-    with pytest.raises(ValueError, match=r"but none of \[4, 6\] does. Put 0 among"):
+    with pytest.raises(ValueError, match=r"but none of \[4, 6\] does. Include 0"):
         cleaner.fit(X, y, X[::3], y[::3])
     assert cleaner.n_remove_ == 2
 

@@ -171,7 +171,7 @@ def test_refuses_before_any_work(blobs, options, error, message):
 @pytest.mark.parametrize("scores", [np.full(120, np.nan), np.zeros(120)])
 def test_refuses_scores_that_are_no_ranking(blobs, scores):
     X, y, _, X_val, y_val, *_ = blobs
-    with pytest.raises(ValueError, match=r"`scorer` must (return one|tell the)"):
+    with pytest.raises(ValueError, match=r"`scorer` must (return one|distinguish the)"):
         compare_scorers(
             KNeighborsClassifier(), X, y, X_val, y_val, [lambda *data: scores]
         )

@@ -152,7 +152,7 @@ def test_seeds_fill_in_what_is_none():
         (np.zeros(3), r"shape \(120,\) without NaN, got shape \(3,\) with 0 NaN"),
         (np.full(120, np.nan), r"got shape \(120,\) with 120 NaN"),
         (np.zeros((120, 2)), r"got shape \(120, 2\)"),
-        (np.full(120, 0.25), r"samples apart, but all 120 have the score 0\.25"),
+        (np.full(120, 0.25), r"training samples, but all 120 have the score 0\.25"),
     ],
 )
 def test_refuses_scores_that_are_not_one_number_each(blobs, scores, message):

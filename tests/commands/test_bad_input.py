@@ -112,13 +112,13 @@ def test_no_column_of_use(tmp_path, capsys):
 
 def test_target_alone(tmp_path, capsys):
     message = refused(capsys, write(tmp_path, frame=customers()[["stays"]]))
-    assert "'train.csv' has no column beside the target 'stays'" in message
+    assert "'train.csv' has no column besides the target 'stays'" in message
 
 
 def test_same_name_twice(tmp_path, capsys):
     path = write(tmp_path)
     path.write_text(path.read_text().replace("code,age", "age,age", 1))
-    assert "different names, but 'age' stands" in refused(capsys, path)
+    assert "different names, but 'age' appears" in refused(capsys, path)
 
 
 def test_no_file(tmp_path, capsys):
@@ -139,7 +139,7 @@ def test_empty_file(tmp_path, capsys):
 
 def test_binary_file(tmp_path, capsys):
     (tmp_path / "t.csv").write_bytes(bytes(range(256)))
-    assert "is not a text in utf-8" in refused(capsys, tmp_path / "t.csv")
+    assert "is not text in utf-8" in refused(capsys, tmp_path / "t.csv")
 
 
 def test_other_format(tmp_path, capsys):
@@ -198,7 +198,7 @@ def test_validation_table_with_other_labels(tmp_path, capsys):
 def test_table_of_very_many_rows(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_tables, "MOST_ROWS", 50)
     message = refused(capsys, write(tmp_path))
-    assert "'train.csv' has 80 rows, and more than 50" in message
+    assert "'train.csv' has 80 rows, but more than 50" in message
     assert "--sample 50" in message
 
 

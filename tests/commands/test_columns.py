@@ -60,7 +60,7 @@ def many(make):
         (many(lambda k: f"2020-01-{k % 28 + 1:02d}T10:00:00Z"), "date", ""),
         (many(lambda k: f"{k % 28 + 1}/1/2020"), "unused", "not written as YYYY-MM-DD"),
         (many(lambda k: f"this is review number {k}"), "text", ""),
-        (many(lambda k: f"customer{k}"), "unused", "another in nearly every row"),
+        (many(lambda k: f"customer{k}"), "unused", "different in nearly every row"),
         (many(str), "unused", "only numbers the rows"),
         (many(lambda k: "x"), "unused", "one value only"),
         (many(lambda k: ["", "NaN"][k % 2]), "unused", "is empty"),

@@ -118,8 +118,8 @@ def test_some_rows_are_read_alone(tmp_path):
     [
         (b"", "is empty"),
         (b"a,label\n1,yes\n2\n", "Line 3 of 't.csv' has 1 cells, but the header has 2"),
-        (b'a,label\n1,yes\n"2,no\n', "Line 3 of 't.csv' is no row of a CSV file"),
-        (b"a,label\n\xff,yes\n", "is not a text in utf-8"),
+        (b'a,label\n1,yes\n"2,no\n', "Line 3 of 't.csv' is not a row of a CSV file"),
+        (b"a,label\n\xff,yes\n", "is not text in utf-8"),
     ],
 )
 def test_what_is_no_csv_is_refused(tmp_path, content, message):

@@ -163,7 +163,7 @@ def test_draws_into_given_axes():
     ("wrong", "message"),
     [
         ({"influence": [[1.0]]}, r"`influence` must have shape \(n_samples,\), got"),
-        ({"influence": [np.nan] * 10}, "`influence` must have a number for some"),
+        ({"influence": [np.nan] * 10}, "`influence` must be a number for at least"),
         ({"losses": [1.0]}, r"`losses` must have shape \(10,\), got \(1,\)"),
         ({"truth": [True]}, r"`truth` must have shape \(10,\), got \(1,\)"),
         ({"n_marked": -1}, "`n_marked` must be an integer of at least 0, got -1"),

@@ -138,7 +138,7 @@ def test_the_expected_error_is_asked_for(clf):
     np.testing.assert_allclose(values, wanted, rtol=TOLERANCE)
     assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
     html = page(report.to_dict())
-    assert "the expected validation error would be lowest" in html
+    assert "would lower the expected validation error most" in html
 
 
 def test_is_json(report):
@@ -180,7 +180,7 @@ def test_applies_decisions(report, clf, refit):
     before = ["score", "loss"]
     pd.testing.assert_frame_equal(applied.scores[before], report.scores)
     html = page(applied.to_dict())
-    assert "8 removed, 1 relabelled, 1 looked at and kept" in html
+    assert "8 removed, 1 relabelled, 1 reviewed and kept" in html
     with pytest.raises(DecisionsError, match="about other data"):
         report.apply(decisions.assign(fingerprint="data-1"), refit=refit)
 
@@ -429,7 +429,7 @@ def test_says_what_is_not_installed(clf, monkeypatch, module, name):
         ({"raw": np.zeros((60, 8, 8, 2))}, "`raw` must be images of one or three"),
         ({"raw_val": ["text"]}, "`raw_val` must have 30 rows"),
         ({"scores": [1.0]}, "`scores` must have shape"),
-        ({"scores": [np.nan] * 60}, "`scores` must have a number"),
+        ({"scores": [np.nan] * 60}, "`scores` must be finite for at least"),
         ({"X_test": DATA[0]}, "`X_test` and `y_test` must be given together"),
         ({"curve": InfluenceCleaner()}, "`curve` must be a fitted InfluenceCleanerCV"),
         ({"feature_names": ["one"]}, "`feature_names` must name 4 features"),

@@ -265,7 +265,7 @@ def test_draws_into_given_axes():
         (TEXTS, {"predictions": [1]}, r"`predictions` must have shape \(5,\)"),
         (TEXTS, {"n_harmful": 1.5}, "`n_harmful` must be an integer of at least 0"),
         (TEXTS, {"n_helpful": -1}, "`n_helpful` must be an integer of at least 0"),
-        (TEXTS, {"n_harmful": 0}, "`n_harmful` and `n_helpful` must show some sample"),
+        (TEXTS, {"n_harmful": 0}, "`n_harmful` and `n_helpful` must show at least one"),
         (np.eye(5), {"n_features": 0}, "`n_features` must be an integer of at least 1"),
         (np.eye(5), {"image_shape": (2, 2)}, "`image_shape` must be .* of 5 numbers"),
         (np.eye(5), {"feature_names": ["a"]}, "`feature_names` must name 5 features"),

@@ -183,7 +183,7 @@ def test_warns_of_what_has_not_converged():
     X, y, X_val, y_val = binary()
     clf = logistic().fit(X, y)
     scorer = KohLiang("cg", damping=1e-6, max_iter=1)
-    with pytest.warns(SolverConvergenceWarning, match="residual of 0.*for: 1e-05"):
+    with pytest.warns(SolverConvergenceWarning, match="residual of 0.*is 1e-05"):
         scorer(clf, X, y, X_val, y_val)
     assert scorer.residual_ > 1e-5
 

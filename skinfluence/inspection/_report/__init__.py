@@ -1,4 +1,4 @@
-"""The audit report: what was found, as a page on which people decide."""
+"""The audit report: the findings, and the page on which they are reviewed."""
 
 from .report import AuditReport
 

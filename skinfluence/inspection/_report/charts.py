@@ -13,11 +13,12 @@ Chart = dict[str, Any]
 
 
 class _Axis:
-    """Positions of values between two ends, and some round values to label."""
+    """A linear axis: positions of values, and round values for its ticks."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self.low, self.high = (low, high) if high > low else (low - 1, high + 1)
         self.start, self.end = start, end
+        # Labels from 0.01 to 99,999 are short without a power of ten.
         exponent = int(np.floor(np.log10(max(abs(self.low), abs(self.high)))))
         self.exponent = 0 if -2 <= exponent <= 4 else exponent
 
@@ -36,7 +37,7 @@ class _Axis:
 
     def unit(self, unit: str) -> str:
         """Return a unit with the axis's power of ten, in brackets."""
-        power = f"10{self.exponent}".translate(_SUPERSCRIPTS)[2:]
+        power = str(self.exponent).translate(_SUPERSCRIPTS)
         parts = [f"10{power}" if self.exponent else "", unit]
         inside = " ".join(filter(None, parts))
         return f" ({inside})" if inside else ""
@@ -96,7 +97,7 @@ def curve(search: Mapping[str, Any]) -> Chart:
     """Return the scores against the number removed, with their standard errors."""
     means = search["means"]
     errors = search["errors"] or [0.0] * len(means)
-    # A number of samples that cannot be removed has no score.
+    # A number of samples that would empty a class has no score.
     finite = [
         (n, mean, error or 0.0)
         for n, mean, error in zip(search["n_removes"], means, errors, strict=True)

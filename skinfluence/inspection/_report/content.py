@@ -1,4 +1,4 @@
-"""The findings of an audit as a plain dict, which JSON can hold."""
+"""The findings of an audit as a plain dict that can be written as JSON."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
@@ -19,12 +19,12 @@ _N_BINS = 60
 _AT = {
     "final": "of the final model",
     "epochs": "averaged over the models at all epoch ends",
-    "path": "along training (the model after epoch e counts 1/e)",
+    "path": "along training (the model after epoch e has weight 1/e)",
 }
 _MEASURES = {"loss": "validation loss", "error": "expected validation error"}
 
 Content: TypeAlias = dict[str, Any]
-# Label -> its number, of a classifier.
+# A classifier's labels -> their indices.
 Places: TypeAlias = Mapping[Hashable, int] | None
 
 
@@ -44,7 +44,7 @@ def audit_dict(
     """Return all that a page shows."""
     classes = estimator.classes_.tolist() if is_classifier(estimator) else None
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
-    assert estimator.trajectory_ is not None  # the influence came from it
+    assert estimator.trajectory_ is not None  # the influence comes from it
     n_epochs = int(estimator.trajectory_.n_epochs)
     return {
         "title": title,
@@ -90,12 +90,12 @@ def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]
     ]
     if is_classifier(estimator):
         labels, counts = np.unique(y, return_counts=True)
-        some = ", ".join(
+        first = ", ".join(
             f"{str(label)[:40]} ({count:,})"
             for label, count in zip(labels.tolist()[:8], counts, strict=False)
         )
         more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-        facts.append(["Labels", some + more])
+        facts.append(["Labels", first + more])
     else:
         facts.append(
             ["Targets", f"{y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"]
@@ -142,12 +142,13 @@ def applied_dict(
 
 
 def _distribution(findings: Audit) -> Content:
-    """Return a histogram of the scores; 0 is an edge, as it parts harm from help."""
+    """Return a histogram of the scores; 0 is an edge, between harmful and helpful."""
     scores = findings.scores[np.isfinite(findings.scores)]
     low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
     width = ((high - low) or 1.0) / _N_BINS
     first, last = np.floor(low / width), np.ceil(high / width)
     edges = width * np.arange(first, last + 1)
+    # Rounding may have left the extremes outside.
     counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
     return {
         "edges": edges.tolist(),
@@ -178,7 +179,7 @@ def curve_dict(search: object) -> Content:
     if len(names) != 1:
         raise ValueError(
             "`curve` must be a fitted InfluenceCleanerCV, or a GridSearchCV over one "
-            f"`n_remove`, got {type(search).__name__} with {len(names)} of them."
+            f"`n_remove`, got {type(search).__name__} with {len(names)} of these."
         )
     folds = sorted(
         name for name in results if name.startswith("split") and "test" in name
@@ -235,7 +236,7 @@ def _probabilities(findings: Audit, k: int, places: Places) -> Content:
 
 
 def _gain(by_label: np.ndarray | np.floating) -> Content:
-    """Return the best other label and what it gains, or the slope in the target."""
+    """Return the best other label with its gain, or the slope of the target."""
     if not isinstance(by_label, np.ndarray):
         return {"slope": _number(by_label)}
     best = int(np.argmin(by_label))
@@ -259,12 +260,12 @@ def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Conte
 
 
 def _label(value: Any, places: Places) -> Any:
-    """Return the number of a label, or a target."""
+    """Return the index of a label, or a target."""
     value = value.item() if hasattr(value, "item") else value
     return _number(value) if places is None else places[value]
 
 
 def _number(value: SupportsFloat) -> float | None:
-    """Return a number in the few digits that are read; JSON has no NaN or infinity."""
+    """Return a number to five digits; None for what JSON lacks, NaN and infinity."""
     number = float(value)
     return float(f"{number:.5g}") if np.isfinite(number) else None

@@ -18,7 +18,7 @@ from ...exceptions import InfluenceReliabilityWarning
 from .._style import extremes
 from .._typing import Estimator, RandomState
 
-# Each validation sample is a retrace of its own: so many at most, so many at once.
+# Each validation sample costs a retrace: limits in all, and at once for the memory.
 _MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
 # Points of a path: enough for a sparkline, where all epochs would bloat the page.
 _POINTS = 24
@@ -39,7 +39,7 @@ class Harmed:
     n_asked : int
         How many validation samples were examined.
     labels, predictions : ndarray of shape (n_val,)
-        Of all validation samples.
+        Those of all validation samples.
     """
 
     rows: np.ndarray
@@ -51,7 +51,7 @@ class Harmed:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """The findings.
 
     Attributes
     ----------
@@ -68,17 +68,17 @@ class Audit:
     probabilities : ndarray of shape (n_suspects, n_classes), or None
         A classifier's probability of each label.
     by_label : ndarray of shape (n_suspects, n_classes), or (n_suspects,)
-        Label influence, or the derivative of the loss in the target.
+        Label influence, or the derivative of the loss with respect to the target.
     paths : ndarray of shape (n_suspects, n_points)
         Their influence accumulated over the epochs, from 0.
     harmed : Harmed
         The validation samples that they harm.
     check : InfluenceCheck or None
-        The estimate compared with the truth.
+        The comparison of the estimate with exact retraining.
     judged : dict of str to (float, float, int)
         Score, loss and number of samples of the validation and of the test data.
     fingerprint : str
-        Of the data.
+        Digest of the data.
     """
 
     influence: np.ndarray
@@ -109,15 +109,16 @@ def audit(
     random_state: RandomState,
     **question: Any,
 ) -> Audit:
-    """Compute all that a report shows; `question` is `at` and `query`."""
+    """Compute all that a report shows; `question` holds `at` and `query`."""
     X_val, y_val = judges["validation"]
+    # Its sum over the epochs is the influence: one retrace gives both.
     by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores
     suspects = extremes(ranked, n, 0)[0]
     of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
     with warnings.catch_warnings():
-        # influence_by_epoch has already given the warning.
+        # influence_by_epoch has issued the warning already.
         warnings.simplefilter("ignore", InfluenceReliabilityWarning)
         by_label = getattr(estimator, of_labels)(X_val, y_val, **question)[suspects]
         harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, question)
@@ -163,10 +164,10 @@ def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
 
 
 def _paths(by_epoch: np.ndarray) -> np.ndarray:
-    """Return the sums over the epochs, from 0, at some of them."""
+    """Return the influence accumulated from 0 up to some of the epochs."""
     total = np.pad(by_epoch.cumsum(axis=1), ((0, 0), (1, 0)))
-    some = np.unique(np.linspace(0, total.shape[1] - 1, _POINTS).round().astype(int))
-    return total[:, some]
+    points = np.unique(np.linspace(0, total.shape[1] - 1, _POINTS).round().astype(int))
+    return total[:, points]
 
 
 def _harmed(
@@ -180,15 +181,15 @@ def _harmed(
     """Return which validation samples each suspect harms most.
 
     If there are many, only those with the highest losses are examined. Of each part,
-    only the suspects' rows and the most harmed so far are kept, to bound the memory.
+    only the suspects' rows and the most harmed so far are kept, to limit the memory.
     """
     losses = _losses(estimator, X_val, y_val)
-    some = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
-    some = some if k else some[:0]
+    queried = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
+    queried = queried if k else queried[:0]
     rows = np.zeros((len(suspects), 0), dtype=np.intp)
     values = np.zeros((len(suspects), 0))
-    for start in range(0, len(some), _QUERIES_AT_ONCE):
-        part = some[start : start + _QUERIES_AT_ONCE]
+    for start in range(0, len(queried), _QUERIES_AT_ONCE):
+        part = queried[start : start + _QUERIES_AT_ONCE]
         influence = estimator.influence(
             _safe_indexing(X_val, part),
             _safe_indexing(y_val, part),
@@ -200,7 +201,8 @@ def _harmed(
         best = np.argsort(values, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(values, best, axis=1)
         rows = np.take_along_axis(rows, best, axis=1)
-    return Harmed(rows, values, len(some), np.asarray(y_val), estimator.predict(X_val))
+    predictions = estimator.predict(X_val)
+    return Harmed(rows, values, len(queried), np.asarray(y_val), predictions)
 
 
 def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:

@@ -16,7 +16,7 @@ _POLICY = (
     "script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
 )
 # Long facts are cut. Invisible characters could disguise a text (right-to-left
-# overrides, zero-width spaces), so that they are shown as their code points.
+# overrides, zero-width spaces), so they are shown as code points.
 _MOST_CHARACTERS = 500
 _UNSEEN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e"
@@ -81,6 +81,7 @@ def number(value: float | None) -> str:
 
 def _shape(match: re.Match[str]) -> str:
     code = ord(match[0])
+    # Unicode has pictures of the control characters.
     return chr(0x2400 + code) if code < 32 else f"‹U+{code:04X}›"
 
 
@@ -89,6 +90,7 @@ def _environment() -> Any:
     jinja2 = needed("jinja2", "jinja2")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_text),
+        # The page's own style and script are the only text marked as safe.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""The audit report: a page on which people decide about samples."""
+"""The audit report: a page for the review of suspicious samples."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ Audited: TypeAlias = tuple[Estimator, object, np.ndarray, Judges]
 class AuditReport:
     """The most harmful training samples, for people to review.
 
-    A page with the samples, the model's predictions, and how their harm built up. Each
-    is marked there to be kept, removed or relabelled, and the decisions are saved in a
-    file that :class:`~skinfluence.InfluenceCleaner`,
-    :func:`~skinfluence.cleaning.read_decisions` and :meth:`apply` take. A notebook
-    displays it. Made by :meth:`from_estimator`.
+    A page with the samples, the model's predictions, and how their harm built up. The
+    reviewer marks each to be kept, removed or relabelled, and saves the decisions in a
+    file for :class:`~skinfluence.InfluenceCleaner`,
+    :func:`~skinfluence.cleaning.read_decisions` and :meth:`apply`. A notebook displays
+    the page. Use :meth:`from_estimator`.
 
     Parameters
     ----------
     content : mapping of str to object
-        The content of the page, as JSON-able values.
+        The content of the page, as values for JSON.
     audited : object, default=None
         The estimator and the data, for :meth:`apply`.
 
@@ -48,12 +48,12 @@ class AuditReport:
         Score and loss (``score``, ``loss``) on the validation data and, if given, the
         test data; after :meth:`apply` also ``score_after`` and ``loss_after``.
     fingerprint : str
-        Of the data; decisions carry it.
+        Digest of the data, which decisions carry.
 
     See Also
     --------
     SampleGridDisplay : A plot of a few of the samples.
-    skinfluence.InfluenceCleaner : Carries decisions out.
+    skinfluence.InfluenceCleaner : Applies decisions.
 
     Examples
     --------
@@ -130,8 +130,8 @@ class AuditReport:
             The validation samples in the same form. By default X_val, where `raw` is
             not given; otherwise only their row numbers are shown.
         feature_names : array-like of str of shape (n_features,) or None, default=None
-            Names of the columns of X. With texts as `raw` they are words, which are
-            marked in the text where they matter.
+            Names of the columns of X. With texts as `raw` they are words, and those
+            that matter are marked in the text.
         image_shape : tuple of int or None, default=None
             Shape of the image that each row holds, as in :class:`SampleGridDisplay`.
         X_test : array-like or None, default=None
@@ -142,8 +142,8 @@ class AuditReport:
             At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         query : "loss", "error" or callable, default="loss"
-            What is measured on the validation samples, as there; ``"error"`` where
-            their own labels are doubtful.
+            What is measured on the validation samples, as there; use ``"error"`` if
+            their labels are unreliable.
         curve : InfluenceCleanerCV, GridSearchCV or None, default=None
             A fitted search over the number of samples to remove, whose scores are
             plotted.
@@ -155,12 +155,11 @@ class AuditReport:
             Each costs one training run.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
-            it raises most, of the 100 with the highest losses. Each takes a retrace
-            of its own, the most expensive part of a report; 0 for none.
+            it raises most, of the 100 with the highest losses. Each of these costs a
+            retrace, the most expensive part of a report; 0 for none.
         scores : array-like of shape (n_samples,) or None, default=None
             Other scores to rank by, the lowest first, such as the ``influence_`` of a
-            cleaner with `cv`; NaN for samples that are not to be shown. By default the
-            influence.
+            cleaner with `cv`; samples with NaN are not shown. By default the influence.
         title : str, default="Data audit"
             The page's heading.
         random_state : int, RandomState instance or None, default=None
@@ -186,6 +185,7 @@ class AuditReport:
         scores = _checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
+        # Before the work, not after it: the page is rendered at the end.
         needed("jinja2", "jinja2")
         samples = shown_as("raw", raw, "X", X, image_shape, feature_names)
         others = None
@@ -289,7 +289,7 @@ class AuditReport:
         return AuditReport(content, self._audited)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the page tells, JSON-able.
+        """Return the content of the page, as values for JSON.
 
         Returns
         -------
@@ -330,7 +330,7 @@ def _check_estimator(estimator: object) -> None:
 
 def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:
     if (X_test is None) != (y_test is None):
-        raise ValueError("`X_test` and `y_test` must be given together, got one.")
+        raise ValueError("`X_test` and `y_test` must be given together, got only one.")
     return {} if y_test is None else {"test": (X_test, y_test)}
 
 
@@ -339,7 +339,7 @@ def _checked_scores(scores: ArrayLike | None, n_samples: int) -> np.ndarray | No
         return None
     scores = check_row("scores", scores, n_samples).astype(np.float64)
     if not np.isfinite(scores).any():
-        raise ValueError("`scores` must have a number for some sample, got none.")
+        raise ValueError("`scores` must be finite for at least one sample, got none.")
     return scores
 
 

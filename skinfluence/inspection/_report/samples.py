@@ -15,7 +15,7 @@ from .._typing import Names
 from .extras import needed
 from .unusual import Column
 
-# (at most so many pictures, pixels of the longer side): limits the size of the page.
+# (up to this number of pictures, pixels of the longer side), to limit the page's size.
 _SIDES = ((500, 192), (2000, 96), (float("inf"), 64))
 # Up to this size a browser enlarges pixels as squares, rather than blurring them.
 _SMALL = 64
@@ -34,7 +34,7 @@ class Showing(Protocol):
     def __len__(self) -> int: ...
 
     def show(self, rows: np.ndarray) -> list[Shown]:
-        """Return what a page shows of some of them."""
+        """Return what a page shows of some samples."""
         ...
 
 
@@ -44,7 +44,7 @@ def showing_of(
     image_shape: Sequence[int] | None,
     feature_names: Names,
 ) -> Showing:
-    """Return how samples are shown, or say what is wrong with them."""
+    """Return the form in which samples are shown, or raise an error."""
     if sparse.issparse(samples):
         return Entries(samples, feature_names)
     view = view_of(samples, image_shape, feature_names, 1, name)
@@ -114,23 +114,23 @@ class Rows:
         ]
         table = np.stack(strengths, axis=1)
         shown = []
-        for row, own in zip(rows, table, strict=True):
-            most = np.argsort(-np.abs(own), kind="stable")[:_N_FEATURES]
+        for row, scores in zip(rows, table, strict=True):
+            most = np.argsort(-np.abs(scores), kind="stable")[:_N_FEATURES]
             lines = [
                 [
                     _cut(self.table.columns[k]),
                     _value(values[k].iat[row]),
-                    columns[k].why(own[k]),
-                    round(float(abs(own[k])), 2),
+                    columns[k].why(scores[k]),
+                    round(float(abs(scores[k])), 2),
                 ]
                 for k in most
             ]
-            entry = {"table": lines, "more": len(own) - len(lines)}
+            entry = {"table": lines, "more": len(scores) - len(lines)}
             shown.append({**entry, **self._name(row)})
         return shown
 
     def _name(self, row: int) -> Shown:
-        """Return a row's label; the default index is none."""
+        """Return a row's label, unless the index is the default one."""
         index = self.table.index
         if isinstance(index, pd.RangeIndex):
             return {}
@@ -187,10 +187,10 @@ def shown_as(
     image_shape: Sequence[int] | None,
     feature_names: Names,
 ) -> Showing:
-    """Return how samples are shown: in their raw form, if given."""
+    """Return the form in which samples are shown: raw, if that is given."""
     if raw is None:
         return showing_of(name, samples, image_shape, feature_names)
-    # `feature_names` name the columns of X; raw has names of its own.
+    # `feature_names` are those of X: raw has its own.
     showing = showing_of(raw_name, raw, image_shape, None)
     if len(showing) != _num_samples(samples):
         raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...estimators import FinalModel, final_model
 from .._typing import Estimator
 
-# A page has room for a few marked words; a batch bounds the memory of the gradient.
+# A batch limits the memory of the gradient; a page has room for a few marked words.
 _AT_ONCE, _N_WORDS = 64, 12
 
 
@@ -34,8 +34,8 @@ def telling_words(
     Returns
     -------
     dict of int to dict of str to float
-        Row -> word -> strength, from -1 to 1: positive where it speaks for the given
-        label. Empty where an input is not one row of such features.
+        Row -> word -> strength, from -1 to 1: positive if it supports the given label.
+        Empty if the inputs are not rows of such features.
     """
     model = final_model(estimator)
     words: dict[int, dict[str, float]] = {}
@@ -56,6 +56,7 @@ def _effects(model: FinalModel, rows: Tensor) -> np.ndarray | None:
     objective, inputs = model.objective, (x, params)
     losses = objective.criterion(objective.forward(inputs), targets, inputs)
     (slopes,) = torch.autograd.grad(losses.sum(), x)
+    # Negated: a word that lowers the loss supports the label.
     effects: np.ndarray = (-x * slopes).detach().double().cpu().numpy()
     return effects
 
@@ -86,7 +87,7 @@ def marked(text: str, words: Mapping[str, float]) -> list[list[Any]]:
     if not words:
         return [[text, 0]]
     strengths = {word.lower(): strength for word, strength in words.items()}
-    # Longer ones first, so that two words that are one feature stay together.
+    # Longest first: a feature of two words must not be matched as its first word.
     names = "|".join(map(re.escape, sorted(strengths, key=len, reverse=True)))
     parts: list[list[Any]] = []
     done = 0

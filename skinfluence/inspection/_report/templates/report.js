@@ -6,7 +6,7 @@
   const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60;
   suspects.forEach((suspect, k) => { suspect.rank = k + 1; });
 
-  // Text: characters without a shape, or that move others, are made visible.
+  // Text: characters that are invisible, or reorder others, are made visible.
   const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
   const visible = (text) => String(text).replace(/\r\n/g, "\n").replace(UNSEEN, (c) => {
     const code = c.codePointAt(0);
@@ -47,24 +47,25 @@
   const label = (value) => bdi(labelText(value));
   const byId = (id) => document.getElementById(id);
 
-  // Decisions: sample -> {decision, label}; kept by the browser until they are saved.
+  // Decisions: sample -> {decision, label}; the browser keeps them until they are saved.
   const key = "skinfluence:" + data.fingerprint;
   const marks = new Map();
   let unsaved = false, stored = true;
   const restore = () => {
-    let found = null;
-    try { found = localStorage.getItem(key); localStorage.setItem(key, found || "[]"); } catch { stored = false; }
-    const known = new Set(suspects.map((suspect) => suspect.sample));
+    let saved = null;
+    // Written back at once, to see whether the browser stores anything.
+    try { saved = localStorage.getItem(key); localStorage.setItem(key, saved || "[]"); } catch { stored = false; }
+    const samples = new Set(suspects.map((suspect) => suspect.sample));
     const isLabel = (label) => isClassifier ? Number.isInteger(label) && label in data.classes : label !== "" && Number.isFinite(Number(label));
     try {
-      for (const [sample, mark] of JSON.parse(found || "[]")) {
+      for (const [sample, mark] of JSON.parse(saved || "[]")) {
         const fits = mark.decision === "keep" || mark.decision === "remove" || (mark.decision === "relabel" && isLabel(mark.label));
-        if (known.has(sample) && fits) marks.set(sample, mark);
+        if (samples.has(sample) && fits) marks.set(sample, mark);
       }
-    } catch { /* It was not this page that wrote it. */ }
+    } catch { /* Not written by this page. */ }
     byId("storage").textContent = stored
-      ? "Until you save them, this browser keeps the decisions for this data, also when the page is closed."
-      : "This browser does not keep the decisions when the page is closed: save them before.";
+      ? "This browser keeps the decisions for this data until you save them, even if the page is closed."
+      : "This browser does not keep the decisions when the page is closed: save them first.";
   };
   const keep = () => {
     unsaved = true;
@@ -77,7 +78,7 @@
     const relabelled = mark.decision === "relabel";
     return { sample: s.sample, decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
   });
-  // A spreadsheet runs what begins like a formula, unless an apostrophe comes first.
+  // A spreadsheet runs text that begins like a formula, unless an apostrophe precedes it.
   const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
   const cell = (text) => {
     const safe = FORMULA.test(text) && !PLAIN_NUMBER.test(text) ? "'" + text : text;
@@ -168,7 +169,7 @@
     const low = Math.min(...path), high = Math.max(...path), span = high - low || 1;
     const y = (value) => (38 - 36 * (value - low) / span).toFixed(1);
     const svg = add(null, "svg", { class: "spark", viewBox: "0 0 176 40", preserveAspectRatio: "none", role: "img",
-      "aria-label": "Influence as it added up over " + data.epochs + " epochs, from 0 to " + withUnit(path[path.length - 1]) });
+      "aria-label": "Influence as it accumulated over " + data.epochs + " epochs, from 0 to " + withUnit(path[path.length - 1]) });
     add(svg, "line", { x1: 0, x2: 176, y1: y(0), y2: y(0) });
     add(svg, "polyline", { points: path.map((value, k) => (176 * k / (path.length - 1 || 1)).toFixed(1) + "," + y(value)).join(" ") });
     return svg;
@@ -192,7 +193,7 @@
     if (!isClassifier) {
       const lower = suspect.slope > 0;
       fact(list, "Other target", suspect.slope === 0 ? "would change nothing" : "a " + (lower ? "lower" : "higher") + " one would lower the " + data.measure + " ",
-        soft(withUnit(-Math.abs(suspect.slope)) + " for each unit, at first"));
+        soft(withUnit(-Math.abs(suspect.slope)) + " per unit, to first order"));
       return;
     }
     if (suspect.proposal === null) { fact(list, "Other label", "none would lower the " + data.measure); return; }
@@ -300,40 +301,40 @@
     sure: isClassifier ? ["least likely label", (a, b) => (a.probability_given ?? 1) - (b.probability_given ?? 1)]
       : ["residual", (a, b) => Math.abs(b.given - b.predicted) - Math.abs(a.given - a.predicted)],
   };
-  let found = suspects, at = 0, current = -1;
+  let matching = suspects, at = 0, current = -1;
   const passesLabel = (suspect, wanted) => wanted === "" || (isClassifier ? suspect.given === Number(wanted)
     : (suspect.given > suspect.predicted) === (wanted === "above"));
   const filter = () => {
     const label = byId("filter-label").value, decision = byId("filter-decision").value;
-    found = suspects.filter((suspect) => {
+    matching = suspects.filter((suspect) => {
       const mark = marks.get(suspect.sample);
       return passesLabel(suspect, label) && (decision === "" || (decision === "none" ? !mark : Boolean(mark) && mark.decision === decision));
     });
     const order = ORDERS[byId("sort").value][1];
-    found.sort((a, b) => order(a, b) || a.rank - b.rank);
+    matching.sort((a, b) => order(a, b) || a.rank - b.rank);
     at = 0;
     draw();
-    say(found.length + " suspects.");
+    say(matching.length + " suspects.");
   };
   const draw = () => {
     const list = byId("list"), first = at * PAGE;
-    list.replaceChildren(...found.slice(first, first + PAGE).map((suspect) => add(null, "li", {}, card(suspect))));
-    if (!found.length) add(list, "li", { class: "empty", text: "No suspect fits these filters." });
+    list.replaceChildren(...matching.slice(first, first + PAGE).map((suspect) => add(null, "li", {}, card(suspect))));
+    if (!matching.length) add(list, "li", { class: "empty", text: "No suspect matches these filters." });
     current = -1;
-    const last = Math.max(Math.ceil(found.length / PAGE), 1);
-    byId("place").textContent = found.length ? (first + 1) + "–" + Math.min(first + PAGE, found.length) + " of " + found.length.toLocaleString("en") : "0 of 0";
+    const last = Math.max(Math.ceil(matching.length / PAGE), 1);
+    byId("place").textContent = matching.length ? (first + 1) + "–" + Math.min(first + PAGE, matching.length) + " of " + matching.length.toLocaleString("en") : "0 of 0";
     byId("previous").disabled = at === 0;
     byId("next").disabled = at >= last - 1;
   };
   const turn = (by) => {
-    const last = Math.ceil(found.length / PAGE) - 1, to = Math.min(Math.max(at + by, 0), Math.max(last, 0));
+    const last = Math.ceil(matching.length / PAGE) - 1, to = Math.min(Math.max(at + by, 0), Math.max(last, 0));
     if (to === at) return false;
     at = to;
     draw();
     byId("suspects").scrollIntoView();
     return true;
   };
-  const shown = () => found.slice(at * PAGE, at * PAGE + PAGE);
+  const shown = () => matching.slice(at * PAGE, at * PAGE + PAGE);
   const move = (by) => {
     const focused = document.activeElement && document.activeElement.closest(".suspect-card");
     if (focused) current = shown().findIndex((suspect) => "s" + suspect.sample === focused.id);
