@@ -120,6 +120,8 @@ def _calls(
     with ExitStack() as stack:
         own = stack.enter_context(borrowed(objective, parameters, double))
         for module in (part for m in objective.modules for part in m.modules()):
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # these take no hooks
             hook = module.register_forward_pre_hook(
                 note, prepend=True, with_kwargs=True
             )

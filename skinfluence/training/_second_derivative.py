@@ -15,6 +15,7 @@ from ._borrowed import attributes_kept, borrowed
 from ._culprit import culprit
 from ._flat import LiveState
 from ._objective import Objective
+from ._randomness import seeded
 from ._record import StepRecord
 from ._step import Linearization, TrainingStep
 
@@ -166,7 +167,8 @@ class _Comparison:
     def has_losses(self) -> bool:
         """Whether there are losses, which depend on anything."""
         try:
-            losses, _ = self._step.objective.batch_losses(0, self._record.rows)
+            with seeded(self._record.seed, self._step.device):
+                losses, _ = self._step.objective.batch_losses(0, self._record.rows)
         except Exception:
             return False
         return losses.requires_grad
