@@ -18,6 +18,7 @@ __all__ = [
     "TrajectoryFileError",
     "TrajectoryInUseError",
     "UnsupportedCriterionError",
+    "UnsupportedModuleError",
     "UnsupportedOptimizerError",
     "UntrustedTypeError",
 ]
@@ -82,6 +83,17 @@ class UnsupportedCriterionError(SkinfluenceError):
     Traceback (most recent call last):
     ...
     skinfluence.exceptions.UnsupportedCriterionError: `criterion` must give one loss ...
+    """
+
+
+class UnsupportedModuleError(SkinfluenceError):
+    """The gradient that a module or a loss gives cannot be differentiated rightly.
+
+    Examples
+    --------
+    >>> from skinfluence.exceptions import SkinfluenceError, UnsupportedModuleError
+    >>> issubclass(UnsupportedModuleError, SkinfluenceError)
+    True
     """
 
 

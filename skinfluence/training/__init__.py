@@ -11,6 +11,7 @@ from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, StepRecord, parameters_digest
+from ._second_derivative import check_second_derivative
 from ._size import state_nbytes
 from ._step import Adjoint, Retaken, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingStep",
     "UpdateRule",
     "batch_coefficients",
+    "check_second_derivative",
     "derive_seed",
     "derive_seeds",
     "moment_names",

@@ -1,0 +1,225 @@
+"""Whether the gradient of an objective has the derivative that autograd gives it."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..exceptions import UnsupportedModuleError
+from ._borrowed import attributes_kept, borrowed
+from ._culprit import culprit
+from ._flat import LiveState
+from ._objective import Objective
+from ._randomness import seeded
+from ._record import StepRecord
+from ._step import Linearization, TrainingStep
+
+# What a few samples show, many do; fewer kinks lie near them.
+_MOST_ROWS = 32
+# How far the point is moved from where training starts, relative to the parameters:
+# biases begin at 0, where empty inputs sit on the very kink of a ReLU.
+_SHIFT = 1e-3
+# A kink spoils the finite differences that cross it; within the shortest step a network
+# of any width has none. The longest serve losses so large that rounding spoils others.
+_STEPS: dict[torch.dtype, tuple[float, ...]] = {
+    torch.float64: (1e-7, 1e-6, 1e-5, 1e-8, 1e-9),
+    torch.float32: (3e-3, 1e-3, 1e-2, 3e-4),
+}
+# Right derivatives agree to 1e-7 and 1e-3; wrong ones are 2e-3 and more apart.
+_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
+# Finite differences this close to each other, compared with their distance from the
+# derivative, prove it wrong: those that cross kinks are as far from each other.
+_PROOF = 1e-2
+# Rounding errors of a gradient, in units in the last place of its norm.
+_ROUNDING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What is wrong with a derivative."""
+
+    found: float | str
+    """Its relative error, or what torch says."""
+    double: bool
+    """Whether it was found in double precision."""
+
+    def message(self, where: str) -> str:
+        if isinstance(self.found, str):
+            return f"torch cannot differentiate {where} twice ({self.found})."
+        return (
+            f"in {where} the two differ (relative error {self.found:.2g}). Causes are "
+            "a `detach` or another stop-gradient, an autograd Function whose backward "
+            "cannot be differentiated, and buffers that training computes from the "
+            "parameters."
+        )
+
+
+def check_second_derivative(
+    objective: Objective,
+    parameters: Sequence[Tensor],
+    data: int,
+    rows: Tensor,
+    seed: int,
+    remedy: str,
+) -> None:
+    """Refuse modules and losses whose gradient autograd does not differentiate rightly.
+
+    The gradient's derivative along random directions, as the backward pass of a
+    training step takes it, is compared with finite differences of the gradient, on a
+    few samples and in double precision. Refused is only what disagrees with finite
+    differences that agree with each other: kinks, such as ReLU's, never are. What
+    cannot be evaluated at all is left to training, which says why.
+
+    Modules, parameters, gradients and torch's generators are left as they were, to the
+    bit; what a forward pass changes inside other objects is not put back.
+
+    Parameters
+    ----------
+    objective : Objective
+        The per-sample losses.
+    parameters : sequence of Tensor
+        The parameters to be trained.
+    data : int
+        Number of a data set.
+    rows : Tensor of shape (batch,)
+        Rows of its samples; the first few are used.
+    seed : int
+        Seed of what the step draws, and of the directions.
+    remedy : str
+        What to do instead: the last sentence of the error's message.
+
+    Raises
+    ------
+    UnsupportedModuleError
+        If torch cannot compute the derivative, or not rightly.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training gives the same warnings again
+        batch = objective.fetch(data, rows[:_MOST_ROWS])
+        case = replace(
+            objective,
+            fetch=lambda *_: pytree.tree_map_only(Tensor, torch.clone, batch),
+        )
+        fault = _fault(case, parameters, seed)
+        if fault is None:
+            return
+        where = culprit(case, parameters, seed, _fault, fault.double)
+    raise UnsupportedModuleError(
+        "The training loss must have the second derivative that autograd gives it, "
+        f"for influence is computed from it: {fault.message(where)} {remedy}"
+    )
+
+
+def _fault(
+    objective: Objective, parameters: Sequence[Tensor], seed: int
+) -> _Fault | None:
+    """Return what is wrong with the derivative of an objective's gradient."""
+    if not parameters:
+        return None
+    try:
+        return _found(objective, parameters, seed, double=True)
+    except Exception:  # code may know no precision but its own
+        return _found(objective, parameters, seed, double=False)
+
+
+def _found(
+    objective: Objective, parameters: Sequence[Tensor], seed: int, double: bool
+) -> _Fault | None:
+    with borrowed(objective, parameters, double) as own:
+        comparison = _Comparison(own, parameters, seed)
+        try:
+            error = comparison.error()
+        except Exception as raised:
+            if double:
+                raise
+            out_of_memory = isinstance(raised, torch.OutOfMemoryError)
+            if out_of_memory or not comparison.has_losses():
+                return None
+            return _Fault(str(raised).strip().partition("\n")[0].rstrip("."), double)
+    return _Fault(error, double) if error else None
+
+
+class _Comparison:
+    """Compares a derivative with finite differences, on borrowed modules."""
+
+    def __init__(
+        self, objective: Objective, parameters: Sequence[Tensor], seed: int
+    ) -> None:
+        addresses = [(0, k) for k in range(len(parameters))]
+        optimizer = torch.optim.SGD(parameters)
+        live = LiveState(optimizer, addresses, objective.buffers, ())
+        self._step = TrainingStep(objective, live)
+        self._start = live.read()
+        rows, every = torch.empty(0, dtype=torch.int64), tuple(range(len(parameters)))
+        self._record = StepRecord(0, 1, 0, rows, seed, (), every)
+        self._draws = torch.Generator().manual_seed(seed)
+        self._dtype = max((p.dtype for p in parameters), key=_eps)
+
+    def error(self) -> float:
+        """Return the relative error if it shows in two directions, else 0."""
+        return self._error() and self._error()
+
+    def has_losses(self) -> bool:
+        """Whether there are losses, which depend on anything."""
+        try:
+            with seeded(self._record.seed, self._step.device):
+                losses, _ = self._step.objective.batch_losses(0, self._record.rows)
+        except Exception:
+            return False
+        return losses.requires_grad
+
+    def _error(self) -> float:
+        """Return the relative error along a random direction, 0 if none is proven."""
+        point, direction = self._draw()
+        with self._linearized(point) as (gradient, pull):
+            # What does not move, such as an embedding's padding, may move others: its
+            # own derivative is of no use, and torch does not give it.
+            direction[gradient() == 0] = 0.0
+            derivative = pull(direction)[1]
+        finite = bool(derivative.isfinite().all())
+        earlier: list[Tensor] = []
+        for step in _STEPS.get(self._dtype, ()):
+            after = self._gradient(point + step * direction)
+            before = self._gradient(point - step * direction)
+            found = (after - before) / (2 * step)
+            error = _norm(found - derivative) if finite else math.inf
+            size = max(_norm(found), _norm(derivative)) if finite else 1.0
+            rounding = _ROUNDING * _eps(self._dtype) * _norm(after) / step
+            if error <= _TOLERANCES[self._dtype] * size + rounding:
+                return 0.0
+            if any(_norm(found - other) <= _PROOF * error for other in earlier):
+                return error / size
+            earlier.append(found)
+        return 0.0
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Return a point near the start, and a direction as long as the parameters."""
+        start, layout = self._start.parameters, self._step.live.layout
+        shift, along = torch.randn(2, layout.size, generator=self._draws).to(start)
+        point = start + _SHIFT * shift * torch.where(start == 0, 1.0, start)
+        scales = [p.square().mean().sqrt().expand_as(p) for p in layout.split(point)]
+        return point, along * layout.flatten(scales)
+
+    def _gradient(self, point: Tensor) -> Tensor:
+        with self._linearized(point) as (gradient, _):
+            return gradient()
+
+    @contextmanager
+    def _linearized(self, point: Tensor) -> Iterator[Linearization]:
+        # A forward pass may write to the parameters it is given.
+        state = replace(self._start, parameters=point.clone())
+        with attributes_kept(self._step.objective.modules):
+            yield self._step._linearize(state, self._record)
+
+
+def _eps(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
+
+
+def _norm(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector))
