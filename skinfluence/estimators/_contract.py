@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._data import TrainingData, fingerprint
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
+from ._training_data import TrainingData, fingerprint
 from ._validation import (
     check_data,
     check_inputs,

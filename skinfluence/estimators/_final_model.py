@@ -11,8 +11,8 @@ from torch import Tensor
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
 from ..training import Batch, Objective
-from ._data import check_unchanged
 from ._replica import Replica, mean_loss
+from ._training_data import check_unchanged
 
 # Samples whose losses are computed at once; a batch of training may be larger.
 _AT_ONCE = 1024

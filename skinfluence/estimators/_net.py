@@ -8,7 +8,7 @@ from skorch.utils import params_for
 from torch import nn
 
 from ..trajectory import Trajectory
-from ._data import TrainingData
+from ._training_data import TrainingData
 
 _FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
 _PRETRAINED = "pretrained__"

@@ -10,8 +10,8 @@ from skorch.regressor import NeuralNetRegressor
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
-from ._data import ArrayDataset
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import TargetInfluenceMixin

@@ -1,6 +1,6 @@
 """Validation of what users pass: one error for one mistake, before any work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import is_regressor
 from sklearn.utils._param_validation import (
     Interval,
@@ -22,7 +23,6 @@ from skorch.utils import is_dataset, to_numpy
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
-from ._data import is_opaque
 from ._modules import BUILT_IN
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -110,6 +110,23 @@ def explained(demand: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{demand}: {error}") from error
+
+
+def is_multiple(X: Any) -> bool:
+    """Whether X is several inputs: a dict, or a list or tuple of arrays."""
+    if isinstance(X, Mapping):
+        # scipy's dictionary-of-keys matrices are mappings too.
+        return not sparse.issparse(X)
+    return (
+        isinstance(X, (list, tuple))
+        and len(X) > 0
+        and all(isinstance(x, (np.ndarray, torch.Tensor)) and x.ndim > 1 for x in X)
+    )
+
+
+def is_opaque(X: Any) -> bool:
+    """Whether X is passed through as it is: a torch Dataset or several inputs."""
+    return is_dataset(X) or is_multiple(X)
 
 
 def check_inputs(net: NeuralNet, X: Any) -> Any:

@@ -14,7 +14,7 @@ from ..._cache import cached_call, check_cacheable, digest
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...trajectory import Trajectory
-from .._data import fingerprint
+from .._training_data import fingerprint
 from .earlier_runs import stages_of
 from .other_labels import other_targets
 from .question import Question, ask, query_of

@@ -11,8 +11,8 @@ from ...exceptions import IrreproducibleStepError
 from ...influence import Query
 from ...training import Address, LiveState, TrainingStep
 from ...trajectory import Replay, StepRecord, Trajectory
-from .._data import TrainingData, check_unchanged
 from .._replica import Replica, mean_loss, retraceable
+from .._training_data import TrainingData, check_unchanged
 from .epochs import first_step
 
 

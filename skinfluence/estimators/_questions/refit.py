@@ -13,9 +13,9 @@ from torch import Tensor
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
-from .._data import TrainingData, fingerprint
 from .._recording.pretraining import take_over
 from .._replica import Replica, net_modules
+from .._training_data import TrainingData, fingerprint
 from .earlier_runs import check_start, earlier_runs
 from .epochs import first_step
 from .recorded_run import RecordedRun

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from ...training import seeded
+from .._array_dataset import ArrayDataset
 from .training_run import TrainingRun
 
 
@@ -69,3 +71,48 @@ class RecordingBatchSampler:
             own = part.clone()
             self.run.batches.append(own)
             yield batch, own
+
+
+class WholeBatches:
+    """What a DataLoader with default options does, for whole batches of rows.
+
+    Parameters
+    ----------
+    dataset : ArrayDataset
+        The data.
+    batch_sampler : RecordingBatchSampler
+        Draws the rows of each batch.
+    """
+
+    def __init__(
+        self, dataset: ArrayDataset, batch_sampler: RecordingBatchSampler
+    ) -> None:
+        self.dataset = dataset
+        self.batch_sampler = batch_sampler
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return map(self.dataset.batch, self.batch_sampler.tensors())
+
+
+def rows_of(dataset: Any, whole: Any) -> Tensor | None:
+    """Return the rows of `whole` that a (nested) subset holds; None for all.
+
+    Raises
+    ------
+    ValueError
+        If `dataset` is not made of `whole`.
+    """
+    if dataset is whole:
+        return None
+    if not isinstance(dataset, Subset):
+        raise ValueError(
+            "`train_split` must return the training data itself or a "
+            "torch.utils.data.Subset of it, so that the steps' samples can be told "
+            f"as rows of X; got {type(dataset).__name__}."
+        )
+    outer = rows_of(dataset.dataset, whole)
+    inner = torch.as_tensor(np.asarray(dataset.indices), dtype=torch.int64)
+    return inner if outer is None else outer[inner]

@@ -19,10 +19,10 @@ from ...training import (
     derive_seed,
     seeded,
 )
-from .._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
 from .._replica import net_modules
-from .batches import RecordingBatchSampler, all_seeded
+from .batches import RecordingBatchSampler, WholeBatches, all_seeded, rows_of
 from .budget import foresee
 from .components import (
     cast,

@@ -25,8 +25,8 @@ from ..._names import with_current_names
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
 from ...trajectory import Trajectory, begin_run, recorded_runs, reopened
-from .._data import TrainingData
 from .._replica import net_buffers
+from .._training_data import TrainingData
 from .observations import hyperparameters
 from .pretraining import digest_of
 from .training_run import TrainingRun, replay_of

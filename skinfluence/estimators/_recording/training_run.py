@@ -23,8 +23,8 @@ from ...training import (
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from .._data import TrainingData
 from .._replica import Replica, net_buffers, net_modules
+from .._training_data import TrainingData
 from .observations import (
     active,
     add_trained,

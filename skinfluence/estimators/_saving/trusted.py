@@ -24,10 +24,11 @@ from torch.utils import data
 
 from ..._names import with_current_modules
 from ...exceptions import UntrustedTypeError
+from .._array_dataset import ArrayDataset
 from .._criteria import SmoothHinge
-from .._data import ArrayDataset, TrainingData
 from .._modules import LinearModule, MLPModule
 from .._recording.epoch_table import EpochTable
+from .._training_data import TrainingData
 
 # Only what neither reads nor writes files when it is made, called or trained with.
 _CALLBACKS = (
