@@ -3,7 +3,7 @@
 from .._names import set_public_module
 from ._array_dataset import ArrayDataset
 from ._classifier import SGDInfluenceClassifier
-from ._criteria import SmoothHinge
+from ._criteria import SmoothHinge, is_log_loss
 from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
@@ -28,6 +28,7 @@ __all__ = [
     "check_query",
     "final_model",
     "has_probabilities",
+    "is_log_loss",
     "load_estimator",
     "represent",
 ]

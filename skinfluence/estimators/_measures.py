@@ -6,15 +6,14 @@ from typing import Any
 import torch
 from sklearn.base import is_classifier
 from skorch.utils import to_tensor
-from torch import Tensor, nn
+from torch import Tensor
+
+from ._criteria import is_log_loss
 
 Measure = Callable[[Any, Any], Tensor]
 """``measure(outputs, targets) -> (batch,)``, differentiable in the outputs."""
 
 NAMED_QUERIES = ("loss", "error")
-
-# Criteria whose outputs skorch makes probabilities, or that take probabilities.
-_PROBABILISTIC = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.NLLLoss)
 
 
 def has_probabilities(estimator: Any) -> bool:
@@ -35,9 +34,7 @@ def has_probabilities(estimator: Any) -> bool:
         return False
     if estimator.predict_nonlinearity != "auto":
         return callable(estimator.predict_nonlinearity)
-    criterion = estimator.criterion
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return issubclass(kind, _PROBABILISTIC)
+    return is_log_loss(estimator.criterion)
 
 
 def check_query(net: Any, query: Any) -> None:

@@ -9,16 +9,9 @@ from ...exceptions import UnsupportedCriterionError, UnsupportedOptimizerError
 from ...influence import Curvature
 from ...training import TrainingStep, batch_coefficients
 from ...trajectory import StepRecord
+from .._criteria import CURVATURES
 from .._modules import LinearModule
 from .._recording.hooks import RecordingMixin
-
-# Of the criterion in one sample's outputs. The softmax's covariance has norm 1/2 at
-# most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
-_CURVATURES = {
-    nn.CrossEntropyLoss: Curvature(0.5, 0.5**0.5),
-    nn.BCEWithLogitsLoss: Curvature(0.25, 1 / (6 * 3**0.5)),
-    nn.MSELoss: Curvature(2.0, 0.0),
-}
 
 
 def curvature_of(net: Any) -> Curvature:
@@ -31,13 +24,13 @@ def curvature_of(net: Any) -> Curvature:
             "of any model."
         )
     criterion = net.criterion_
-    known = _CURVATURES.get(type(criterion))
+    known = CURVATURES.get(type(criterion))
     own = type(net).get_losses is RecordingMixin.get_losses
     if known is None or not own:
         got = type(criterion).__name__ if own else "a `get_losses` of your own"
         raise UnsupportedCriterionError(
             "`criterion` must be one of "
-            f"{', '.join(kind.__name__ for kind in _CURVATURES)} for a bound of the "
+            f"{', '.join(kind.__name__ for kind in CURVATURES)} for a bound of the "
             f"error, got {got}."
         )
     factor = 1.0
