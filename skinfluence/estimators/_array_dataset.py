@@ -11,7 +11,7 @@ from skorch.dataset import Dataset
 
 
 class ArrayDataset(Dataset):
-    """Arrays as a dataset that hands out whole batches at once.
+    """Arrays as a dataset that returns whole batches at once.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class ArrayDataset(Dataset):
     y : array, tensor or None
         The targets.
     length : int or None
-        Number of samples, where it is not that of X.
+        Number of samples, where it is not the length of X.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class ArrayDataset(Dataset):
 
     _SHARED = ("_inputs", "_targets")
 
-    def __init__(self, X: Any, y: Any = None, length: int | None = None) -> None:
+    def __init__(self, X: object, y: object = None, length: int | None = None) -> None:
         super().__init__(X, y, length)
         self._inputs = _as_tensors(X)
         self._targets = _as_tensors(y)
@@ -48,7 +48,7 @@ class ArrayDataset(Dataset):
         self._inputs, self._targets = _as_tensors(self.X), _as_tensors(self.y)
 
     def __getitems__(self, rows: Sequence[int]) -> "Samples":
-        """Return samples that can be had one by one or as a batch."""
+        """Return samples, to be taken one by one or as a batch."""
         return Samples(self, rows)
 
     def batch(self, rows: Sequence[int] | torch.Tensor) -> tuple[Any, Any]:
@@ -68,7 +68,7 @@ class ArrayDataset(Dataset):
         """
         index = torch.as_tensor(rows)
         if self._targets is None:
-            # skorch's placeholder for a target that is not there.
+            # skorch's placeholder for a missing target.
             return _take(self._inputs, index), torch.zeros(len(index), 1)
         return _take(self._inputs, index), _take(self._targets, index)
 
@@ -88,12 +88,12 @@ class Samples(Sequence[Any]):
 
 
 def collate_whole(samples: Samples) -> tuple[Any, Any]:
-    """Return the samples as one batch, without taking them apart first."""
+    """Return the samples as one batch, without going through them one by one."""
     return samples.dataset.batch(samples.rows)
 
 
-def _as_tensors(data: Any) -> Any:
-    """Return tensors on the arrays' own memory; sparse matrices as they are."""
+def _as_tensors(data: object) -> Any:
+    """Return tensors that share the arrays' memory; sparse matrices unchanged."""
     if isinstance(data, Mapping):
         return {name: _as_tensors(value) for name, value in data.items()}
     if isinstance(data, (list, tuple)):
@@ -101,7 +101,7 @@ def _as_tensors(data: Any) -> Any:
     if not isinstance(data, np.ndarray):
         return data
     with warnings.catch_warnings():
-        # Read-only memory is welcome: nothing here writes to the data.
+        # Read-only memory will do: nothing here writes to the data.
         warnings.filterwarnings("ignore", message=".*not writable")
         negative = any(stride < 0 for stride in data.strides)
         return torch.from_numpy(np.ascontiguousarray(data) if negative else data)

@@ -11,8 +11,9 @@ from scipy import sparse
 from skorch.utils import is_dataset, to_numpy
 
 from ..exceptions import TrainingDataChangedError
+from ._typing import MapDataset
 
-# A dataset's items cost what the user makes them cost: only this many are hashed.
+# A Dataset's items may be slow to load: only this many are hashed.
 _ITEMS_HASHED = 64
 
 
@@ -25,11 +26,11 @@ class TrainingData:
     X, y : object
         The data after validation.
     dataset : torch.utils.data.Dataset
-        The same, as the net's dataset.
+        The same data as a dataset.
     weights : Tensor of shape (n,) or None
         The samples' c_i, with mean 1; None for 1.
     fit_params : dict
-        What else was given to ``fit``.
+        Further arguments of ``fit``.
     offset : int
         Its first row among the run's samples.
     digest : str
@@ -38,7 +39,7 @@ class TrainingData:
 
     X: Any
     y: Any
-    dataset: Any
+    dataset: MapDataset
     weights: torch.Tensor | None = None
     fit_params: dict[str, Any] = field(default_factory=dict)
     offset: int = 0
@@ -48,7 +49,7 @@ class TrainingData:
         return len(self.dataset)
 
 
-def fingerprint(X: Any, y: Any) -> str:
+def fingerprint(X: Any, y: object) -> str:
     """Return a digest of the data: all of an array's values, some of a Dataset's."""
     if is_dataset(X):
         count = len(X)
@@ -58,7 +59,7 @@ def fingerprint(X: Any, y: Any) -> str:
 
 
 def _leaves(data: Any) -> Iterator[Any]:
-    """Yield what the data is made of, in a form that hashes the same every time."""
+    """Yield the parts of the data, in a form that hashes the same every time."""
     if isinstance(data, Mapping):
         for name, value in data.items():
             yield name
@@ -67,12 +68,12 @@ def _leaves(data: Any) -> Iterator[Any]:
         for value in data:
             yield from _leaves(value)
     elif sparse.issparse(data):
-        # A matrix object also holds what it has found out about itself.
+        # A matrix object also caches flags about itself.
         yield from (data.shape, data.data, data.indices, data.indptr)
     elif isinstance(data, torch.Tensor):
         yield to_numpy(data)
     elif isinstance(data, np.ndarray):
-        # How an array lies in memory tells it apart too: a view from its copy.
+        # The hash depends on the memory layout too.
         yield np.ascontiguousarray(data)
     else:
         yield data
