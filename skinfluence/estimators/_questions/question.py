@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Subset
 
 from ...influence import Query
 from ...trajectory import Trajectory
 from .._measures import check_query
+from .._net import InfluenceNet
 from .._replica import Replica
+from .._typing import At, MapDataset, QueryLike
 from .._validation import validation_data
 from .earlier_runs import EarlierRun, earlier_runs
 from .epochs import first_step, state_weights
@@ -21,32 +24,32 @@ from .recorded_run import RecordedRun
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a run, checked.
+    """A question about a run, checked.
 
     Attributes
     ----------
     trajectory : Trajectory
         The run.
     at : mapping of int to float
-        Number of a state -> its weight in the query.
+        Weight in the query by number of the state.
     first : int
-        The step before which everything is taken as given.
+        The first step that is retraced or repeated.
     query : "loss", "error" or callable
-        What is measured on each validation sample.
+        The measure on each validation sample.
     dataset : torch.utils.data.Dataset
         The validation data.
     weights : ndarray of shape (n_val,) or None
         Their weights.
     earlier : tuple of EarlierRun
-        The runs of the estimators that this one started from, the nearest first, as
-        far back as the samples are that are asked about.
+        The runs of the estimators that this one started from, the nearest first, back
+        to the one whose samples are in question.
     """
 
     trajectory: Trajectory
     at: Mapping[int, float]
     first: int
-    query: Any
-    dataset: Any
+    query: QueryLike
+    dataset: MapDataset
     weights: np.ndarray | None
     earlier: tuple[EarlierRun, ...] = ()
 
@@ -60,16 +63,16 @@ class Question:
 
 
 def ask(
-    net: Any,
-    X_val: Any,
-    y_val: Any,
-    sample_weight_val: Any,
-    query: Any,
-    at: Any,
-    last_epochs: Any,
-    stage: Any = None,
+    net: InfluenceNet,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
+    query: QueryLike,
+    at: At,
+    last_epochs: int | None,
+    stage: str | int | None = None,
 ) -> Question:
-    """Check everything that is asked, before any work."""
+    """Check a question before any work."""
     run = RecordedRun.of(net)
     trajectory = run.trajectory
     weights = state_weights(trajectory, at)
@@ -93,5 +96,7 @@ def query_of(
     rows: Sequence[int] | None = None,
 ) -> Query:
     """Return the query of the validation data, or of some rows of it."""
-    some = question.dataset if rows is None else Subset(question.dataset, rows)
-    return replica.mean(question.query, some, question.weights, kind)
+    dataset: Any = question.dataset
+    if rows is not None:
+        dataset = Subset(dataset, rows)
+    return replica.mean(question.query, dataset, question.weights, kind)
