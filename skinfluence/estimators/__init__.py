@@ -14,6 +14,9 @@ from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._saving.load import load_estimator
 from ._training_data import TrainingData as TrainingData
+from ._typing import At as At
+from ._typing import QueryLike as QueryLike
+from ._typing import RandomState as RandomState
 
 __all__ = [
     "ArrayDataset",

@@ -41,7 +41,7 @@ class InfluenceNet(NeuralNet):
     compile: bool
     callbacks: list[Any] | str | None
     warm_start: bool
-    pretrained: "InfluenceNet | None"
+    pretrained: Any  # another net of this kind, or None
     freeze_pretrained: bool
     verbose: int
 

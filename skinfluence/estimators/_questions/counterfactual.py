@@ -104,7 +104,7 @@ class CounterfactualMixin(InfluenceNet):
         Raises
         ------
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         ValueError
             If a parameter is not as described. The other errors are those of
             :meth:`influence`.
@@ -192,7 +192,7 @@ class CounterfactualMixin(InfluenceNet):
         NotFittedError
             If the estimator is not fitted.
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         TrainingDataChangedError
             If the training data is not what it was in ``fit``.
         IrreproducibleStepError

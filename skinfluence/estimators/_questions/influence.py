@@ -1,4 +1,4 @@
-"""The influence of the training samples, asked of a fitted estimator."""
+"""The influence of the training samples."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,7 +90,7 @@ class InfluenceMixin(InfluenceNet):
         NotFittedError
             If the estimator is not fitted.
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         TrainingDataChangedError
             If the training data is not what it was in ``fit``.
         IrreproducibleStepError
