@@ -121,7 +121,7 @@ def against_the_loop(repeats: int) -> Iterator[dict[str, Any]]:
     weights = (1 - torch.eye(640))[:16]
 
     def run(way: Any) -> None:
-        step, worker = RecordedRun.of(clf).repeatable(max(asked.at))
+        step, worker = RecordedRun.of(clf).repeatable()
         query = query_of(worker, asked).here
         Ensemble(asked.trajectory, step, query, asked.at, way=way).changes(weights)
 

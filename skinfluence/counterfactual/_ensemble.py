@@ -83,6 +83,7 @@ class Ensemble:
         self.max_bytes = max_bytes
         self._recorded: dict[int, Tensor] = {}
         self._size: int | None = None
+        self._repeated_from = self.stop
 
     @property
     def n_steps(self) -> int:
@@ -105,6 +106,7 @@ class Ensemble:
             Q of the run minus Q of the recorded one; exactly 0 for an identical run.
         """
         begins = self._first_differences(weights, others)
+        self._check_repeats(min(begins.tolist(), default=self.stop))
         moved = (begins < self.stop).nonzero().flatten()
         found: list[tuple[Tensor, Tensor]] = []
         # Runs that part from the recorded one at about the same step share all before.
@@ -117,6 +119,12 @@ class Ensemble:
         for runs, values in found:
             changes[runs] = values
         return changes
+
+    def _check_repeats(self, start: int) -> None:
+        """Compare the steps from `start` on with the recorded ones, once."""
+        if start < self._repeated_from:
+            self.replay.repeat(self._repeated_from, start)
+            self._repeated_from = start
 
     def _first_differences(
         self, weights: Tensor, others: OtherTargets | None

@@ -59,6 +59,11 @@ class StagedEnsemble(Ensemble):
         self.handover.forward(step.live, begun.live)
         return self.later._follow(begun, self.later.first)
 
+    def _check_repeats(self, start: int) -> None:
+        super()._check_repeats(start)
+        if start < self.stop:
+            self.later._check_repeats(self.later.first)
+
     def _stack_size(self, runs: int) -> int:
         return min(super()._stack_size(runs), self.later._stack_size(runs))
 

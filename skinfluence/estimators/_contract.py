@@ -216,7 +216,7 @@ class EstimatorContract(RecordingMixin):
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:
-        """Record the run on disk, where it is asked for."""
+        """Record the run on disk, if `trajectory_dir` is given."""
         if self.trajectory_ is None:
             return
         if not new:

@@ -101,7 +101,7 @@ def check_resume(net: NeuralNet, resume: bool, start: bool) -> None:
         )
     if not start:
         raise ValueError(
-            "`resume` must be False where training goes on from a fitted model "
+            "`resume` must be False where training continues from a fitted model "
             "(warm_start=True), got True."
         )
 

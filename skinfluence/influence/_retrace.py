@@ -91,16 +91,18 @@ def retrace(
     n_parts = trajectory.n_epochs if by_epoch else 1
     put_in, largest = 0.0, 0.0
     every = -(-(max(at) - first) // _LOOKS)
-    walk = Replay(trajectory, step).backwards(max(at), first, progress)
+    replay = Replay(trajectory, step)
     step = step if back is None else back
-    for record, before, after in walk:
+    for record, before, after in replay.backwards(max(at), first, progress):
         weight = at.get(record.step + 1)
         if weight:
             asked = weight * query.gradient(step, after)
             adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
             put_in += float(asked.norm())
-        slope, adjoint = step.backward(before, record, adjoint)
-        slopes.append(slope)
+        retaken = step.backward(before, record, adjoint)
+        replay.compare(record, retaken, before, after)
+        slopes.append(retaken.slopes)
+        adjoint = retaken.adjoint
         place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
         places.append(place)
         if record.step % every == 0:

@@ -12,7 +12,7 @@ from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, StepRecord, parameters_digest
 from ._size import state_nbytes
-from ._step import Adjoint, TrainingStep
+from ._step import Adjoint, Retaken, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Hyperparameters",
     "LiveState",
     "Objective",
+    "Retaken",
     "State",
     "StepRecord",
     "TrainingStep",

@@ -20,7 +20,7 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import StepRecord
-from ._step import Adjoint, TrainingStep
+from ._step import Adjoint, Pulled, Retaken, TrainingStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +70,15 @@ class CompiledStep(TrainingStep):
         places = {p: k for k, p in enumerate(self._gradient.parameters)}
         self._places = [places[parameter] for parameter in live.parameters]
 
-    def _descend(self, step: StepRecord, weights: Tensor | None) -> None:
+    def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         size = step.compiled_size
         if size is None:
-            super()._descend(step, weights)
-        else:
-            batch = self.objective.fetch(step.data, step.rows)
-            wanted = [self._places[k] for k in step.active]
-            self._gradient(batch, len(step.rows), size, wanted, weights)
+            return super()._descend(step, weights)
+        batch = self.objective.fetch(step.data, step.rows)
+        wanted = [self._places[k] for k in step.active]
+        return self._gradient(batch, len(step.rows), size, wanted, weights).loss
 
-    def backward(
-        self, state: State, step: StepRecord, adjoint: Adjoint
-    ) -> tuple[Tensor, Adjoint]:
+    def backward(self, state: State, step: StepRecord, adjoint: Adjoint) -> Retaken:
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
@@ -96,8 +93,8 @@ class CompiledStep(TrainingStep):
         found = self.compiled.first_use(
             use,
             lambda: self._compiled(call, state, step, adjoint),
-            lambda found: [found[0], *(found[1][name] for name in eager[1])],
-            [eager[0], *eager[1].values()],
+            lambda found: [found.slopes, *map(found.adjoint.get, eager.adjoint)],
+            [eager.slopes, *eager.adjoint.values()],
             "retrace",
         )
         return eager if found is None else found
@@ -112,7 +109,7 @@ class CompiledStep(TrainingStep):
 
     def _compiled(
         self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
-    ) -> tuple[Tensor, Adjoint]:
+    ) -> Retaken:
         active, clipping = step.active, step.clipping
 
         def gradients(flat: Tensor, arguments: Sequence[Tensor]) -> Any:
@@ -123,18 +120,19 @@ class CompiledStep(TrainingStep):
             own = [parameters[k] for k in active]
             coefficients.requires_grad_()
             found = weighted_gradients(losses, coefficients, own, clipping)
-            return flat, found, coefficients
+            return flat, found, coefficients, losses.detach() @ coefficients.detach()
 
         def gradient(flat: Tensor, *arguments: Tensor) -> Tensor:
             return self._flat_gradient(step, gradients(flat, arguments)[1])
 
         def pull(flat: Tensor, *arguments: Tensor) -> Any:
             *arguments, direction = arguments  # type: ignore[assignment]
-            flat, found, weights = gradients(flat, arguments)
+            flat, found, weights, loss = gradients(flat, arguments)
             directions = self.live.layout.split(direction)
             along = [directions[k] for k in active]
             slopes, through = derivatives_along(found, [weights, flat], along)
-            return slopes * weights.detach(), through
+            seen = self._flat_gradient(step, found), loss
+            return slopes * weights.detach(), through, *seen
 
         def run(function: Function, *more: Tensor) -> Any:
             self.objective.train(True)
@@ -142,9 +140,9 @@ class CompiledStep(TrainingStep):
                 function, call.key, state.parameters, *call.tensors, *more
             )
 
-        def run_pull(direction: Tensor) -> tuple[Tensor, Tensor]:
-            slopes, through = run(pull, direction)
-            return slopes[: call.size], through
+        def run_pull(direction: Tensor) -> Pulled:
+            slopes, *seen = run(pull, direction)
+            return Pulled(slopes[: call.size], *seen)
 
         return self._pull(state, step, adjoint, lambda: run(gradient), run_pull)
 

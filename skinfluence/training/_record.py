@@ -50,6 +50,9 @@ class StepRecord:
     compiled_size : int or None
         Number of samples that compiled code took the batch for, filled up with samples
         of weight 0; None if the step was not compiled.
+    n_threads : int or None
+        Number of torch's threads, on which the order of additions depends; None if it
+        was not noted.
 
     Examples
     --------
@@ -74,3 +77,4 @@ class StepRecord:
     digest: int | None = None
     loss: float | None = None
     compiled_size: int | None = None
+    n_threads: int | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,15 +13,34 @@ from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, StepRecord
-from ._update import GRADIENT, UpdateRule, pull_back
+from ._rounding import rounding_tolerance
+from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
 
 Adjoint = Mapping[str, Tensor]
 """∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
 
-Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]
-"""``gradient() -> (p,)`` of the batch loss as the optimizer saw it, and
-``pull(direction) -> (slopes, through)``: ⟨direction, gradient⟩ differentiated in the
-samples' weights and in the parameters, for one direction or a stack of them."""
+
+class Pulled(NamedTuple):
+    """⟨direction, gradient⟩ differentiated, and what was seen on the way."""
+
+    slopes: Tensor
+    """In the samples' weights: (batch,) or (q, batch)."""
+    through: Tensor
+    """In the parameters: (p,) or (q, p)."""
+    gradient: Tensor
+    """Of the batch loss, as the optimizer saw it: (p,)."""
+    loss: Tensor
+    """The batch loss: ()."""
+
+
+Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], Pulled]]
+"""``gradient() -> (p,)``, and ``pull(direction)`` for one direction or a stack."""
+
+# Of a parameter itself, in eps: what a step's few additions to it may round off.
+_LAST_BITS = 32
+
+# Of a step: optimizers keep some of their numbers in single precision.
+_SCALARS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,105 @@ class _Block:
 
     def part(self, vector: Tensor) -> Tensor:
         return vector if self.places is None else vector[..., self.places]
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """The optimizer's update of a block, linearized where the step was taken."""
+
+    block: _Block
+    jacobian: Jacobian
+    parameters: Tensor | None
+    """Where the update leads; None if it is linear."""
+
+    def pull(self, adjoint: Adjoint) -> dict[str, Tensor]:
+        own = {name: self.block.part(vector) for name, vector in adjoint.items()}
+        return pull_back(self.jacobian, own)
+
+    def excess(
+        self, state: State, gradient: Tensor, after: Tensor, noise: Tensor, eps: float
+    ) -> Tensor:
+        """Return the largest distance from where the gradient leads, see Retaken.
+
+        `noise` is what rounding may add to an element of the gradient.
+        """
+        before, after = self.block.part(state.parameters), self.block.part(after)
+        gradient = self.block.part(gradient)
+        slope = torch.as_tensor(self.jacobian.get((PARAMETERS, GRADIENT), 0.0))
+        last_bits = _LAST_BITS * torch.finfo(after.dtype).eps
+        if self.parameters is None:
+            point = {PARAMETERS: before, GRADIENT: gradient, **self._moments(state)}
+            distance = (after - self._linear(point)).abs().max()
+            size = after.abs().max()
+        else:
+            distance = (after - self.parameters).abs()
+            # Where the gradient itself is rounding (a bias before BatchNorm), Adam
+            # makes whole steps of it, this way or that.
+            distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
+            size = after.abs()
+        moved = max(eps, _SCALARS) * (after - before).abs().max()
+        rounding = slope.abs().to(noise) * noise + moved + last_bits * size
+        return (distance / rounding).nan_to_num(0.0, posinf=torch.inf).max()
+
+    def _moments(self, state: State) -> dict[str, Tensor]:
+        return {name: self.block.part(v) for name, v in state.moments.items()}
+
+    def _linear(self, point: Mapping[str, Tensor]) -> Tensor:
+        terms: list[Tensor] = [
+            point[name] * derivative
+            for (output, name), derivative in self.jacobian.items()
+            if output == PARAMETERS
+        ]
+        return sum(terms[1:], terms[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Retaken:
+    """A step pulled back, and what shows whether it is the recorded one.
+
+    Attributes
+    ----------
+    slopes : Tensor of shape (batch,) or (q, batch)
+        ∂Q/∂w of the batch's samples through the step.
+    adjoint : mapping of str to Tensor
+        ∂Q/∂s of the state before the step.
+    loss : Tensor of shape ()
+        The batch loss.
+    gradient : Tensor of shape (p,)
+        Its gradient as the optimizer saw it.
+    updates : list
+        The optimizer's update, linearized there.
+    """
+
+    slopes: Tensor
+    adjoint: Adjoint
+    loss: Tensor
+    gradient: Tensor
+    updates: list[_Update]
+
+    @torch.no_grad()
+    def excess(self, before: State, after: State, tolerance: float) -> Tensor:
+        """Compare where the gradient leads with where it led in training.
+
+        Parameters
+        ----------
+        before, after : State
+            What the step began from, and what it led to in training.
+        tolerance : float
+            What rounding may do to the gradient, relative to its largest element.
+
+        Returns
+        -------
+        Tensor of shape ()
+            The largest distance of a parameter, in units of what rounding may make of
+            it: at most 1 for the recorded step.
+        """
+        gradient, noise = self.gradient, tolerance * self.gradient.abs().max()
+        excesses = [
+            update.excess(before, gradient, after.parameters, noise, tolerance)
+            for update in self.updates
+        ]
+        return torch.stack(excesses).max()
 
 
 class TrainingStep:
@@ -57,6 +176,8 @@ class TrainingStep:
         # beside it, so that its id stays its own.
         self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
         self._division: tuple[object, list[_Block]] = None, []
+        parameters = [p for module in objective.modules for p in module.parameters()]
+        self.tolerance = rounding_tolerance(parameters)
 
     def forward(
         self, state: State, step: StepRecord, weights: Tensor | None = None
@@ -82,8 +203,14 @@ class TrainingStep:
         self.advance(step, weights)
         return self.live.read()
 
-    def advance(self, step: StepRecord, weights: Tensor | None = None) -> None:
-        """Take the step from the private copy's present state, see :meth:`forward`."""
+    def advance(self, step: StepRecord, weights: Tensor | None = None) -> Tensor:
+        """Take the step from the private copy's present state, see :meth:`forward`.
+
+        Returns
+        -------
+        Tensor of shape ()
+            The batch loss without the `weights`.
+        """
         optimizer = self.live.optimizer
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
@@ -91,7 +218,7 @@ class TrainingStep:
             group.update(hyperparameters)
         optimizer.zero_grad(set_to_none=True)
         self.objective.train(True)
-        self._descend(step, weights)
+        loss = self._descend(step, weights)
         for position, parameter in enumerate(self.live.parameters):
             if position not in step.active:
                 parameter.grad = None
@@ -100,12 +227,23 @@ class TrainingStep:
         if step.clipping is not None:
             self._clip(step.clipping, [self.live.parameters[k] for k in step.active])
         optimizer.step()
+        return loss
 
-    def _descend(self, step: StepRecord, weights: Tensor | None) -> None:
-        """Give the parameters the gradient of the batch loss."""
+    def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
+        """Give the parameters the gradient of the batch loss; return the loss."""
         with seeded(step.seed, self.device):
             losses, coefficients = self._batch_losses(step)
             losses.backward(coefficients if weights is None else weights * coefficients)
+        return _total(losses, coefficients)
+
+    @torch.no_grad()
+    def loss_at(self, state: State, step: StepRecord) -> Tensor:
+        """Return the loss of a step's batch at any state, in training mode."""
+        self.live.show(state)
+        self.objective.train(True)
+        with seeded(step.seed, self.device):
+            losses, coefficients = self._batch_losses(step)
+        return _total(losses, coefficients)
 
     def start(self, state: State) -> None:
         """Set the private copy to a state of the recorded run."""
@@ -122,8 +260,11 @@ class TrainingStep:
         clipping.clip_(parameters)
 
     def backward(
-        self, state: State, step: StepRecord, adjoint: Adjoint
-    ) -> tuple[Tensor, Adjoint]:
+        self,
+        state: State,
+        step: StepRecord,
+        adjoint: Adjoint,
+    ) -> Retaken:
         """Pull the adjoint of the state after the step back through the step.
 
         Parameters
@@ -137,10 +278,9 @@ class TrainingStep:
 
         Returns
         -------
-        slopes : Tensor of shape (batch,) or (q, batch)
-            ∂Q/∂w of the batch's samples through this step.
-        adjoint : mapping of str to Tensor
-            ∂Q/∂s of the state before the step.
+        Retaken
+            The slopes, the adjoint of the state before the step, and what shows
+            whether it is the recorded step.
         """
         return self._pull(state, step, adjoint, *self._linearize(state, step))
 
@@ -157,15 +297,19 @@ class TrainingStep:
             step.clipping,
         )
 
-        def pull(direction: Tensor) -> tuple[Tensor, Tensor]:
+        def pull(direction: Tensor) -> Pulled:
             directions = self.live.layout.split(direction)
             slopes, *through = derivatives_along(
                 gradients,
                 [leaf, *self.live.parameters],
                 [directions[k] for k in step.active],
             )
-            found = self._slopes(slopes, coefficients.detach())
-            return found, self.live.layout.flatten(through)
+            return Pulled(
+                self._slopes(slopes, coefficients.detach()),
+                self.live.layout.flatten(through),
+                self._flat_gradient(step, gradients),
+                _total(losses, coefficients),
+            )
 
         return lambda: self._flat_gradient(step, gradients), pull
 
@@ -184,13 +328,14 @@ class TrainingStep:
         step: StepRecord,
         adjoint: Adjoint,
         gradient: Callable[[], Tensor],
-        pull: Callable[[Tensor], tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Adjoint]:
+        pull: Callable[[Tensor], Pulled],
+    ) -> Retaken:
         """Pull the adjoint through the update, and then through its gradient."""
-        before, direction = self._pull_update(state, step, adjoint, gradient)
-        slopes, through = pull(direction)
-        before[PARAMETERS] = before[PARAMETERS] + through
-        return slopes, before
+        updates = self._updates(state, step, gradient)
+        before, direction = self._pull_updates(updates, state, adjoint)
+        pulled = pull(direction)
+        before[PARAMETERS] = before[PARAMETERS] + pulled.through
+        return Retaken(pulled.slopes, before, pulled.loss, pulled.gradient, updates)
 
     def activation_bytes(self, step: StepRecord) -> int:
         """Return how many bytes the forward pass saves for the backward pass."""
@@ -226,38 +371,40 @@ class TrainingStep:
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
-        every = [torch.zeros_like(parameter) for parameter in self.live.parameters]
-        for position, gradient in zip(step.active, gradients, strict=True):
-            every[position] = gradient.detach()
+        active = dict(zip(step.active, gradients, strict=True))
+        every = [
+            active[k].detach() if k in active else torch.zeros_like(parameter)
+            for k, parameter in enumerate(self.live.parameters)
+        ]
         return self.live.layout.flatten(every)
 
-    def _pull_update(
-        self,
-        state: State,
-        step: StepRecord,
-        adjoint: Adjoint,
-        gradient: Callable[[], Tensor],
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Pull the adjoint through the optimizer's update.
-
-        Returns the adjoints of the old state and of the gradient.
-        """
+    def _updates(
+        self, state: State, step: StepRecord, gradient: Callable[[], Tensor]
+    ) -> list[_Update]:
+        """Linearize the optimizer's update at the step."""
         blocks = self._blocks(state, step)
         linear = all(block.rule.linear for block in blocks)
         # Linear rules do not use the gradient: it need not be computed.
         point = state.parameters if linear else gradient()
-        pulled = [_pull_block(block, state, point, adjoint) for block in blocks]
-        if blocks[0].places is None:
+        return [_update_of(block, state, point) for block in blocks]
+
+    def _pull_updates(
+        self, updates: Sequence[_Update], state: State, adjoint: Adjoint
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the adjoints of the old state and of the gradient."""
+        pulled = [update.pull(adjoint) for update in updates]
+        if updates[0].block.places is None:
             return pulled[0], pulled[0].pop(GRADIENT)
         # What the step did not touch passes through; what it touched is overwritten.
         like = adjoint[PARAMETERS]
         before = {name: torch.zeros_like(like) for name in state.moments}
         before.update((name, vector.clone()) for name, vector in adjoint.items())
         direction = torch.zeros_like(like)
-        for block, own in zip(blocks, pulled, strict=True):
-            direction[..., block.places] = own.pop(GRADIENT)
+        for update, own in zip(updates, pulled, strict=True):
+            places = update.block.places
+            direction[..., places] = own.pop(GRADIENT)
             for name, vector in before.items():
-                vector[..., block.places] = own.get(name, 0.0)
+                vector[..., places] = own.get(name, 0.0)
         return before, direction
 
     def _blocks(self, state: State, step: StepRecord) -> list[_Block]:
@@ -291,14 +438,17 @@ class TrainingStep:
         return known[1]
 
 
-def _pull_block(
-    block: _Block, state: State, gradient: Tensor, adjoint: Adjoint
-) -> dict[str, Tensor]:
+def _update_of(block: _Block, state: State, gradient: Tensor) -> _Update:
     started = block.scalars is not None
-    jacobian = block.rule.jacobian(
+    jacobian, parameters = block.rule.linearize(
         block.part(state.parameters),
         block.part(gradient),
         {k: block.part(v) for k, v in state.moments.items()} if started else {},
         block.scalars,
     )
-    return pull_back(jacobian, {k: block.part(v) for k, v in adjoint.items()})
+    return _Update(block, jacobian, parameters)
+
+
+def _total(losses: Tensor, coefficients: Tensor) -> Tensor:
+    """Return the batch loss, as training sums it."""
+    return losses.detach().flatten() @ coefficients.detach().flatten()

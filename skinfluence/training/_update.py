@@ -108,13 +108,13 @@ class UpdateRule:
         self._names = moment_names(self._optimizer)
         self._constant: dict[tuple[Any, ...], Jacobian] = {}
 
-    def jacobian(
+    def linearize(
         self,
         parameters: Tensor,
         gradient: Tensor,
         moments: Mapping[str, Tensor],
         scalars: Scalars | None,
-    ) -> Jacobian:
+    ) -> tuple[Jacobian, Tensor | None]:
         """Return the derivatives of the new state with respect to the old.
 
         Parameters
@@ -125,29 +125,38 @@ class UpdateRule:
             The optimizer's elementwise state.
         scalars : tuple of (str, float) pairs, or None
             Its scalar state; None before the first step.
+
+        Returns
+        -------
+        jacobian : mapping
+            The derivatives.
+        parameters : Tensor of shape (p,) or None
+            The new parameters; None for a linear step, whose Jacobian gives them.
         """
         if not self.linear:
-            return self._jacobian(parameters, gradient, moments, scalars)
+            return self._linearize(parameters, gradient, moments, scalars)
         # One element in double precision stands for all.
         key = (scalars is None, tuple(moments))
         if key not in self._constant:
             one = torch.ones(1, dtype=torch.float64, device=parameters.device)
-            jacobian = self._jacobian(one, one, dict.fromkeys(moments, one), scalars)
+            ones = dict.fromkeys(moments, one)
+            jacobian, _ = self._linearize(one, one, ones, scalars)
             self._constant[key] = {k: float(v) for k, v in jacobian.items()}
-        return self._constant[key]
+        return self._constant[key], None
 
-    def _jacobian(
+    def _linearize(
         self,
         parameters: Tensor,
         gradient: Tensor,
         moments: Mapping[str, Tensor],
         scalars: Scalars | None,
-    ) -> Jacobian:
+    ) -> tuple[Jacobian, Tensor]:
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
         inputs = {k: v.detach().clone().requires_grad_() for k, v in point.items()}
         still = _still(gradient, moments)
         jacobian: dict[tuple[str, str], float | Tensor] = {}
-        for output, value in self._step(inputs, scalars).items():
+        outputs = self._step(inputs, scalars)
+        for output, value in outputs.items():
             if not value.requires_grad:
                 continue
             derivatives = torch.autograd.grad(
@@ -161,7 +170,7 @@ class UpdateRule:
                 if derivative is not None:
                     infinite = still & ~derivative.isfinite()
                     jacobian[output, name] = derivative.masked_fill_(infinite, 0.0)
-        return jacobian
+        return jacobian, outputs[PARAMETERS].detach()
 
     def _step(
         self, inputs: Mapping[str, Tensor], scalars: Scalars | None

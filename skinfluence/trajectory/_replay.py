@@ -1,22 +1,29 @@
 """The recorded run, walked from its end; states that are not kept are recomputed."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..exceptions import IrreproducibleStepError, NondeterminismWarning
-from ..training import State, StepRecord, TrainingStep, parameters_digest
+from ..training import Retaken, State, StepRecord, TrainingStep, parameters_digest
+from ._comparison import Comparison, same_loss
 from ._schedule import Advance, Backward, Check, Drop
 from ._trajectory import Trajectory
 
 Around = tuple[StepRecord, State, State]
 
 
+# How much further than a loss, in its tolerance, parameters may be off after the steps
+# between two kept states: rounding adds up.
+_ADDED_UP = 100
+
+
 class Replay:
     """The states of a recorded run: as kept, or by repeating steps.
+
+    Every step that is taken again is compared with what was recorded of it.
 
     Parameters
     ----------
@@ -29,6 +36,7 @@ class Replay:
     def __init__(self, trajectory: Trajectory, step: TrainingStep) -> None:
         self.trajectory = trajectory
         self.step = step
+        self.comparison = Comparison(step.tolerance)
         self._at: int | None = None
 
     def state(self, number: int) -> State:
@@ -48,7 +56,12 @@ class Replay:
         Raises
         ------
         IrreproducibleStepError
-            If on a CPU the repeated steps differ from those in training.
+            If the repeated steps are not those of the training.
+
+        Warns
+        -----
+        NondeterminismWarning
+            If they differ from them by rounding.
         """
         return next(self.forwards([number]))
 
@@ -75,16 +88,51 @@ class Replay:
                 self._advance(state, reached, number)
                 reached, state = number, self.step.live.read()
                 self._check_digest(base, number, state)
+                self.comparison.finish()
             yield state
 
     def _check_digest(self, base: int, number: int, state: State) -> None:
         """Compare a recomputed state with the digest of what was recorded."""
-        recorded = self.trajectory.records[number - 1].digest
-        if recorded is not None and self._deterministic:
+        record = self.trajectory.records[number - 1]
+        if record.digest is not None and self._deterministic:
             # Parameters that were first trained later are no part of the digest.
             size = len(self.trajectory.state(base).parameters)
-            if parameters_digest(state.parameters[:size]) != recorded:
-                raise _irreproducible(base, number)
+            if parameters_digest(state.parameters[:size]) != record.digest:
+                self._see_difference(base, number, state)
+
+    def _see_difference(self, base: int, number: int, state: State) -> None:
+        """Tell rounding from another step where a state has no like to compare with."""
+        following = self.trajectory.records[number]
+        loss = self.step.loss_at(state, following)
+        self._at = None
+        if following.loss is not None:
+            self.comparison.see(following, loss)
+        self.comparison.rounded(base, number, 0.0)
+
+    def repeat(self, stop: int, first: int = 0) -> None:
+        """Take steps again for nothing but to compare them with the recorded ones.
+
+        Parameters
+        ----------
+        stop, first : int
+            The state to end at, and the first step.
+
+        Raises
+        ------
+        IrreproducibleStepError
+            If a step is not the recorded one.
+        """
+        kept = set(self.trajectory.kept)
+        bounds = sorted({first, stop} | {k for k in kept if first < k < stop})
+        self._at = None
+        for start, end in pairwise(bounds):
+            begin = self.trajectory.last_kept(start)
+            self._advance(self.trajectory.state(begin), begin, end)
+            if end in self.trajectory.anchors:
+                self._at = None  # the next steps begin from the kept state
+            elif end in kept:
+                self._check(begin, end)
+        self.comparison.finish()
 
     def backwards(
         self,
@@ -116,6 +164,24 @@ class Replay:
         # A progress bar holds what it passes on: it gets no states.
         for _ in progress(range(stop - first)):
             yield next(walk)
+        self.comparison.finish()
+
+    def compare(
+        self, record: StepRecord, retaken: Retaken, before: State, after: State
+    ) -> None:
+        """Compare a step that was pulled back with the recorded one.
+
+        Parameters
+        ----------
+        record : StepRecord
+            The record of the step.
+        retaken : Retaken
+            The step pulled back.
+        before, after : State
+            What it began from, and what it led to.
+        """
+        excess = retaken.excess(before, after, self.step.tolerance)
+        self.comparison.see(record, retaken.loss, excess)
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:
         held: dict[int, State] = {}
@@ -152,7 +218,9 @@ class Replay:
         if self._at != start:
             self.step.live.write(state)
         for record in self.trajectory.records[start:stop]:
-            self.step.advance(record)
+            with _threads(record.n_threads):
+                loss = self.step.advance(record)
+            self.comparison.see(record, loss)
         self._at = stop
 
     @property
@@ -161,32 +229,44 @@ class Replay:
 
     def _check(self, base: int, number: int) -> None:
         """Compare the state just reached with the kept one."""
-        live = self.step.live
-        recorded = self.trajectory.state(number).parameters
-        found = live.layout.flatten(live.parameters).detach()[: len(recorded)]
-        if torch.equal(found, recorded):
+        recorded = self.trajectory.state(number)
+        size, live = len(recorded.parameters), self.step.live
+        found = live.layout.flatten(live.parameters).detach()[:size]
+        if torch.equal(found, recorded.parameters):
             return
-        if self._deterministic:
-            raise _irreproducible(base, number)
-        warnings.warn(
-            f"Repeating steps {base} to {number - 1} led to parameters that differ "
-            f"from the recorded ones by up to {_relative(found, recorded):.1e} of the "
-            "largest: this device does not add in the same order each time. To have "
-            "the same bits, call torch.use_deterministic_algorithms(True) with the "
-            "environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before training, or "
-            "keep every state (checkpoint_every=1).",
-            NondeterminismWarning,
-            stacklevel=2,
-        )
+        state, self._at = live.read(), None
+        moved = recorded.parameters - self.trajectory.state(base).parameters[:size]
+        distance = (state.parameters[:size] - recorded.parameters).norm()
+        share = float(distance / moved.norm())
+        last = self.trajectory.records[number - 1]
+        tolerance = self.comparison.tolerance
+        if share <= _ADDED_UP * tolerance or self._same_loss(state, recorded, last):
+            self.comparison.rounded(base, number, share)
+        else:
+            self.comparison.differs(
+                last, f"the parameters differ by {share:.1e} of the way to them"
+            )
+
+    def _same_loss(self, one: State, other: State, record: StepRecord) -> bool:
+        """Whether two states give a batch the same loss.
+
+        So they do where they differ in what the loss does not depend on, such as a bias
+        before BatchNorm, whose gradient is rounding that Adam makes whole steps of.
+        """
+        loss = float(self.step.loss_at(one, record))
+        recorded = float(self.step.loss_at(other, record))
+        return same_loss(loss, recorded, self.comparison.tolerance)
 
 
-def _relative(found: Tensor, recorded: Tensor) -> float:
-    return float((found - recorded).abs().max() / recorded.abs().max())
-
-
-def _irreproducible(base: int, number: int) -> IrreproducibleStepError:
-    return IrreproducibleStepError(
-        f"Repeating steps {base} to {number - 1} from their records does not lead to "
-        "the recorded model. The net's loss, its data or its train_step depends on "
-        "something that is not recorded."
-    )
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute on as many threads as in training: the bits depend on it."""
+    now = torch.get_num_threads()
+    if number is None or number == now:
+        yield
+        return
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(now)

@@ -30,7 +30,7 @@ def changes(clf, case, weights, way, at=None, first=0, others=None, **options):
     """Return the ensemble's changes, through the estimator's own query."""
     X_val, y_val = case.validation()
     question = ask(clf, X_val, y_val, None, "loss", at or "final", None)
-    step, worker = RecordedRun.of(clf).repeatable(max(question.at))
+    step, worker = RecordedRun.of(clf).repeatable()
     ensemble = Ensemble(
         question.trajectory,
         step,

@@ -96,7 +96,7 @@ def test_several_queries_have_their_epochs_each():
     case = Case("mlp", "momentum")
     clf = case.fitted()
     asked = ask(clf, *case.validation(), None, "loss", "final", None)
-    step, worker = RecordedRun.of(clf).repeatable(asked.trajectory.n_steps)
+    step, worker = RecordedRun.of(clf).repeatable()
     queries = query_of(worker, asked, SampleQueries)
     found = retrace(asked.trajectory, step, queries, asked.at, by_epoch=True).scores
     n_val = len(asked.dataset)

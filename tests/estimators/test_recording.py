@@ -347,7 +347,7 @@ def assert_repeats(clf):
     """Every step, taken again from its record, leads to the recorded bits."""
     trajectory = clf.trajectory_
     assert not trajectory.flaws
-    step, _ = RecordedRun.of(clf).repeatable(trajectory.n_steps)
+    step, _ = RecordedRun.of(clf).repeatable()
     for record in trajectory.records:
         again = step.forward(trajectory.state(record.step), record)
         assert same_state(again, trajectory.state(record.step + 1)), record.step
@@ -550,12 +550,12 @@ def halve(samples):
     [{"criterion__label_smoothing": 0.3}, {"iterator_train__collate_fn": halve}],
 )
 def test_a_parameter_set_between_two_calls_is_noticed(params):
-    # A step is repeated with the net as it is now: each call is looked at.
+    # Steps are taken again with the net as it is now: those of the first call differ.
     case = Case("linear")
     X, y, _ = case.data()
     clf = case.fitted().set_params(**params).partial_fit(X, y)
     X_val, y_val = case.validation()
-    with pytest.raises(IrreproducibleStepError, match="Repeating step 8 from its"):
+    with pytest.raises(IrreproducibleStepError, match=r"Step 0 \(epoch 1\)"):
         clf.influence(X_val, y_val)
     assert np.abs(clf.influence(X_val, y_val, last_epochs=3)).max() > 0
 
@@ -795,7 +795,7 @@ def test_a_step_that_depends_on_what_is_not_recorded_is_noticed():
     X, y, _ = Case().data()
     clf = SGDInfluenceClassifier(Careless, dtype="float64", max_epochs=2).fit(X, y)
     with pytest.raises(
-        IrreproducibleStepError, match="Repeating step 1 from its record"
+        IrreproducibleStepError, match=r"Step 0 \(epoch 1\) is not the recorded"
     ):
         clf.influence(*Case().validation())
 

@@ -247,7 +247,7 @@ def test_growth_is_the_largest_adjoint_over_what_the_query_put_in(at):
         random_state=0,
     ).fit(X, np.arange(6.0))
     asked = ask(reg, X, np.zeros(6), None, "loss", at, None)
-    step, worker = RecordedRun.of(reg).repeatable(6)
+    step, worker = RecordedRun.of(reg).repeatable()
     found = retrace(asked.trajectory, step, query_of(worker, asked), asked.at)
     slopes = {}
     for epoch in at:

@@ -70,7 +70,7 @@ def test_jacobian_is_that_of_the_real_step(name, taken):
         **moments,
     }
     rule = UpdateRule(type(optimizer), hyperparameters)
-    jacobian = rule.jacobian(
+    jacobian, _ = rule.linearize(
         point[PARAMETERS],
         point["gradient"],
         moments if scalars is not None else {},
@@ -98,7 +98,7 @@ def test_linear_rules_do_not_look_at_the_point():
     }
     rule = UpdateRule(optim.SGD, hyperparameters)
     vector = torch.full((3,), float("nan"), dtype=torch.float64)
-    jacobian = rule.jacobian(vector, vector, {"momentum_buffer": vector}, ())
+    jacobian, _ = rule.linearize(vector, vector, {"momentum_buffer": vector}, ())
     # lr 0.1, momentum 0.8, dampening 0.1
     assert jacobian[PARAMETERS, "gradient"] == pytest.approx(-0.1 * 0.9, rel=1e-12)
     assert jacobian[PARAMETERS, "momentum_buffer"] == pytest.approx(-0.08, rel=1e-12)
@@ -112,11 +112,11 @@ def test_first_momentum_step_has_no_dampening():
     }
     rule = UpdateRule(optim.SGD, hyperparameters)
     one = torch.ones(1, dtype=torch.float64)
-    assert rule.jacobian(one, one, {}, None)[PARAMETERS, "gradient"] == pytest.approx(
-        -0.1, rel=1e-12
-    )
+    assert rule.linearize(one, one, {}, None)[0][
+        PARAMETERS, "gradient"
+    ] == pytest.approx(-0.1, rel=1e-12)
     # and the next step has its dampening again
-    assert rule.jacobian(one, one, {"momentum_buffer": one}, ())[
+    assert rule.linearize(one, one, {"momentum_buffer": one}, ())[0][
         PARAMETERS, "gradient"
     ] == pytest.approx(-0.09, rel=1e-12)
 
@@ -134,7 +134,7 @@ def test_still_elements_carry_nothing_but_stay_finite(name):
     zero = torch.zeros(SIZE, dtype=torch.float64)
     moments = dict.fromkeys(moment_names(optimizer), zero)
     rule = UpdateRule(type(optimizer), hyperparameters)
-    jacobian = rule.jacobian(
+    jacobian, _ = rule.linearize(
         zero + 1, zero, moments, (("step", 3.0), ("mu_product", 0.5))
     )
     assert all(torch.as_tensor(value).isfinite().all() for value in jacobian.values())

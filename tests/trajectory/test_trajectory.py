@@ -2,6 +2,7 @@
 
 import pickle
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def trajectory(epochs, keep_epochs=None):
 
 def backwards(run, stop, first=0):
     """Walk a run whose states are all kept: no step is taken again."""
-    return Replay(run, step=None).backwards(stop, first)
+    return Replay(run, SimpleNamespace(tolerance=0.0)).backwards(stop, first)
 
 
 def number_of(found):

@@ -28,18 +28,25 @@ class EarlierRun:
     ----------
     net : InfluenceNet
         The estimator.
-    trajectory : Trajectory
+    run : RecordedRun
         Its run.
     at : mapping of int to float
         Its final state, from which the other run started.
-    first : int
-        The first step that is retraced or repeated.
     """
 
     net: InfluenceNet
-    trajectory: Trajectory
+    run: RecordedRun
     at: Mapping[int, float]
-    first: int
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What was recorded."""
+        return self.run.trajectory
+
+    @property
+    def first(self) -> int:
+        """The step before which everything is taken as given."""
+        return self.run.first
 
 
 def stages_back(net: InfluenceNet, stage: str | int | None) -> int:
@@ -81,10 +88,9 @@ def earlier_runs(
         _check_whole(net.trajectory_, k)
         net = net.pretrained
         run = RecordedRun.of(net)
-        trajectory = run.trajectory
-        first = trajectory.first_recorded_step
-        run.check(trajectory.n_steps, first)
-        runs.append(EarlierRun(net, trajectory, {trajectory.n_steps: 1.0}, first))
+        n_steps = run.trajectory.n_steps
+        run.check(n_steps, run.first)
+        runs.append(EarlierRun(net, run, {n_steps: 1.0}))
     return tuple(runs)
 
 
@@ -101,18 +107,18 @@ def _check_whole(trajectory: Trajectory, back: int) -> None:
 
 def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
     """Return the stages in question, and the copy of the net to query."""
-    owners = [net, *(run.net for run in asked.earlier)]
+    owners = [net, *(earlier.net for earlier in asked.earlier)]
     stages: list[Stage] = []
     copies: list[Replica] = []
-    for owner, run in zip(owners, (asked, *asked.earlier), strict=True):
-        given = () if owner is owners[-1] else _given(owner, run.trajectory)
-        step, replica = RecordedRun.of(owner).repeatable(max(run.at), run.first, given)
+    for owner, part in zip(owners, (asked, *asked.earlier), strict=True):
+        given = () if owner is owners[-1] else _given(owner, part.trajectory)
+        step, replica = part.run.repeatable(given)
         if stages:
             later = stages[-1]
             check_start(later.step, copies[-1].net, later.trajectory, owner)
             handover = _handover(later.step, copies[-1].net, step, replica.net)
             stages[-1] = replace(later, handover=handover)
-        stages.append(Stage(run.trajectory, step, run.at, run.first))
+        stages.append(Stage(part.trajectory, step, part.at, part.first))
         copies.append(replica)
     return stages, copies[0]
 

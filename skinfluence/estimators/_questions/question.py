@@ -18,7 +18,7 @@ from .._replica import Replica
 from .._typing import At, MapDataset, QueryLike
 from .._validation import validation_data
 from .earlier_runs import EarlierRun, earlier_runs
-from .epochs import first_step, state_weights
+from .epochs import state_weights
 from .recorded_run import RecordedRun
 
 
@@ -28,12 +28,10 @@ class Question:
 
     Attributes
     ----------
-    trajectory : Trajectory
-        The run.
+    run : RecordedRun
+        The run, from the first step that is asked about.
     at : mapping of int to float
         Weight in the query by number of the state.
-    first : int
-        The first step that is retraced or repeated.
     query : "loss", "error" or callable
         The measure on each validation sample.
     dataset : torch.utils.data.Dataset
@@ -45,13 +43,22 @@ class Question:
         to the one whose samples are in question.
     """
 
-    trajectory: Trajectory
+    run: RecordedRun
     at: Mapping[int, float]
-    first: int
     query: QueryLike
     dataset: MapDataset
     weights: np.ndarray | None
     earlier: tuple[EarlierRun, ...] = ()
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What was recorded."""
+        return self.run.trajectory
+
+    @property
+    def first(self) -> int:
+        """The step before which everything is taken as given."""
+        return self.run.first
 
     def used(self) -> Tensor:
         """Return which samples the steps in question use, (n_samples,) bool."""
@@ -73,20 +80,18 @@ def ask(
     stage: str | int | None = None,
 ) -> Question:
     """Check a question before any work."""
-    run = RecordedRun.of(net)
-    trajectory = run.trajectory
-    weights = state_weights(trajectory, at)
-    first = first_step(trajectory, last_epochs)
-    if max(weights) <= first:
+    run = RecordedRun.of(net, last_epochs)
+    weights = state_weights(run.trajectory, at)
+    if max(weights) <= run.first:
         raise ValueError(
             "`at` must name an epoch among those retraced, got only epochs before "
             f"them (`last_epochs`={last_epochs}, `record`={net.record!r})."
         )
     check_query(net, query)
     dataset, weights_val = validation_data(net, X_val, y_val, sample_weight_val)
-    run.check(max(weights), first)
+    run.check(max(weights), run.first)
     earlier = earlier_runs(net, stage, last_epochs)
-    return Question(trajectory, weights, first, query, dataset, weights_val, earlier)
+    return Question(run, weights, query, dataset, weights_val, earlier)
 
 
 def query_of(

@@ -47,8 +47,10 @@ def refitted(
     changed = [
         _relabelled(net, _without(data, absent), labels) for data in run.training_data
     ]
-    step, replica = run.repeatable(trajectory.n_steps, first)
-    step.start(Replay(trajectory, step).state(first))
+    step, replica = run.repeatable()
+    replay = Replay(trajectory, step)
+    replay.repeat(trajectory.n_steps, first)
+    step.start(replay.state(first))
     replica.net.training_data_ = changed
     step.objective = replace(step.objective, fetch=replica.fetcher())
     return _refitted(net, trajectory, step, replica, first)
@@ -63,7 +65,8 @@ def _refit_from_earlier(
 ) -> Any:
     """Repeat the whole run from the outcome of an earlier stage without samples."""
     trajectory = run.trajectory
-    step, replica = run.repeatable(trajectory.n_steps)
+    step, replica = run.repeatable()
+    Replay(trajectory, step).repeat(trajectory.n_steps)
     other = replica.net
     check_start(step, other, trajectory, net.pretrained)
     # Seen from there, it is one stage less.
@@ -156,9 +159,9 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
     )
     for record in trajectory.records[first:]:
         before = live.read() if again.keeps(record.step) else None
-        step.advance(record)
+        loss = float(step.advance(record))
         digest = parameters_digest(live.layout.flatten(live.parameters))
-        again.append(replace(record, digest=digest, loss=None), before, None)
+        again.append(replace(record, digest=digest, loss=loss), before, None)
     again.final = live.read()
     if not again.final.parameters.isfinite().all():
         again.diverged_at = trajectory.n_steps - 1

@@ -17,7 +17,6 @@ from .epochs import is_integer
 from .estimate import estimate
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .question import ask, query_of
-from .recorded_run import RecordedRun
 from .samples import run_weights
 
 # Fisher's interval needs more than three pairs.
@@ -246,8 +245,7 @@ class ReliabilityMixin(InfluenceNet):
         question = ask(self, X_val, y_val, sample_weight_val, "loss", at, last_epochs)
         records = question.trajectory.records[question.first : max(question.at)]
         options = [plain_sgd(self, record) for record in records]
-        run = RecordedRun.of(self)
-        step, replica = run.repeatable(max(question.at), question.first)
+        step, replica = question.run.repeatable()
         query = query_of(replica, question)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
@@ -256,7 +254,9 @@ class ReliabilityMixin(InfluenceNet):
         spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
         bound = ErrorBound(question.trajectory.n_samples, curvature)
         total = torch.zeros_like(bound.error)
-        step.live.write(Replay(question.trajectory, step).state(question.first))
+        replay = Replay(question.trajectory, step)
+        replay.repeat(max(question.at), question.first)
+        step.live.write(replay.state(question.first))
         for record, (lr, weight_decay) in zip(records, options, strict=True):
             bound.advance(record.rows, *output_slopes(step, record), lr, weight_decay)
             step.advance(record)

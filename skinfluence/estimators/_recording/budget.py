@@ -103,14 +103,18 @@ def free_bytes(device: torch.device) -> int:
 
 
 def choose_interval(
-    every: str | int, n_steps: int, state_bytes: int, max_bytes: int, n_fixed: int = 0
+    checkpoint_every: str | int,
+    n_steps: int,
+    state_bytes: int,
+    max_bytes: int,
+    n_fixed: int = 0,
 ) -> int:
     """Return the number of steps between kept states.
 
     Parameters
     ----------
-    every : "auto" or int
-        The estimator's `checkpoint_every`.
+    checkpoint_every : "auto" or int
+        The estimator's parameter.
     n_steps : int
         Expected number of steps of the run.
     state_bytes, max_bytes : int
@@ -134,14 +138,15 @@ def choose_interval(
             "influence (record=None)."
         )
     max_states = max(max_states - n_fixed, fewest)
-    if every == "auto":
+    if checkpoint_every == "auto":
         return smallest_interval(n_steps, max_states)
-    n_kept = -(-n_steps // int(every)) + 1
-    if not leaves_room(n_kept, min(int(every), max(n_steps, 1)), max_states):
+    interval = int(checkpoint_every)
+    n_kept = -(-n_steps // interval) + 1
+    if not leaves_room(n_kept, min(interval, max(n_steps, 1)), max_states):
         raise ValueError(
             f"`checkpoint_every` must leave room for the states between two kept ones: "
-            f"with {every} the run keeps {n_kept} states of {state_bytes:,} bytes, "
+            f"with {interval} the run keeps {n_kept} states of {state_bytes:,} bytes, "
             f"and `max_trajectory_bytes` ({max_bytes:,}) has room for {max_states}. "
             "Use 'auto', or raise `max_trajectory_bytes`."
         )
-    return int(every)
+    return interval

@@ -212,6 +212,7 @@ class TrainingRun:
             None if trajectory.interval == 1 else parameters_digest(self._after),
             loss,
             self.compiled_size,
+            torch.get_num_threads(),
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)

@@ -99,6 +99,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "digest": (to_json, _restored),
     "loss": (to_json, _restored),
     "compiled_size": (to_json, _restored),
+    "n_threads": (to_json, _restored),
 }
 
 

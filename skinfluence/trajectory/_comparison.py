@@ -1,0 +1,135 @@
+"""Steps that are taken again, compared with what was recorded of them."""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from ..exceptions import IrreproducibleStepError, NondeterminismWarning
+from ..training import StepRecord
+
+# Numbers are fetched from the device in batches: to wait for each would stall it.
+_AT_ONCE = 256
+
+
+class Comparison:
+    """Collects how repeated steps differ from the recorded ones.
+
+    Parameters
+    ----------
+    tolerance : float
+        The relative difference of a loss that rounding may make.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self._records: list[StepRecord] = []
+        self._losses: list[Tensor] = []
+        self._excesses: list[Tensor] = []
+        self._first: tuple[StepRecord, str] | None = None
+        self._rounding: tuple[int, int, float] | None = None
+
+    def see(
+        self, record: StepRecord, loss: Tensor, excess: Tensor | None = None
+    ) -> None:
+        """Compare the loss of a step just taken, and where its gradient leads.
+
+        Parameters
+        ----------
+        record : StepRecord
+            The record of the step.
+        loss : Tensor of shape ()
+            Its loss now.
+        excess : Tensor of shape () or None
+            As :meth:`TrainingStep.excess` returns it; None if it is not known.
+        """
+        if record.loss is not None:
+            self._records.append(record)
+            self._losses.append(loss)
+            self._excesses.append(torch.zeros_like(loss) if excess is None else excess)
+        if len(self._records) >= _AT_ONCE:
+            self._compare()
+
+    def differs(self, record: StepRecord, what: str) -> None:
+        """Note a step that is not the recorded one; the earliest is reported."""
+        if self._first is None or record.step < self._first[0].step:
+            self._first = record, what
+
+    def rounded(self, start: int, stop: int, size: float) -> None:
+        """Note steps that led to other bits; the largest difference is reported."""
+        if self._rounding is None or size > self._rounding[2]:
+            self._rounding = start, stop, size
+
+    def finish(self) -> None:
+        """Report what was seen since the last report.
+
+        Raises
+        ------
+        IrreproducibleStepError
+            If a step is not the recorded one.
+
+        Warns
+        -----
+        NondeterminismWarning
+            If steps led to states that differ by rounding.
+        """
+        self._compare()
+        first, self._first = self._first, None
+        rounding, self._rounding = self._rounding, None
+        if first is not None:
+            raise _irreproducible(*first)
+        if rounding is not None:
+            _warn_of_rounding(*rounding)
+
+    def _compare(self) -> None:
+        losses = _numbers(self._losses)
+        excesses = _numbers(self._excesses)
+        for record, loss, excess in zip(self._records, losses, excesses, strict=True):
+            assert record.loss is not None
+            if not same_loss(loss, record.loss, self.tolerance):
+                self.differs(record, f"its loss is {loss:.6g}, not {record.loss:.6g}")
+            elif not excess <= 1:
+                self.differs(
+                    record,
+                    "its loss is the same, but the recorded parameters are not where "
+                    "its gradient leads, as if the gradient had been changed",
+                )
+        self._records, self._losses, self._excesses = [], [], []
+
+
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    return torch.stack(scalars).tolist() if scalars else []
+
+
+def same_loss(loss: float, recorded: float, tolerance: float) -> bool:
+    """Whether a loss is the recorded one but for rounding."""
+    # A run that diverged has losses that are not finite, the same ones again.
+    if not (math.isfinite(loss) and math.isfinite(recorded)):
+        return math.isfinite(loss) == math.isfinite(recorded)
+    return abs(loss - recorded) <= tolerance * max(abs(loss), abs(recorded))
+
+
+def _irreproducible(record: StepRecord, what: str) -> IrreproducibleStepError:
+    return IrreproducibleStepError(
+        f"Step {record.step} (epoch {record.epoch}) is not the recorded one when it is "
+        f"taken again: {what}. Something that is not recorded changed the training: a "
+        "callback that changes the criterion or the module, a `get_losses` or "
+        "`forward` that depends on the epoch, a gradient hook, data changed in place, "
+        "or random numbers that are not torch's. Move it into what is recorded (the "
+        "data, the learning rate, clipping, torch's generator), or train with "
+        "record=None."
+    )
+
+
+def _warn_of_rounding(start: int, stop: int, size: float) -> None:
+    warnings.warn(
+        f"Repeating steps {start} to {stop - 1} led to parameters that differ by "
+        f"{size:.1e} of the way from the recorded ones: on this machine sums are added "
+        "in another order than in training. On CUDA, to have the same bits, call "
+        "torch.use_deterministic_algorithms(True) with the environment variable "
+        "CUBLAS_WORKSPACE_CONFIG=:4096:8 before training; everywhere, keep every state "
+        "(checkpoint_every=1).",
+        NondeterminismWarning,
+        stacklevel=3,
+    )
