@@ -21,13 +21,13 @@ from ._questions.label_influence import LabelInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
 from ._typing import (
     CriterionLike,
+    DatasetFactory,
     Device,
     Folder,
-    MakesDataset,
-    MakesLoader,
-    MakesOptimizer,
+    LoaderFactory,
     ModuleLike,
     Nonlinearity,
+    OptimizerFactory,
     RandomState,
 )
 from ._validation import check_weights
@@ -218,7 +218,7 @@ class SGDInfluenceClassifier(
         module: ModuleLike = "mlp",
         *,
         criterion: CriterionLike = nn.CrossEntropyLoss,
-        optimizer: MakesOptimizer = torch.optim.SGD,
+        optimizer: OptimizerFactory = torch.optim.SGD,
         lr: float = 0.1,
         max_epochs: int = 20,
         batch_size: int = 64,
@@ -240,9 +240,9 @@ class SGDInfluenceClassifier(
         verbose: int = 0,
         classes: ArrayLike | None = None,
         predict_nonlinearity: Nonlinearity = "auto",
-        iterator_train: MakesLoader = DataLoader,
-        iterator_valid: MakesLoader = DataLoader,
-        dataset: MakesDataset = ArrayDataset,
+        iterator_train: LoaderFactory = DataLoader,
+        iterator_valid: LoaderFactory = DataLoader,
+        dataset: DatasetFactory = ArrayDataset,
         use_caching: bool | str = "auto",
         torch_load_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,

@@ -142,7 +142,7 @@ class EstimatorContract(RecordingMixin):
             weights = self._check_weights(X, labels, sample_weight)
             if first:
                 self._begin_record()
-            data = self._located(X, targets, weights, fit_params)
+            data = self._numbered(X, targets, weights, fit_params)
             self._open_run(data, new=first, resume=resume)
             kind = ResumedRun if resume else TrainingRun
             self.run_ = kind(
@@ -197,7 +197,7 @@ class EstimatorContract(RecordingMixin):
         keep = None if isinstance(self.record, str) else self.record
         self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
 
-    def _located(
+    def _numbered(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""

@@ -21,13 +21,13 @@ from ._questions.label_influence import TargetInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
 from ._typing import (
     CriterionLike,
+    DatasetFactory,
     Device,
     Folder,
-    MakesDataset,
-    MakesLoader,
-    MakesOptimizer,
+    LoaderFactory,
     ModuleLike,
     Nonlinearity,
+    OptimizerFactory,
     RandomState,
 )
 
@@ -206,7 +206,7 @@ class SGDInfluenceRegressor(
         module: ModuleLike = "mlp",
         *,
         criterion: CriterionLike = nn.MSELoss,
-        optimizer: MakesOptimizer = torch.optim.SGD,
+        optimizer: OptimizerFactory = torch.optim.SGD,
         lr: float = 0.05,
         max_epochs: int = 20,
         batch_size: int = 64,
@@ -226,9 +226,9 @@ class SGDInfluenceRegressor(
         freeze_pretrained: bool = False,
         verbose: int = 0,
         predict_nonlinearity: Nonlinearity = "auto",
-        iterator_train: MakesLoader = DataLoader,
-        iterator_valid: MakesLoader = DataLoader,
-        dataset: MakesDataset = ArrayDataset,
+        iterator_train: LoaderFactory = DataLoader,
+        iterator_valid: LoaderFactory = DataLoader,
+        dataset: DatasetFactory = ArrayDataset,
         use_caching: bool | str = "auto",
         torch_load_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,

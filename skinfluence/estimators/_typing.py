@@ -8,19 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-At: TypeAlias = str | Sequence[int] | np.ndarray | Mapping[int, float]
-QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor]
-RandomState: TypeAlias = int | np.random.RandomState | None
-Device: TypeAlias = str | torch.device
-Folder: TypeAlias = str | PathLike[str]
-# A class makes an instance of itself, as a function may.
-ModuleLike: TypeAlias = str | nn.Module | Callable[..., nn.Module]
-CriterionLike: TypeAlias = nn.Module | Callable[..., Any]
-MakesOptimizer: TypeAlias = Callable[..., torch.optim.Optimizer]
-MakesLoader: TypeAlias = Callable[..., Iterable[Any]]
-MakesDataset: TypeAlias = Callable[..., "MapDataset"]
-Nonlinearity: TypeAlias = Callable[[Any], Any] | str | None
-
 
 class MapDataset(Protocol):
     """A map-style dataset, as torch calls it: its samples have row numbers."""
@@ -28,3 +15,17 @@ class MapDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any) -> Any: ...
+
+
+At: TypeAlias = str | Sequence[int] | np.ndarray | Mapping[int, float]
+QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor]
+RandomState: TypeAlias = int | np.random.RandomState | None
+Device: TypeAlias = str | torch.device
+Folder: TypeAlias = str | PathLike[str]
+# A class is a factory of its instances.
+ModuleLike: TypeAlias = str | nn.Module | Callable[..., nn.Module]
+CriterionLike: TypeAlias = nn.Module | Callable[..., Any]
+OptimizerFactory: TypeAlias = Callable[..., torch.optim.Optimizer]
+LoaderFactory: TypeAlias = Callable[..., Iterable[Any]]
+DatasetFactory: TypeAlias = Callable[..., MapDataset]
+Nonlinearity: TypeAlias = Callable[[Any], Any] | str | None
