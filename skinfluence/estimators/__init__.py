@@ -1,10 +1,9 @@
 """The estimators: skorch nets that record their training and answer `influence`."""
 
 from .._names import set_public_module
+from ._array_dataset import ArrayDataset
 from ._classifier import SGDInfluenceClassifier
-from ._criteria import SmoothHinge
-from ._data import ArrayDataset
-from ._data import TrainingData as TrainingData
+from ._criteria import SmoothHinge, is_log_loss
 from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
@@ -14,6 +13,10 @@ from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._saving.load import load_estimator
+from ._training_data import TrainingData as TrainingData
+from ._typing import At as At
+from ._typing import QueryLike as QueryLike
+from ._typing import RandomState as RandomState
 
 __all__ = [
     "ArrayDataset",
@@ -28,6 +31,7 @@ __all__ = [
     "check_query",
     "final_model",
     "has_probabilities",
+    "is_log_loss",
     "load_estimator",
     "represent",
 ]

@@ -3,23 +3,25 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
 from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._data import TrainingData, fingerprint
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
+from ._training_data import TrainingData, fingerprint
+from ._typing import Device
 from ._validation import (
     check_data,
     check_inputs,
@@ -30,7 +32,7 @@ from ._validation import (
 
 
 class EstimatorContract(RecordingMixin):
-    """Validation, seeds, weights: what scikit-learn asks of an estimator."""
+    """Validation, seeds and sample weights, as scikit-learn asks of an estimator."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -39,13 +41,13 @@ class EstimatorContract(RecordingMixin):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: object,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
         resume: bool = False,
         **fit_params: Any,
-    ) -> Any:
+    ) -> Self:
         """Train the model and record how.
 
         Parameters
@@ -58,9 +60,9 @@ class EstimatorContract(RecordingMixin):
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights; scaled to mean 1.
         resume : bool, default=False
-            Whether to go on with the newest run in `trajectory_dir` that was begun
-            with these parameters and this data, from its last state on disk, to the
-            bits of an unbroken run. Without such a run a new one begins.
+            Whether to resume the newest run in `trajectory_dir` that was started with
+            these parameters and this data, from its last state on disk, with the same
+            bits as an uninterrupted run. Without such a run a new one starts.
         **fit_params : dict
             Passed to the module's ``forward`` and to ``train_split``, as in skorch.
 
@@ -72,7 +74,7 @@ class EstimatorContract(RecordingMixin):
         Warns
         -----
         ResumeWarning
-            If there is a run that was broken off, but not one to go on with.
+            If a run was interrupted, but cannot be resumed.
         """
         start = not (self.warm_start and self.initialized_)
         check_resume(self, resume, start)
@@ -80,16 +82,16 @@ class EstimatorContract(RecordingMixin):
 
     def partial_fit(
         self,
-        X: Any,
-        y: Any = None,
-        classes: Any = None,
-        sample_weight: Any = None,
+        X: object,
+        y: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         **fit_params: Any,
-    ) -> Any:
-        """Train on from where the model stands, for ``max_epochs`` more epochs.
+    ) -> Self:
+        """Continue training from the present model for ``max_epochs`` epochs.
 
         The steps are added to the trajectory. Data that was trained on before keeps
-        its rows; the rows of other data follow after it.
+        its rows; new data is numbered after it.
 
         Parameters
         ----------
@@ -98,8 +100,8 @@ class EstimatorContract(RecordingMixin):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets; None where a Dataset holds them.
         classes : array-like of shape (n_classes,), optional
-            All labels that will be seen; those of the first `y` if not given.
-            Without meaning for a regressor.
+            All labels that will occur; those of the first `y` if not given.
+            Ignored by a regressor.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights; scaled to mean 1.
         **fit_params : dict
@@ -115,31 +117,32 @@ class EstimatorContract(RecordingMixin):
 
     def _fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: object,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
         fit_params: dict[str, Any],
         *,
         start: bool,
-        classes: Any = None,
+        classes: ArrayLike | None = None,
         resume: bool = False,
-    ) -> Any:
+    ) -> Self:
         check_parameters(self)
         if start:
             check_pretrained(self)
         self.__dict__.pop("compiled_functions_", None)
-        with self._unharmed_by_errors(start):
+        with self._restored_on_error(start):
             # skorch lets a net be initialized by hand before it has seen any data.
             first = start or not hasattr(self, "training_data_")
             X, labels = check_data(self, X, y, reset=first)
-            # A Dataset's own targets are trained on: y beside it only splits it.
-            y = None if is_dataset(X) else labels
-            y = self._encode_targets(y, reset=first, classes=classes)
-            y = labels if y is None else y
+            # A Dataset holds its own targets: y beside it is only for splitting.
+            targets = self._encode_targets(
+                None if is_dataset(X) else labels, reset=first, classes=classes
+            )
+            targets = labels if targets is None else targets
             weights = self._check_weights(X, labels, sample_weight)
             if first:
-                self._open_books()
-            data = self._place(X, y, weights, fit_params)
+                self._begin_record()
+            data = self._numbered(X, targets, weights, fit_params)
             self._open_run(data, new=first, resume=resume)
             kind = ResumedRun if resume else TrainingRun
             self.run_ = kind(
@@ -154,14 +157,14 @@ class EstimatorContract(RecordingMixin):
             if start:
                 self._initialize()
             self._check_trainable()
-            # skorch's own `partial_fit` is the training loop and no more.
-            super().partial_fit(X, y, _routing_method="fit", **fit_params)
+            # skorch's own `partial_fit` is only the training loop.
+            super().partial_fit(X, targets, _routing_method="fit", **fit_params)
             self.run_.end(self)
         return self
 
     @contextmanager
-    def _unharmed_by_errors(self, start: bool) -> Iterator[None]:
-        """Put everything back if a run fails that has not changed the model yet."""
+    def _restored_on_error(self, start: bool) -> Iterator[None]:
+        """Restore the estimator if a run fails that has not changed the model yet."""
         before = self.__dict__.copy()
         n_lines = len(self.history_ or ())
         try:
@@ -185,7 +188,7 @@ class EstimatorContract(RecordingMixin):
             if run is not None:
                 self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
 
-    def _open_books(self) -> None:
+    def _begin_record(self) -> None:
         self.seed_ = int(
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
@@ -194,25 +197,26 @@ class EstimatorContract(RecordingMixin):
         keep = None if isinstance(self.record, str) else self.record
         self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
 
-    def _place(
+    def _numbered(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
     ) -> TrainingData:
-        """Give the data its rows: those it has already, or new ones after the last."""
+        """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
-                f"`record` must stay as it was in the training that goes on, got "
+                f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
             data.digest = fingerprint(X, y)
-            places = {known.digest: known.offset for known in self.training_data_}
-            ends = [known.offset + len(known) for known in self.training_data_]
-            data.offset = places.get(data.digest, max(ends, default=0))
+            earlier = self.training_data_
+            offsets = {each.digest: each.offset for each in earlier}
+            ends = (each.offset + len(each) for each in earlier)
+            data.offset = offsets.get(data.digest, max(ends, default=0))
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:
-        """Let the run be recorded on disk, if it is to be."""
+        """Record the run on disk, if `trajectory_dir` is given."""
         if self.trajectory_ is None:
             return
         if not new:
@@ -221,7 +225,9 @@ class EstimatorContract(RecordingMixin):
             self.trajectory_ = run_in_folder(self, data, resume=resume)
             self.seed_ = self.trajectory_.seed
 
-    def _check_weights(self, X: Any, y: Any, sample_weight: Any) -> Tensor | None:
+    def _check_weights(
+        self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
+    ) -> Tensor | None:
         """Return the c_i of the samples, scaled to mean 1."""
         weights = check_weights(X, sample_weight)
         if weights is None:
@@ -256,8 +262,8 @@ class EstimatorContract(RecordingMixin):
             )
         moment_names(self.optimizer_)
 
-    def initialize(self) -> Any:
-        """Initialize all parts of the net; the module takes over what is pretrained.
+    def initialize(self) -> Self:
+        """Initialize the net; its module starts from the pretrained parameters.
 
         Returns
         -------
@@ -277,7 +283,7 @@ class EstimatorContract(RecordingMixin):
         :meth:`Trajectory.save <skinfluence.Trajectory.save>` writes it) and the
         training data; the estimator that it started from (`pretrained`), if there is
         one, is saved the same way in the subfolder ``pretrained``.
-        :func:`~skinfluence.load_estimator` gives the estimator back.
+        :func:`~skinfluence.load_estimator` loads the estimator.
 
         Objects of your own classes are saved with their attributes, or with what their
         ``__getstate__`` returns: there a Dataset can leave out an open file.
@@ -285,10 +291,10 @@ class EstimatorContract(RecordingMixin):
         Parameters
         ----------
         path : str or Path
-            A new or empty folder; it takes its name only once all is written.
+            A new or empty folder; it appears under its name once it is complete.
         overwrite : bool, default=False
-            Whether to replace the estimator that was saved there. Nothing else is
-            ever replaced.
+            Whether to replace an estimator that was saved there. Nothing else is ever
+            replaced.
 
         Raises
         ------
@@ -296,7 +302,7 @@ class EstimatorContract(RecordingMixin):
             If a part can only be pickled, such as a lambda, a class defined within a
             function, or an object that holds an open file.
         TrajectoryFileError
-            If the folder is in use or cannot be written; what was there is still there.
+            If the folder is in use or cannot be written; its old content is kept.
         RuntimeError
             If the estimator is being fitted.
 
@@ -320,7 +326,12 @@ class EstimatorContract(RecordingMixin):
         """
         save_estimator(self, path, overwrite)
 
-    def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Any:
+    def forward_iter(
+        self, X: object, training: bool = False, device: Device = "cpu"
+    ) -> Iterator[Any]:
         """Yield the module's outputs for each batch of X."""
         self.check_is_fitted()
-        return super().forward_iter(check_inputs(self, X), training, device)
+        outputs: Iterator[Any] = super().forward_iter(
+            check_inputs(self, X), training, device
+        )
+        return outputs

@@ -1,10 +1,48 @@
-"""Criteria beside torch's own."""
+"""What is known of torch's criteria, and one more criterion."""
 
 from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..influence import Curvature
+
+# Minus the logarithm of a class's probability. The outputs are these probabilities, or
+# skorch's `predict_nonlinearity` turns them into such.
+_LOG_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.NLLLoss)
+
+# Convex in one sample's outputs, with bounded derivatives. The softmax's covariance has
+# norm 1/2 at most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
+CURVATURES: dict[type[nn.Module], Curvature] = {
+    nn.CrossEntropyLoss: Curvature(0.5, 0.5**0.5),
+    nn.BCEWithLogitsLoss: Curvature(0.25, 1 / (6 * 3**0.5)),
+    nn.MSELoss: Curvature(2.0, 0.0),
+}
+
+
+def is_log_loss(criterion: object) -> bool:
+    """Return whether a criterion is the log loss of class probabilities.
+
+    Parameters
+    ----------
+    criterion : class or instance
+        A criterion.
+
+    Returns
+    -------
+    bool
+        Whether its unit is the nat.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skinfluence.estimators import is_log_loss
+    >>> is_log_loss(nn.CrossEntropyLoss), is_log_loss(nn.MSELoss())
+    (True, False)
+    """
+    kind = criterion if isinstance(criterion, type) else type(criterion)
+    return issubclass(kind, _LOG_LOSSES)
 
 
 class SmoothHinge(nn.Module):

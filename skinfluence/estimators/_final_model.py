@@ -1,20 +1,23 @@
-"""What scorers ask of a fitted net: the losses of its samples at the final model."""
+"""The trained model and its training data, for scorers that need no trajectory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
+from skorch.net import NeuralNet
 from torch import Tensor
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
 from ..training import Batch, Objective
-from ._data import check_unchanged
+from ._net import InfluenceNet
 from ._replica import Replica, mean_loss
+from ._training_data import check_unchanged
 
-# Samples whose losses are computed at once; a batch of training may be larger.
+# How many samples' losses are computed at once.
 _AT_ONCE = 1024
 
 
@@ -22,7 +25,7 @@ _AT_ONCE = 1024
 class FinalModel:
     r"""The trained model of one of the estimators, on a copy, in evaluation mode.
 
-    What it was trained to lower is
+    The training objective is
 
     .. math:: L(θ) = \frac1n \sum_{i=1}^n c_i ℓ_i(θ)
        + \frac12 \sum_k α_k \|θ_k\|^2 .
@@ -30,16 +33,16 @@ class FinalModel:
     Parameters
     ----------
     objective : Objective
-        Gives the losses, on the copy of the modules.
+        Computes the losses, on the copy of the modules.
     parameters : list of Tensor
         The trained parameters of the copy.
     weight_decay : list of float
         The optimizer's L2 penalty :math:`α_k` on each of them; 0 for a decay that is
         decoupled from the loss, as AdamW's.
     training_time : float or None
-        Sum of the learning rates of all steps, for SGD, with momentum accounted for;
-        where they were not recorded, as if all had been the last. None for optimizers
-        that scale the gradient.
+        For SGD the sum of the learning rates of all steps, with momentum accounted
+        for; without a record as many times the last one. None for optimizers that
+        scale the gradient.
     n_samples : int
         Number of rows of the training data.
     trained : Tensor of shape (n,), int64
@@ -75,9 +78,14 @@ class FinalModel:
     trained: Tensor
     fetch: Callable[[Tensor], Batch]
     batches: list[Tensor]
-    net: Any
+    net: NeuralNet
 
-    def query(self, X_val: Any, y_val: Any, sample_weight_val: Any = None) -> Query:
+    def query(
+        self,
+        X_val: object,
+        y_val: ArrayLike | None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Query:
         """Return the mean loss over validation data.
 
         Parameters
@@ -93,18 +101,18 @@ class FinalModel:
         return mean_loss(self.net, self.objective, X_val, y_val, sample_weight_val)
 
 
-def final_model(net: Any) -> FinalModel:
+def final_model(net: InfluenceNet) -> FinalModel:
     """Return the trained model of an estimator, with the data that it was trained on.
 
     Parameters
     ----------
     net : SGDInfluenceClassifier or SGDInfluenceRegressor
-        A fitted estimator; that it recorded its training is not needed.
+        A fitted estimator; it need not have recorded its training.
 
     Returns
     -------
     FinalModel
-        On a copy: nothing that is done to it changes the estimator.
+        On a copy: changing it leaves the estimator as it is.
 
     Raises
     ------
@@ -153,9 +161,9 @@ def final_model(net: Any) -> FinalModel:
 
 
 def _trained_parameters(objective: Objective) -> list[Tensor]:
-    every = [p for module in objective.modules for p in module.parameters()]
-    # Modules may share some.
-    parameters: list[Tensor] = [p for p in dict.fromkeys(every) if p.requires_grad]
+    shared = (p for module in objective.modules for p in module.parameters())
+    # Modules may share some: each only once.
+    parameters: list[Tensor] = [p for p in dict.fromkeys(shared) if p.requires_grad]
     if not all(parameter.isfinite().all() for parameter in parameters):
         raise DivergedTrainingError(
             "The trained parameters must be finite, but the training run diverged. "
@@ -165,7 +173,7 @@ def _trained_parameters(objective: Objective) -> list[Tensor]:
 
 
 def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor], Batch]:
-    """Return what fetches rows of one of the data sets that begin at the offsets."""
+    """Return a function that fetches rows of data sets that begin at the offsets."""
     numbers = {offset: number for number, offset in enumerate(offsets)}
 
     def fetch(rows: Tensor) -> Batch:
@@ -175,8 +183,8 @@ def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor],
     return fetch
 
 
-def _trained_rows(net: Any) -> Iterator[Tensor]:
-    """Yield the rows that training used, of each of its data sets."""
+def _trained_rows(net: InfluenceNet) -> Iterator[Tensor]:
+    """Yield the rows of each data set that training used."""
     trajectory = net.trajectory_
     if trajectory is None:
         if net.train_split is not None:
@@ -195,7 +203,7 @@ def _trained_rows(net: Any) -> Iterator[Tensor]:
             yield rows
 
 
-def _training_time(net: Any) -> float | None:
+def _training_time(net: InfluenceNet) -> float | None:
     """Return the sum of SGD's effective learning rates over the steps."""
     if type(net.optimizer_) is not torch.optim.SGD:
         return None
@@ -206,7 +214,7 @@ def _training_time(net: Any) -> float | None:
 
 
 def _effective_rate(groups: Sequence[Mapping[str, Any]]) -> float:
-    """Return how far a step goes in the end along its gradient, on the groups' mean."""
+    """Return the learning rate with momentum accounted for, the groups' mean."""
     rates = []
     for group in groups:
         momentum = float(group["momentum"])
@@ -215,9 +223,9 @@ def _effective_rate(groups: Sequence[Mapping[str, Any]]) -> float:
     return sum(rates) / len(rates)
 
 
-def _weight_decay(net: Any, parameters: list[Tensor]) -> list[float]:
+def _weight_decay(net: InfluenceNet, parameters: list[Tensor]) -> list[float]:
     """Return the L2 penalty on each of the parameters."""
-    found: dict[int, float] = {}
+    penalties: dict[int, float] = {}
     for name in net._optimizers:
         optimizer = getattr(net, f"{name}_")
         for group in optimizer.param_groups:
@@ -225,5 +233,5 @@ def _weight_decay(net: Any, parameters: list[Tensor]) -> list[float]:
                 "decoupled_weight_decay", False
             )
             penalty = 0.0 if decoupled else float(group.get("weight_decay", 0.0))
-            found.update((id(parameter), penalty) for parameter in group["params"])
-    return [found.get(id(parameter), 0.0) for parameter in parameters]
+            penalties.update((id(parameter), penalty) for parameter in group["params"])
+    return [penalties.get(id(parameter), 0.0) for parameter in parameters]

@@ -1,23 +1,24 @@
-"""What a query measures on each sample: the loss, the expected error, or one's own."""
+"""What a query measures on each sample: loss, expected error, or a user's measure."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from skorch.utils import to_tensor
-from torch import Tensor, nn
+from torch import Tensor
+
+from ._criteria import is_log_loss
+from ._net import InfluenceNet
+from ._typing import QueryLike
 
 Measure = Callable[[Any, Any], Tensor]
 """``measure(outputs, targets) -> (batch,)``, differentiable in the outputs."""
 
 NAMED_QUERIES = ("loss", "error")
 
-# Criteria whose outputs skorch makes probabilities, or that take probabilities.
-_PROBABILISTIC = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.NLLLoss)
 
-
-def has_probabilities(estimator: Any) -> bool:
+def has_probabilities(estimator: BaseEstimator) -> bool:
     """Return whether an estimator predicts probabilities of classes.
 
     Parameters
@@ -35,13 +36,11 @@ def has_probabilities(estimator: Any) -> bool:
         return False
     if estimator.predict_nonlinearity != "auto":
         return callable(estimator.predict_nonlinearity)
-    criterion = estimator.criterion
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return issubclass(kind, _PROBABILISTIC)
+    return is_log_loss(estimator.criterion)
 
 
-def check_query(net: Any, query: Any) -> None:
-    """Raise an error if a query is none, or the net cannot answer it."""
+def check_query(net: InfluenceNet, query: object) -> None:
+    """Refuse an invalid query, or one that the net cannot answer."""
     if callable(query):
         return
     if not isinstance(query, str) or query not in NAMED_QUERIES:
@@ -56,38 +55,39 @@ def check_query(net: Any, query: Any) -> None:
         )
 
 
-def measure_of(net: Any, query: Any) -> Measure:
+def measure_of(net: InfluenceNet, query: QueryLike) -> Measure:
     """Return what a query measures on a fitted net's outputs."""
     if query == "loss":
         return net.get_losses
     if query == "error":
         return _expected_error(net)
-    return _own_measure(net, query)
+    assert callable(query)
+    return _checked_measure(net, query)
 
 
-def _expected_error(net: Any) -> Measure:
+def _expected_error(net: InfluenceNet) -> Measure:
     """Return 1 minus the probability of the sample's label."""
     nonlinearity = net._get_predict_nonlinearity()
 
     def measure(outputs: Any, targets: Any) -> Tensor:
         first = outputs[0] if isinstance(outputs, tuple) else outputs
-        # skorch makes (n, 2, 1) of single outputs that have an axis of their own.
+        # skorch turns outputs of shape (n, 1) into (n, 2, 1).
         probabilities = nonlinearity(first).flatten(1)
         labels = to_tensor(targets, device=net.device).long().reshape(-1, 1)
-        likely: Tensor = probabilities.gather(1, labels)
-        return 1 - likely.squeeze(1)
+        probability: Tensor = probabilities.gather(1, labels)
+        return 1 - probability.squeeze(1)
 
     return measure
 
 
-def _own_measure(net: Any, query: Measure) -> Measure:
-    """Return a user's measure, its result checked."""
+def _checked_measure(net: InfluenceNet, query: Measure) -> Measure:
+    """Return a user's measure that checks what it returns."""
 
     def measure(outputs: Any, targets: Any) -> Tensor:
         values = query(outputs, to_tensor(targets, device=net.device))
-        given = isinstance(values, Tensor)
-        if not given or values.shape != (len(targets),):
-            got = tuple(values.shape) if given else type(values)
+        is_tensor = isinstance(values, Tensor)
+        if not is_tensor or values.shape != (len(targets),):
+            got = tuple(values.shape) if is_tensor else type(values)
             raise ValueError(
                 "`query` must return one number for each sample, a tensor of "
                 f"shape ({len(targets)},), got {got}."
@@ -95,7 +95,7 @@ def _own_measure(net: Any, query: Measure) -> Measure:
         if torch.is_grad_enabled() and not values.requires_grad:
             raise ValueError(
                 "`query` must be differentiable in the module's outputs, got a "
-                "tensor without a gradient, as comparisons and counts give it."
+                "tensor without a gradient, as comparisons and counts return."
             )
         return values
 

@@ -1,4 +1,4 @@
-"""The built-in modules, asked for by name: ``"mlp"`` and ``"linear"``."""
+"""The built-in modules, chosen by name: ``"mlp"`` and ``"linear"``."""
 
 from collections.abc import Sequence
 

@@ -1,14 +1,17 @@
 """The skorch net below the estimators: its parameters, and what its parts share."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
+from skorch.callbacks import Callback
+from skorch.history import History
 from skorch.net import NeuralNet
 from skorch.utils import params_for
 from torch import nn
 
 from ..trajectory import Trajectory
-from ._data import TrainingData
+from ._training_data import TrainingData
+from ._typing import Device, Folder, ModuleLike
 
 _FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
 _PRETRAINED = "pretrained__"
@@ -25,19 +28,38 @@ class InfluenceNet(NeuralNet):
     __slots__ = ("_keywords",)
     _keywords: dict[str, Any]
 
-    # Parameters and fitted attributes that the questions and the saving rely on.
+    # Parameters that the code beside the estimators' classes reads.
+    module: ModuleLike
+    max_epochs: int
+    batch_size: int
+    dtype: str
+    device: Device
     record: str | int | None
-    pretrained: Any
+    checkpoint_every: str | int
+    max_trajectory_bytes: str | int
+    trajectory_dir: Folder | None
+    compile: bool
+    callbacks: list[Any] | str | None
+    warm_start: bool
+    pretrained: Any  # another net of this kind, or None
     freeze_pretrained: bool
+    verbose: int
+
+    # Attributes of an initialized or fitted net.
     module_: nn.Module
     criterion_: Any
     optimizer_: torch.optim.Optimizer
+    callbacks_: list[tuple[str, Callback]]
+    dtype_: torch.dtype | None
+    seed_: int
+    n_steps_: int
+    n_epochs_: int
     training_data_: list[TrainingData]
     trajectory_: Trajectory | None
     pretrained_parameters_: list[str]
 
     # What skorch's `__init__` would set besides the parameters.
-    history_: Any = None
+    history_: History | None = None
     initialized_: bool = False
     virtual_params_: ClassVar[dict[str, Any]] = {}
 
@@ -58,7 +80,7 @@ class InfluenceNet(NeuralNet):
         # Fails again, with the message of the property that failed if it was one.
         return object.__getattribute__(self, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "_keywords":
             object.__setattr__(self, name, value)
         elif name in ("module", "criterion"):
@@ -94,7 +116,7 @@ class InfluenceNet(NeuralNet):
         params = super().get_params(deep=deep, **kwargs)
         return {k: v for k, v in params.items() if not k.startswith(_PRETRAINED)}
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, ``module__x`` and ``optimizer__x`` included.
 
         Parameters
@@ -115,24 +137,24 @@ class InfluenceNet(NeuralNet):
                     "set `pretrained` to it."
                 )
         if "callbacks" in params and not self.initialized_:
-            # skorch would initialize them at once; what they are is checked in fit.
+            # skorch would initialize them at once; fit checks them first.
             self.callbacks = params.pop("callbacks")
-        # skorch fails to give these to a net in use: they are for the next fit.
+        # skorch cannot apply these to an initialized net: the next fit uses them.
         for name in list(params):
             if name == "optimizer" or name.startswith(_FOR_THE_NEXT_FIT):
                 setattr(self, name, params.pop(name))
         super().set_params(**params)
-        # skorch hands these to the optimizer in use, and forgets them before a refit.
+        # skorch sets these on the current optimizer, but drops them at the next fit.
         kept = {k: v for k, v in params.items() if k.startswith("optimizer__")}
         self._keywords.update(kept)
         return self
 
-    def __sklearn_clone__(self) -> Any:
-        """Clone the parameters, but keep the pretrained estimator as fitted as it is.
+    def __sklearn_clone__(self) -> Self:
+        """Clone the parameters, but keep the pretrained estimator itself.
 
-        A clone of *it* would have forgotten everything.
+        A clone of *it* would not be fitted.
         """
-        cloned = super().__sklearn_clone__()
+        cloned: Self = super().__sklearn_clone__()
         cloned.pretrained = self.pretrained
         return cloned
 

@@ -1,21 +1,35 @@
 """The regressor."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 from skorch.net import NeuralNet
 from skorch.regressor import NeuralNetRegressor
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
-from ._data import ArrayDataset
+from ._net import InfluenceNet
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import TargetInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
+from ._typing import (
+    CriterionLike,
+    DatasetFactory,
+    Device,
+    Folder,
+    LoaderFactory,
+    ModuleLike,
+    Nonlinearity,
+    OptimizerFactory,
+    RandomState,
+)
 
 
 class SGDInfluenceRegressor(
@@ -31,7 +45,7 @@ class SGDInfluenceRegressor(
     A skorch net, with the whole of skorch's and scikit-learn's interface. While it
     trains it records its steps; :meth:`influence` then goes back through them and
     estimates, for each training sample, how the validation loss would change had the
-    sample been absent [1]_.
+    sample been left out [1]_.
 
     Parameters
     ----------
@@ -39,10 +53,10 @@ class SGDInfluenceRegressor(
         What is trained. The built-in modules
         (:class:`~skinfluence.estimators.MLPModule`,
         :class:`~skinfluence.estimators.LinearModule`) take their sizes and their dtype
-        from the data. An instance is copied at each fit, and so is never changed.
+        from the data. An instance is copied at each fit and never changed.
     criterion : class or instance, default=nn.MSELoss
-        The loss, one that can be had for each sample by itself, as torch's criteria
-        give it with ``reduction="none"``. An instance is copied at each fit.
+        The loss. It must support ``reduction="none"``, one loss for each sample, as
+        torch's criteria do. An instance is copied at each fit.
     optimizer : class, default=torch.optim.SGD
         One of ``torch.optim``: SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, NAdam,
         RAdam, Adamax or ASGD; others only with ``record=None``.
@@ -55,24 +69,24 @@ class SGDInfluenceRegressor(
     shuffle : bool, default=True
         Whether the batches are drawn anew in each epoch.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        Of the parameters. With "auto" a built-in module is float64 where X is, and
-        float32 otherwise; a module of your own stays as it is.
+        Dtype of the parameters. With "auto" a built-in module is float64 if X is, and
+        float32 otherwise; your own module keeps its dtype.
     device : str or torch.device, default="cpu"
         Where to train.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights, batches and dropout, whatever is drawn elsewhere.
-        Pass an int for the same run each time.
+        Determines initial weights, batches and dropout, independent of global
+        generators. Pass an int for reproducible runs.
     record : "all", int or None, default="all"
         Which epochs keep the states that the retrace needs: all, the last `record`, or
         none. Without them there is no :meth:`influence`.
     checkpoint_every : "auto" or int, default="auto"
-        Every how many steps the state is kept; the states between are recomputed when
-        they are needed, to the same bits on a CPU. With "auto" the least number with
-        which `max_trajectory_bytes` is kept to: 1 for small runs. It is doubled when a
-        run turns out longer than foreseen.
+        Number of steps between kept states; the states in between are recomputed when
+        they are needed, to the same bits on a CPU. With "auto" the smallest number
+        that stays within `max_trajectory_bytes`: 1 for small runs. It is doubled when
+        a run turns out longer than expected.
     max_trajectory_bytes : "auto" or int, default="auto"
-        What all states may take together, the kept ones and those recomputed at one
-        time. With "auto" a quarter of the free memory of the device, at most 4 GiB; a
+        Memory for all states, the kept ones and those recomputed at one time. With
+        "auto" a quarter of the free memory of the device, at most 4 GiB; a
         quarter of the free disk where `trajectory_dir` is given.
         Where states lie further apart than the square root of the number of steps T,
         steps are recomputed more than once; 2·log2(T) states are always enough.
@@ -89,26 +103,26 @@ class SGDInfluenceRegressor(
         recorded changes no bit of either. What the module computes must depend on its
         inputs, parameters and buffers alone, not on attributes that change on the way.
     train_split : callable or None, default=None
-        Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples that it
-        takes out of the training have influence 0.
+        Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples in
+        the validation part have influence 0.
     callbacks : list of skorch callbacks, "disable" or None, default=None
         Callbacks beside skorch's own; "disable" for none at all.
     warm_start : bool, default=False
-        Whether a further call of :meth:`fit` trains on, as :meth:`partial_fit` does.
+        Whether a further call of :meth:`fit` continues training, as
+        :meth:`partial_fit` does.
     pretrained : SGDInfluenceClassifier, SGDInfluenceRegressor or None, default=None
         A fitted and recorded estimator whose final parameters and buffers training
         starts from, where they have the same name and shape in both modules. It is
-        kept as it is, never copied and never trained; :meth:`influence` tells with
-        ``stage="pretraining"`` what its training samples do to this model. Its task
-        may be another one: other classes, another loss, other data.
+        neither copied nor trained; :meth:`influence` with ``stage="pretraining"``
+        is the influence of its training samples on this model. Its task may differ:
+        other classes, another loss, other data.
     freeze_pretrained : bool, default=False
-        Whether the parameters that were taken over stay as they are. Buffers, such as
+        Whether the parameters that were taken over stay fixed. Buffers, such as
         BatchNorm's running statistics, move with training as they do in torch.
     verbose : int, default=0
         1 for skorch's table of the epochs and a progress bar of the retrace.
     predict_nonlinearity : callable, "auto" or None, default="auto"
-        What :meth:`predict` applies to the module's outputs; by
-        default nothing.
+        What :meth:`predict` applies to the module's outputs; by default nothing.
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
@@ -118,9 +132,9 @@ class SGDInfluenceRegressor(
     use_caching : bool or "auto", default="auto"
         Whether skorch's scoring callbacks cache predictions.
     torch_load_kwargs : dict or None, default=None
-        What skorch gives to ``torch.load``.
+        Arguments that skorch passes to ``torch.load``.
     **kwargs : dict
-        Parameters of the parts: ``module__x``, ``criterion__x``, ``optimizer__x``,
+        Parameters of the components: ``module__x``, ``criterion__x``, ``optimizer__x``,
         ``iterator_train__x``, ``iterator_valid__x``, ``callbacks__x``, ``dataset__x``.
 
     Attributes
@@ -130,7 +144,7 @@ class SGDInfluenceRegressor(
     criterion_, optimizer_ : object
         The criterion, with ``reduction="none"``, and the optimizer in its last state.
     trajectory_ : Trajectory or None
-        What was recorded, see :class:`~skinfluence.Trajectory`.
+        The recorded run, see :class:`~skinfluence.Trajectory`.
     history_ : skorch.history.History
         skorch's record of each epoch's loss and scores.
     n_features_in_ : int
@@ -144,9 +158,9 @@ class SGDInfluenceRegressor(
     seed_ : int
         Seed of the run, drawn from `random_state`.
     n_steps_, n_epochs_ : int
-        How many steps and epochs the model has been trained for, all calls together.
+        Number of steps and epochs of all calls together.
     dtype_ : torch.dtype or None
-        Of the module's parameters; inputs are cast to it.
+        Dtype of the module's parameters; inputs are cast to it.
     pretrained_parameters_ : list of str
         Names of the parameters that were taken over from `pretrained`, if one is given.
     training_data_ : list
@@ -173,7 +187,7 @@ class SGDInfluenceRegressor(
 
     Examples
     --------
-    One target is made wrong. It turns out to do the most harm:
+    The sample with a corrupted target is the most harmful one:
 
     >>> from sklearn.datasets import load_diabetes
     >>> from sklearn.model_selection import train_test_split
@@ -189,34 +203,34 @@ class SGDInfluenceRegressor(
 
     def __init__(
         self,
-        module: Any = "mlp",
+        module: ModuleLike = "mlp",
         *,
-        criterion: Any = nn.MSELoss,
-        optimizer: Any = torch.optim.SGD,
+        criterion: CriterionLike = nn.MSELoss,
+        optimizer: OptimizerFactory = torch.optim.SGD,
         lr: float = 0.05,
         max_epochs: int = 20,
         batch_size: int = 64,
         shuffle: bool = True,
         dtype: str = "auto",
-        device: Any = "cpu",
-        random_state: Any = None,
-        record: Any = "all",
-        checkpoint_every: Any = "auto",
-        max_trajectory_bytes: Any = "auto",
-        trajectory_dir: Any = None,
-        compile: Any = False,
-        train_split: Any = None,
-        callbacks: Any = None,
+        device: Device = "cpu",
+        random_state: RandomState = None,
+        record: str | int | None = "all",
+        checkpoint_every: str | int = "auto",
+        max_trajectory_bytes: str | int = "auto",
+        trajectory_dir: Folder | None = None,
+        compile: bool = False,
+        train_split: Callable[..., object] | None = None,
+        callbacks: list[Any] | str | None = None,
         warm_start: bool = False,
-        pretrained: Any = None,
+        pretrained: InfluenceNet | None = None,
         freeze_pretrained: bool = False,
         verbose: int = 0,
-        predict_nonlinearity: Any = "auto",
-        iterator_train: Any = DataLoader,
-        iterator_valid: Any = DataLoader,
-        dataset: Any = ArrayDataset,
-        use_caching: Any = "auto",
-        torch_load_kwargs: Any = None,
+        predict_nonlinearity: Nonlinearity = "auto",
+        iterator_train: LoaderFactory = DataLoader,
+        iterator_valid: LoaderFactory = DataLoader,
+        dataset: DatasetFactory = ArrayDataset,
+        use_caching: bool | str = "auto",
+        torch_load_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self._set_init_params(locals())
@@ -227,7 +241,12 @@ class SGDInfluenceRegressor(
         return tags
 
     def _encode_targets(
-        self, y: Any, *, reset: bool, classes: Any = None, name: str = "y"
+        self,
+        y: Any,
+        *,
+        reset: bool,
+        classes: ArrayLike | None = None,
+        name: str = "y",
     ) -> Any:
         """Return the targets in floating point."""
         if reset:
@@ -242,14 +261,14 @@ class SGDInfluenceRegressor(
                 f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
                 f"got {shape}."
             )
-        # Integers keep all their digits; the loss casts to the dtype of the outputs.
+        # float64 keeps the digits of integers; the loss casts to the outputs' dtype.
         return y if y.dtype.kind == "f" else y.astype(np.float64)
 
     @available_if(lambda self: False)
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: object) -> Any:
         """Regressors have no probabilities: hides skorch's method."""
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: object) -> np.ndarray:
         """Predict targets.
 
         Parameters
@@ -260,9 +279,9 @@ class SGDInfluenceRegressor(
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predicted targets, in the shape of those of fit.
+            Predicted targets, shaped as in fit.
         """
-        predictions = NeuralNet.predict_proba(self, X)
+        predictions: np.ndarray = NeuralNet.predict_proba(self, X)
         if getattr(self, "target_shape_", None) == ():
             return predictions.reshape(len(predictions))
         return predictions

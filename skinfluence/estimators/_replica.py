@@ -1,4 +1,4 @@
-"""A private copy of a net, on which its recorded steps are taken again."""
+"""A private copy of a net, on which its recorded steps are repeated."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from skorch.net import NeuralNet
 from torch import Tensor, nn
@@ -23,21 +24,23 @@ from ..training import (
 )
 from ..trajectory import Trajectory
 from ._measures import measure_of
+from ._net import InfluenceNet
+from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
 
 class Replica:
-    """A private copy of a net: nothing that is done to it changes the net.
+    """A private copy of a net, which can be changed without changing the net.
 
     Attributes
     ----------
-    net : object
+    net : InfluenceNet
         The copy.
     objective : Objective
-        What it was trained to lower, on the copy's modules.
+        The training objective, on the copy's modules.
     """
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: InfluenceNet) -> None:
         names = net._modules + net._criteria + net._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
         parts = copy.deepcopy({f"{name}_": getattr(net, f"{name}_") for name in names})
@@ -55,10 +58,10 @@ class Replica:
     def step(
         self, trajectory: Trajectory, given: Sequence[Address] = ()
     ) -> TrainingStep:
-        """Return the training step of a run, with nothing checked.
+        """Return the training step of a run, unchecked.
 
-        Its state goes on, after the parameters that were trained, with those that
-        were `given` and stayed.
+        The parameters at the `given` addresses, which were not trained, follow the
+        trained ones in its state.
         """
         optimizer = self.net.optimizer_
         groups = optimizer.param_groups
@@ -78,13 +81,13 @@ class Replica:
         return CompiledStep(self.objective, live, largest, compiled)
 
     def fetcher(self) -> Callable[[int, Tensor], Batch]:
-        """Return what fetches rows of the data set with a number."""
+        """Return a function that fetches rows of the data set with a number."""
         return fetcher_of(self.net)
 
     def mean(
         self,
-        query: Any,
-        dataset: Any,
+        query: QueryLike,
+        dataset: MapDataset,
         weights: np.ndarray | None,
         kind: type[Query] = Query,
     ) -> Query:
@@ -93,18 +96,22 @@ class Replica:
 
 
 def mean_loss(
-    net: Any, objective: Objective, X_val: Any, y_val: Any, sample_weight_val: Any
+    net: InfluenceNet,
+    objective: Objective,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
 ) -> Query:
-    """Return the mean loss of a copy of a net over validation data, checked."""
+    """Return the mean loss of a net's copy over validation data, which is checked."""
     dataset, weights = validation_data(net, X_val, y_val, sample_weight_val)
     return _mean(net, objective, "loss", dataset, weights, Query)
 
 
 def _mean(
-    net: Any,
+    net: InfluenceNet,
     objective: Objective,
-    query: Any,
-    dataset: Any,
+    query: QueryLike,
+    dataset: MapDataset,
     weights: np.ndarray | None,
     kind: type[Query],
 ) -> Query:
@@ -120,8 +127,8 @@ def _mean(
     return kind(objective, measure_of(net, query), batches)
 
 
-def fetcher_of(net: Any) -> Callable[[int, Tensor], Batch]:
-    """Return what fetches rows of a net's data set with a number."""
+def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:
+    """Return a function that fetches rows of a net's data set with a number."""
     fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
 
     def fetch(number: int, rows: Tensor) -> Batch:
@@ -145,8 +152,8 @@ def net_buffers(net: NeuralNet) -> list[Tensor]:
     return [buffer for module in net_modules(net) for buffer in module.buffers()]
 
 
-def retraceable(net: Any) -> Trajectory:
-    """Return the trajectory of a net, or say why there is none."""
+def retraceable(net: InfluenceNet) -> Trajectory:
+    """Return the trajectory of a net, or refuse if it has none to retrace."""
     check_is_fitted(net, "trajectory_")
     trajectory: Trajectory | None = net.trajectory_
     if trajectory is None:

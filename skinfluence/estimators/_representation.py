@@ -1,15 +1,15 @@
 """The last hidden layer of a net."""
 
 import threading
-from typing import Any
 
 import numpy as np
 import torch
+from skorch.net import NeuralNet
 from torch import Tensor, nn
 
 
-def represent(net: Any, X: Any) -> np.ndarray:
-    """Return what goes into the last linear layer of a fitted net.
+def represent(net: NeuralNet, X: object) -> np.ndarray:
+    """Return the inputs of the last linear layer of a fitted net.
 
     Parameters
     ----------

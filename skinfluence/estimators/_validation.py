@@ -1,6 +1,6 @@
-"""Validation of what users pass: one error for one mistake, before any work."""
+"""Validation of parameters and data, before any work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import is_regressor
 from sklearn.utils._param_validation import (
     Interval,
@@ -22,8 +24,9 @@ from skorch.utils import is_dataset, to_numpy
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
-from ._data import is_opaque
 from ._modules import BUILT_IN
+from ._net import InfluenceNet
+from ._typing import MapDataset
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -85,7 +88,7 @@ def check_parameters(net: NeuralNet) -> None:
 
 
 def check_resume(net: NeuralNet, resume: bool, start: bool) -> None:
-    """Refuse to go on with a run where there can be none."""
+    """Refuse `resume` where there can be no run to resume."""
     if not isinstance(resume, (bool, np.bool_)):
         raise TypeError(f"`resume` must be True or False, got {resume!r}.")
     if not resume:
@@ -98,44 +101,69 @@ def check_resume(net: NeuralNet, resume: bool, start: bool) -> None:
         )
     if not start:
         raise ValueError(
-            "`resume` must be False where training goes on from a fitted model "
+            "`resume` must be False where training continues from a fitted model "
             "(warm_start=True), got True."
         )
 
 
 @contextmanager
 def explained(demand: str) -> Iterator[None]:
-    """Put what is demanded before the errors of checks that know other names."""
+    """Begin errors of checks that use other names with what is demanded here."""
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{demand}: {error}") from error
 
 
-def check_inputs(net: NeuralNet, X: Any) -> Any:
-    """Return X for a fitted net: as an array that its module takes, or as it is."""
+def is_multiple(X: object) -> bool:
+    """Whether X is several inputs: a dict, or a list or tuple of arrays."""
+    if isinstance(X, Mapping):
+        # scipy's dictionary-of-keys matrices are mappings too.
+        return not sparse.issparse(X)
+    return (
+        isinstance(X, (list, tuple))
+        and len(X) > 0
+        and all(isinstance(x, (np.ndarray, torch.Tensor)) and x.ndim > 1 for x in X)
+    )
+
+
+def is_opaque(X: object) -> bool:
+    """Whether X is not made an array: a torch Dataset or several inputs."""
+    return is_dataset(X) or is_multiple(X)
+
+
+def check_inputs(net: NeuralNet, X: object) -> Any:
+    """Return X for a fitted net, as an array; what is opaque is returned as it is."""
     if is_opaque(X):
         _check_opaque(net, X)
         return X
-    X = validate_data(net, _on_cpu(X), reset=False, **_array_options(net))
-    _check_shape(net, X)
-    return X
+    array: np.ndarray = validate_data(
+        net, _on_cpu(X), reset=False, **_array_options(net)
+    )
+    _check_shape(net, array)
+    return array
 
 
-def check_data(net: NeuralNet, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
-    """Return X and y, validated together; `reset` to learn their shape from them."""
+def check_data(
+    net: NeuralNet, X: Any, y: ArrayLike | None, *, reset: bool
+) -> tuple[Any, Any]:
+    """Return X and y, validated together; with `reset` their shape is learned."""
     if is_opaque(X):
         _check_opaque(net, X)
         if reset:
             for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
                 vars(net).pop(name, None)
-        if y is not None:
-            y = check_array(_on_cpu(y), ensure_2d=False, dtype=None, input_name="y")
-            if len(y) != _length(X):
-                raise ValueError(
-                    f"X and y must have the same length, got {_length(X)} and {len(y)}."
-                )
-        return X, y
+        if y is None:
+            return X, None
+        targets: np.ndarray = check_array(
+            _on_cpu(y), ensure_2d=False, dtype=None, input_name="y"
+        )
+        if len(targets) != _length(X):
+            raise ValueError(
+                "X and y must have the same length, got "
+                f"{_length(X)} and {len(targets)}."
+            )
+        return X, targets
     X, y = validate_data(
         net,
         _on_cpu(X),
@@ -151,7 +179,7 @@ def check_data(net: NeuralNet, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any
     return X, y
 
 
-def check_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
+def check_weights(X: object, sample_weight: ArrayLike | None) -> np.ndarray | None:
     """Return non-negative sample weights that sum to a positive number."""
     if sample_weight is None:
         return None
@@ -166,8 +194,8 @@ def check_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
 
 def _array_options(net: NeuralNet) -> dict[str, Any]:
     built_in = isinstance(net.module, str)
-    # Modules of the user's own may want integers, such as an embedding's tokens;
-    # the net casts floating-point batches to its module's dtype.
+    # A user's module may take integers, such as an embedding's tokens; the net casts
+    # floating-point batches to its module's dtype.
     dtype: Any = "numeric"
     if built_in:
         dtype = [np.float32, np.float64] if net.dtype == "auto" else net.dtype
@@ -179,7 +207,7 @@ def _array_options(net: NeuralNet) -> dict[str, Any]:
     }
 
 
-def _check_opaque(net: NeuralNet, X: Any) -> None:
+def _check_opaque(net: NeuralNet, X: object) -> None:
     if isinstance(net.module, str):
         raise ValueError(
             "X must be a 2-D array or CSR matrix for the built-in module "
@@ -195,7 +223,7 @@ def _check_opaque(net: NeuralNet, X: Any) -> None:
         raise ValueError("X must have at least one sample, got 0.")
 
 
-def _check_shape(net: NeuralNet, X: Any) -> None:
+def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
     expected = getattr(net, "input_shape_", X.shape[1:])
     if X.shape[1:] != expected:
         raise ValueError(
@@ -208,13 +236,16 @@ def _length(X: Any) -> int:
     return len(X) if is_dataset(X) else int(get_len(X))
 
 
-def _on_cpu(data: Any) -> Any:
+def _on_cpu(data: object) -> Any:
     return to_numpy(data) if isinstance(data, torch.Tensor) else data
 
 
 def validation_data(
-    net: Any, X_val: Any, y_val: Any, sample_weight_val: Any
-) -> tuple[Any, np.ndarray | None]:
+    net: InfluenceNet,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
+) -> tuple[MapDataset, np.ndarray | None]:
     """Return the validation data as a dataset, with its weights, checked."""
     if y_val is None and not isinstance(X_val, Dataset):
         raise ValueError("`y_val` must be given with X_val, got None.")

@@ -18,7 +18,7 @@ from ._style import (
     extremes,
     in_brackets,
 )
-from ._typing import At, Axes, Estimator, ManyAxes, Names, Query
+from ._typing import At, Axes, Estimator, ManyAxes, Names, QueryLike
 
 
 class SampleGridDisplay:
@@ -123,7 +123,7 @@ class SampleGridDisplay:
         y_val: ArrayLike,
         *,
         samples: object = None,
-        query: Query = "loss",
+        query: QueryLike = "loss",
         at: At = "final",
         last_epochs: int | None = None,
         axes: ManyAxes = None,

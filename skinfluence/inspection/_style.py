@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import nn
 
+from ..estimators import is_log_loss
 from ._typing import Axes, Estimator
 
 # Okabe and Ito's colours are distinct for colour-blind readers, and visible on white
@@ -38,14 +38,7 @@ def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
 
 def unit_of_loss(estimator: Estimator) -> str:
     """Return the unit of an estimator's loss: nats for logarithmic ones, else none."""
-    logarithmic = (
-        nn.BCELoss,
-        nn.BCEWithLogitsLoss,
-        nn.CrossEntropyLoss,
-        nn.NLLLoss,
-    )
-    criterion = getattr(estimator, "criterion_", None)
-    return "nats" if isinstance(criterion, logarithmic) else ""
+    return "nats" if is_log_loss(getattr(estimator, "criterion_", None)) else ""
 
 
 def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.ndarray:

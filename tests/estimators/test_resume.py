@@ -292,7 +292,7 @@ def other_data(clf, case):
         (
             {"record": 1, "train_split": ValidSplit(3)},
             {},
-            "states that were let go are looked at",
+            "states that were dropped are looked at",
         ),
     ],
 )

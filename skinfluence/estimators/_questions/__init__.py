@@ -1,1 +1,1 @@
-"""What is asked of a recorded run, and the gate that every question goes through."""
+"""Questions about a recorded run, and the gate that each goes through."""

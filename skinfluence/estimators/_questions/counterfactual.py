@@ -1,45 +1,51 @@
 """The exact counterpart of influence: training again, many runs at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from os import PathLike
+from typing import Any, Self, TypeAlias
 
 import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..._cache import cached_call, check_cacheable, digest
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...trajectory import Trajectory
-from .._data import fingerprint
+from .._net import InfluenceNet
+from .._training_data import fingerprint
+from .._typing import At, QueryLike
 from .earlier_runs import stages_of
-from .other_labels import other_targets
+from .other_labels import Labels, other_targets
 from .question import Question, ask, query_of
 from .refit import refitted
-from .samples import run_weights
+from .samples import Samples, run_weights
 
-# Runs that are computed, cached and sent to a process as one.
+Memory: TypeAlias = str | PathLike[str] | joblib.Memory
+
+# How many runs are computed, cached and sent to a process together.
 _RUNS_A_PART = 256
 
 
-class CounterfactualMixin:
+class CounterfactualMixin(InfluenceNet):
     """Adds the exact counterparts of influence to a recording estimator."""
 
     def counterfactual_influence(
         self,
-        X_val: Any,
-        y_val: Any = None,
-        samples: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
+        samples: Samples = None,
         *,
-        labels: Any = None,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        labels: Labels | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
-        memory: Any = None,
+        memory: Memory | None = None,
         n_jobs: int | None = None,
         stage: str | int | None = None,
     ) -> np.ndarray:
@@ -58,14 +64,14 @@ class CounterfactualMixin:
         y_val : array-like of shape (n_val,) or (n_val, n_outputs)
             Their targets; None where a Dataset holds them.
         samples : None, array-like of int, sequence of array-likes, or matrix
-            What to leave out, one run for each: every sample by itself (None), these
-            samples by themselves (row numbers, or a mask), groups of samples (a
+            What to leave out, one run for each: every single sample (None), these
+            single samples (row numbers, or a mask), groups of samples (a
             sequence of arrays of rows, or a boolean matrix of shape
             (n_groups, n_samples)), or any weights :math:`w_i` of the samples (a
             floating-point matrix of the same shape; 1 leaves a sample as it was).
         labels : None, "all" or array-like, default=None
-            The labels (for a regressor the targets) that the samples carry in place of
-            their own; then they are not left out. One for each run, or a sequence with
+            Labels (for a regressor targets) that the samples get in place of their
+            own; then they are not left out. One for each run, or a sequence with
             an array for each group. ``"all"``, for a classifier: every label in turn,
             a column for each of ``classes_``, the exact counterpart of
             :meth:`~SGDInfluenceClassifier.label_influence`.
@@ -79,14 +85,14 @@ class CounterfactualMixin:
             Repeat only the last epochs, from the recorded state at their beginning
             (the paper's cheap retraining). By default all that was recorded.
         memory : str, path or joblib.Memory, optional
-            Where to cache results, in parts of 256 runs: what was done before an
-            interruption is not done again.
+            Where to cache results, in parts of 256 runs: after an interruption only
+            the missing parts are computed.
         n_jobs : int, optional
             Number of processes over which the parts are spread, through joblib.
         stage : None, "pretraining" or int, default=None
-            Whose samples are left out, as in :meth:`influence`. With an earlier stage
-            that one's recorded run is repeated without them, and every later run from
-            where it then leads.
+            The samples of which stage to leave out, as in :meth:`influence`. The
+            recorded run of an earlier stage is repeated without them, and every later
+            run from its outcome.
 
         Returns
         -------
@@ -98,7 +104,7 @@ class CounterfactualMixin:
         Raises
         ------
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         ValueError
             If a parameter is not as described. The other errors are those of
             :meth:`influence`.
@@ -128,29 +134,30 @@ class CounterfactualMixin:
         """
         if memory is not None:
             check_cacheable(query=query)
-        asked = ask(
+        question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         if labels is None:
-            weights = run_weights(samples, asked.used())
-            return exact_changes(self, asked, weights, memory=memory, n_jobs=n_jobs)
-        net: Any = asked.earlier[-1].net if asked.earlier else self
-        others = other_targets(net, samples, labels, net.trajectory_.n_samples)
+            weights = run_weights(samples, question.used())
+            return exact_changes(self, question, weights, memory=memory, n_jobs=n_jobs)
+        net = question.earlier[-1].net if question.earlier else self
+        others = other_targets(net, samples, labels, len(question.used()))
         weights = torch.ones(others.changed.shape, dtype=torch.float64)
         changes = exact_changes(
-            self, asked, weights, others, memory=memory, n_jobs=n_jobs
+            self, question, weights, others, memory=memory, n_jobs=n_jobs
         )
-        every = isinstance(labels, str)
-        return changes.reshape(-1, len(net.classes_)) if every else changes
+        if isinstance(labels, str):
+            return changes.reshape(-1, len(net.classes_))
+        return changes
 
     def refit_without(
         self,
-        samples: Any,
+        samples: ArrayLike,
         *,
         relabel: Mapping[int, Any] | None = None,
         last_epochs: int | None = None,
         stage: str | int | None = None,
-    ) -> Any:
+    ) -> Self:
         r"""Repeat the recorded run without some of its samples, or with other labels.
 
         The counterfactual of Definition 2 in [1]_: the same initial state, batches,
@@ -163,41 +170,40 @@ class CounterfactualMixin:
         samples : array-like of int or bool
             The samples to leave out: rows of the X given to ``fit``, or a mask.
         relabel : mapping of int to object, optional
-            Rows of samples that carry another label (for a regressor another target),
-            and that label. They must not be among those left out. Weights by class
-            stay those of the recorded run.
+            New labels (for a regressor targets) by row. The rows must not be among
+            those left out. Class weights stay those of the recorded run.
         last_epochs : int, optional
             Repeat only the last epochs, from the recorded state at their beginning.
             By default all that was recorded.
         stage : None, "pretraining" or int, default=None
-            Whose samples to leave out, as in :meth:`influence`. With an earlier stage
-            that one is repeated without them, and then every later one from where
-            the one before it has led.
+            The samples of which stage to leave out, as in :meth:`influence`. An
+            earlier stage is repeated without them, and every later one from the
+            outcome of the one before.
 
         Returns
         -------
         object
-            A new fitted estimator with a trajectory of its own, which begins where
-            the repetition does. Its ``history`` is empty: callbacks take no part.
-            With `stage` its `pretrained` is a new one too.
+            A new fitted estimator with its own trajectory of the repeated part. Its
+            ``history`` is empty: callbacks are not run. With `stage` its `pretrained`
+            is a new one too.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         TrainingDataChangedError
             If the training data is not what it was in ``fit``.
         IrreproducibleStepError
-            If something other than the optimizer changed the model on the way.
+            If something other than the optimizer changed the model.
         DivergedTrainingError
             If training diverged.
         ValueError
             If `samples` or `relabel` are not rows of the training data, or name the
             same one, or a label is not as in ``fit``.
         TypeError
-            If samples are to be relabelled whose targets a Dataset holds.
+            If a Dataset holds the targets of samples to be relabelled.
 
         Warns
         -----
@@ -227,22 +233,22 @@ class CounterfactualMixin:
 
 
 def exact_changes(
-    net: Any,
-    asked: Question,
+    net: InfluenceNet,
+    question: Question,
     weights: Tensor,
     others: OtherTargets | None = None,
     *,
     kind: type[Query] = Query,
-    memory: Any = None,
+    memory: Memory | None = None,
     n_jobs: int | None = None,
 ) -> np.ndarray:
     """Return the query's change in each run, a row of weights and targets each."""
-    question = "" if memory is None else _key(net, asked)
+    question_key = "" if memory is None else _key(net, question)
 
     def call(part: Tensor) -> tuple[Any, ...]:
         runs = weights[part].numpy(), None if others is None else others[part].arrays()
-        key = "" if memory is None else digest(question, kind, *runs)
-        return memory, _changes, key, net, asked, kind, *runs
+        key = "" if memory is None else digest(question_key, kind, *runs)
+        return memory, _changes, key, net, question, kind, *runs
 
     parts = torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
     return np.concatenate(
@@ -251,37 +257,42 @@ def exact_changes(
 
 
 def _part_size(runs: int, n_jobs: int | None) -> int:
-    """Return how many runs go together: no process should stand idle."""
+    """Return how many runs go together, so that every process has some."""
     workers = joblib.effective_n_jobs(n_jobs)
     return max(1, min(_RUNS_A_PART, -(-runs // workers)))
 
 
 def _changes(
     key: str,
-    net: Any,
-    asked: Question,
+    net: InfluenceNet,
+    question: Question,
     kind: type[Query],
     weights: np.ndarray,
     others: tuple[np.ndarray, ...] | None,
 ) -> np.ndarray:
     """Compute a part of the runs; `key` stands for the arguments in the cache."""
-    ensemble = ensemble_of(net, asked, kind)
-    found = ensemble.changes(
+    ensemble = ensemble_of(net, question, kind)
+    changes = ensemble.changes(
         torch.from_numpy(weights).to(ensemble.step.live.parameters[0]),
         None if others is None else OtherTargets(*map(torch.from_numpy, others)),
     )
-    return found.double().cpu().numpy()
+    return changes.double().cpu().numpy()
 
 
 def ensemble_of(
-    net: Any, asked: Question, kind: type[Query] = Query, way: Way = "auto"
+    net: InfluenceNet, question: Question, kind: type[Query] = Query, way: Way = "auto"
 ) -> Ensemble:
-    """Return the counterfactual runs of the stage that is asked about."""
-    stages, replica = stages_of(net, asked)
+    """Return the counterfactual runs of the stage in question."""
+    stages, replica = stages_of(net, question)
     step = stages[0].step
-    query = query_of(replica, asked, kind)
+    query = query_of(replica, question, kind)
     ensemble = Ensemble(
-        asked.trajectory, step, query.here, asked.at, first=asked.first, way=way
+        question.trajectory,
+        step,
+        query.here,
+        question.at,
+        first=question.first,
+        way=way,
     )
     for later, stage in pairwise(stages):
         assert later.handover is not None
@@ -291,20 +302,20 @@ def ensemble_of(
     return ensemble
 
 
-def _key(net: Any, asked: Question) -> str:
+def _key(net: InfluenceNet, question: Question) -> str:
     """Return a digest of the run and the question."""
     return digest(
-        _run_key(net, asked.trajectory),
-        [_run_key(run.net, run.trajectory) for run in asked.earlier],
-        fingerprint(asked.dataset, None),
-        asked.weights,
-        asked.query,
-        dict(asked.at),
-        asked.first,
+        _run_key(net, question.trajectory),
+        [_run_key(run.net, run.trajectory) for run in question.earlier],
+        fingerprint(question.dataset, None),
+        question.weights,
+        question.query,
+        dict(question.at),
+        question.first,
     )
 
 
-def _run_key(net: Any, trajectory: Trajectory) -> list[Any]:
+def _run_key(net: InfluenceNet, trajectory: Trajectory) -> list[Any]:
     final = trajectory.state(trajectory.n_steps)
     return [
         final.parameters.cpu().numpy(),

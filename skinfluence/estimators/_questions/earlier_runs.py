@@ -11,6 +11,7 @@ from ...exceptions import IrreproducibleStepError, NotRecordedError
 from ...influence import Stage
 from ...training import Address, Handover, TrainingStep
 from ...trajectory import Trajectory
+from .._net import InfluenceNet
 from .._recording.pretraining import shared_tensors
 from .._replica import Replica
 from .epochs import is_integer
@@ -25,15 +26,15 @@ class EarlierRun:
 
     Attributes
     ----------
-    net : object
+    net : InfluenceNet
         The estimator.
     run : RecordedRun
         Its run.
     at : mapping of int to float
-        Its final state, which the other run began with.
+        Its final state, from which the other run started.
     """
 
-    net: Any
+    net: InfluenceNet
     run: RecordedRun
     at: Mapping[int, float]
 
@@ -48,8 +49,8 @@ class EarlierRun:
         return self.run.first
 
 
-def stages_back(net: Any, stage: Any) -> int:
-    """Return how many stages back an estimator is asked about."""
+def stages_back(net: InfluenceNet, stage: str | int | None) -> int:
+    """Return how many stages back `stage` is."""
     if stage is None:
         return 0
     chain = [net]
@@ -71,8 +72,10 @@ def stages_back(net: Any, stage: Any) -> int:
     return int(number)
 
 
-def earlier_runs(net: Any, stage: Any, last_epochs: Any) -> tuple[EarlierRun, ...]:
-    """Return the runs on the way back to a stage, the nearest first, checked."""
+def earlier_runs(
+    net: InfluenceNet, stage: str | int | None, last_epochs: int | None
+) -> tuple[EarlierRun, ...]:
+    """Return the runs back to a stage, the nearest first, checked."""
     number = stages_back(net, stage)
     if number and last_epochs is not None:
         raise ValueError(
@@ -81,6 +84,7 @@ def earlier_runs(net: Any, stage: Any, last_epochs: Any) -> tuple[EarlierRun, ..
         )
     runs = []
     for k in range(number):
+        assert net.trajectory_ is not None
         _check_whole(net.trajectory_, k)
         net = net.pretrained
         run = RecordedRun.of(net)
@@ -91,7 +95,7 @@ def earlier_runs(net: Any, stage: Any, last_epochs: Any) -> tuple[EarlierRun, ..
 
 
 def _check_whole(trajectory: Trajectory, back: int) -> None:
-    """Refuse a way back through a run whose beginning was not recorded."""
+    """Refuse to retrace a run whose beginning was not recorded."""
     if trajectory.first_recorded_step:
         which = f"The estimator {back} stages back" if back else "The estimator"
         raise NotRecordedError(
@@ -102,7 +106,7 @@ def _check_whole(trajectory: Trajectory, back: int) -> None:
 
 
 def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
-    """Return the stages that are asked about, and the copy of the net to be queried."""
+    """Return the stages in question, and the copy of the net to query."""
     owners = [net, *(earlier.net for earlier in asked.earlier)]
     stages: list[Stage] = []
     copies: list[Replica] = []
@@ -119,8 +123,8 @@ def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
     return stages, copies[0]
 
 
-def _given(net: Any, trajectory: Trajectory) -> list[Address]:
-    """Return where the parameters are that were taken over and never trained."""
+def _given(net: InfluenceNet, trajectory: Trajectory) -> list[Address]:
+    """Return the addresses of parameters that were taken over and never trained."""
     places = {
         id(parameter): (group, index)
         for group, options in enumerate(net.optimizer_.param_groups)
@@ -139,9 +143,12 @@ def _given(net: Any, trajectory: Trajectory) -> list[Address]:
 
 
 def check_start(
-    step: TrainingStep, copied: Any, trajectory: Trajectory, pretrained: Any
+    step: TrainingStep,
+    copied: InfluenceNet,
+    trajectory: Trajectory,
+    pretrained: InfluenceNet,
 ) -> None:
-    """Refuse an estimator that is not what the run started from."""
+    """Refuse a pretrained estimator that was changed since the run started."""
     step.live.show(trajectory.state(0))
     pairs = shared_tensors(copied, pretrained).values()
     if not all(torch.equal(own, theirs.to(own)) for own, theirs in pairs):
@@ -153,9 +160,12 @@ def check_start(
 
 
 def _handover(
-    step: TrainingStep, copied: Any, earlier: TrainingStep, other: Any
+    step: TrainingStep,
+    copied: InfluenceNet,
+    earlier: TrainingStep,
+    other: InfluenceNet,
 ) -> Handover:
-    """Return what a run began with of an earlier run's end."""
+    """Return which of a run's first values are the last of an earlier run."""
     pairs = list(shared_tensors(copied, other).values())
     return Handover(
         _positions(pairs, step.live.parameters, earlier.live.parameters),
@@ -168,7 +178,7 @@ def _positions(
     own: Sequence[Tensor],
     others: Sequence[Tensor],
 ) -> list[tuple[int, int]]:
-    """Return where the pairs are; what the earlier run never trained is left out."""
+    """Return the positions of the pairs that both runs have in their states."""
     mine = {id(tensor): position for position, tensor in enumerate(own)}
     theirs = {id(tensor): position for position, tensor in enumerate(others)}
     return [

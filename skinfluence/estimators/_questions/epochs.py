@@ -1,8 +1,8 @@
-"""Which epochs a query asks about, and which a retrace goes back through."""
+"""The epochs that a query is measured at, and those that are retraced."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from ...exceptions import NotRecordedError
 from ...trajectory import Trajectory
 
 
-def state_weights(trajectory: Trajectory, at: Any) -> dict[int, float]:
-    """Return number of a state -> its weight in the query."""
+def state_weights(trajectory: Trajectory, at: object) -> dict[int, float]:
+    """Return the weight in the query by number of the state."""
     ends = trajectory.epoch_ends()
     epochs = _epoch_weights(list(ends), at)
     return {ends[epoch]: weight for epoch, weight in epochs.items() if weight}
 
 
-def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
+def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
     if isinstance(at, str):
         named = {
             "final": {epochs[-1]: 1.0},
@@ -56,13 +56,13 @@ def _epoch_weights(epochs: Sequence[int], at: Any) -> dict[int, float]:
     return {epoch: weight / total for epoch, weight in weights.items()}
 
 
-def is_integer(value: Any) -> bool:
-    """Whether a value is an integer, and no truth value."""
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, and not a boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def first_step(trajectory: Trajectory, last_epochs: Any) -> int:
-    """Return the earliest step to be retraced."""
+def first_step(trajectory: Trajectory, last_epochs: object) -> int:
+    """Return the earliest step to retrace."""
     recorded = trajectory.first_recorded_step
     if last_epochs is None:
         return recorded

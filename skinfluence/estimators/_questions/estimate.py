@@ -1,4 +1,4 @@
-"""The estimate that the questions share: one retrace of the run."""
+"""The estimate that the questions share: a retrace of the run."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from ...exceptions import InfluenceReliabilityWarning
 from ...influence import Query, SampleQueries, Stage, retrace_stages
 from ...training import TrainingStep
+from .._net import InfluenceNet
 from .earlier_runs import stages_of
 from .question import Question, query_of
 
@@ -23,12 +24,12 @@ _MOST_GROWTH = 3.0
 
 
 def estimate(
-    net: Any,
+    net: InfluenceNet,
     asked: Question,
     kind: type[Query] = Query,
     step_kind: Callable[..., TrainingStep] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Retrace the run; return the influence, and how far a change grew."""
+    """Retrace the run; return the influence, and the growth of a small change."""
     stages, replica = stages_of(net, asked)
     if step_kind is not None:
         last = stages[-1]
@@ -50,14 +51,14 @@ def estimate(
 
 
 def reliable(scores: np.ndarray, growth: float) -> np.ndarray:
-    """Return the scores, with a warning if they are not to be relied on."""
+    """Return the scores, with a warning if they may be unreliable."""
     if growth > _MOST_GROWTH:
         _warn_of_growth(growth)
     return scores
 
 
-def progress_of(net: Any) -> Callable[[Any], Any]:
-    """Return what shows a verbose net's progress through the steps."""
+def progress_of(net: InfluenceNet) -> Callable[[Any], Any]:
+    """Return the progress bar of a verbose net."""
     return partial(tqdm, desc="Retrace", unit="step", disable=not net.verbose)
 
 
@@ -80,7 +81,7 @@ def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
 
 
 def _query_bytes(stage: Stage) -> int:
-    """Return what the retrace of one query takes for it."""
+    """Return the memory that the retrace of one query takes."""
     trajectory, step = stage.trajectory, stage.step
     record = max(trajectory.records, key=lambda record: len(record.rows))
     vectors = 4 + len(step.live.moments)

@@ -1,12 +1,11 @@
-"""The influence of the training samples, asked of a fitted estimator."""
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+"""The influence of the training samples."""
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from ...influence import Query, SampleQueries, retrace
+from .._net import InfluenceNet
+from .._typing import At, QueryLike
 from .counterfactual import exact_changes
 from .earlier_runs import stages_of
 from .epochs import is_integer
@@ -15,17 +14,17 @@ from .question import ask, query_of
 from .samples import run_weights
 
 
-class InfluenceMixin:
+class InfluenceMixin(InfluenceNet):
     """Adds :meth:`influence` to a recording estimator."""
 
     def influence(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
         aggregate: str | None = "mean",
         verify: int = 0,
@@ -51,49 +50,47 @@ class InfluenceMixin:
             Non-negative weights of the validation samples in the mean.
         query : "loss", "error" or callable, default="loss"
             What is measured on each validation sample. ``"loss"``: the criterion;
-            ``"error"``: the probability that a classifier does not give to the
-            sample's label, from 0 to 1, for validation data with wrong labels among
-            its own; or ``query(y_pred, y_true)``, which takes the module's outputs and
-            the targets (for a classifier the class indices) as tensors and returns a
-            tensor of shape (batch,), differentiably.
+            ``"error"``: 1 minus the probability that a classifier gives to the sample's
+            label, for validation data that has wrong labels of its own; or
+            ``query(y_pred, y_true)``, which takes the module's outputs and the targets
+            (for a classifier the class indices) as tensors and returns a tensor of
+            shape (batch,), differentiable in the outputs.
         at : "final", "epochs", "path", sequence or mapping, default="final"
-            Which models are asked. ``"final"``: the trained model, as in the paper;
-            ``"epochs"``: the mean over the models at all epoch ends; ``"path"``:
-            epoch e weighted by 1/e; a sequence of epoch numbers (from 1), or a
-            mapping of epoch number to weight (scaled to sum 1).
+            The models on which the query is measured. ``"final"``: the trained model,
+            as in the paper; ``"epochs"``: the mean over the models at all epoch ends;
+            ``"path"``: epoch e weighted by 1/e; a sequence of epoch numbers (from 1),
+            or a mapping of epoch number to weight (scaled to sum 1).
         last_epochs : int, optional
             Retrace only the last epochs and take what came before as given; 1 is the
             paper's approximation. By default all that was recorded.
         aggregate : "mean" or None, default="mean"
-            None for the influence on each validation sample by itself.
+            None for the influence on each single validation sample.
         verify : int, default=0
-            How many samples at each end, of the most harmful and of the most helpful
-            by the estimate, get their exact value instead, as
-            :meth:`counterfactual_influence` computes it. Costs up to
-            ``2 * verify`` repetitions of the training, many of them at once where that
-            is faster, and spread over processes inside
-            ``joblib.parallel_config(n_jobs=...)``.
+            How many of the most harmful and of the most helpful samples by the
+            estimate get their exact value instead, as
+            :meth:`counterfactual_influence` computes it. Costs up to ``2 * verify``
+            repetitions of the training, many of them at once where that is faster, and
+            spread over processes inside ``joblib.parallel_config(n_jobs=...)``.
         stage : None, "pretraining" or int, default=None
-            Whose training samples: this estimator's own (None), those of the estimator
-            that it started from (`pretrained`; "pretraining" or 1), or of the one so
-            many stages back. The way there leads through the whole run of every later
-            stage.
+            The training samples of which stage: of this estimator (None), of the
+            estimator that it started from (`pretrained`; "pretraining" or 1), or of the
+            one that many stages back. The whole run of every later stage is retraced.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_val), float64
-            Estimated change of the query if the sample had been absent, in the
+            Estimated change of the query if the sample had been left out, in the
             query's unit; the exact change for those that were verified. **Negative:
             removing the sample lowers the loss; it is harmful.** Exactly 0 for a
             sample that no retraced step used. Rows are those of the X given to
-            ``fit``, with `stage` to that stage's.
+            ``fit``, with `stage` to the ``fit`` of that stage.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         NotRecordedError
-            If the run, or the part of it that is asked for, was not recorded.
+            If the run, or the part of it in question, was not recorded.
         TrainingDataChangedError
             If the training data is not what it was in ``fit``.
         IrreproducibleStepError
@@ -106,20 +103,20 @@ class InfluenceMixin:
         Warns
         -----
         InfluenceReliabilityWarning
-            If the run enlarges small changes so much that its derivative may foretell
-            little. :meth:`check_influence` tells how good the estimate is.
+            If the run amplifies small changes so much that its derivative may predict
+            little. :meth:`check_influence` measures how good the estimate is.
 
         Notes
         -----
         The model is queried in evaluation mode. BatchNorm's running statistics are
-        held at the values that they had at the queried epoch's end: the way in which
-        a sample changed them is not part of the estimate.
+        held at their values at the end of the queried epoch: how a sample changed them
+        is not part of the estimate.
 
-        With `stage`, the retrace goes on through the training that came before: the
-        adjoint of this run's first parameters, where they were taken over, is the
-        adjoint of the last parameters of that run. That is the derivative through both
-        trainings of what [2]_ asks for. With frozen parameters the steps in between
-        do not change them, but depend on them.
+        With `stage`, the retrace continues through the earlier training: the adjoint of
+        this run's first parameters, where they were taken over, is the adjoint of the
+        last parameters of that run. This differentiates the multi-stage influence of
+        [2]_ through both trainings. Steps do not change frozen parameters, but depend
+        on them.
 
         References
         ----------
@@ -150,31 +147,31 @@ class InfluenceMixin:
                 "mean to be weighted."
             )
         verify = _check_verify(verify)
-        asked = ask(
+        question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         kind = Query if aggregate == "mean" else SampleQueries
-        scores = reliable(*estimate(self, asked, kind))
+        scores = reliable(*estimate(self, question, kind))
         if verify:
             rows = _extremes(scores, verify)
-            weights = run_weights(rows, asked.used())
-            scores[rows] = exact_changes(self, asked, weights, kind=kind)
+            weights = run_weights(rows, question.used())
+            scores[rows] = exact_changes(self, question, weights, kind=kind)
         return scores
 
     def influence_by_epoch(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
     ) -> np.ndarray:
         """Estimate in which epochs the influence of each sample arose.
 
-        The retrace sums over the steps that used a sample; here those of each epoch
-        are summed by themselves.
+        The retrace sums over the steps that used a sample; here it sums the steps of
+        each epoch separately.
 
         Parameters
         ----------
@@ -187,17 +184,17 @@ class InfluenceMixin:
         query : "loss", "error" or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
-            Which models are asked, as in :meth:`influence`.
+            The models on which the query is measured, as in :meth:`influence`.
         last_epochs : int, optional
             Retrace only the last epochs, as in :meth:`influence`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_epochs), float64
-            What each epoch contributed to the influence, in the query's unit: the
-            estimated change had the sample been absent in that epoch alone. The rows
+            Contribution of each epoch to the influence, in the query's unit: the
+            estimated change had the sample been left out in that epoch alone. The rows
             sum to what :meth:`influence` returns. Epochs that were not retraced, and
-            those after the last model that is asked, contribute exactly 0.
+            those after the last queried model, contribute exactly 0.
 
         Raises
         ------
@@ -226,21 +223,21 @@ class InfluenceMixin:
         >>> clf.fit(X[::2], y[::2]).influence_by_epoch(X[1::2], y[1::2]).shape
         (75, 5)
         """
-        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        (run,), replica = stages_of(self, asked)
-        found = retrace(
+        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        (run,), replica = stages_of(self, question)
+        retraced = retrace(
             run.trajectory,
             run.step,
-            query_of(replica, asked),
+            query_of(replica, question),
             run.at,
             first=run.first,
             by_epoch=True,
             progress=progress_of(self),
         )
-        return reliable(found.scores.cpu().numpy(), found.growth)
+        return reliable(retraced.scores.cpu().numpy(), retraced.growth)
 
 
-def _check_verify(verify: Any) -> int:
+def _check_verify(verify: object) -> int:
     if not is_integer(verify) or verify < 0:
         raise ValueError(f"`verify` must be an integer of at least 0, got {verify!r}.")
     return int(verify)

@@ -1,34 +1,36 @@
-"""What other labels and targets would have done, asked of a fitted estimator."""
+"""The influence of other labels and targets of the training samples."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from ...influence import LabelStep, TargetStep
 from ...trajectory import Trajectory
+from .._net import InfluenceNet
 from .._replica import fetcher_of
+from .._typing import At, QueryLike
 from .estimate import estimate, reliable
 from .question import ask
 
-# How much the outputs of a batch, repeated for every label, may take.
+# Memory for the outputs of a batch, repeated for every label.
 _LABEL_BYTES = 2**25
 
 
 class _Elsewhere:
-    """A method that this kind of estimator does not have, but another has."""
+    """A method that only the other kind of estimator has."""
 
     def __init__(self, message: str) -> None:
         self.message = message
 
-    def __get__(self, estimator: Any, owner: type) -> Any:
+    def __get__(self, estimator: object, owner: type) -> NoReturn:
         raise AttributeError(f"{owner.__name__} {self.message}")
 
 
-class LabelInfluenceMixin:
+class LabelInfluenceMixin(InfluenceNet):
     """Adds :meth:`label_influence` to a recording classifier."""
 
     target_influence = _Elsewhere(
@@ -38,24 +40,24 @@ class LabelInfluenceMixin:
 
     def label_influence(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change under other labels.
 
-        As :meth:`influence` does for the absence of a sample, from one retrace too:
+        The counterpart of :meth:`influence`, which leaves samples out; from one
+        retrace too:
 
         .. math:: \text{influence}_{ic} = ∂Q/∂w_{ic},
 
-        where in every batch loss that sample i was in :math:`ℓ_i(y_i)` is replaced by
-        :math:`(1 - w_{ic}) ℓ_i(y_i) + w_{ic} ℓ_i(c)`. That is how much the sample's
-        own label did [1]_, subtracted from what the label c would have done along the
-        same run.
+        where in every batch with sample i :math:`ℓ_i(y_i)` is replaced by
+        :math:`(1 - w_{ic}) ℓ_i(y_i) + w_{ic} ℓ_i(c)`. That is the effect of label c
+        along the run, minus that of the sample's own label [1]_.
 
         Parameters
         ----------
@@ -70,7 +72,7 @@ class LabelInfluenceMixin:
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
         last_epochs : int, optional
-            Retrace only the last epochs and take what came before as given. By
+            Retrace only the last epochs and take the earlier ones as given. By
             default all that was recorded.
 
         Returns
@@ -91,11 +93,11 @@ class LabelInfluenceMixin:
         -----
         InfluenceReliabilityWarning
             As in :meth:`influence`; :meth:`counterfactual_influence` with ``labels``
-            tells the truth.
+            computes the exact changes.
 
         See Also
         --------
-        InfluenceCleaner : With ``action="relabel"`` it corrects labels by this.
+        InfluenceCleaner : Corrects labels by this with ``action="relabel"``.
 
         References
         ----------
@@ -119,17 +121,17 @@ class LabelInfluenceMixin:
         >>> bool(clf.classes_[changes[3].argmin()] == true)
         True
         """
-        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
         _check_labels(self)
-        found = [
-            estimate(self, asked, step_kind=partial(LabelStep, labels=part))
-            for part in _label_parts(self, asked.trajectory)
+        estimates = [
+            estimate(self, question, step_kind=partial(LabelStep, labels=part))
+            for part in _label_parts(self, question.trajectory)
         ]
-        scores = np.concatenate([scores for scores, _ in found], axis=1)
-        return reliable(scores, max(growth for _, growth in found))
+        scores = np.concatenate([scores for scores, _ in estimates], axis=1)
+        return reliable(scores, max(growth for _, growth in estimates))
 
 
-class TargetInfluenceMixin:
+class TargetInfluenceMixin(InfluenceNet):
     """Adds :meth:`target_influence` to a recording regressor."""
 
     label_influence = _Elsewhere(
@@ -139,19 +141,18 @@ class TargetInfluenceMixin:
 
     def target_influence(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
     ) -> np.ndarray:
         r"""Differentiate the validation loss in the training targets.
 
-        The derivative :math:`∂Q/∂y_i` of the query through the whole recorded run, in
-        which sample i has the target :math:`y_i` in every step; from one retrace, as
-        :meth:`influence` [1]_.
+        The derivative :math:`∂Q/∂y_i` of the query through the whole recorded run, from
+        one retrace, as :meth:`influence` [1]_.
 
         Parameters
         ----------
@@ -166,15 +167,15 @@ class TargetInfluenceMixin:
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
         last_epochs : int, optional
-            Retrace only the last epochs and take what came before as given. By
+            Retrace only the last epochs and take the earlier ones as given. By
             default all that was recorded.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs), float64
-            Derivatives, in the query's unit by the target's. **Negative: a higher
-            target would lower the loss.** Exactly 0 for a sample that no retraced
-            step used.
+            Derivatives, in the query's unit per unit of the target. **Negative: a
+            higher target would lower the loss.** Exactly 0 for a sample that no
+            retraced step used.
 
         Warns
         -----
@@ -202,21 +203,22 @@ class TargetInfluenceMixin:
         >>> bool(slopes[3] > 0)  # it should be lower
         True
         """
-        asked = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        return reliable(*estimate(self, asked, step_kind=TargetStep))
+        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        return reliable(*estimate(self, question, step_kind=TargetStep))
 
 
-def _label_parts(net: Any, trajectory: Trajectory) -> Iterator[list[int]]:
-    """Split the labels so that a batch under every label of a part fits."""
+def _label_parts(net: InfluenceNet, trajectory: Trajectory) -> Iterator[list[int]]:
+    """Split the labels so that a batch with every label of a part fits in memory."""
     largest = max(len(record.rows) for record in trajectory.records)
     outputs = largest * len(net.classes_) * torch.float64.itemsize
     size = max(1, _LABEL_BYTES // outputs)
-    every = range(len(net.classes_))
-    return ([*every[start : start + size]] for start in every[::size])
+    labels = range(len(net.classes_))
+    return ([*labels[start : start + size]] for start in labels[::size])
 
 
-def _check_labels(net: Any) -> None:
+def _check_labels(net: InfluenceNet) -> None:
     """Refuse targets that are not one class index for each sample."""
+    assert net.trajectory_ is not None
     record = net.trajectory_.records[0]
     _, targets, _ = fetcher_of(net)(record.data, record.rows)
     if getattr(targets, "ndim", 0) != 1:

@@ -1,6 +1,4 @@
-"""What of a linear estimator's run the bound of its influence's error rests on."""
-
-from typing import Any
+"""The quantities of a linear model's run that bound the error of its influence."""
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +7,14 @@ from ...exceptions import UnsupportedCriterionError, UnsupportedOptimizerError
 from ...influence import Curvature
 from ...training import TrainingStep, batch_coefficients
 from ...trajectory import StepRecord
+from .._criteria import CURVATURES
 from .._modules import LinearModule
+from .._net import InfluenceNet
 from .._recording.hooks import RecordingMixin
 
-# Of the criterion in one sample's outputs. The softmax's covariance has norm 1/2 at
-# most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
-_CURVATURES = {
-    nn.CrossEntropyLoss: Curvature(0.5, 0.5**0.5),
-    nn.BCEWithLogitsLoss: Curvature(0.25, 1 / (6 * 3**0.5)),
-    nn.MSELoss: Curvature(2.0, 0.0),
-}
 
-
-def curvature_of(net: Any) -> Curvature:
-    """Return the bounds of a linear estimator's criterion, or say what it lacks."""
+def curvature_of(net: InfluenceNet) -> Curvature:
+    """Return the bounds of a linear model's criterion, or refuse the estimator."""
     net.check_is_fitted()
     if not isinstance(net.module_, LinearModule):
         raise ValueError(
@@ -31,28 +23,29 @@ def curvature_of(net: Any) -> Curvature:
             "of any model."
         )
     criterion = net.criterion_
-    known = _CURVATURES.get(type(criterion))
-    own = type(net).get_losses is RecordingMixin.get_losses
-    if known is None or not own:
-        got = type(criterion).__name__ if own else "a `get_losses` of your own"
+    bounds = CURVATURES.get(type(criterion))
+    overridden = type(net).get_losses is not RecordingMixin.get_losses
+    if bounds is None or overridden:
+        got = "a `get_losses` of your own" if overridden else type(criterion).__name__
         raise UnsupportedCriterionError(
             "`criterion` must be one of "
-            f"{', '.join(kind.__name__ for kind in _CURVATURES)} for a bound of the "
+            f"{', '.join(kind.__name__ for kind in CURVATURES)} for a bound of the "
             f"error, got {got}."
         )
     factor = 1.0
     for name in ("weight", "pos_weight"):
         weights = getattr(criterion, name, None)
-        # The weight of the classes, or of the outputs: the largest bounds all.
+        # Weights of the classes, or of the outputs.
         factor *= 1.0 if weights is None else max(1.0, float(weights.max()))
     if not isinstance(criterion, nn.CrossEntropyLoss):
         # A sample's loss is the mean over its outputs.
         factor /= net.n_outputs_ or 1
-    return Curvature(known.second * factor, known.third * factor)
+    return Curvature(bounds.second * factor, bounds.third * factor)
 
 
-def plain_sgd(net: Any, record: StepRecord) -> tuple[float, float]:
+def plain_sgd(net: InfluenceNet, record: StepRecord) -> tuple[float, float]:
     """Return learning rate and weight decay of a plain SGD step."""
+    assert net.trajectory_ is not None
     options = [record.hyperparameters[group] for group, _ in net.trajectory_.addresses]
     rates = {(group["lr"], group.get("weight_decay", 0.0)) for group in options}
     plain = (
@@ -71,23 +64,23 @@ def plain_sgd(net: Any, record: StepRecord) -> tuple[float, float]:
 
 
 def inputs_with_ones(inputs: Tensor) -> Tensor:
-    """Return what a linear layer's weight and intercept multiply."""
+    """Return the inputs with a column of ones for the intercept."""
     return torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
 
 
 def output_slopes(
     step: TrainingStep, record: StepRecord
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a batch's inputs, ∂ℓ_i/∂z_i at the present state, and coefficients."""
+    """Return a batch's inputs, ∂ℓ_i/∂z_i at the current state, and coefficients."""
     inputs, targets, weights = step.objective.fetch(record.data, record.rows)
     step.objective.train(True)
     outputs = step.objective.forward(inputs)
     losses = step.objective.criterion(outputs, targets, inputs)
     (slopes,) = torch.autograd.grad(losses.sum(), outputs)
-    found = (
+    columns = (
         inputs_with_ones(torch.as_tensor(inputs[0])),
         slopes.reshape(len(slopes), -1),
         batch_coefficients(weights, losses),
     )
-    rows, slopes, coefficients = (tensor.double().cpu() for tensor in found)
+    rows, slopes, coefficients = (tensor.double().cpu() for tensor in columns)
     return rows, slopes, coefficients

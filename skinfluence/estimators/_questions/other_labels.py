@@ -1,21 +1,28 @@
-"""Which samples carry other labels, in each of many runs, checked."""
+"""Other labels of samples in each of many runs, checked."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from ...counterfactual import OtherTargets
-from .samples import sample_groups
+from .._net import InfluenceNet
+from .samples import Samples, sample_groups
+
+Labels: TypeAlias = str | np.ndarray | Sequence[Any]
 
 
-def other_targets(net: Any, samples: Any, labels: Any, n_samples: int) -> OtherTargets:
-    """Return the runs in which samples carry other labels.
+def other_targets(
+    net: InfluenceNet, samples: Samples, labels: Labels, n_samples: int
+) -> OtherTargets:
+    """Return the runs in which samples have other labels.
 
     Parameters
     ----------
     net : object
-        The estimator: encodes labels.
+        The estimator, which encodes labels.
     samples : None, array-like of int, sequence of array-likes, or matrix
         The samples of each run, as in ``counterfactual_influence``.
     labels : "all" or array-like
@@ -35,28 +42,31 @@ def other_targets(net: Any, samples: Any, labels: Any, n_samples: int) -> OtherT
             f"{len(groups)} runs that `samples` asks for, got {len(labels)}."
         )
     tail = getattr(net, "target_shape_", None) or ()
-    own = [
+    by_group = [
         _of_group(run, len(group), label, tail)
         for run, (group, label) in enumerate(zip(groups, labels, strict=True))
     ]
-    encoded = net._encode_targets(np.concatenate(own), reset=False, name="labels")
-    runs = torch.arange(len(groups)).repeat_interleave(torch.tensor([*map(len, own)]))
+    encoded = net._encode_targets(np.concatenate(by_group), reset=False, name="labels")
+    sizes = torch.tensor([*map(len, by_group)])
+    runs = torch.arange(len(groups)).repeat_interleave(sizes)
     rows = torch.from_numpy(np.concatenate(groups))
     values = torch.from_numpy(encoded)
     changed = torch.zeros(len(groups), n_samples, dtype=torch.bool)
     changed[runs, rows] = True
-    every = values.new_zeros(len(groups), n_samples, *tail)
-    every[runs, rows] = values
-    return OtherTargets(changed, every)
+    targets = values.new_zeros(len(groups), n_samples, *tail)
+    targets[runs, rows] = values
+    return OtherTargets(changed, targets)
 
 
-def _of_group(run: int, size: int, label: Any, tail: tuple[int, ...]) -> np.ndarray:
+def _of_group(
+    run: int, size: int, label: ArrayLike, tail: tuple[int, ...]
+) -> np.ndarray:
     """Return a label for each sample of a group, from one for all or one for each."""
-    given = np.asarray(label)
+    array = np.asarray(label)
     try:
-        return np.broadcast_to(given, (size, *tail))
+        return np.broadcast_to(array, (size, *tail))
     except ValueError:
         raise ValueError(
             f"`labels[{run}]` must be one label, or one for each of the {size} samples "
-            f"of its run, got shape {given.shape}."
+            f"of its run, got shape {array.shape}."
         ) from None

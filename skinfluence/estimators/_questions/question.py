@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Subset
 
 from ...influence import Query
 from ...trajectory import Trajectory
 from .._measures import check_query
+from .._net import InfluenceNet
 from .._replica import Replica
+from .._typing import At, MapDataset, QueryLike
 from .._validation import validation_data
 from .earlier_runs import EarlierRun, earlier_runs
 from .epochs import state_weights
@@ -21,29 +24,29 @@ from .recorded_run import RecordedRun
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a run, checked.
+    """A question about a run, checked.
 
     Attributes
     ----------
     run : RecordedRun
         The run, from the first step that is asked about.
     at : mapping of int to float
-        Number of a state -> its weight in the query.
+        Weight in the query by number of the state.
     query : "loss", "error" or callable
-        What is measured on each validation sample.
+        The measure on each validation sample.
     dataset : torch.utils.data.Dataset
         The validation data.
     weights : ndarray of shape (n_val,) or None
         Their weights.
     earlier : tuple of EarlierRun
-        The runs of the estimators that this one started from, the nearest first, as
-        far back as the samples are that are asked about.
+        The runs of the estimators that this one started from, the nearest first, back
+        to the one whose samples are in question.
     """
 
     run: RecordedRun
     at: Mapping[int, float]
-    query: Any
-    dataset: Any
+    query: QueryLike
+    dataset: MapDataset
     weights: np.ndarray | None
     earlier: tuple[EarlierRun, ...] = ()
 
@@ -67,16 +70,16 @@ class Question:
 
 
 def ask(
-    net: Any,
-    X_val: Any,
-    y_val: Any,
-    sample_weight_val: Any,
-    query: Any,
-    at: Any,
-    last_epochs: Any,
-    stage: Any = None,
+    net: InfluenceNet,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
+    query: QueryLike,
+    at: At,
+    last_epochs: int | None,
+    stage: str | int | None = None,
 ) -> Question:
-    """Check everything that is asked, before any work."""
+    """Check a question before any work."""
     run = RecordedRun.of(net, last_epochs)
     weights = state_weights(run.trajectory, at)
     if max(weights) <= run.first:
@@ -98,5 +101,7 @@ def query_of(
     rows: Sequence[int] | None = None,
 ) -> Query:
     """Return the query of the validation data, or of some rows of it."""
-    some = question.dataset if rows is None else Subset(question.dataset, rows)
-    return replica.mean(question.query, some, question.weights, kind)
+    dataset: Any = question.dataset
+    if rows is not None:
+        dataset = Subset(dataset, rows)
+    return replica.mean(question.query, dataset, question.weights, kind)

@@ -1,4 +1,4 @@
-"""The gate to a recorded run: everything that asks about it or repeats it."""
+"""The gate to a recorded run, for every question about it and every repetition."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,30 +6,32 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 
 from ...exceptions import IrreproducibleStepError
 from ...influence import Query
 from ...training import Address, LiveState, TrainingStep
 from ...trajectory import Replay, Trajectory
-from .._data import TrainingData, check_unchanged
+from .._net import InfluenceNet
 from .._replica import Replica, mean_loss, retraceable
+from .._training_data import TrainingData, check_unchanged
 from .epochs import first_step
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The recorded run of one of the estimators, to be walked through and repeated.
+    """The recorded run of an estimator, which can be retraced and repeated.
 
     Parameters
     ----------
     trajectory : Trajectory
-        What was recorded.
+        The record.
     training_data : list of TrainingData
-        What was trained on.
+        The training data.
     replicate : callable
-        Makes a copy of the estimator: nothing that is done to it changes the estimator.
+        Makes a copy of the estimator, which can be changed.
     first : int
-        The earliest step to walk back to.
+        The earliest step to retrace.
 
     Examples
     --------
@@ -50,7 +52,9 @@ class RecordedRun:
     first: int
 
     @classmethod
-    def of(cls, estimator: Any, last_epochs: int | None = None) -> "RecordedRun":
+    def of(
+        cls, estimator: InfluenceNet, last_epochs: int | None = None
+    ) -> "RecordedRun":
         """Return the recorded run of a fitted estimator.
 
         Parameters
@@ -58,13 +62,12 @@ class RecordedRun:
         estimator : SGDInfluenceClassifier or SGDInfluenceRegressor
             A fitted estimator that recorded its training.
         last_epochs : int, optional
-            Walk back through the last epochs only; by default through all recorded
-            ones.
+            Retrace the last epochs only; by default all recorded ones.
 
         Returns
         -------
         RecordedRun
-            That the run can be repeated is tried when its step is first asked for.
+            Whether the run can be repeated is checked when its step is first used.
 
         Raises
         ------
@@ -77,12 +80,12 @@ class RecordedRun:
         return cls(trajectory, data, lambda: Replica(estimator), first)
 
     def check(self, stop: int, first: int) -> None:
-        """Refuse a part of the run that is broken, or data that was changed.
+        """Refuse a part of the run that cannot be retraced, or changed data.
 
         Parameters
         ----------
         stop, first : int
-            The part's last state, and the step at which it begins.
+            The last state of the part, and its first step.
         """
         flaws = self.trajectory.flaws
         broken = [state for state in flaws if first < state <= stop]
@@ -104,12 +107,12 @@ class RecordedRun:
         Parameters
         ----------
         given : sequence of (int, int)
-            Parameters that stayed, with which the state goes on.
+            Parameters that were not trained, to append to the state.
 
         Returns
         -------
         step : TrainingStep
-            The step.
+            The training step.
         replica : Replica
             The copy.
         """
@@ -133,7 +136,12 @@ class RecordedRun:
         """The copy."""
         return self._checked[1].net
 
-    def query(self, X_val: Any, y_val: Any, sample_weight_val: Any = None) -> Query:
+    def query(
+        self,
+        X_val: object,
+        y_val: ArrayLike | None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Query:
         """Return the mean loss over validation data.
 
         Parameters
@@ -150,7 +158,7 @@ class RecordedRun:
         return mean_loss(self.net, objective, X_val, y_val, sample_weight_val)
 
     def epoch_models(self) -> Iterator[tuple[int, Any]]:
-        """Yield the models that the estimator was at the ends of its recorded epochs.
+        """Yield the model at the end of each recorded epoch.
 
         Yields
         ------
@@ -158,13 +166,13 @@ class RecordedRun:
             Number of the epoch, from 1.
         model : SGDInfluenceClassifier or SGDInfluenceRegressor
             A copy with the parameters and the buffers of the epoch's end. It is the
-            same object each time: use it before the next is asked for.
+            same object each time: use it before the next iteration.
 
         Raises
         ------
         TrainingDataChangedError, IrreproducibleStepError
             If the training data or the model was changed since, or a state that was
-            not kept cannot be computed again.
+            not kept cannot be recomputed.
 
         Examples
         --------

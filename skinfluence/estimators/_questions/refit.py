@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from skorch.history import History
 from torch import Tensor
 
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
-from .._data import TrainingData, fingerprint
+from .._net import InfluenceNet
 from .._recording.pretraining import take_over
 from .._replica import Replica, net_modules
+from .._training_data import TrainingData, fingerprint
 from .earlier_runs import check_start, earlier_runs
 from .epochs import first_step
 from .recorded_run import RecordedRun
@@ -23,13 +25,13 @@ from .samples import sample_rows
 
 
 def refitted(
-    net: Any,
-    samples: Any,
+    net: InfluenceNet,
+    samples: ArrayLike,
     relabel: Mapping[int, Any] | None,
     last_epochs: int | None,
     stage: str | int | None,
 ) -> Any:
-    """Check what is to be changed, and repeat the recorded run with it."""
+    """Check the changes, and repeat the recorded run with them."""
     run = RecordedRun.of(net)
     trajectory = run.trajectory
     first = first_step(trajectory, last_epochs)
@@ -55,13 +57,13 @@ def refitted(
 
 
 def _refit_from_earlier(
-    net: Any,
+    net: InfluenceNet,
     run: RecordedRun,
     rows: np.ndarray,
     labels: Mapping[int, Any],
     number: int,
 ) -> Any:
-    """Repeat the whole run from where an earlier stage leads without samples."""
+    """Repeat the whole run from the outcome of an earlier stage without samples."""
     trajectory = run.trajectory
     step, replica = run.repeatable()
     Replay(trajectory, step).repeat(trajectory.n_steps)
@@ -77,9 +79,13 @@ def _refit_from_earlier(
 
 
 def _refitted(
-    net: Any, trajectory: Trajectory, step: TrainingStep, replica: Replica, first: int
+    net: InfluenceNet,
+    trajectory: Trajectory,
+    step: TrainingStep,
+    replica: Replica,
+    first: int,
 ) -> Any:
-    """Take the recorded steps from where the copy of the net stands."""
+    """Take the recorded steps from the current state of the net's copy."""
     other = replica.net
     other.trajectory_ = _repeated(trajectory, step, first)
     other.history_ = History()
@@ -89,7 +95,7 @@ def _refitted(
 
 
 def _without(data: TrainingData, absent: Tensor) -> TrainingData:
-    """Return the data with weight 0 on the absent samples; |S_t| stays as it was."""
+    """Return the data with weight 0 on the absent samples; |S_t| is unchanged."""
     present = ~absent[data.offset : data.offset + len(data)]
     if present.all():
         return data
@@ -118,7 +124,9 @@ def _checked_labels(
     return dict(zip(rows.tolist(), relabel.values(), strict=True))
 
 
-def _relabelled(net: Any, data: TrainingData, labels: Mapping[int, Any]) -> Any:
+def _relabelled(
+    net: InfluenceNet, data: TrainingData, labels: Mapping[int, Any]
+) -> TrainingData:
     """Return the data with other labels or targets of some rows."""
     rows = [row for row in labels if 0 <= row - data.offset < len(data)]
     if not rows:
@@ -137,7 +145,7 @@ def _relabelled(net: Any, data: TrainingData, labels: Mapping[int, Any]) -> Any:
 
 
 def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Trajectory:
-    """Take the recorded steps again from step `first` on, at which the step stands."""
+    """Take the recorded steps again from step `first` on, the current state."""
     live = step.live
     again = Trajectory(
         trajectory.seed,
@@ -166,11 +174,11 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
     return again
 
 
-def _copy_frozen(net: Any, other: Any) -> None:
+def _copy_frozen(net: InfluenceNet, other: InfluenceNet) -> None:
     """Freeze the parameters that are frozen in the first net."""
     for mine, theirs in zip(_parameters(net), _parameters(other), strict=True):
         theirs.requires_grad_(mine.requires_grad)
 
 
-def _parameters(net: Any) -> list[Tensor]:
+def _parameters(net: InfluenceNet) -> list[Tensor]:
     return [p for module in net_modules(net) for p in module.parameters()]

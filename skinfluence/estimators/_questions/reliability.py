@@ -1,17 +1,17 @@
-"""How good the estimate is: verified on some samples, and bounded for linear models."""
+"""The error of the estimate: measured on some samples, bounded for linear models."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.stats import pearsonr
 from sklearn.utils import check_random_state
-from torch import Tensor
 
 from ...influence import ErrorBound
 from ...trajectory import Replay
+from .._net import InfluenceNet
+from .._typing import At, QueryLike, RandomState
 from .counterfactual import exact_changes
 from .epochs import is_integer
 from .estimate import estimate
@@ -25,7 +25,7 @@ _FEWEST = 4
 
 @dataclass(frozen=True, slots=True)
 class InfluenceCheck:
-    """Estimated beside true influence, for some samples.
+    """Estimated and exact influence of some samples.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ class InfluenceCheck:
     confidence_interval : tuple of (float, float)
         Its 95 % confidence interval, by Fisher's transformation.
     slope : float
-        Of the least-squares line of `exact` over `estimated`; 1 is ideal, and below 1
-        the estimate exaggerates.
+        Slope of the least-squares line of `exact` over `estimated`; 1 is ideal, and
+        below 1 the estimate is too large.
     verdict : str
-        What this means, in words.
+        The conclusion, in words.
 
     Examples
     --------
@@ -75,24 +75,24 @@ class InfluenceCheck:
         )
 
 
-class ReliabilityMixin:
+class ReliabilityMixin(InfluenceNet):
     """Adds :meth:`check_influence` and :meth:`influence_error_bound`."""
 
     def check_influence(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         n_samples: int = 50,
         *,
-        sample_weight_val: Any = None,
-        query: str | Callable[[Any, Any], Tensor] = "loss",
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        query: QueryLike = "loss",
+        at: At = "final",
         last_epochs: int | None = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         stage: str | int | None = None,
     ) -> InfluenceCheck:
-        """Compare the influence of some samples with the truth.
+        """Compare the influence of some samples with its exact value.
 
         Samples are drawn at random from those that the training used, and the
         recorded run is repeated without each (:meth:`counterfactual_influence`). Costs
@@ -119,7 +119,7 @@ class ReliabilityMixin:
         n_jobs : int, optional
             Number of processes over which the runs are spread, through joblib.
         stage : None, "pretraining" or int, default=None
-            Whose samples to verify, as in :meth:`influence`.
+            The samples of which stage to verify, as in :meth:`influence`.
 
         Returns
         -------
@@ -152,37 +152,37 @@ class ReliabilityMixin:
                 f"{n_samples!r}."
             )
         rng = check_random_state(random_state)
-        asked = ask(
+        question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
-        used = np.flatnonzero(asked.used().numpy())
+        used = np.flatnonzero(question.used().numpy())
         if len(used) < _FEWEST:
             raise ValueError(
                 f"The steps in question must have used at least {_FEWEST} samples to "
                 f"compare, got {len(used)}."
             )
         samples = np.sort(rng.permutation(used)[:n_samples])
-        estimated = estimate(self, asked)[0][samples]
-        weights = run_weights(samples, asked.used())
-        exact = exact_changes(self, asked, weights, n_jobs=n_jobs)
+        estimated = estimate(self, question)[0][samples]
+        weights = run_weights(samples, question.used())
+        exact = exact_changes(self, question, weights, n_jobs=n_jobs)
         return _check(samples, estimated, exact)
 
     def influence_error_bound(
         self,
-        X_val: Any,
-        y_val: Any = None,
+        X_val: object,
+        y_val: ArrayLike | None = None,
         *,
-        sample_weight_val: Any = None,
-        at: str | Sequence[int] | Mapping[int, float] = "final",
+        sample_weight_val: ArrayLike | None = None,
+        at: At = "final",
         last_epochs: int | None = None,
     ) -> np.ndarray:
-        r"""Bound how far each sample's influence can be from the truth.
+        r"""Bound the error of each sample's influence.
 
         For ``module="linear"`` with a convex loss and plain SGD, by the argument of
-        Theorem 5 in [1]_: both the true and the estimated change of the parameters
+        Theorem 5 in [1]_: both the exact and the estimated change of the parameters
         obey recursions whose matrices have bounded norms. The theorem bounds the
         change of the parameters; here the difference of the two recursions is bounded
-        too, by the loss's third derivative, and carried on to the query:
+        too, by the loss's third derivative, and propagated to the query:
 
         .. math::
 
@@ -205,18 +205,18 @@ class ReliabilityMixin:
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            The bound, in the loss's unit, never negative; 0 for a sample that no step
-            in question used. It holds for exact arithmetic, and it is a worst case:
-            the true error is often a small part of it.
+            The bound, in the loss's unit, never negative; 0 for a sample that no
+            retraced step used. It holds for exact arithmetic and for the worst case:
+            the error is often much smaller.
 
         Raises
         ------
         UnsupportedCriterionError
-            If the criterion is not the cross-entropy, with or without logits of two
-            classes, or the squared error.
+            If the criterion is not ``CrossEntropyLoss``, ``BCEWithLogitsLoss`` or
+            ``MSELoss``.
         UnsupportedOptimizerError
-            If the optimizer is not SGD without momentum, the same for all parameters,
-            or gradients were clipped.
+            If the optimizer is not SGD without momentum and with the same options for
+            all parameters, or gradients were clipped.
         ValueError
             If `module` is not "linear", or a parameter is not as described.
             The other errors are those of :meth:`influence`.
@@ -242,29 +242,25 @@ class ReliabilityMixin:
         True
         """
         curvature = curvature_of(self)
-        asked = ask(self, X_val, y_val, sample_weight_val, "loss", at, last_epochs)
-        options = [
-            plain_sgd(self, record)
-            for record in asked.trajectory.records[asked.first : max(asked.at)]
-        ]
-        step, replica = asked.run.repeatable()
-        query = query_of(replica, asked)
+        question = ask(self, X_val, y_val, sample_weight_val, "loss", at, last_epochs)
+        records = question.trajectory.records[question.first : max(question.at)]
+        options = [plain_sgd(self, record) for record in records]
+        step, replica = question.run.repeatable()
+        query = query_of(replica, question)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
             inputs_with_ones(x) * v.sqrt()[:, None] for (x, _), _, v in query.batches
         ]
         spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
-        bound = ErrorBound(asked.trajectory.n_samples, curvature)
+        bound = ErrorBound(question.trajectory.n_samples, curvature)
         total = torch.zeros_like(bound.error)
-        replay = Replay(asked.trajectory, step)
-        replay.repeat(max(asked.at), asked.first)
-        step.live.write(replay.state(asked.first))
-        for record, (lr, weight_decay) in zip(
-            asked.trajectory.records[asked.first : max(asked.at)], options, strict=True
-        ):
+        replay = Replay(question.trajectory, step)
+        replay.repeat(max(question.at), question.first)
+        step.live.write(replay.state(question.first))
+        for record, (lr, weight_decay) in zip(records, options, strict=True):
             bound.advance(record.rows, *output_slopes(step, record), lr, weight_decay)
             step.advance(record)
-            if weight := asked.at.get(record.step + 1):
+            if weight := question.at.get(record.step + 1):
                 state = step.live.read()
                 steepness = float(query.gradient(step, state).norm())
                 total += weight * bound.of_query(steepness, curvature.second * spread)
@@ -279,9 +275,9 @@ def _check(
     if np.ptp(estimated) > 0:
         slope = float(np.polyfit(estimated, exact, 1)[0])
     if np.ptp(estimated) > 0 and np.ptp(exact) > 0:
-        found = pearsonr(estimated, exact)
-        correlation = float(found.statistic)
-        low, high = found.confidence_interval(0.95)
+        pearson = pearsonr(estimated, exact)
+        correlation = float(pearson.statistic)
+        low, high = pearson.confidence_interval(0.95)
         interval = float(low), float(high)
     verdict = _verdict(*interval, slope)
     return InfluenceCheck(
@@ -290,7 +286,7 @@ def _check(
 
 
 def _verdict(low: float, high: float, slope: float) -> str:
-    """Say what correlation and slope mean for the user."""
+    """Put correlation and slope in words."""
     if not low <= high:
         return "Nothing can be said: all estimates, or all true changes, are the same."
     if low >= 0.9:

@@ -1,14 +1,19 @@
-"""Which samples are left out: rows, groups of rows, or weights, checked."""
+"""The samples to leave out: rows, groups of rows, or weights, checked."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+Samples: TypeAlias = Sequence[ArrayLike] | np.ndarray | Tensor | None
+"""Rows, a mask, groups of either, or a matrix; None for every single sample."""
 
-def sample_rows(samples: Any, n_samples: int, name: str = "samples") -> np.ndarray:
-    """Return row numbers, from rows or from a mask; each named once."""
+
+def sample_rows(samples: object, n_samples: int, name: str = "samples") -> np.ndarray:
+    """Return row numbers, from rows or from a mask, without duplicates."""
     rows = np.asarray(samples)
     if rows.size == 0:
         rows = rows.astype(np.intp)
@@ -38,7 +43,7 @@ def sample_rows(samples: Any, n_samples: int, name: str = "samples") -> np.ndarr
     return rows
 
 
-def run_weights(samples: Any, used: Tensor) -> Tensor:
+def run_weights(samples: Samples, used: Tensor) -> Tensor:
     """Return the samples' weights in each counterfactual run, (runs, n_samples).
 
     Parameters
@@ -46,7 +51,7 @@ def run_weights(samples: Any, used: Tensor) -> Tensor:
     samples : None, array-like of int, sequence of array-likes, or matrix
         What to leave out, as in ``counterfactual_influence``.
     used : Tensor of shape (n_samples,), bool
-        Whether a step that is repeated uses the sample.
+        Whether a repeated step uses the sample.
     """
     weights = _weights(samples, len(used))
     empty = ~(weights[:, used] != 0).any(1)
@@ -58,13 +63,13 @@ def run_weights(samples: Any, used: Tensor) -> Tensor:
     return weights
 
 
-def sample_groups(samples: Any, n_samples: int) -> list[np.ndarray]:
+def sample_groups(samples: Samples, n_samples: int) -> list[np.ndarray]:
     """Return the rows of each group of samples, at least one each.
 
     Parameters
     ----------
     samples : None, array-like of int, sequence of array-likes, or matrix of bool
-        Every sample by itself (None), rows or a mask for single samples, or groups.
+        Every single sample (None), rows or a mask for single samples, or groups.
     n_samples : int
         Number of training samples.
     """
@@ -95,7 +100,7 @@ def sample_groups(samples: Any, n_samples: int) -> list[np.ndarray]:
     return groups
 
 
-def _weights(samples: Any, n_samples: int) -> Tensor:
+def _weights(samples: Samples, n_samples: int) -> Tensor:
     if _is_matrix(samples) and np.asarray(samples).dtype != bool:
         return _matrix_weights(np.asarray(samples), n_samples)
     groups = sample_groups(samples, n_samples)
@@ -105,7 +110,7 @@ def _weights(samples: Any, n_samples: int) -> Tensor:
     return weights
 
 
-def _is_matrix(samples: Any) -> bool:
+def _is_matrix(samples: Samples) -> bool:
     return isinstance(samples, (np.ndarray, Tensor)) and samples.ndim == 2
 
 

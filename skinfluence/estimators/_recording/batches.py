@@ -1,15 +1,17 @@
 """The batches of an epoch, drawn from the run's own seed and noted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from ...training import seeded
+from .._array_dataset import ArrayDataset
 from .training_run import TrainingRun
 
 
@@ -25,8 +27,16 @@ def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(state)  # noqa: NPY002
 
 
+class Batches(Protocol):
+    """A batch sampler: row numbers of one batch after another."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sequence[int]]: ...
+
+
 class RecordingBatchSampler:
-    """Hands out a sampler's batches, drawn from the run's own seed, and notes them.
+    """Yields a sampler's batches, drawn from the run's own seed, and notes them.
 
     Parameters
     ----------
@@ -35,10 +45,10 @@ class RecordingBatchSampler:
     rows : Tensor of int64 or None
         The rows of the data that the sampler's indices stand for; None for the same.
     run : TrainingRun
-        Is told of every epoch and batch.
+        Told of every epoch and batch.
     """
 
-    def __init__(self, batches: Any, rows: Tensor | None, run: TrainingRun) -> None:
+    def __init__(self, batches: Batches, rows: Tensor | None, run: TrainingRun) -> None:
         self.batches = batches
         self.rows = rows
         self.run = run
@@ -57,15 +67,60 @@ class RecordingBatchSampler:
 
     def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
         with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
-            # Samplers draw on the global generator when they are iterated: all at once.
+            # Samplers use the global generator while iterated: draw all at once.
             drawn = [list(batch) for batch in self.batches]
         sizes = [*map(len, drawn)]
         self.run.expect(sizes)
-        # One tensor for the epoch: to make one costs as much for a batch as for all.
-        every = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
-        rows = every if self.rows is None else self.rows[every]
+        # One tensor for the epoch: making one costs as much for a batch as for all.
+        indices = torch.tensor([*chain.from_iterable(drawn)], dtype=torch.int64)
+        rows = indices if self.rows is None else self.rows[indices]
         for batch, part in zip(drawn, rows.split(sizes), strict=True):
-            # What is recorded outlives the epoch, each batch by itself.
-            own = part.clone()
-            self.run.batches.append(own)
-            yield batch, own
+            # A view would keep the rows of the whole epoch in memory.
+            recorded = part.clone()
+            self.run.batches.append(recorded)
+            yield batch, recorded
+
+
+class WholeBatches:
+    """What a DataLoader with default options does, for whole batches of rows.
+
+    Parameters
+    ----------
+    dataset : ArrayDataset
+        The data.
+    batch_sampler : RecordingBatchSampler
+        Draws the rows of each batch.
+    """
+
+    def __init__(
+        self, dataset: ArrayDataset, batch_sampler: RecordingBatchSampler
+    ) -> None:
+        self.dataset = dataset
+        self.batch_sampler = batch_sampler
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return map(self.dataset.batch, self.batch_sampler.tensors())
+
+
+def rows_of(dataset: object, whole: object) -> Tensor | None:
+    """Return the rows of `whole` that a (nested) subset holds; None for all.
+
+    Raises
+    ------
+    ValueError
+        If `dataset` is not made of `whole`.
+    """
+    if dataset is whole:
+        return None
+    if not isinstance(dataset, Subset):
+        raise ValueError(
+            "`train_split` must return the training data itself or a "
+            "torch.utils.data.Subset of it, so that the steps' samples can be told "
+            f"as rows of X; got {type(dataset).__name__}."
+        )
+    outer = rows_of(dataset.dataset, whole)
+    inner = torch.as_tensor(np.asarray(dataset.indices), dtype=torch.int64)
+    return inner if outer is None else outer[inner]

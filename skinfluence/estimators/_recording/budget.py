@@ -1,9 +1,8 @@
-"""How far apart the kept states of a run lie, from what they may take of memory."""
+"""The spacing of checkpoints that a memory budget allows."""
 
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,23 +15,27 @@ from ...trajectory import (
     smallest_interval,
     spill,
 )
+from .._net import InfluenceNet
 from .._replica import net_buffers
+from .batches import Batches
 
 _AT_MOST = 4 * 2**30
 
 
-def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
+def plan_checkpoints(
+    trajectory: Trajectory, net: InfluenceNet, batches: Batches
+) -> None:
     """Choose which states a trajectory keeps of the steps to come.
 
     Raises
     ------
     ValueError
-        If they cannot be retraced in the memory that the trajectory may take.
+        If they cannot be retraced within the budget.
     """
     try:
         n_batches = len(batches)
     except (TypeError, NotImplementedError):
-        n_batches = 0  # states are let go when they become too many
+        n_batches = 0  # states are dropped when they become too many
     n_steps = trajectory.n_steps - trajectory.first_recorded_step
     n_steps += net.max_epochs * n_batches
     # This call's first state is kept too, and one before the oldest epoch.
@@ -59,27 +62,27 @@ def foresee(trajectory: Trajectory, net: Any, batches: Any) -> None:
 
 
 def trajectory_bytes(
-    asked: Any, device: torch.device, held: int = 0, folder: Path | None = None
+    budget: str | int, device: torch.device, held: int = 0, folder: Path | None = None
 ) -> int:
-    """Return what a trajectory may take: as asked, or a quarter of what is free to it.
+    """Return the bytes that a trajectory may take, by default a quarter of the free.
 
-    What it holds already is free to it.
+    Those that it holds already count as free.
     """
-    if asked != "auto":
-        return int(asked)
+    if budget != "auto":
+        return int(budget)
     if folder is not None:
         return (shutil.disk_usage(folder).free + held) // 4
     return min((free_bytes(device) + held) // 4, _AT_MOST)
 
 
-def with_host(asked: Any, on_device: int, free_on_host: int) -> int:
-    """Return what a trajectory may take of a device's memory and the host's together.
+def with_host(budget: str | int, on_device: int, free_on_host: int) -> int:
+    """Return the bytes that a trajectory may take of device and host together.
 
-    Recomputed states are on the device: they stay within what is free there if the host
-    holds no more than twice as much as the device.
+    Recomputed states are on the device: they fit there if the host holds at most twice
+    as much as the device.
     """
-    if asked != "auto":
-        return int(asked)
+    if budget != "auto":
+        return int(budget)
     return on_device + min(free_on_host // 4, _AT_MOST, 2 * on_device)
 
 
@@ -88,7 +91,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        # What the system would make free counts too; only Linux tells.
+        # Includes what the system can reclaim; only Linux reports it.
         lines = Path("/proc/meminfo").read_text().splitlines()
         values = dict(line.split(":") for line in lines)
         return 1024 * int(values["MemAvailable"].split()[0])
@@ -100,25 +103,29 @@ def free_bytes(device: torch.device) -> int:
 
 
 def choose_interval(
-    every: Any, n_steps: int, state_bytes: int, max_bytes: int, n_fixed: int = 0
+    checkpoint_every: str | int,
+    n_steps: int,
+    state_bytes: int,
+    max_bytes: int,
+    n_fixed: int = 0,
 ) -> int:
-    """Return how far apart states are kept.
+    """Return the number of steps between kept states.
 
     Parameters
     ----------
-    every : "auto" or int
-        The estimator's `checkpoint_every`.
+    checkpoint_every : "auto" or int
+        The estimator's parameter.
     n_steps : int
-        Number of steps that the run is to have.
+        Expected number of steps of the run.
     state_bytes, max_bytes : int
-        Size of a state, and what all states at once may take.
+        Size of a state, and of all states at one time at most.
     n_fixed : int
-        How many states are kept besides, as long as there is room for them.
+        Number of further states that are kept while there is room for them.
 
     Raises
     ------
     ValueError
-        If so many steps cannot be retraced with so few states.
+        If that many steps cannot be retraced with so few states.
     """
     max_states = max_bytes // max(1, state_bytes)
     fewest = fewest_states(n_steps)
@@ -131,14 +138,15 @@ def choose_interval(
             "influence (record=None)."
         )
     max_states = max(max_states - n_fixed, fewest)
-    if every == "auto":
+    if checkpoint_every == "auto":
         return smallest_interval(n_steps, max_states)
-    n_kept = -(-n_steps // int(every)) + 1
-    if not leaves_room(n_kept, min(int(every), max(n_steps, 1)), max_states):
+    interval = int(checkpoint_every)
+    n_kept = -(-n_steps // interval) + 1
+    if not leaves_room(n_kept, min(interval, max(n_steps, 1)), max_states):
         raise ValueError(
             f"`checkpoint_every` must leave room for the states between two kept ones: "
-            f"with {every} the run keeps {n_kept} states of {state_bytes:,} bytes, "
+            f"with {interval} the run keeps {n_kept} states of {state_bytes:,} bytes, "
             f"and `max_trajectory_bytes` ({max_bytes:,}) has room for {max_states}. "
             "Use 'auto', or raise `max_trajectory_bytes`."
         )
-    return int(every)
+    return interval

@@ -1,4 +1,4 @@
-"""The net's module and criterion, and the per-sample losses that follow from them."""
+"""The net's module and criterion, and the losses of samples."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from ...exceptions import UnsupportedCriterionError
 from .._modules import BUILT_IN, floating_dtype
 from .._net import InfluenceNet
+from .._typing import Device
 from .._validation import DTYPES
 
 
 def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
-    """Make the module; a given instance is copied, so that fits start from it."""
+    """Make the module; an instance is copied, so that every fit starts from it."""
     kwargs = net.get_params_for("module")
     if isinstance(net.module, str):
-        net.module_ = _built_in_module(net, kwargs)
+        net.module_ = _built_in_module(net, net.module, kwargs)
     elif isinstance(net.module, nn.Module) and not kwargs:
         net.module_ = copy.deepcopy(net.module)
     else:
@@ -28,13 +29,13 @@ def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     net.dtype_ = floating_dtype(net.module_)
 
 
-def _built_in_module(net: InfluenceNet, kwargs: dict[str, Any]) -> nn.Module:
+def _built_in_module(net: InfluenceNet, name: str, kwargs: dict[str, Any]) -> nn.Module:
     if not hasattr(net, "n_features_in_"):
         raise ValueError(
-            f"The built-in module {net.module!r} takes its size from the data: "
+            f"The built-in module {name!r} takes its size from the data: "
             "call fit instead of initialize."
         )
-    module = BUILT_IN[net.module](net.n_features_in_, net.n_outputs_, **kwargs)
+    module = BUILT_IN[name](net.n_features_in_, net.n_outputs_, **kwargs)
     dtype = getattr(net, "dtype_", None)
     if net.run_ is not None:
         dtype = getattr(torch, net.run_.data.X.dtype.name)
@@ -42,14 +43,14 @@ def _built_in_module(net: InfluenceNet, kwargs: dict[str, Any]) -> nn.Module:
 
 
 def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
-    """Make the net's criterion, one that does not reduce over the samples."""
+    """Make the criterion, with one loss for each sample."""
     kwargs = net.get_params_for("criterion")
     if isinstance(net.criterion, nn.Module) and not kwargs:
         net.criterion_ = copy.deepcopy(net.criterion)
     else:
         by_skorch()
     criterion = net.criterion_
-    # "batchmean" sums over all but the samples; "mean" takes the mean.
+    # "batchmean" sums a sample's losses, "mean" takes their mean.
     reduction = getattr(criterion, "reduction", None)
     if reduction == "sum":
         raise UnsupportedCriterionError(
@@ -64,8 +65,8 @@ def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
         criterion.to(getattr(net, "dtype_", None))
 
 
-def cast(net: InfluenceNet, x: Any) -> Any:
-    """Put a batch's floating-point inputs in the module's dtype, on its device."""
+def cast(net: InfluenceNet, x: object) -> Any:
+    """Move a batch to the module's device, its floating-point inputs to its dtype."""
     if isinstance(x, Mapping):
         return {name: cast(net, value) for name, value in x.items()}
     if isinstance(x, (list, tuple)):
@@ -75,8 +76,8 @@ def cast(net: InfluenceNet, x: Any) -> Any:
     return x.to(net.device, net.dtype_ if x.is_floating_point() else None)
 
 
-def targets_like(outputs: Any, targets: Any, device: Any) -> Any:
-    """Bring targets to the outputs' shape and dtype where they differ in form alone."""
+def targets_like(outputs: object, targets: object, device: Device) -> Any:
+    """Give targets the outputs' shape and dtype where that keeps their values."""
     targets = to_tensor(targets, device=device)
     if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
         return _like_outputs(outputs, targets)
@@ -84,7 +85,7 @@ def targets_like(outputs: Any, targets: Any, device: Any) -> Any:
 
 
 def losses_by_sample(net: InfluenceNet, losses: Tensor, n_samples: int) -> Tensor:
-    """Return one loss for each sample of what the criterion gave, (batch,)."""
+    """Reduce what the criterion returned to one loss for each sample, (batch,)."""
     if losses.dim() == 0 or len(losses) != n_samples:
         raise UnsupportedCriterionError(
             "`criterion` must give one loss for each sample (as torch's criteria "

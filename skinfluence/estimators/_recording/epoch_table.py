@@ -1,4 +1,4 @@
-"""skorch's table of the epochs, made only where somebody sees it."""
+"""skorch's table of the epochs, formatted only where it is printed."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from skorch.net import NeuralNet
 class EpochTable(PrintLog):
     """Prints a line for each epoch.
 
-    skorch's own makes the line first, and then looks whether it is to be printed: that
-    takes as long as several small training steps.
+    skorch's own formats the line before it checks whether to print it, which takes as
+    long as several small training steps.
     """
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Print the line of the epoch, if it is to be printed."""
+        """Print the line of the epoch, unless the net is silent."""
         if net.verbose or self.sink is not print:
             super().on_epoch_end(net, **kwargs)

@@ -1,14 +1,14 @@
-"""Recording while skorch trains: every step under its seed, every batch noted."""
+"""Recording while skorch trains: seeded steps, and a record of their batches."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
@@ -19,11 +19,12 @@ from ...training import (
     derive_seed,
     seeded,
 )
-from .._data import ArrayDataset, WholeBatches, collate_whole, rows_of
+from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
 from .._replica import net_modules
-from .batches import RecordingBatchSampler, all_seeded
-from .budget import foresee
+from .._typing import MapDataset
+from .batches import RecordingBatchSampler, WholeBatches, all_seeded, rows_of
+from .budget import plan_checkpoints
 from .components import (
     cast,
     losses_by_sample,
@@ -34,7 +35,7 @@ from .components import (
 from .epoch_table import EpochTable
 from .training_run import TrainingRun
 
-# A loader's options that do not say what the batch of given rows is.
+# Options of a loader that do not change the content of a batch.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
 
 
@@ -54,7 +55,7 @@ class RecordingMixin(InfluenceNet):
         default: list[tuple[str, Any]] = super()._default_callbacks
         return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
 
-    def initialize_module(self) -> Any:
+    def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         make_module(self, super().initialize_module)
         if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
@@ -62,13 +63,13 @@ class RecordingMixin(InfluenceNet):
             self._first_outputs()
         return self
 
-    def initialize_criterion(self) -> Any:
-        """Make the criterion, one that does not reduce over the samples."""
+    def initialize_criterion(self) -> Self:
+        """Make the criterion, with one loss for each sample."""
         make_criterion(self, super().initialize_criterion)
         return self
 
     def _first_outputs(self) -> tuple[Any, Any, Any]:
-        """Return outputs, inputs and targets of the first rows, to see their shapes."""
+        """Return outputs, inputs and targets of the first rows, for their shapes."""
         assert self.run_ is not None
         data = self.run_.data
         rows = torch.arange(min(2, len(data)))
@@ -76,7 +77,7 @@ class RecordingMixin(InfluenceNet):
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
 
-    def infer(self, x: Any, **fit_params: Any) -> Any:
+    def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, in the module's dtype."""
         x = cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
         if not isinstance(x, Tensor):
@@ -84,11 +85,11 @@ class RecordingMixin(InfluenceNet):
         return self.module_(x, **fit_params)
 
     def get_losses(
-        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
+        self, y_pred: object, y_true: object, X: object = None, training: bool = False
     ) -> Tensor:
         """Return the loss of each sample of a batch.
 
-        This is where to override the loss: everything else follows from it.
+        Override this method to use another loss: everything else is derived from it.
 
         Parameters
         ----------
@@ -99,47 +100,48 @@ class RecordingMixin(InfluenceNet):
         X : object, optional
             Inputs of the batch.
         training : bool, default=False
-            Whether it is a training batch.
+            Whether this is a training batch.
 
         Returns
         -------
         Tensor of shape (batch,)
-            One loss for each sample; the mean over the sample's outputs if it has
-            several.
+            One loss for each sample; the mean over its outputs if there are several.
 
         Raises
         ------
         UnsupportedCriterionError
-            If the criterion does not give one loss for each sample.
+            If the criterion does not return one loss for each sample.
         """
-        y_true = targets_like(y_pred, y_true, self.device)
-        losses = super().get_loss(y_pred, y_true, X=X, training=training)
-        return losses_by_sample(self, losses, len(y_true))
+        targets = targets_like(y_pred, y_true, self.device)
+        losses = super().get_loss(y_pred, targets, X=X, training=training)
+        return losses_by_sample(self, losses, len(targets))
 
     def get_loss(
-        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
+        self, y_pred: object, y_true: object, X: object = None, training: bool = False
     ) -> Tensor:
         """Return the mean loss of a batch; see :meth:`get_losses`."""
         return self.get_losses(y_pred, y_true, X=X, training=training).mean()
 
-    def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Return the data as a dataset; in training always the same one."""
+    def get_dataset(self, X: object, y: object = None) -> Any:
+        """Return the data as a dataset; during a fit always the same one."""
         run = self.run_
         if run is not None and X is run.data.X and y is run.data.y:
             return run.data.dataset
         return super().get_dataset(X, y)
 
-    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Return the data to train on and to validate on; in training always alike."""
+    def get_split_datasets(self, X: object, y: object = None, **fit_params: Any) -> Any:
+        """Return training and validation data; during a fit the split is seeded."""
         if self.run_ is None:
             return super().get_split_datasets(X, y, **fit_params)
-        # The epochs' samplers count from 1.
+        # The epochs count from 1.
         seed = derive_seed(self.run_.seed, "sampling", 0)
         with all_seeded(seed, torch.device("cpu")):
             return super().get_split_datasets(X, y, **fit_params)
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return the loader; in training one whose batches are recorded."""
+    def get_iterator(
+        self, dataset: MapDataset, training: bool = False
+    ) -> Iterable[Any]:
+        """Return the loader; during a fit it records the training batches."""
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         iterator = self.iterator_train if training else self.iterator_valid
         kwargs.setdefault("batch_size", self.batch_size)
@@ -147,7 +149,7 @@ class RecordingMixin(InfluenceNet):
             kwargs["batch_size"] = len(dataset)
         if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
-        # A loader draws a seed for its workers: not from the global generator.
+        # A loader draws a seed for its workers, by default from the global generator.
         if training and self.run_ is not None:
             generator = torch.Generator().manual_seed(self.run_.seed)
             kwargs = self._recording(dataset, kwargs, self.run_)
@@ -158,10 +160,11 @@ class RecordingMixin(InfluenceNet):
             kwargs.setdefault("generator", generator)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
-        return iterator(dataset, **kwargs)
+        loader: Iterable[Any] = iterator(dataset, **kwargs)
+        return loader
 
-    def _fetcher(self, dataset: Any) -> Callable[[Tensor], tuple[Any, Any]]:
-        """Return what fetches the inputs and targets of rows, as the loader would.
+    def _fetcher(self, dataset: MapDataset) -> Callable[[Tensor], tuple[Any, Any]]:
+        """Return a function that fetches inputs and targets as the loader does.
 
         Parameters
         ----------
@@ -192,9 +195,9 @@ class RecordingMixin(InfluenceNet):
         return fetch
 
     def _recording(
-        self, dataset: Any, kwargs: dict[str, Any], run: TrainingRun
+        self, dataset: MapDataset, kwargs: dict[str, Any], run: TrainingRun
     ) -> dict[str, Any]:
-        """Put a recording batch sampler in the place of the sampling options."""
+        """Replace the sampling options by a recording batch sampler."""
         batches = kwargs.pop("batch_sampler", None)
         sampler = kwargs.pop("sampler", None)
         shuffle = kwargs.pop("shuffle", self.shuffle if sampler is None else False)
@@ -204,27 +207,27 @@ class RecordingMixin(InfluenceNet):
         if batches is None:
             batches = BatchSampler(sampler, size, drop_last)
         if run.trajectory is not None:
-            foresee(run.trajectory, self, batches)
+            plan_checkpoints(run.trajectory, self, batches)
         rows = rows_of(dataset, run.data.dataset)
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 
-    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+    def train_step(self, batch: object, **fit_params: Any) -> Any:
         """Take one training step under its own seed, and record it."""
         run = self.run_
         if run is None:
             return super().train_step(batch, **fit_params)
-        if (known := run.repeat(self)) is not None:
-            return known
+        if (recorded := run.repeat(self)) is not None:
+            return recorded
         seed = run.begin_step(self)
         with seeded(seed, torch.device(self.device)) as draws:
             step = super().train_step(batch, **fit_params)
         run.end_step(self, float(step["loss"]), seed if draws.any else None)
         return step
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+    def train_step_single(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
         run = self.run_
-        # To set modules that are set already takes as long as a small layer.
+        # Setting the mode again takes as long as a small layer.
         if run is None or not all(m.training for m in run.modules(self)):
             self._set_training(True)
         inputs, targets = unpack_data(batch)
@@ -236,10 +239,10 @@ class RecordingMixin(InfluenceNet):
             losses.backward(coefficients)
             loss = losses.detach() @ coefficients
         else:
-            taken = (inputs, fit_params), targets, weights
-            found = self._gradient(run)(taken, len(run.rows), run.largest)
-            loss, outputs = found.loss, found.outputs
-            run.compiled_size = found.compiled_size
+            arguments = (inputs, fit_params), targets, weights
+            step = self._gradient(run)(arguments, len(run.rows), run.largest)
+            loss, outputs = step.loss, step.outputs
+            run.compiled_size = step.compiled_size
         if run is not None:
             run.see_gradients(self)
         return {"loss": loss, "y_pred": outputs}
@@ -255,13 +258,13 @@ class RecordingMixin(InfluenceNet):
         return run.gradient
 
     def _compiled_functions(self) -> CompiledFunctions:
-        """Return what was compiled since the last call of fit."""
+        """Return the functions that were compiled since the last call of fit."""
         if self.compiled_functions_ is None:
             self.compiled_functions_ = CompiledFunctions()
         return self.compiled_functions_
 
-    def torch_compile(self, module: Any, name: str) -> Any:
-        """Return a module as it is: whole steps are compiled, in one way only."""
+    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
+        """Return a module as it is: whole steps are compiled instead."""
         return module
 
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
@@ -269,13 +272,12 @@ class RecordingMixin(InfluenceNet):
         return self.infer(x, **fit_params)
 
     def _step_losses(
-        self, outputs: Any, targets: Any, inputs: tuple[Any, dict[str, Any]]
+        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
     ) -> Tensor:
-        losses: Tensor = self.get_losses(outputs, targets, X=inputs[0], training=True)
-        return losses
+        return self.get_losses(outputs, targets, X=inputs[0], training=True)
 
 
-def _base(dataset: Any) -> Any:
+def _base(dataset: object) -> object:
     while isinstance(dataset, torch.utils.data.Subset):
         dataset = dataset.dataset
     return dataset

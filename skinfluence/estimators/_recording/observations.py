@@ -1,4 +1,4 @@
-"""What is seen of a net while it trains."""
+"""What is observed of a net while it trains."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from ...trajectory import StepRecord, Trajectory
 
 
 def continues(final: State, state: State) -> bool:
-    """Whether a state goes on from the last one; it may hold more parameters."""
+    """Whether a state is the last one unchanged; it may hold more parameters."""
     size, count = len(final.parameters), len(final.scalars)
     return (
         torch.equal(final.parameters, state.parameters[:size])
@@ -30,8 +30,8 @@ def same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
 
 
 def callbacks_touch_gradients(net: NeuralNet) -> bool:
-    own = type(net).on_grad_computed is not NeuralNet.on_grad_computed
-    return own or any(
+    overridden = type(net).on_grad_computed is not NeuralNet.on_grad_computed
+    return overridden or any(
         type(callback).on_grad_computed is not Callback.on_grad_computed
         for _, callback in net.callbacks_
     )
@@ -47,16 +47,16 @@ def declared_clipping(net: NeuralNet) -> Clipping | None:
 
 
 def add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:
-    """Record parameters from the first step on that they are trained in."""
-    known = set(trajectory.addresses)
+    """Record parameters from the first step in which they are trained."""
+    recorded = set(trajectory.addresses)
     for group, options in enumerate(optimizer.param_groups):
         for index, parameter in enumerate(options["params"]):
-            if parameter.requires_grad and (group, index) not in known:
+            if parameter.requires_grad and (group, index) not in recorded:
                 trajectory.addresses.append((group, index))
                 trajectory.untrained.append(parameter.detach().clone())
 
 
-# Records share what did not change since the last step: they hold its very objects.
+# A record shares the objects of the last one that did not change.
 
 
 def active(live: LiveState, last: StepRecord | None) -> tuple[int, ...]:

@@ -1,6 +1,4 @@
-"""Starting from another estimator's final parameters: `pretrained`."""
-
-from typing import Any
+"""Starting from the final parameters of another estimator: `pretrained`."""
 
 import torch
 from sklearn.exceptions import NotFittedError
@@ -13,16 +11,17 @@ from .._net import InfluenceNet
 from .._replica import retraceable
 
 
-def check_pretrained(net: Any) -> None:
-    """Refuse what nothing can be taken over from, or no way leads back into."""
+def check_pretrained(net: InfluenceNet) -> None:
+    """Refuse a `pretrained` that cannot be started from, or not be retraced."""
     if net.pretrained is None:
         return
-    seen, source = [net], net.pretrained
+    source: object = net.pretrained
     if not isinstance(source, InfluenceNet):
         raise TypeError(
             "`pretrained` must be a fitted SGDInfluenceClassifier or "
             f"SGDInfluenceRegressor, or None, got {source!r:.200}."
         )
+    seen: list[object] = [net]
     while source is not None:
         if any(source is other for other in seen):
             raise ValueError(
@@ -39,8 +38,8 @@ def check_pretrained(net: Any) -> None:
         ) from error
 
 
-def start_from_pretrained(net: Any) -> None:
-    """Let an initialized net begin with what its pretrained estimator has learned."""
+def start_from_pretrained(net: InfluenceNet) -> None:
+    """Start an initialized net from the parameters of its pretrained estimator."""
     net.__dict__.pop("pretrained_parameters_", None)
     if net.pretrained is not None:
         check_pretrained(net)
@@ -49,8 +48,8 @@ def start_from_pretrained(net: Any) -> None:
             freeze(net, net.pretrained_parameters_)
 
 
-def digest_of(pretrained: Any) -> Any:
-    """Return numbers by which different starts are told apart; None for no start."""
+def digest_of(pretrained: InfluenceNet | None) -> list[tuple[str, int]] | None:
+    """Return digests of the tensors that training starts from; None if from none."""
     if pretrained is None:
         return None
     return [
@@ -59,10 +58,10 @@ def digest_of(pretrained: Any) -> Any:
     ]
 
 
-def take_over(net: Any, source: Any) -> list[str]:
-    """Copy parameters and buffers of the same name and shape; return the names.
+def take_over(net: InfluenceNet, source: InfluenceNet) -> list[str]:
+    """Copy parameters and buffers of the same name and shape.
 
-    The names are those of the parameters.
+    Returns the names of the parameters among them.
     """
     pairs = shared_tensors(net, source)
     parameters = dict(_module(net).named_parameters())
@@ -74,23 +73,25 @@ def take_over(net: Any, source: Any) -> list[str]:
             f"{_described(source)}."
         )
     with torch.no_grad():
-        for own, theirs in pairs.values():
-            own.copy_(theirs)
+        for tensor, pretrained in pairs.values():
+            tensor.copy_(pretrained)
     return names
 
 
-def shared_tensors(net: Any, source: Any) -> dict[str, tuple[Tensor, Tensor]]:
+def shared_tensors(
+    net: InfluenceNet, source: InfluenceNet
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return parameters and buffers of the same name and shape in two nets' modules."""
-    own, theirs = _tensors(net), _tensors(source, remove_duplicate=False)
+    tensors, others = _tensors(net), _tensors(source, duplicates=True)
     return {
-        name: (tensor, theirs[name])
-        for name, tensor in own.items()
-        if name in theirs and theirs[name].shape == tensor.shape
+        name: (tensor, others[name])
+        for name, tensor in tensors.items()
+        if name in others and others[name].shape == tensor.shape
     }
 
 
-def freeze(net: Any, names: list[str]) -> None:
-    """Train the other parameters only."""
+def freeze(net: InfluenceNet, names: list[str]) -> None:
+    """Freeze these parameters, so that only the others are trained."""
     parameters = dict(_module(net).named_parameters())
     if len(names) == len(parameters):
         raise ValueError(
@@ -102,23 +103,21 @@ def freeze(net: Any, names: list[str]) -> None:
         parameters[name].requires_grad_(False)
 
 
-def _module(net: Any) -> nn.Module:
-    # What torch.compile wraps, which it does where nothing is recorded.
+def _module(net: InfluenceNet) -> nn.Module:
+    # torch.compile wraps the module where nothing is recorded.
     return getattr(net.module_, "_orig_mod", net.module_)
 
 
-def _tensors(net: Any, **options: Any) -> dict[str, Tensor]:
+def _tensors(net: InfluenceNet, *, duplicates: bool = False) -> dict[str, Tensor]:
     """Return the module's parameters and buffers by name."""
     module = _module(net)
-    parameters = dict(module.named_parameters(**options))
-    return {
-        k: v
-        for k, v in {**parameters, **dict(module.named_buffers(**options))}.items()
-        if not is_lazy(v)
-    }
+    distinct = not duplicates
+    parameters = dict(module.named_parameters(remove_duplicate=distinct))
+    buffers = dict(module.named_buffers(remove_duplicate=distinct))
+    return {k: v for k, v in {**parameters, **buffers}.items() if not is_lazy(v)}
 
 
-def _described(net: Any) -> str:
+def _described(net: InfluenceNet) -> str:
     shapes = {
         name: "(not initialized)"
         if isinstance(parameter, UninitializedParameter)

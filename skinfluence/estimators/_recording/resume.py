@@ -1,4 +1,4 @@
-"""Runs in folders: which one a fit goes on with, and how it comes to its last state."""
+"""Runs in folders: which one a fit resumes, and how it gets to its last state."""
 
 import re
 import warnings
@@ -25,14 +25,15 @@ from ..._names import with_current_names
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
 from ...trajectory import Trajectory, begin_run, recorded_runs, reopened
-from .._data import TrainingData
+from .._net import InfluenceNet
 from .._replica import net_buffers
+from .._training_data import TrainingData
 from .observations import hyperparameters
 from .pretraining import digest_of
 from .training_run import TrainingRun, replay_of
 
-# What may differ between a run and what goes on with it: how long it is, what it takes
-# of time and memory, what it says, and how it was seeded: the seed is the recorded one.
+# Parameters that may change when a run is resumed: they do not affect its steps. The
+# seed is the recorded one.
 _FREE = {
     "checkpoint_every",
     "max_epochs",
@@ -59,14 +60,16 @@ _BLIND = (
 _WITHIN_EPOCHS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-def run_in_folder(net: Any, data: TrainingData, *, resume: bool) -> Trajectory:
-    """Return the run that a net's first call of fit records on disk."""
+def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Trajectory:
+    """Return the run on disk that a net's first call of fit resumes or begins."""
+    assert net.trajectory_dir is not None
+    assert net.trajectory_ is not None
     parent, about = Path(net.trajectory_dir), _described(net, data)
     reasons = []
     if resume:
-        net.initialize_callbacks()  # they tell whether steps may be passed over
+        net.initialize_callbacks()  # whether steps may be skipped depends on them
     for folder, manifest in recorded_runs(parent) if resume else ():
-        reason = _difference(net, manifest, about) or _hindrance(net, folder)
+        reason = _difference(net, manifest, about) or _obstacle(net, folder)
         if reason is None:
             try:
                 run = reopened(folder)
@@ -79,36 +82,38 @@ def run_in_folder(net: Any, data: TrainingData, *, resume: bool) -> Trajectory:
             reasons.append(f"{folder.name}: {reason}")
     if reasons:
         warnings.warn(
-            f"No run in {str(parent)!r} can be gone on with ({'; '.join(reasons)}): a "
-            "new one begins.",
+            f"No run in {str(parent)!r} can be resumed ({'; '.join(reasons)}): a new "
+            "one begins.",
             ResumeWarning,
             stacklevel=5,
         )
     return begin_run(parent, net.trajectory_, about)
 
 
-def _described(net: NeuralNet, data: TrainingData) -> dict[str, Any]:
-    """Return what makes a run the one it is, as JSON."""
-    own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
-    own["pretrained"] = digest_of(own["pretrained"])
+def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
+    """Return what identifies a run, as JSON."""
+    parameters = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
+    parameters["pretrained"] = digest_of(net.pretrained)
     return {
         "estimator": type(net).__qualname__,
         "data": data.digest,
         "sample_weight": joblib.hash(
             None if data.weights is None else data.weights.numpy()
         ),
-        **{f"`{name}`": _told(value) for name, value in sorted(own.items())},
+        **{f"`{name}`": _as_text(value) for name, value in sorted(parameters.items())},
     }
 
 
-def _told(value: Any) -> str:
+def _as_text(value: object) -> str:
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-def _difference(net: Any, manifest: Any, about: dict[str, Any]) -> str | None:
-    """Return what tells a run in a folder from the one that is to be."""
+def _difference(
+    net: InfluenceNet, manifest: dict[str, Any], about: dict[str, Any]
+) -> str | None:
+    """Return how a run in a folder differs from the one to be recorded."""
     recorded = {k: with_current_names(v) for k, v in manifest["about"].items()}
     names = {**about, **recorded}
     other = [k for k in names if about.get(k) != recorded.get(k)]
@@ -117,8 +122,8 @@ def _difference(net: Any, manifest: Any, about: dict[str, Any]) -> str | None:
     return f"other {', '.join(other)}" if other else None
 
 
-def _hindrance(net: Any, folder: Path) -> str | None:
-    """Return why a run cannot be gone on with to the same bits, if it cannot."""
+def _obstacle(net: InfluenceNet, folder: Path) -> str | None:
+    """Return why a run cannot be resumed with the same bits, if it cannot."""
     run = Trajectory.load(folder)
     if run.n_epochs > net.max_epochs:
         return f"it has {run.n_epochs} epochs, more than `max_epochs`"
@@ -129,7 +134,7 @@ def _hindrance(net: Any, folder: Path) -> str | None:
     if name := _looks_within_epochs(net):
         return f"{name} looks at every batch"
     if run.first_recorded_step and _looks_at_epoch_ends(net):
-        return "states that were let go are looked at when epochs end"
+        return "states that were dropped are looked at when epochs end"
     return None
 
 
@@ -140,9 +145,9 @@ def _looks_within_epochs(net: NeuralNet) -> str | None:
         cached = isinstance(callback, EpochScoring) and not callback.on_train
         if not isinstance(callback, _BLIND) and not cached:
             seen.append((callback, type(callback), Callback))
-    for _, own, base in seen:
-        if any(getattr(own, k) is not getattr(base, k) for k in _WITHIN_EPOCHS):
-            return own.__name__
+    for _, kind, base in seen:
+        if any(getattr(kind, k) is not getattr(base, k) for k in _WITHIN_EPOCHS):
+            return kind.__name__
     return None
 
 
@@ -153,17 +158,17 @@ def _looks_at_epoch_ends(net: NeuralNet) -> bool:
 
 
 class ResumedRun(TrainingRun):
-    """A call of ``fit`` that does not take those steps again which are recorded.
+    """A call of ``fit`` that does not repeat the steps that are recorded.
 
-    skorch's loop goes through them with the recorded losses, so that its history, its
-    callbacks and learning rates come to where they were; the model gets the recorded
-    states where somebody looks at it, and the last one.
+    skorch's loop goes through them with the recorded losses, so that its history,
+    callbacks and learning rates are as they were; the model gets the recorded states
+    where a callback looks at it, and the last one.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         assert self.trajectory is not None
-        self.n_known = self.trajectory.n_steps
+        self.n_recorded = self.trajectory.n_steps
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
@@ -171,10 +176,10 @@ class ResumedRun(TrainingRun):
         self.epoch = self.n_epochs
         return seed
 
-    def repeat(self, net: Any) -> dict[str, Any] | None:
-        """Return what training made of a step that is recorded already."""
+    def repeat(self, net: NeuralNet) -> dict[str, Any] | None:
+        """Return the outcome of a step that is already recorded."""
         trajectory, step = self.trajectory, self.n_steps
-        if step >= self.n_known or trajectory is None:
+        if step >= self.n_recorded or trajectory is None:
             return None
         if step == 0:
             self._begin(net, trajectory)
@@ -183,23 +188,23 @@ class ResumedRun(TrainingRun):
         now = hyperparameters(net.optimizer_, record)
         if not same_rows or now != record.hyperparameters:
             what = "learning rate or another setting" if same_rows else "batch"
-            raise self._other_than_recorded(f"step {step} has another {what}")
+            raise self._not_resumable(f"step {step} has another {what}")
         self.n_left -= 1
         next(self.seeds)
         self.n_steps += 1
         epoch_ends = self.n_left == 0 and _looks_at_epoch_ends(net)
-        if epoch_ends or self.n_steps == self.n_known:
+        if epoch_ends or self.n_steps == self.n_recorded:
             state = replay_of(net, trajectory).state(self.n_steps)
             self._live_state(net, trajectory).write(state)
         return {"loss": torch.tensor(record.loss, dtype=torch.float64), "y_pred": None}
 
-    def _begin(self, net: Any, trajectory: Trajectory) -> None:
+    def _begin(self, net: NeuralNet, trajectory: Trajectory) -> None:
         """Compare the model with the recorded one, and give the optimizer its state."""
         if trajectory.first_recorded_step == 0:
             start = trajectory.state(0).parameters
             if not self._live_state(net, trajectory).holds(start):
-                raise self._other_than_recorded("the initial parameters differ")
-        # What kinds of state there are shows after a step; its values are replaced.
+                raise self._not_resumable("the initial parameters differ")
+        # An optimizer creates its state in a step; the values are replaced.
         for group in net.optimizer_.param_groups:
             for parameter in group["params"]:
                 if parameter.requires_grad:
@@ -208,7 +213,7 @@ class ResumedRun(TrainingRun):
         net.optimizer_.zero_grad(set_to_none=True)
 
     @staticmethod
-    def _live_state(net: Any, trajectory: Trajectory) -> LiveState:
+    def _live_state(net: NeuralNet, trajectory: Trajectory) -> LiveState:
         return LiveState(
             net.optimizer_,
             trajectory.addresses,
@@ -217,10 +222,10 @@ class ResumedRun(TrainingRun):
             trajectory.untrained,
         )
 
-    def _other_than_recorded(self, what: str) -> IrreproducibleStepError:
+    def _not_resumable(self, what: str) -> IrreproducibleStepError:
         assert self.trajectory is not None
         return IrreproducibleStepError(
-            f"The run in {str(self.trajectory.folder)!r} cannot be gone on with: {what}"
-            ". The module, the sampler or a callback is not what it was; use "
+            f"The run in {str(self.trajectory.folder)!r} cannot be resumed: {what}. "
+            "The module, the sampler or a callback is not what it was; use "
             "resume=False to begin anew."
         )

@@ -23,8 +23,8 @@ from ...training import (
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from .._data import TrainingData
 from .._replica import Replica, net_buffers, net_modules
+from .._training_data import TrainingData
 from .observations import (
     active,
     add_trained,
@@ -45,18 +45,18 @@ class TrainingRun:
             for each step:    begin_step, see_gradients, end_step
         end               (or close, if an error ends the training)
 
-    A resumed run answers `repeat` before each step, in place of those it has recorded.
+    A resumed run answers `repeat` in place of the steps that it has recorded.
 
     Parameters
     ----------
     data : TrainingData
-        What is trained on.
+        The training data.
     number : int
-        Which call this is of those that trained the model.
+        Number of this call among those that trained the model.
     seed : int
         Seed of the run.
     n_steps, n_epochs : int
-        How many steps and epochs earlier calls have taken.
+        Number of steps and epochs of earlier calls.
     trajectory : Trajectory or None
         Where the steps are recorded; None to record nothing.
     """
@@ -109,7 +109,7 @@ class TrainingRun:
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
     def expect(self, sizes: Sequence[int]) -> None:
-        """Make ready for the batches of an epoch."""
+        """Prepare for the batches of an epoch."""
         self.n_left = len(sizes)
         self.largest = max(sizes, default=0)
         self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, len(sizes)))
@@ -122,15 +122,15 @@ class TrainingRun:
         return self._modules
 
     def weights(self) -> Tensor | None:
-        """Return the c_i of the batch in hand."""
+        """Return the c_i of the current batch."""
         return None if self.data.weights is None else self.data.weights[self.rows]
 
     def repeat(self, net: NeuralNet) -> dict[str, Any] | None:
-        """Return what a step gave, if it need not be taken."""
+        """Return the outcome of a step that need not be taken."""
         return None
 
     def begin_step(self, net: NeuralNet) -> int:
-        """Take the next batch in hand, note the state, and return the step's seed."""
+        """Begin with the next batch, record the state, and return the step's seed."""
         self.rows = self.batches.popleft()
         self.n_left -= 1
         if self.trajectory is not None:
@@ -138,7 +138,7 @@ class TrainingRun:
         return next(self.seeds)
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
-        """Return the state, or None if it is not to be kept."""
+        """Return the state, or None if it is not kept."""
         add_trained(trajectory, net.optimizer_)
         live, number = self._live, trajectory.n_steps
         # A setting that changed between two calls concerns the steps of one only.
@@ -167,7 +167,7 @@ class TrainingRun:
     def _compare(
         trajectory: Trajectory, after: Tensor, state: State, grown: bool
     ) -> None:
-        """Note how a state differs from what the last step led to."""
+        """Record how a state differs from the outcome of the last step."""
         final, number = trajectory.final, trajectory.n_steps
         if not torch.equal(after, state.parameters[: len(after)]) or (
             final is not None and not continues(final, state)
@@ -183,7 +183,7 @@ class TrainingRun:
             trajectory.anchors.add(number)
 
     def see_gradients(self, net: NeuralNet) -> None:
-        """Note the gradients before the callbacks get to change them."""
+        """Copy the gradients before callbacks can change them."""
         if self._live is not None and callbacks_touch_gradients(net):
             self._raw = [
                 torch.zeros_like(p) if p.grad is None else p.grad.clone()
@@ -223,7 +223,7 @@ class TrainingRun:
     def _state_after(
         self, live: LiveState, trajectory: Trajectory
     ) -> tuple[Tensor, State | None]:
-        """Return the parameters, and the whole state if it is to be kept."""
+        """Return the parameters, and the whole state if it is kept."""
         # At an epoch's end callbacks may look at the trajectory, or save it.
         if self.n_left == 0 or trajectory.keeps(trajectory.n_steps + 1):
             state = live.read()
@@ -252,7 +252,7 @@ class TrainingRun:
         return self._known_clipping
 
     def end(self, net: NeuralNet) -> None:
-        """Close the run: end it where a callback went back to, look for divergence."""
+        """Close the run: look for a return to an earlier state, and for divergence."""
         trajectory = self.trajectory
         live, after = self._live, self._after
         if trajectory is None or live is None or after is None:
@@ -279,8 +279,8 @@ class TrainingRun:
                 stacklevel=4,
             )
 
-    def close(self, net: Any) -> None:
-        """Make the final state whole, as it need not be in the middle of an epoch."""
+    def close(self, net: NeuralNet) -> None:
+        """Complete the final state, which need not be whole within an epoch."""
         trajectory, live, after = self.trajectory, self._live, self._after
         if trajectory is None or live is None or after is None:
             return
@@ -292,7 +292,9 @@ class TrainingRun:
                 else replay_of(net, trajectory).state(trajectory.n_steps)
             )
 
-    def _go_back(self, net: Any, trajectory: Trajectory, parameters: Tensor) -> None:
+    def _go_back(
+        self, net: NeuralNet, trajectory: Trajectory, parameters: Tensor
+    ) -> None:
         digest, kept = parameters_digest(parameters), set(trajectory.kept)
         for number in range(
             trajectory.n_steps - 1, trajectory.first_recorded_step - 1, -1
@@ -315,6 +317,6 @@ class TrainingRun:
         )
 
 
-def replay_of(net: Any, trajectory: Trajectory) -> Replay:
+def replay_of(net: NeuralNet, trajectory: Trajectory) -> Replay:
     """Return the replay of a run on a copy of the net."""
     return Replay(trajectory, Replica(net).step(trajectory))

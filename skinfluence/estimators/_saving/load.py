@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
 from .._net import InfluenceNet
 from .._replica import net_modules
+from .._typing import Device
 from .save import (
     FORMAT,
     LEAVES,
@@ -25,16 +27,21 @@ from .save import (
     TRAJECTORY,
     VERSION,
 )
-from .trusted import load, names_of
+from .trusted import Trusted, load, names_of
 from .unpacking import Unpacker
 
 
-def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None) -> Any:
+def load_estimator(
+    path: str | Path,
+    trusted: Iterable[Trusted] | None = None,
+    *,
+    device: Device | None = None,
+) -> InfluenceNet:
     """Return the estimator that was saved to a folder.
 
-    It predicts, gives influence and trains on as the saved one would, on a CPU to the
-    last bit. Nothing is unpickled. The states of the trajectory are read when they are
-    asked for: the folder must stay where it is, and it is never changed.
+    It predicts, computes influence and continues training as the saved one would, on a
+    CPU to the last bit. Nothing is unpickled. The states of the trajectory are read
+    when they are needed: the folder must stay where it is; it is never changed.
 
     Parameters
     ----------
@@ -42,11 +49,11 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
         The folder that :meth:`save
         <skinfluence.SGDInfluenceClassifier.save>` wrote.
     trusted : list of str, class or function, optional
-        Your own classes and functions that the estimator is made of, themselves or
-        by their full names; the error lists those that are missing. Those of the
-        library, torch's modules, criteria, optimizers and loaders, skorch's callbacks
+        Your own classes and functions that the estimator uses, themselves or by their
+        full names; the error lists those that are missing. Those of the library,
+        torch's modules, criteria, optimizers and loaders, skorch's callbacks
         that write no files, and scikit-learn's estimators, splitters and metrics are
-        trusted anyway.
+        always trusted.
     device : str or torch.device, optional
         Where to put the model; becomes the parameter `device`. By default where it was
         trained, or the CPU if there is no such device.
@@ -59,26 +66,25 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
     Raises
     ------
     UntrustedTypeError
-        If it is made of classes or functions that are not trusted.
+        If it uses classes or functions that are not trusted.
     TrajectoryFileError
         If a file is missing, damaged, foreign, or of a newer format; for states of
         the trajectory, when they are read.
     ImportError
-        If a class or function is not where it was.
+        If a class or function cannot be imported any more.
     ValueError
-        If `device` is not there.
+        If `device` is not available.
 
     Warns
     -----
     NondeterminismWarning
-        If states must be computed again, and another version of torch has computed
-        them.
+        If states must be recomputed, and were computed by another version of torch.
     DeviceWarning
-        skorch's, if there is no such device as it was trained on.
+        skorch's, if the device of the training is not available.
 
     See Also
     --------
-    Trajectory.load : The same for a trajectory by itself.
+    Trajectory.load : The same for a trajectory alone.
 
     Examples
     --------
@@ -90,7 +96,7 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
     0.2
     """
     folder, names = Path(path).absolute(), names_of(trusted)
-    if device is not None and not _is_there(device):
+    if device is not None and not _is_available(device):
         raise ValueError(
             f"`device` must be one that torch can use here, got {str(device)!r}."
         )
@@ -99,7 +105,7 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
     for name in (name for name in PARTS if name in manifest["files"]):
         _read(folder, manifest, name)
     try:
-        net = _put_together(folder, manifest, names, device)
+        net = _assembled(folder, manifest, names, device)
     except (SkinfluenceError, ImportError):
         raise
     except Exception as error:  # foreign content can fail anywhere
@@ -119,13 +125,13 @@ def load_estimator(path: str | Path, trusted: Any = None, *, device: Any = None)
     return net
 
 
-def _read(folder: Path, manifest: Any, name: str) -> bytes:
+def _read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
     entry = manifest["files"][name]
     return read_file(folder / name, entry["bytes"], entry["crc32"])
 
 
-def _put_together(
-    folder: Path, manifest: Any, trusted: list[str], device: Any
+def _assembled(
+    folder: Path, manifest: dict[str, Any], trusted: list[str], device: Device | None
 ) -> InfluenceNet:
     """Return the estimator, without its trajectory."""
     written = from_json(_read(folder, manifest, OBJECTS).decode())
@@ -145,7 +151,7 @@ def _put_together(
     if not (isinstance(cls, type) and issubclass(cls, InfluenceNet)):
         raise TypeError(f"{cls!r} is no estimator")
     net = cls.__new__(cls)
-    # A version of the class that has more parameters may load it.
+    # The class may have got new parameters since it was saved.
     net.__dict__.update(_defaults(cls))
     net._keywords = unpacker.unpack(written["keywords"])
     net.__dict__.update(unpacker.unpack(written["attributes"]))
@@ -155,11 +161,11 @@ def _put_together(
 
 
 def _defaults(cls: type) -> dict[str, Any]:
-    every = inspect.signature(cls).parameters.values()
-    return {p.name: p.default for p in every if p.default is not p.empty}
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def _named(written: bytes, trusted: list[str], versions: Any) -> list[Any]:
+def _named(written: bytes, trusted: list[str], versions: object) -> list[Any]:
     try:
         return load(written, trusted)
     except (ImportError, AttributeError) as error:
@@ -171,7 +177,7 @@ def _named(written: bytes, trusted: list[str], versions: Any) -> list[Any]:
 
 def _available(device: torch.device) -> torch.device:
     """Return the device, or the CPU if there is no such device."""
-    if _is_there(device):
+    if _is_available(device):
         return device
     warnings.warn(
         f"The estimator was trained on the device {str(device)!r}, which is not there: "
@@ -182,7 +188,7 @@ def _available(device: torch.device) -> torch.device:
     return torch.device("cpu")
 
 
-def _is_there(device: Any) -> bool:
+def _is_available(device: Device) -> bool:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):  # torch built without CUDA asserts
@@ -190,7 +196,7 @@ def _is_there(device: Any) -> bool:
     return True
 
 
-def _move(net: Any, device: Any) -> None:
+def _move(net: InfluenceNet, device: Device) -> None:
     """Put a net on another device than it was on."""
     net.__dict__["device"] = device if isinstance(device, str) else str(device)
     if not net.initialized_:
@@ -199,7 +205,7 @@ def _move(net: Any, device: Any) -> None:
         module.to(device)
     for name in net._optimizers:
         optimizer = getattr(net, f"{name}_")
-        # Puts the state where the parameters are now.
+        # Moves the state to the parameters' device.
         optimizer.load_state_dict(optimizer.state_dict())
 
 
@@ -215,5 +221,5 @@ def _warn_of_rounding(trajectory: Trajectory, version: str) -> None:
 
 
 def _public(version: str) -> str:
-    """Return a version without what tells its builds apart."""
+    """Return a version without its build."""
     return version.partition("+")[0]

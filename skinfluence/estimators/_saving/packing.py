@@ -1,4 +1,4 @@
-"""Objects taken apart into JSON, tensors, and leaves that skops writes."""
+"""Objects decomposed into JSON, tensors, and leaves that skops writes."""
 
 import copyreg
 import types
@@ -17,35 +17,35 @@ from torch import Tensor, nn
 from ...trajectory import tensors_to_bytes
 from .trusted import dump, loads_by_name
 
-# The last: numpy's functions that its arrays may override.
+# The last: numpy functions that array classes may override.
 _NAMED = (
     *(type, types.FunctionType, types.BuiltinFunctionType),
     *(np.ufunc, type(np.mean)),
 )
 _LEAVES = (np.ndarray, np.dtype, np.random.RandomState, np.random.Generator)
 
-# What is made anew before it is used again, and could not be saved.
+# Attributes that are made anew before each use, and cannot be saved.
 _LEFT_OUT = ((LRScheduler, "lr_scheduler_"),)
 
 
 class Packer:
-    """Takes objects apart, the way pickle does, but runs no code to put them together.
+    """Decomposes objects as pickle does, but runs no code to restore them.
 
-    What :meth:`pack` returns is made of numbers, strings, None, lists and dicts, and of
-    tuples whose first item says what stands there instead. It is JSON for
+    What :meth:`pack` returns consists of numbers, strings, None, lists and dicts, and
+    of tuples whose first item names the kind of the value. It becomes JSON by
     :func:`~skinfluence.trajectory.to_json`.
 
     Attributes
     ----------
     objects : list
-        For each object its class, what to make it with, and its state.
+        For each object its class, constructor arguments and state.
     tensors : list of Tensor
         The tensors.
     kinds : list
-        For each tensor whether it is a parameter, requires a gradient, where it was,
-        and its strides if it is not contiguous.
+        For each tensor whether it is a parameter, whether it requires a gradient, its
+        device, and its strides if it is not contiguous.
     leaves : list
-        Classes, functions, arrays and what else skops writes.
+        Classes, functions, arrays and other values that skops writes.
     """
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class Packer:
         self.kinds: list[Any] = []
         self.leaves: list[Any] = []
         self._places: list[str] = []
-        # By identity: what was packed must live as long as its number is in use.
+        # By identity: a packed value is kept alive, so that its id stays unique.
         self._packed: dict[int, tuple[Any, Any]] = {}
 
     def pack(self, value: Any, place: str) -> Any:
-        """Return a value taken apart; `place` tells of it in errors."""
+        """Return a value, decomposed; `place` names it in errors."""
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -91,19 +91,19 @@ class Packer:
             for k, v in values.items()
         }
 
-    def _once(self, value: Any, place: str) -> Any:
-        """Pack what keeps its identity: wherever it occurs it is one and the same."""
+    def _once(self, value: object, place: str) -> Any:
+        """Pack an object that may occur more than once, and stays one object."""
         if id(value) not in self._packed:
-            way = self._way(value)
-            if way is Packer._object:
-                # It may hold itself.
+            pack = self._packing_of(value)
+            if pack is Packer._object:
+                # Its number first: it may hold itself.
                 self._packed[id(value)] = ("object", len(self.objects)), value
                 self.objects.append(None)
-            self._packed[id(value)] = way(self, value, place), value
+            self._packed[id(value)] = pack(self, value, place), value
         return self._packed[id(value)][0]
 
     @staticmethod
-    def _way(value: Any) -> Callable[["Packer", Any, str], Any]:
+    def _packing_of(value: object) -> Callable[["Packer", Any, str], Any]:
         if isinstance(value, Tensor):
             return Packer._tensor
         if isinstance(value, _NAMED):
@@ -126,14 +126,14 @@ class Packer:
             why = f"safetensors cannot hold it ({error})"
             raise _refused(place, value, why) from error
         needs_grad = value.requires_grad and value.is_leaf
-        strides = None if value.is_contiguous() else _own_strides(value)
+        strides = None if value.is_contiguous() else _dense_strides(value)
         self.tensors.append(value.detach())
         self.kinds.append(
             [isinstance(value, nn.Parameter), needs_grad, str(value.device), strides]
         )
         return "tensor", len(self.tensors) - 1
 
-    def _named(self, value: Any, place: str) -> Any:
+    def _named(self, value: object, place: str) -> Any:
         if not loads_by_name(value):
             raise _refused(
                 place,
@@ -143,7 +143,7 @@ class Packer:
             )
         return self._leaf(value, place)
 
-    def _leaf(self, value: Any, place: str) -> Any:
+    def _leaf(self, value: object, place: str) -> Any:
         self.leaves.append(np.asarray(value) if isinstance(value, np.memmap) else value)
         self._places.append(place)
         return "leaf", len(self.leaves) - 1
@@ -153,7 +153,7 @@ class Packer:
         try:
             return dump(self.leaves)
         except Exception:
-            # One of them is to blame, and fails in a way of its own.
+            # Find the one that fails.
             for value, place in zip(self.leaves, self._places, strict=True):
                 try:
                     dump([value])
@@ -172,10 +172,10 @@ class Packer:
         )
 
     def _method(self, value: types.MethodType, place: str) -> Any:
-        # Some of skorch's callbacks hold their own methods.
+        # Some of skorch's callbacks hold bound methods of their own.
         return "method", self.pack(value.__self__, place), value.__name__
 
-    def _object(self, value: Any, place: str) -> Any:
+    def _object(self, value: object, place: str) -> Any:
         (_, number), _ = self._packed[id(value)]
         called, args, state, items, pairs = _reduced(value, place)
         self.objects[number] = [
@@ -189,8 +189,8 @@ class Packer:
         return "object", number
 
 
-def _reduced(value: Any, place: str) -> tuple[bool, Any, Any, list[Any], list[Any]]:
-    """Return how to make an object: by a call or not, of what, and what it holds."""
+def _reduced(value: object, place: str) -> tuple[bool, Any, Any, list[Any], list[Any]]:
+    """Return whether to make an object by a call, the arguments, and its content."""
     # skorch's nets pickle their modules into their state.
     if isinstance(value, (NeuralNet, types.MethodType, types.ModuleType)):
         raise _refused(place, value, "It would have to be pickled.")
@@ -210,18 +210,18 @@ def _reduced(value: Any, place: str) -> tuple[bool, Any, Any, list[Any], list[An
     return called, args, state, list(items or ()), list(pairs or ())
 
 
-def _own_strides(value: Tensor) -> list[int] | None:
-    """Return the strides, if they leave no gaps; an expanded tensor is written out."""
-    places = sorted(zip(value.stride(), value.shape, strict=True))
+def _dense_strides(value: Tensor) -> list[int] | None:
+    """Return the strides, if they leave no gaps; an expanded tensor is copied."""
+    axes = sorted(zip(value.stride(), value.shape, strict=True))
     size = 1
-    for stride, length in places:
+    for stride, length in axes:
         if length != 1 and stride != size:
             return None
         size *= length
     return list(value.stride())
 
 
-def _refused(place: str, value: Any, why: str) -> TypeError:
+def _refused(place: str, value: object, why: str) -> TypeError:
     return TypeError(
         f"`{place}` must be something that can be saved without pickle, got "
         f"{value!r:.200} ({type(value).__qualname__}). {why}"

@@ -1,7 +1,6 @@
 """Saving an estimator to a folder."""
 
 from pathlib import Path
-from typing import Any
 
 import sklearn
 import skorch
@@ -35,11 +34,11 @@ TRAJECTORY = "trajectory"
 # The states have checksums of their own, in the trajectory's manifest.
 RUN = (f"{TRAJECTORY}/manifest.json", f"{TRAJECTORY}/journal.jsonl")
 PRETRAINED = "pretrained"
-# Files of parts that lie in subfolders and check the rest of theirs themselves.
+# Files in subfolders that hold the checksums of the other files there.
 PARTS = (*RUN, f"{PRETRAINED}/{MANIFEST}")
 
-# Compiled code, and a call of fit that is not over.
-_PASSING = ("compiled_functions_", "run_")
+# Compiled code, and a call of fit that is still running.
+_TRANSIENT = ("compiled_functions_", "run_")
 
 
 def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None:
@@ -53,7 +52,7 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
     stages = _stages(net)
     written = [_written(each) for each in stages]
     with new_folder(folder, overwrite=True) as part:
-        # An estimator's manifest counts in the one of the estimator above it.
+        # The manifest of an estimator holds the checksum of the pretrained one's.
         for depth in reversed(range(len(stages))):
             place = _place(part, depth)
             with writing(folder):
@@ -64,7 +63,7 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
             reread(trajectory, _place(folder, depth) / TRAJECTORY)
 
 
-def _stages(net: Any) -> list[InfluenceNet]:
+def _stages(net: InfluenceNet) -> list[InfluenceNet]:
     """Return an estimator, the one that it starts from, and so on."""
     stages = [net]
     while isinstance(stages[-1].pretrained, InfluenceNet):
@@ -83,7 +82,7 @@ def _trajectory(net: InfluenceNet) -> Trajectory | None:
 def _write(
     net: InfluenceNet, files: dict[str, bytes], part: Path, folder: Path
 ) -> None:
-    """Write one estimator into a folder that will be another one's, or part of it."""
+    """Write one estimator to a temporary folder, which will become `folder`."""
     if (trajectory := _trajectory(net)) is not None:
         trajectory.save(part / TRAJECTORY)
     with writing(folder):
@@ -116,7 +115,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
 
 def _written(net: InfluenceNet) -> dict[str, bytes]:
     """Return the estimator as files, without trajectory and pretrained estimator."""
-    left_out = {*_PASSING}
+    left_out = {*_TRANSIENT}
     if _trajectory(net) is not None:
         left_out.add("trajectory_")
     if isinstance(net.pretrained, InfluenceNet):
@@ -144,15 +143,15 @@ def _written(net: InfluenceNet) -> dict[str, bytes]:
 
 
 def _manifest(folder: Path, files: dict[str, bytes]) -> bytes:
-    run = [name for name in PARTS if (folder / name).exists()]
-    every = {**files, **{name: read_any(folder / name) for name in run}}
+    parts = [name for name in PARTS if (folder / name).exists()]
+    contents = {**files, **{name: read_any(folder / name) for name in parts}}
     content = {
         "format": FORMAT,
         "version": VERSION,
         "written_by": _versions(),
         "files": {
             name: {"bytes": len(data), "crc32": checksum(data)}
-            for name, data in every.items()
+            for name, data in contents.items()
         },
     }
     return sealed(content)

@@ -1,11 +1,12 @@
-"""Which classes and functions a saved estimator may name without being asked for."""
+"""The classes and functions that a saved estimator may name without permission."""
 
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import scipy.sparse
 import sklearn.metrics
@@ -24,12 +25,13 @@ from torch.utils import data
 
 from ..._names import with_current_modules
 from ...exceptions import UntrustedTypeError
+from .._array_dataset import ArrayDataset
 from .._criteria import SmoothHinge
-from .._data import ArrayDataset, TrainingData
 from .._modules import LinearModule, MLPModule
 from .._recording.epoch_table import EpochTable
+from .._training_data import TrainingData
 
-# Only what neither reads nor writes files when it is made, called or trained with.
+# None of them reads or writes files when it is made, called or trained with.
 _CALLBACKS = (
     "BatchScoring",
     "EarlyStopping",
@@ -63,7 +65,7 @@ _ACTIVATIONS = (
     *(functional.elu, functional.gelu, functional.relu, functional.silu),
     *(functional.log_softmax, functional.softmax),
 )
-# Arrays, numbers and the like, which skops knows how to read but does not trust.
+# Plain values that skops can read, but does not trust by default.
 _PLAIN = (
     "builtins.dict",
     "builtins.frozenset",
@@ -79,6 +81,10 @@ _PLAIN = (
 )
 
 
+Trusted: TypeAlias = str | Callable[..., Any]
+"""A class or function, or its full name."""
+
+
 def name_of(value: Any) -> str:
     """Return the name by which skops knows a class or function."""
     module = getattr(value, "__module__", None) or "torch"
@@ -86,13 +92,13 @@ def name_of(value: Any) -> str:
 
 
 @cache
-def _known() -> frozenset[str]:
+def _always_trusted() -> frozenset[str]:
     # By name, for they import this module.
     kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
     estimators = {f"skinfluence.estimators.{kind}" for kind in kinds}
-    own = (ArrayDataset, TrainingData, LinearModule, MLPModule, SmoothHinge, EpochTable)
     wholes = (
-        own,
+        (ArrayDataset, TrainingData, EpochTable),
+        (LinearModule, MLPModule, SmoothHinge),
         _ACTIVATIONS,
         _subclasses(nn, nn.Module),
         _subclasses(nn.modules.linear, nn.Module),
@@ -113,14 +119,14 @@ def _known() -> frozenset[str]:
     return frozenset({*estimators, *named, *_PLAIN, "sklearn.metrics._scorer._Scorer"})
 
 
-def _subclasses(module: Any, base: Any) -> list[type]:
-    every = vars(module).values()
-    return [v for v in every if isinstance(v, type) and issubclass(v, base)]
+def _subclasses(module: ModuleType, base: type | tuple[type, ...]) -> list[type]:
+    values = vars(module).values()
+    return [v for v in values if isinstance(v, type) and issubclass(v, base)]
 
 
 def _splitters() -> list[type]:
-    every = _subclasses(sklearn.model_selection, object)
-    return [v for v in every if hasattr(v, "get_n_splits")]
+    classes = _subclasses(sklearn.model_selection, object)
+    return [v for v in classes if hasattr(v, "get_n_splits")]
 
 
 def dump(values: Sequence[Any]) -> bytes:
@@ -132,12 +138,12 @@ def dump(values: Sequence[Any]) -> bytes:
 
 
 def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
-    """Return what :func:`dump` was given, if all that it names is trusted."""
+    """Return the values of :func:`dump`, if all that they name is trusted."""
     from skops.io import get_untrusted_types, loads
 
     written = _with_current_names(written)
     named = get_untrusted_types(data=written)
-    unknown = sorted({*named} - _known() - {*trusted})
+    unknown = sorted({*named} - _always_trusted() - {*trusted})
     if unknown:
         raise UntrustedTypeError(
             "`trusted` must name all classes and functions that the estimator is made "
@@ -148,7 +154,7 @@ def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
 
 
 def _with_current_names(written: bytes) -> bytes:
-    """Return what skops has written with today's names of the library's classes."""
+    """Return a skops file with the current names of the library's classes."""
     with zipfile.ZipFile(io.BytesIO(written)) as old:
         schema = json.loads(old.read("schema.json"))
         current = with_current_modules(schema)
@@ -162,24 +168,24 @@ def _with_current_names(written: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def names_of(trusted: Any) -> list[str]:
-    """Return full names of what a user trusts."""
-    given = [] if trusted is None else trusted
-    if not isinstance(given, (list, tuple, set, frozenset)):
+def names_of(trusted: Iterable[Trusted] | None) -> list[str]:
+    """Return the full names of the classes and functions that a user trusts."""
+    values = [] if trusted is None else trusted
+    if not isinstance(values, (list, tuple, set, frozenset)):
         raise TypeError(
             "`trusted` must be a list of classes, functions or their full names, got "
             f"{trusted!r}."
         )
-    return [value if isinstance(value, str) else name_of(value) for value in given]
+    return [value if isinstance(value, str) else name_of(value) for value in values]
 
 
-def loads_by_name(value: Any) -> bool:
-    """Whether a class or function is found again by its name."""
+def loads_by_name(value: object) -> bool:
+    """Whether a class or function can be loaded by its name."""
     from skops.io import dumps, get_untrusted_types, loads
 
     try:
         written = dumps(value)
         names = get_untrusted_types(data=written)
         return loads(written, trusted=names) is value
-    except Exception:  # with whatever skops fails: it cannot be loaded so
+    except Exception:  # however skops fails, it cannot be loaded by name
         return False

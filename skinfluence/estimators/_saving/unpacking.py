@@ -1,4 +1,4 @@
-"""Objects put together again from JSON, tensors, and leaves that skops has loaded."""
+"""Objects restored from JSON, tensors, and leaves that skops has loaded."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 
 class Unpacker:
-    """Puts together what a :class:`~._packing.Packer` took apart.
+    """Restores what a :class:`~.packing.Packer` has decomposed.
 
     Parameters
     ----------
     objects, kinds : list
-        As the packer left them.
+        As in the packer.
     tensors : list of Tensor
         The tensors, on the CPU.
     leaves : list
-        What skops has loaded, all of it trusted.
+        The values that skops has loaded, all trusted.
     device : torch.device
-        Where to put what was on another device than the CPU.
+        Where to put tensors that were not on the CPU.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Unpacker:
         self._leaves = leaves
         self._device = device
         self._made: dict[tuple[str, int], Any] = {}
-        self._ways: dict[str, Callable[..., Any]] = {
+        self._makers: dict[str, Callable[..., Any]] = {
             "tuple": lambda *items: tuple(map(self.unpack, items)),
             "dtype": _dtype,
             "device": self._placed,
@@ -56,14 +56,14 @@ class Unpacker:
             "object": partial(self._once, "object", self._object),
         }
 
-    def unpack(self, value: Any) -> Any:
-        """Return what :meth:`~._packing.Packer.pack` was given."""
+    def unpack(self, value: object) -> Any:
+        """Return the value that :meth:`~.packing.Packer.pack` has decomposed."""
         if isinstance(value, list):
             return [self.unpack(item) for item in value]
         if isinstance(value, dict):
             return {self.unpack(k): self.unpack(v) for k, v in value.items()}
         if isinstance(value, tuple):
-            return self._ways[value[0]](*value[1:])
+            return self._makers[value[0]](*value[1:])
         return value
 
     def _once(self, kind: str, make: Callable[[int], Any], number: int) -> Any:
@@ -86,10 +86,12 @@ class Unpacker:
             return nn.Parameter(tensor, needs_grad)
         return tensor.requires_grad_(needs_grad)
 
-    def _partial(self, func: Any, args: Any, keywords: Any) -> Any:
+    def _partial(
+        self, func: object, args: list[Any], keywords: dict[Any, Any]
+    ) -> partial[Any]:
         return partial(self.unpack(func), *self.unpack(args), **self.unpack(keywords))
 
-    def _method(self, owner: Any, name: str) -> Any:
+    def _method(self, owner: object, name: str) -> MethodType:
         made = self.unpack(owner)
         method = getattr(made, name) if isinstance(made, Callback) else None
         if not isinstance(method, MethodType) or method.__self__ is not made:
@@ -99,7 +101,7 @@ class Unpacker:
     def _object(self, number: int) -> Any:
         leaf, called, args, state, items, pairs = self._objects[number]
         cls, args = self.unpack(leaf), self.unpack(args)
-        # A net's state would be unpickled.
+        # A net would unpickle its state.
         if not isinstance(cls, type) or issubclass(cls, NeuralNet):
             raise TypeError(f"{cls!r} is no class that can be made")
         made = cls(*args) if called else cls.__new__(cls, *args)
@@ -114,10 +116,10 @@ class Unpacker:
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name)
+    if not isinstance(dtype, torch.dtype):
         raise TypeError(f"torch.{name} is no dtype")
-    return found
+    return dtype
 
 
 def _set_state(made: Any, state: Any) -> None:

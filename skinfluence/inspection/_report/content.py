@@ -11,7 +11,7 @@ from ..._version import __version__
 from ...cleaning import Decisions
 from ...estimators import InfluenceCheck
 from .._style import described, unit_of_loss
-from .._typing import At, Estimator, Query
+from .._typing import At, Estimator, QueryLike
 from .findings import Audit, Harmed
 from .samples import Showing
 
@@ -36,7 +36,7 @@ def audit_dict(
     *,
     y: np.ndarray,
     at: At,
-    query: Query,
+    query: QueryLike,
     curve: Content | None,
     about: Mapping[str, Any],
     title: str,

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from ..._files import write_file
 from ...cleaning import InfluenceCleaner, read_decisions
 from .._style import check_count, check_row
-from .._typing import At, Estimator, Names, Query, RandomState
+from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, judge
@@ -97,7 +97,7 @@ class AuditReport:
         X_test: object = None,
         y_test: ArrayLike | None = None,
         at: At = "path",
-        query: Query = "loss",
+        query: QueryLike = "loss",
         curve: object = None,
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,

@@ -1,0 +1,31 @@
+"""Types of what users give, shared by the estimators' modules."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class MapDataset(Protocol):
+    """A map-style dataset, as torch calls it: its samples have row numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+At: TypeAlias = str | Sequence[int] | np.ndarray | Mapping[int, float]
+QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor]
+RandomState: TypeAlias = int | np.random.RandomState | None
+Device: TypeAlias = str | torch.device
+Folder: TypeAlias = str | PathLike[str]
+# A class is a factory of its instances.
+ModuleLike: TypeAlias = str | nn.Module | Callable[..., nn.Module]
+CriterionLike: TypeAlias = nn.Module | Callable[..., Any]
+OptimizerFactory: TypeAlias = Callable[..., torch.optim.Optimizer]
+LoaderFactory: TypeAlias = Callable[..., Iterable[Any]]
+DatasetFactory: TypeAlias = Callable[..., MapDataset]
+Nonlinearity: TypeAlias = Callable[[Any], Any] | str | None
