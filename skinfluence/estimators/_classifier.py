@@ -79,9 +79,12 @@ class SGDInfluenceClassifier(
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, batches and dropout, independent of global
         generators. Pass an int for reproducible runs.
-    record : "all", int or None, default="all"
+    record : "all", "replay", int or None, default="all"
         Which epochs keep the states that the retrace needs: all, the last `record`, or
-        none. Without them there is no :meth:`influence`.
+        none. Without them there is no :meth:`influence`. With "replay" all of them,
+        for a module whose gradient has no derivative (a stop-gradient, an operation
+        that torch cannot differentiate twice): the run can be repeated
+        (:meth:`counterfactual_influence`, :meth:`refit_without`) but not retraced.
     checkpoint_every : "auto" or int, default="auto"
         Number of steps between kept states; the states in between are recomputed when
         they are needed, to the same bits on a CPU. With "auto" the smallest number

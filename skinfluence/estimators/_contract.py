@@ -196,6 +196,7 @@ class EstimatorContract(RecordingMixin):
         self.training_data_ = []
         keep = None if isinstance(self.record, str) else self.record
         self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
+        self.retraceable_ = self.record != "replay"
 
     def _numbered(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
@@ -249,6 +250,13 @@ class EstimatorContract(RecordingMixin):
                     "would be that of another loss. Override `get_losses`, which "
                     "returns one loss for each sample."
                 )
+        own_step = type(self).train_step is RecordingMixin.train_step
+        if self.record is not None and not own_step:
+            raise TypeError(
+                f"{type(self).__name__} must not override `train_step`: what it does "
+                "is not recorded. Override `get_losses` or `infer`, use a callback, or "
+                "train with record=None, without influence."
+            )
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()

@@ -61,6 +61,8 @@ class InfluenceNet(NeuralNet):
     # What skorch's `__init__` would set besides the parameters.
     history_: History | None = None
     initialized_: bool = False
+    # Whether its gradient was found to have the derivative that autograd gives it.
+    retraceable_: bool = True
     virtual_params_: ClassVar[dict[str, Any]] = {}
 
     def _set_init_params(self, arguments: dict[str, Any]) -> None:

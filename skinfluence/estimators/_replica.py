@@ -48,12 +48,7 @@ class Replica:
         self.net: Any = object.__new__(type(net))
         self.net._keywords = net._keywords
         self.net.__dict__.update(net.__dict__, **parts)
-        self.objective = Objective(
-            net_modules(self.net),
-            self.net._outputs,
-            self.net._step_losses,
-            self.fetcher(),
-        )
+        self.objective = objective_of(self.net)
 
     def step(
         self, trajectory: Trajectory, given: Sequence[Address] = ()
@@ -125,6 +120,11 @@ def _mean(
         batches.append(((inputs, {}), targets, part))
         start += len(targets)
     return kind(objective, measure_of(net, query), batches)
+
+
+def objective_of(net: InfluenceNet) -> Objective:
+    """Return what a net is trained to minimize, on its own modules."""
+    return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
 
 
 def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:

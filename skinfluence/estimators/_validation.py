@@ -43,7 +43,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "dtype": [StrOptions({"auto", *DTYPES})],
     "random_state": ["random_state"],
-    "record": [StrOptions({"all"}), _POSITIVE, None],
+    "record": [StrOptions({"all", "replay"}), _POSITIVE, None],
     "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
     "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
     "trajectory_dir": [str, PathLike, None],

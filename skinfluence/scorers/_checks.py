@@ -31,6 +31,16 @@ def check_recorded(estimator: object, scorer: str) -> None:
         )
 
 
+def check_retraceable(estimator: object, scorer: str) -> None:
+    """Refuse an estimator whose training cannot be retraced."""
+    check_recorded(estimator, scorer)
+    if getattr(estimator, "record", "all") == "replay":
+        raise NotRecordedError(
+            f"`estimator` must be retraceable for the scorer {scorer!r}, got "
+            "record='replay'. Use record='all', or the scorer 'exact'."
+        )
+
+
 def check_classifier(estimator: object, scorer: str) -> None:
     """Refuse an estimator that is not a classifier."""
     if not is_classifier(estimator):

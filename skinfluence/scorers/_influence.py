@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..estimators import check_query
 from ._base import BaseScorer, ScoringData
-from ._checks import check_recorded
+from ._checks import check_retraceable
 
 At = str | Sequence[int] | Mapping[int, float]
 """Models of a run: a name, epochs, or epochs with weights."""
@@ -74,7 +74,7 @@ class SGDInfluence(BaseScorer, name="influence"):
         self.last_epochs = last_epochs
         self.verify = verify
 
-    _estimator_checks = (check_recorded,)
+    _estimator_checks = (check_retraceable,)
     _required_data = ("X_val",)
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer, check_recorded
+from ._checks import check_positive_integer, check_retraceable
 from ._influence import At
 
 
@@ -81,7 +81,7 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         self.at = at
         self.last_epochs = last_epochs
 
-    _estimator_checks = (check_recorded,)
+    _estimator_checks = (check_retraceable,)
     _required_data = ("X", "X_val")
 
     def _check_parameters(self) -> None:

@@ -135,7 +135,15 @@ class CounterfactualMixin(InfluenceNet):
         if memory is not None:
             check_cacheable(query=query)
         question = ask(
-            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+            self,
+            X_val,
+            y_val,
+            sample_weight_val,
+            query,
+            at,
+            last_epochs,
+            stage,
+            derivative=False,
         )
         if labels is None:
             weights = run_weights(samples, question.used())

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Subset
 
+from ...exceptions import NotRecordedError
 from ...influence import Query
 from ...trajectory import Trajectory
 from .._measures import check_query
@@ -78,8 +79,13 @@ def ask(
     at: At,
     last_epochs: int | None,
     stage: str | int | None = None,
+    *,
+    derivative: bool = True,
 ) -> Question:
-    """Check a question before any work."""
+    """Check a question before any work.
+
+    `derivative` tells whether the run is to be differentiated, or only repeated.
+    """
     run = RecordedRun.of(net, last_epochs)
     weights = state_weights(run.trajectory, at)
     if max(weights) <= run.first:
@@ -91,7 +97,20 @@ def ask(
     dataset, weights_val = validation_data(net, X_val, y_val, sample_weight_val)
     run.check(max(weights), run.first)
     earlier = earlier_runs(net, stage, last_epochs)
+    if derivative:
+        for each in (net, *(part.net for part in earlier)):
+            _check_retraceable(each)
     return Question(run, weights, query, dataset, weights_val, earlier)
+
+
+def _check_retraceable(net: InfluenceNet) -> None:
+    if not net.retraceable_:
+        raise NotRecordedError(
+            "`record` must be 'all' or a number of epochs in fit for an estimate, got "
+            "'replay': the run can only be repeated. Use counterfactual_influence or "
+            "refit_without, or fit again with record='all' if the module can be "
+            "differentiated twice."
+        )
 
 
 def query_of(

@@ -17,13 +17,15 @@ from ...training import (
     CompiledGradient,
     LiveState,
     State,
+    check_second_derivative,
     derive_seed,
     derive_seeds,
     moment_names,
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from .._replica import Replica, net_buffers, net_modules
+from .._net import InfluenceNet
+from .._replica import Replica, net_buffers, net_modules, objective_of
 from .._training_data import TrainingData
 from .observations import (
     active,
@@ -129,13 +131,30 @@ class TrainingRun:
         """Return the outcome of a step that need not be taken."""
         return None
 
-    def begin_step(self, net: NeuralNet) -> int:
+    def begin_step(self, net: InfluenceNet) -> int:
         """Begin with the next batch, record the state, and return the step's seed."""
         self.rows = self.batches.popleft()
         self.n_left -= 1
+        seed = next(self.seeds)
         if self.trajectory is not None:
+            begins = self._live is None and self.number == 0
             self._before = self._state_before(net, self.trajectory)
-        return next(self.seeds)
+            if begins and net.retraceable_:
+                self._check_derivative(net, seed)
+        return seed
+
+    def _check_derivative(self, net: InfluenceNet, seed: int) -> None:
+        """Refuse what cannot be retraced, on the first batch."""
+        assert self._live is not None
+        check_second_derivative(
+            objective_of(net),
+            self._live.parameters,
+            self.number,
+            self.rows + self.data.offset,
+            seed,
+            remedy="Use record='replay' for the exact counterfactual_influence alone, "
+            "or record=None to train without influence.",
+        )
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
         """Return the state, or None if it is not kept."""
