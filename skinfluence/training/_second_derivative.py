@@ -54,8 +54,8 @@ class _Fault:
         return (
             f"in {where} the two differ (relative error {self.found:.2g}). Causes are "
             "a `detach` or another stop-gradient, an autograd Function whose backward "
-            "cannot be differentiated, and buffers that training computes from the "
-            "parameters."
+            "cannot be differentiated, buffers that training computes from the "
+            "parameters, and hooks that change a gradient."
         )
 
 
