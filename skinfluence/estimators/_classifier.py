@@ -136,7 +136,8 @@ class SGDInfluenceClassifier(
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
-        Loads the batches of prediction and validation.
+        Loads the batches of prediction and validation, every row once and in order:
+        ``iterator_valid__shuffle``, ``__drop_last`` and samplers have no effect.
     dataset : class, default=ArrayDataset
         Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
     use_caching : bool or "auto", default="auto"

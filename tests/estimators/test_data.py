@@ -384,6 +384,53 @@ def test_a_collate_function_takes_part_in_the_retrace():
     )
 
 
+QUERY_SAMPLING = {
+    "shuffle": {"iterator_valid__shuffle": True},
+    "drop_last": {"iterator_valid__drop_last": True, "iterator_valid__batch_size": 4},
+    "sampler": {"iterator_valid__sampler": torch.utils.data.RandomSampler(range(3))},
+    "batch_sampler": {"iterator_valid__batch_sampler": [[2, 1], [0]]},
+}
+
+
+# skorch says what a shuffled prediction would be; here it is none.
+@pytest.mark.filterwarnings("ignore:You set iterator_valid__shuffle")
+@pytest.mark.parametrize("name", QUERY_SAMPLING)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_query_takes_every_row_in_order(name, as_dataset):
+    options = QUERY_SAMPLING[name]
+    size = options.get("iterator_valid__batch_size", OPTIONS["batch_size"])
+    plain = classifier(iterator_valid__batch_size=size).fit(IMAGES, LABELS)
+    clf = classifier(**options).fit(IMAGES, LABELS)
+    val = (
+        (Items(IMAGES_VAL, LABELS_VAL), None)
+        if as_dataset
+        else (IMAGES_VAL, LABELS_VAL)
+    )
+    for aggregate in ("mean", None):
+        found = clf.influence(*val, aggregate=aggregate)
+        expected = plain.influence(IMAGES_VAL, LABELS_VAL, aggregate=aggregate)
+        assert relative_error(found, expected) <= 1e-12
+    np.testing.assert_array_equal(
+        clf.predict_proba(IMAGES_VAL), plain.predict_proba(IMAGES_VAL)
+    )
+
+
+class Thinned(DataLoader):
+    """A loader that leaves rows out by itself."""
+
+    def __iter__(self):
+        return (batch for k, batch in enumerate(super().__iter__()) if k)
+
+
+def test_a_query_loader_that_leaves_out_rows_is_refused():
+    clf = classifier(iterator_valid=Thinned).fit(IMAGES, LABELS)
+    n_val = len(IMAGES_VAL)
+    left = n_val - OPTIONS["batch_size"]
+    message = f"`iterator_valid` must load every row.*got {left} of {n_val} rows"
+    with pytest.raises(ValueError, match=message):
+        clf.influence(IMAGES_VAL, LABELS_VAL)
+
+
 # --- modules -------------------------------------------------------------------------
 
 

@@ -38,6 +38,9 @@ from .training_run import TrainingRun
 # Options of a loader that do not change the content of a batch.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
 
+# Those that choose or order the rows.
+_SAMPLING = {"shuffle", "sampler", "batch_sampler", "drop_last"}
+
 
 class RecordingMixin(InfluenceNet):
     """skorch's hooks: a loss for each sample, seeded steps, and their record."""
@@ -141,9 +144,15 @@ class RecordingMixin(InfluenceNet):
     def get_iterator(
         self, dataset: MapDataset, training: bool = False
     ) -> Iterable[Any]:
-        """Return the loader; during a fit it records the training batches."""
+        """Return the loader; during a fit it records the training batches.
+
+        What is not for training is loaded row by row, in order: every answer has a
+        place for each row.
+        """
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         iterator = self.iterator_train if training else self.iterator_valid
+        if not training:
+            kwargs = {k: v for k, v in kwargs.items() if k not in _SAMPLING}
         kwargs.setdefault("batch_size", self.batch_size)
         if kwargs["batch_size"] == -1:
             kwargs["batch_size"] = len(dataset)
