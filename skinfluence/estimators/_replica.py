@@ -84,7 +84,7 @@ class Replica:
         query: QueryLike,
         dataset: MapDataset,
         weights: np.ndarray | None,
-        kind: type[Query] = Query,
+        kind: Callable[..., Query] = Query,
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
         return _mean(self.net, self.objective, query, dataset, weights, kind)
@@ -108,7 +108,7 @@ def _mean(
     query: QueryLike,
     dataset: MapDataset,
     weights: np.ndarray | None,
-    kind: type[Query],
+    kind: Callable[..., Query],
 ) -> Query:
     every = np.ones(len(dataset)) if weights is None else weights
     every = every / every.sum()
@@ -119,6 +119,11 @@ def _mean(
         part = part.to(net.device, net.dtype_)
         batches.append(((inputs, {}), targets, part))
         start += len(targets)
+    if start != len(dataset):
+        raise ValueError(
+            "`iterator_valid` must load every row of the data once, in order, got "
+            f"{start} of {len(dataset)} rows from {net.iterator_valid}."
+        )
     return kind(objective, measure_of(net, query), batches)
 
 
