@@ -192,8 +192,10 @@ class SGDInfluenceClassifier(
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and
     :math:`c_i` the sample's weight times that of its class, scaled to mean 1 over all
     samples. The divisor is the number of samples in the batch, also where a
-    ``CrossEntropyLoss`` has a ``weight`` for each class and torch would divide by the
-    sum of the weights. To use another loss, override :meth:`get_losses`.
+    ``CrossEntropyLoss`` has a ``weight`` for each class, or ignores some targets
+    (``ignore_index``), and torch would divide by the sum of the weights of the targets
+    that it does not ignore: an ignored target is a loss of 0. To use another loss,
+    override :meth:`get_losses`.
 
     References
     ----------

@@ -16,6 +16,7 @@ from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
+from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
@@ -260,6 +261,10 @@ class EstimatorContract(RecordingMixin):
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()
+            if type(self).get_losses is RecordingMixin.get_losses:
+                many = self._first_targets()
+                check_losses(self, outputs, targets, many)
+                warn_of_ignored(self, many)
             self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return

@@ -1,6 +1,7 @@
 """Data in all its forms, modules and criteria of one's own."""
 
 import copy
+import math
 import pickle
 from functools import partial
 
@@ -690,6 +691,108 @@ class Scalar(nn.Module):
 def test_criteria_without_a_loss_for_each_sample_are_refused(criterion, message):
     with pytest.raises(UnsupportedCriterionError, match=message):
         classifier(criterion=criterion).fit(IMAGES, LABELS)
+
+
+class Untrained(nn.Module):
+    """Has outputs of some shape, and must not be trained."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        assert not self.training
+        return (
+            (self.weight * x.flatten(1).sum(1))
+            .reshape(-1, 1)
+            .expand(-1, math.prod(self.shape))
+            .reshape(-1, *self.shape)
+        )
+
+
+LOGARITHMS = lambda: mlp(3, nn.LogSoftmax(dim=1))  # noqa: E731
+THREE_BY_FIVE = np.random.default_rng(0).normal(size=(N, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "criterion", "y", "message"),
+    [
+        (classifier, LOGARITHMS, nn.NLLLoss, LABELS, "logarithm.*CrossEntropyLoss"),
+        (
+            classifier,
+            partial(Untrained, 1),
+            nn.BCEWithLogitsLoss,
+            LABELS,
+            "two classes, got 3.*CrossEntropyLoss.*indicator matrix",
+        ),
+        (
+            classifier,
+            partial(Untrained, 3),
+            nn.BCEWithLogitsLoss,
+            LABELS,
+            "two classes, got 3",
+        ),
+        (
+            classifier,
+            partial(Untrained, 2),
+            nn.BCEWithLogitsLoss,
+            LABELS % 2,
+            r"same shape but for axes of size 1, got \(2, 2\) and \(2,\)",
+        ),
+        (
+            regressor,
+            partial(Untrained, 2),
+            nn.MSELoss,
+            TARGETS[:, 0],
+            r"same shape but for axes of size 1, got \(2, 2\) and \(2,\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_outputs_that_the_criterion_would_mistake(
+    make, module, criterion, y, message, as_dataset
+):
+    data = (Items(IMAGES, y), None) if as_dataset else (IMAGES, y)
+    with pytest.raises(UnsupportedCriterionError, match=message):
+        make(module, criterion=criterion).fit(*data)
+
+
+def test_axes_of_targets_are_not_rearranged():
+    # Only a Dataset's targets may have more than two axes.
+    for shape in ((5, 3), (15,)):
+        data = Items(IMAGES, THREE_BY_FIVE.reshape(N, *shape))
+        with pytest.raises(UnsupportedCriterionError, match="but for axes of size 1"):
+            regressor(partial(Untrained, 3, 5)).fit(data)
+    with_ones = Items(IMAGES, THREE_BY_FIVE[:, None])
+    module = partial(mlp, 15, nn.Unflatten(1, (3, 5)))
+    reg = regressor(module).fit(with_ones)
+    plain = regressor(module).fit(Items(IMAGES, THREE_BY_FIVE))
+    assert same_weights(reg, plain)
+
+
+def test_log_probabilities_have_the_same_loss_under_the_cross_entropy():
+    def nll(outputs, targets):
+        return functional.nll_loss(outputs, targets, reduction="none")
+
+    clf = classifier(LOGARITHMS)
+    assert error(clf, IMAGES, LABELS, IMAGES_VAL, LABELS_VAL, loss=nll) <= TOLERANCE
+    np.testing.assert_allclose(clf.predict_proba(IMAGES).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_ignored_targets_count_in_the_mean(as_dataset):
+    def loss(outputs, targets):
+        return torch.where(targets == 2, 0.0, cross_entropy(outputs, targets))
+
+    X, val = IMAGES, (IMAGES_VAL, LABELS_VAL)
+    clf = classifier(criterion__ignore_index=2)
+    if as_dataset:
+        with pytest.warns(UserWarning, match=r"CrossEntropyLoss's ignore_index \(2\)"):
+            clf.fit(Items(IMAGES, LABELS))
+    with pytest.warns(UserWarning, match=r"CrossEntropyLoss's ignore_index \(2\)"):
+        assert error(clf, X, LABELS, *val, loss=loss) <= TOLERANCE
+    assert (clf.influence(*val)[LABELS == 2] == 0).all()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
@@ -79,6 +80,14 @@ class RecordingMixin(InfluenceNet):
         inputs, targets = self._fetcher(data.dataset)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
+
+    def _first_targets(self) -> Any:
+        """Return all targets of arrays, and a Dataset's first ones."""
+        assert self.run_ is not None
+        dataset, y = self.run_.data.dataset, self.run_.data.y
+        if isinstance(dataset, ArrayDataset) and isinstance(y, np.ndarray):
+            return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
+        return self._fetcher(dataset)(torch.arange(min(64, len(dataset))))[1]
 
     def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, in the module's dtype."""
