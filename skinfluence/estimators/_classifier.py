@@ -67,6 +67,14 @@ class SGDInfluenceClassifier(
         Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
     batch_size : int, default=64
         Samples in a batch; -1 for all.
+    accumulate_steps : int, default=1
+        Number of batches over whose mean losses each step of the optimizer takes the
+        mean: their gradients are accumulated, as by ``(loss / k).backward()`` for each
+        of k batches, and clipped once. Each batch normalizes itself (BatchNorm) and
+        draws its own random numbers (dropout). The last step of an epoch takes the
+        mean of the batches that are left, if they are fewer. Callbacks see every batch
+        (``on_batch_begin``, ``on_batch_end``, and so a schedule by batches), and
+        ``on_grad_computed`` every step.
     shuffle : bool, default=True
         Whether the batches are drawn anew in each epoch.
     class_weight : dict, "balanced" or None, default=None
@@ -228,6 +236,7 @@ class SGDInfluenceClassifier(
         lr: float = 0.1,
         max_epochs: int = 20,
         batch_size: int = 64,
+        accumulate_steps: int = 1,
         shuffle: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
         dtype: str = "auto",

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
 from torch import Tensor
 
+from ..exceptions import UnsupportedOptimizerError
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.batches import all_seeded
@@ -153,6 +154,7 @@ class EstimatorContract(RecordingMixin):
                 self.n_steps_,
                 self.n_epochs_,
                 self.trajectory_,
+                self.accumulate_steps,
             )
             self.training_data_ = [*self.training_data_, data]
             if start:
@@ -256,7 +258,15 @@ class EstimatorContract(RecordingMixin):
             raise TypeError(
                 f"{type(self).__name__} must not override `train_step`: what it does "
                 "is not recorded. Override `get_losses` or `infer`, use a callback, or "
-                "train with record=None, without influence."
+                "`accumulate_steps` to accumulate gradients; or train with "
+                "record=None, without influence."
+            )
+        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
+        several = any(isinstance(each, torch.optim.LBFGS) for each in optimizers)
+        if self.accumulate_steps > 1 and several:
+            raise UnsupportedOptimizerError(
+                "`accumulate_steps` must be 1 for LBFGS, which evaluates a batch "
+                f"several times in a step, got {self.accumulate_steps}."
             )
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):

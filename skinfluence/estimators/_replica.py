@@ -18,6 +18,7 @@ from ..training import (
     Batch,
     CompiledStep,
     LiveState,
+    MicroBatch,
     Objective,
     TrainingStep,
     moment_names,
@@ -71,12 +72,12 @@ class Replica:
         # States with and without what stayed are not compiled for at once.
         if given or not self.net.compile:
             return TrainingStep(self.objective, live)
-        largest = max(len(record.rows) for record in trajectory.records)
+        largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
 
-    def fetcher(self) -> Callable[[int, Tensor], Batch]:
-        """Return a function that fetches rows of the data set with a number."""
+    def fetcher(self) -> Callable[[MicroBatch], Batch]:
+        """Return a function that fetches micro-batches."""
         return fetcher_of(self.net)
 
     def mean(
@@ -132,14 +133,14 @@ def objective_of(net: InfluenceNet) -> Objective:
     return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
 
 
-def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:
-    """Return a function that fetches rows of a net's data set with a number."""
+def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
+    """Return a function that fetches micro-batches of a net's data."""
     fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
 
-    def fetch(number: int, rows: Tensor) -> Batch:
-        data = net.training_data_[number]
-        rows = rows - data.offset if data.offset else rows
-        x, y = fetchers[number](rows)
+    def fetch(batch: MicroBatch) -> Batch:
+        data = net.training_data_[batch.data]
+        rows = batch.rows - data.offset if data.offset else batch.rows
+        x, y = fetchers[batch.data](rows)
         weights = None if data.weights is None else data.weights[rows]
         return (x, data.fit_params), y, weights
 

@@ -230,17 +230,26 @@ class RecordingMixin(InfluenceNet):
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 
     def train_step(self, batch: object, **fit_params: Any) -> Any:
-        """Take one training step under its own seed, and record it."""
+        """Train on one batch under its own seed, and record the step if it ends it."""
         run = self.run_
         if run is None:
             return super().train_step(batch, **fit_params)
         if (recorded := run.repeat(self)) is not None:
             return recorded
-        seed = run.begin_step(self)
+        seed = run.begin_batch(self)
         with seeded(seed, torch.device(self.device)) as draws:
-            step = super().train_step(batch, **fit_params)
-        run.end_step(self, float(step["loss"]), seed if draws.any else None)
+            if run.completes:
+                step = super().train_step(batch, **fit_params)
+            else:
+                self._zero_grad_optimizer()
+                step = self.train_step_single(batch, **fit_params)
+        run.end_batch(self, float(step["loss"]), draws.any)
         return step
+
+    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
+        """Begin with no gradients; those of further batches of a step are added."""
+        if self.run_ is None or not self.run_.n_taken:
+            super()._zero_grad_optimizer(set_to_none)
 
     def train_step_single(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
@@ -250,18 +259,19 @@ class RecordingMixin(InfluenceNet):
             self._set_training(True)
         inputs, targets = unpack_data(batch)
         weights = None if run is None else run.weights()
-        if run is None or not self.compile:
+        if run is None or not self.compile or run.share != 1.0:
             outputs = self.infer(inputs, **fit_params)
             losses = self._step_losses(outputs, targets, (inputs, fit_params))
             coefficients = batch_coefficients(weights, losses)
-            losses.backward(coefficients)
             loss = losses.detach() @ coefficients
+            share = 1.0 if run is None else run.share
+            losses.backward(coefficients if share == 1.0 else share * coefficients)
         else:
             arguments = (inputs, fit_params), targets, weights
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
             loss, outputs = step.loss, step.outputs
             run.compiled_size = step.compiled_size
-        if run is not None:
+        if run is not None and run.completes:
             run.see_gradients(self)
         return {"loss": loss, "y_pred": outputs}
 
