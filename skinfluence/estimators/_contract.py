@@ -15,14 +15,14 @@ from torch import Tensor
 from ..exceptions import UnsupportedOptimizerError
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import TrainingData, fingerprint
+from ._seeding import all_seeded
+from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
 from ._typing import Device
 from ._validation import (
     check_data,
@@ -206,12 +206,14 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
+        data.draws = draws_items(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
+            check_repeatable(data.dataset)
             data.digest = fingerprint(X, y)
             earlier = self.training_data_
             offsets = {each.digest: each.offset for each in earlier}

@@ -26,6 +26,7 @@ from ..training import (
 from ..trajectory import Trajectory
 from ._measures import measure_of
 from ._net import InfluenceNet
+from ._seeding import all_seeded
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -115,11 +116,12 @@ def _mean(
     every = every / every.sum()
     batches: list[tuple[Any, Any, Tensor]] = []
     start = 0
-    for inputs, targets in net.get_iterator(dataset, training=False):
-        part = torch.as_tensor(every[start : start + len(targets)])
-        part = part.to(net.device, net.dtype_)
-        batches.append(((inputs, {}), targets, part))
-        start += len(targets)
+    with all_seeded(0):  # a Dataset may draw
+        for inputs, targets in net.get_iterator(dataset, training=False):
+            part = torch.as_tensor(every[start : start + len(targets)])
+            part = part.to(net.device, net.dtype_)
+            batches.append(((inputs, {}), targets, part))
+            start += len(targets)
     if start != len(dataset):
         raise ValueError(
             "`iterator_valid` must load every row of the data once, in order, got "
@@ -135,12 +137,12 @@ def objective_of(net: InfluenceNet) -> Objective:
 
 def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
     """Return a function that fetches micro-batches of a net's data."""
-    fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
+    fetchers = [net._fetcher(data) for data in net.training_data_]
 
     def fetch(batch: MicroBatch) -> Batch:
         data = net.training_data_[batch.data]
         rows = batch.rows - data.offset if data.offset else batch.rows
-        x, y = fetchers[batch.data](rows)
+        x, y = fetchers[batch.data](rows, batch.item_seed)
         weights = None if data.weights is None else data.weights[rows]
         return (x, data.fit_params), y, weights
 

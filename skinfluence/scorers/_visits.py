@@ -69,7 +69,9 @@ def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Vis
     shares = rates.new_zeros(len(rows))
     shares.index_add_(0, places.to(rates.device), torch.cat(parts))
     last = records[-1]
-    return Visit(state, MicroBatch(last.data, rows, last.epoch), rates, shares)
+    return Visit(
+        state, MicroBatch(last.data, rows, item_seed=last.item_seed), rates, shares
+    )
 
 
 def _rates(run: RecordedRun, record: StepRecord) -> Tensor:

@@ -32,19 +32,20 @@ class MicroBatch:
         Number of the data set.
     rows : Tensor of shape (batch,), int64
         The samples.
-    epoch : int
-        Number of the epoch, from 1; 0 outside training.
     seed : int or None
         Seed of what is drawn for them; None if nothing is.
     share : float
         The factor of their mean loss in the step's loss.
+    item_seed : int or None
+        Seed of what a Dataset draws while its items are read; None if it draws nothing,
+        or outside training.
     """
 
     data: int
     rows: torch.Tensor
-    epoch: int = 0
     seed: int | None = None
     share: float = 1.0
+    item_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ class StepRecord:
         order of `rows`; empty for a step on one batch.
     losses : tuple of float
         Their mean losses, whose mean is `loss`.
+    item_seed : int or None
+        Seed of what a Dataset drew in this epoch while its items were read: an item's
+        own seed is larger by its row. None if it drew nothing.
 
     Examples
     --------
@@ -113,6 +117,7 @@ class StepRecord:
     n_threads: int | None = None
     sizes: tuple[int, ...] = ()
     losses: tuple[float, ...] = ()
+    item_seed: int | None = None
 
     def micro_batches(self) -> list[MicroBatch]:
         """Return the batches whose mean losses' mean the step's loss is.
@@ -123,11 +128,12 @@ class StepRecord:
             In the order in which they were taken.
         """
         if not self.sizes:
-            return [MicroBatch(self.data, self.rows, self.epoch, self.seed)]
+            return [
+                MicroBatch(self.data, self.rows, self.seed, item_seed=self.item_seed)
+            ]
         share, seed = 1.0 / len(self.sizes), self.seed
+        seeds = [None if seed is None else seed + k for k in range(len(self.sizes))]
         return [
-            MicroBatch(
-                self.data, rows, self.epoch, None if seed is None else seed + k, share
-            )
-            for k, rows in enumerate(self.rows.split(self.sizes))
+            MicroBatch(self.data, rows, own, share, self.item_seed)
+            for rows, own in zip(self.rows.split(self.sizes), seeds, strict=True)
         ]

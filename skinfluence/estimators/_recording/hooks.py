@@ -23,8 +23,10 @@ from ...training import (
 from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
 from .._replica import net_modules
+from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._training_data import TrainingData
 from .._typing import MapDataset
-from .batches import RecordingBatchSampler, WholeBatches, all_seeded, rows_of
+from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .components import (
     cast,
@@ -77,7 +79,7 @@ class RecordingMixin(InfluenceNet):
         assert self.run_ is not None
         data = self.run_.data
         rows = torch.arange(min(2, len(data)))
-        inputs, targets = self._fetcher(data.dataset)(rows)
+        inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
 
@@ -87,7 +89,8 @@ class RecordingMixin(InfluenceNet):
         dataset, y = self.run_.data.dataset, self.run_.data.y
         if isinstance(dataset, ArrayDataset) and isinstance(y, np.ndarray):
             return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
-        return self._fetcher(dataset)(torch.arange(min(64, len(dataset))))[1]
+        rows = torch.arange(min(64, len(dataset)))
+        return self._fetcher(self.run_.data)(rows)[1]
 
     def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, in the module's dtype."""
@@ -147,7 +150,7 @@ class RecordingMixin(InfluenceNet):
             return super().get_split_datasets(X, y, **fit_params)
         # The epochs count from 1.
         seed = derive_seed(self.run_.seed, "sampling", 0)
-        with all_seeded(seed, torch.device("cpu")):
+        with all_seeded(seed):
             return super().get_split_datasets(X, y, **fit_params)
 
     def get_iterator(
@@ -176,34 +179,41 @@ class RecordingMixin(InfluenceNet):
             if type(dataset) is ArrayDataset and plain and whole:
                 return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
+            if self.run_.data.draws:
+                dataset = SeededItems(dataset)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
         loader: Iterable[Any] = iterator(dataset, **kwargs)
         return loader
 
-    def _fetcher(self, dataset: MapDataset) -> Callable[[Tensor], tuple[Any, Any]]:
+    def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
         """Return a function that fetches inputs and targets as the loader does.
 
         Parameters
         ----------
-        dataset : torch.utils.data.Dataset
+        data : TrainingData
             The training data.
 
         Returns
         -------
         callable
-            ``fetch(rows) -> (inputs, targets)`` for an int64 tensor of rows.
+            ``fetch(rows, item_seed=None) -> (inputs, targets)`` for an int64 tensor of
+            rows, and the seed of what the Dataset draws.
         """
+        dataset = data.dataset
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         if isinstance(dataset, ArrayDataset) and plain:
-            return dataset.batch
+            return lambda rows, _=None: dataset.batch(rows)
         options = {k: v for k, v in kwargs.items() if k not in _LOADING}
 
-        def fetch(rows: Tensor) -> tuple[Any, Any]:
+        def fetch(rows: Tensor, item_seed: int | None = None) -> tuple[Any, Any]:
+            keys: list[Any] = rows.tolist()
+            if data.draws:
+                keys = seeded_keys(keys, rows, item_seed or 0)
             (batch,) = self.iterator_train(
-                dataset,
-                batch_sampler=[rows.tolist()],
+                SeededItems(dataset) if data.draws else dataset,
+                batch_sampler=[keys],
                 generator=torch.Generator(),
                 **options,
             )

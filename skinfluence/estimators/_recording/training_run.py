@@ -78,6 +78,7 @@ class TrainingRun:
     ) -> None:
         self.data = data
         self.number = number
+        self.item_seed: int | None = None  # of what a Dataset draws in the epoch
         self.seed = seed
         self.n_steps = n_steps
         self.n_epochs = n_epochs
@@ -117,6 +118,8 @@ class TrainingRun:
         self._new_epoch = True
         self.batches.clear()
         self._modules = None
+        if self.data.draws:
+            self.item_seed = derive_seed(self.seed, "items", self.n_epochs)
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
     def expect(self, sizes: Sequence[int]) -> None:
@@ -271,6 +274,7 @@ class TrainingRun:
             torch.get_num_threads(),
             () if single else tuple(map(len, batches)),
             () if single else losses,
+            self.item_seed,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)

@@ -102,6 +102,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "n_threads": (to_json, _restored),
     "sizes": (to_json, _restored),
     "losses": (to_json, _restored),
+    "item_seed": (to_json, _restored),
 }
 
 
