@@ -72,10 +72,12 @@ def retrain(
     clip: Callable[[list[nn.Parameter]], Any] | None = None,
     loss: Callable[[Any, Any], torch.Tensor] = cross_entropy,
     identify: Callable[[Any], torch.Tensor] = lambda inputs: inputs,
+    accumulate: int = 1,
 ) -> list[nn.Module]:
     """Repeat a run with weights on the samples' losses; return the epochs' modules.
 
     `identify` turns a batch's inputs into rows of X, by which the samples are told.
+    With `accumulate` that many batches make a step, or those left of the epoch.
     """
     module, optimizer = copy.deepcopy((run.module, run.optimizer))
     assert module is not None
@@ -84,7 +86,13 @@ def retrain(
     scale = np.ones(len(X)) if sample_weight is None else sample_weight
     coefficients = torch.from_numpy(weights * scale * len(X) / scale.sum())
     ends = []
+    taken = 0
     for step, (inputs, targets) in enumerate(run.batches):
+        in_epoch = run.epochs[: step + 1].count(run.epochs[step]) - 1
+        left = run.epochs[step:].count(run.epochs[step])
+        if in_epoch % accumulate == 0:
+            taken, size = 0, min(accumulate, left)
+            optimizer.zero_grad()
         rows = rows_of(identify(inputs), X)
         for group, options in zip(
             optimizer.param_groups, run.groups[step], strict=True
@@ -93,8 +101,10 @@ def retrain(
         torch.manual_seed(seeds[step])
         module.train()
         losses = loss(module(inputs), targets)
-        optimizer.zero_grad()
-        ((losses * coefficients[rows]).sum() / len(rows)).backward()
+        ((losses * coefficients[rows]).sum() / len(rows) / size).backward()
+        taken += 1
+        if taken < size:
+            continue
         if clip is not None:
             clip(parameters)
         optimizer.step()

@@ -67,6 +67,14 @@ class SGDInfluenceClassifier(
         Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
     batch_size : int, default=64
         Samples in a batch; -1 for all.
+    accumulate_steps : int, default=1
+        Number of batches over whose mean losses each step of the optimizer takes the
+        mean: their gradients are accumulated, as by ``(loss / k).backward()`` for each
+        of k batches, and clipped once. Each batch normalizes itself (BatchNorm) and
+        draws its own random numbers (dropout). The last step of an epoch takes the
+        mean of the batches that are left, if they are fewer. Callbacks see every batch
+        (``on_batch_begin``, ``on_batch_end``, and so a schedule by batches), and
+        ``on_grad_computed`` every step.
     shuffle : bool, default=True
         Whether the batches are drawn anew in each epoch.
     class_weight : dict, "balanced" or None, default=None
@@ -136,7 +144,8 @@ class SGDInfluenceClassifier(
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
-        Loads the batches of prediction and validation.
+        Loads the batches of prediction and validation, every row once and in order:
+        ``iterator_valid__shuffle``, ``__drop_last`` and samplers have no effect.
     dataset : class, default=ArrayDataset
         Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
     use_caching : bool or "auto", default="auto"
@@ -191,8 +200,10 @@ class SGDInfluenceClassifier(
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and
     :math:`c_i` the sample's weight times that of its class, scaled to mean 1 over all
     samples. The divisor is the number of samples in the batch, also where a
-    ``CrossEntropyLoss`` has a ``weight`` for each class and torch would divide by the
-    sum of the weights. To use another loss, override :meth:`get_losses`.
+    ``CrossEntropyLoss`` has a ``weight`` for each class, or ignores some targets
+    (``ignore_index``), and torch would divide by the sum of the weights of the targets
+    that it does not ignore: an ignored target is a loss of 0. To use another loss,
+    override :meth:`get_losses`.
 
     References
     ----------
@@ -225,6 +236,7 @@ class SGDInfluenceClassifier(
         lr: float = 0.1,
         max_epochs: int = 20,
         batch_size: int = 64,
+        accumulate_steps: int = 1,
         shuffle: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
         dtype: str = "auto",

@@ -12,15 +12,17 @@ from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
 from torch import Tensor
 
+from ..exceptions import UnsupportedOptimizerError
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
+from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import TrainingData, fingerprint
+from ._seeding import all_seeded
+from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
 from ._typing import Device
 from ._validation import (
     check_data,
@@ -152,6 +154,7 @@ class EstimatorContract(RecordingMixin):
                 self.n_steps_,
                 self.n_epochs_,
                 self.trajectory_,
+                self.accumulate_steps,
             )
             self.training_data_ = [*self.training_data_, data]
             if start:
@@ -203,12 +206,14 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
+        data.draws = draws_items(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
+            check_repeatable(data.dataset)
             data.digest = fingerprint(X, y)
             earlier = self.training_data_
             offsets = {each.digest: each.offset for each in earlier}
@@ -255,11 +260,23 @@ class EstimatorContract(RecordingMixin):
             raise TypeError(
                 f"{type(self).__name__} must not override `train_step`: what it does "
                 "is not recorded. Override `get_losses` or `infer`, use a callback, or "
-                "train with record=None, without influence."
+                "`accumulate_steps` to accumulate gradients; or train with "
+                "record=None, without influence."
+            )
+        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
+        several = any(isinstance(each, torch.optim.LBFGS) for each in optimizers)
+        if self.accumulate_steps > 1 and several:
+            raise UnsupportedOptimizerError(
+                "`accumulate_steps` must be 1 for LBFGS, which evaluates a batch "
+                f"several times in a step, got {self.accumulate_steps}."
             )
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()
+            if type(self).get_losses is RecordingMixin.get_losses:
+                many = self._first_targets()
+                check_losses(self, outputs, targets, many)
+                warn_of_ignored(self, many)
             self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return

@@ -32,6 +32,7 @@ class InfluenceNet(NeuralNet):
     module: ModuleLike
     max_epochs: int
     batch_size: int
+    accumulate_steps: int
     dtype: str
     device: Device
     record: str | int | None

@@ -18,6 +18,7 @@ from ..training import (
     Batch,
     CompiledStep,
     LiveState,
+    MicroBatch,
     Objective,
     TrainingStep,
     moment_names,
@@ -25,6 +26,7 @@ from ..training import (
 from ..trajectory import Trajectory
 from ._measures import measure_of
 from ._net import InfluenceNet
+from ._seeding import all_seeded
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -71,12 +73,12 @@ class Replica:
         # States with and without what stayed are not compiled for at once.
         if given or not self.net.compile:
             return TrainingStep(self.objective, live)
-        largest = max(len(record.rows) for record in trajectory.records)
+        largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
 
-    def fetcher(self) -> Callable[[int, Tensor], Batch]:
-        """Return a function that fetches rows of the data set with a number."""
+    def fetcher(self) -> Callable[[MicroBatch], Batch]:
+        """Return a function that fetches micro-batches."""
         return fetcher_of(self.net)
 
     def mean(
@@ -84,7 +86,7 @@ class Replica:
         query: QueryLike,
         dataset: MapDataset,
         weights: np.ndarray | None,
-        kind: type[Query] = Query,
+        kind: Callable[..., Query] = Query,
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
         return _mean(self.net, self.objective, query, dataset, weights, kind)
@@ -108,17 +110,23 @@ def _mean(
     query: QueryLike,
     dataset: MapDataset,
     weights: np.ndarray | None,
-    kind: type[Query],
+    kind: Callable[..., Query],
 ) -> Query:
     every = np.ones(len(dataset)) if weights is None else weights
     every = every / every.sum()
     batches: list[tuple[Any, Any, Tensor]] = []
     start = 0
-    for inputs, targets in net.get_iterator(dataset, training=False):
-        part = torch.as_tensor(every[start : start + len(targets)])
-        part = part.to(net.device, net.dtype_)
-        batches.append(((inputs, {}), targets, part))
-        start += len(targets)
+    with all_seeded(0):  # a Dataset may draw
+        for inputs, targets in net.get_iterator(dataset, training=False):
+            part = torch.as_tensor(every[start : start + len(targets)])
+            part = part.to(net.device, net.dtype_)
+            batches.append(((inputs, {}), targets, part))
+            start += len(targets)
+    if start != len(dataset):
+        raise ValueError(
+            "`iterator_valid` must load every row of the data once, in order, got "
+            f"{start} of {len(dataset)} rows from {net.iterator_valid}."
+        )
     return kind(objective, measure_of(net, query), batches)
 
 
@@ -127,14 +135,14 @@ def objective_of(net: InfluenceNet) -> Objective:
     return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
 
 
-def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:
-    """Return a function that fetches rows of a net's data set with a number."""
-    fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
+def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
+    """Return a function that fetches micro-batches of a net's data."""
+    fetchers = [net._fetcher(data) for data in net.training_data_]
 
-    def fetch(number: int, rows: Tensor) -> Batch:
-        data = net.training_data_[number]
-        rows = rows - data.offset if data.offset else rows
-        x, y = fetchers[number](rows)
+    def fetch(batch: MicroBatch) -> Batch:
+        data = net.training_data_[batch.data]
+        rows = batch.rows - data.offset if data.offset else batch.rows
+        x, y = fetchers[batch.data](rows, batch.item_seed)
         weights = None if data.weights is None else data.weights[rows]
         return (x, data.fit_params), y, weights
 

@@ -39,6 +39,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "batch_size": [_POSITIVE, Options(Integral, {-1})],
+    "accumulate_steps": [_POSITIVE],
     "shuffle": ["boolean"],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "dtype": [StrOptions({"auto", *DTYPES})],

@@ -10,11 +10,11 @@ from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
-from ._record import Hyperparameters, StepRecord, parameters_digest
+from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._second_derivative import check_second_derivative
 from ._size import state_nbytes
-from ._step import TrainingStep
+from ._step import LeafLosses, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
 
 __all__ = [
@@ -31,7 +31,9 @@ __all__ = [
     "Functional",
     "Handover",
     "Hyperparameters",
+    "LeafLosses",
     "LiveState",
+    "MicroBatch",
     "Objective",
     "Retaken",
     "State",

@@ -63,13 +63,13 @@ def break_off(clf, case, n_steps, monkeypatch, target=None):
 
 def count_steps(monkeypatch):
     """Return a list that grows with each step that is really taken."""
-    end_step, taken = TrainingRun.end_step, []
+    end_batch, taken = TrainingRun.end_batch, []
 
     def noted(run, *arguments):
         taken.append(run.n_steps)
-        return end_step(run, *arguments)
+        return end_batch(run, *arguments)
 
-    monkeypatch.setattr(TrainingRun, "end_step", noted)
+    monkeypatch.setattr(TrainingRun, "end_batch", noted)
     return taken
 
 

@@ -35,16 +35,15 @@ def estimate(
         last = stages[-1]
         step = step_kind(last.step.objective, last.step.live)
         stages[-1] = replace(last, step=step)
-    parts: Iterable[range | None] = [None]
+    kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(asked.dataset), stages)
+        kinds = (partial(SampleQueries, rows=rows) for rows in parts)
     found = [
         retrace_stages(
-            stages,
-            query_of(replica, asked, kind, rows),
-            progress=progress_of(net),
+            stages, query_of(replica, asked, each), progress=progress_of(net)
         )
-        for rows in parts
+        for each in kinds
     ]
     scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
     return scores, max(each.growth for each in found)

@@ -220,7 +220,7 @@ def _check_labels(net: InfluenceNet) -> None:
     """Refuse targets that are not one class index for each sample."""
     assert net.trajectory_ is not None
     record = net.trajectory_.records[0]
-    _, targets, _ = fetcher_of(net)(record.data, record.rows)
+    _, targets, _ = fetcher_of(net)(record.micro_batches()[0])
     if getattr(targets, "ndim", 0) != 1:
         raise ValueError(
             "The classifier must be trained on one label for each sample to ask "
