@@ -148,7 +148,7 @@ class CounterfactualMixin(InfluenceNet):
         if labels is None:
             weights = run_weights(samples, question.used())
             return exact_changes(self, question, weights, memory=memory, n_jobs=n_jobs)
-        net = question.earlier[-1].net if question.earlier else self
+        net = question.owner(self)
         others = other_targets(net, samples, labels, len(question.used()))
         weights = torch.ones(others.changed.shape, dtype=torch.float64)
         changes = exact_changes(
