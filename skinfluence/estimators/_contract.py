@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from ..training import derive_seed, moment_names, seeded
+from ..training import derive_seed, differentiating, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
@@ -115,6 +115,7 @@ class EstimatorContract(RecordingMixin):
         start = not self.initialized_
         return self._fit(X, y, sample_weight, fit_params, start=start, classes=classes)
 
+    @differentiating
     def _fit(
         self,
         X: object,
@@ -194,8 +195,10 @@ class EstimatorContract(RecordingMixin):
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
-        keep = None if isinstance(self.record, str) else self.record
-        self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
+        self.trajectory_ = None
+        if self.record is not None:
+            keep = None if isinstance(self.record, str) else int(self.record)
+            self.trajectory_ = Trajectory(self.seed_, keep)
         self.retraceable_ = self.record != "replay"
 
     def _numbered(

@@ -23,6 +23,7 @@ from skinfluence import (
     InfluenceCleaner,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    load_estimator,
 )
 
 N_SAMPLES, N_FEATURES = 60, 5
@@ -442,3 +443,28 @@ def test_refit_forgets_the_fit_before(data):
     np.testing.assert_array_equal(
         clf.influence(X_val, y_val), fresh.influence(X_val, y_val)
     )
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_parameters_may_be_numpys_numbers(data, integer, tmp_path):
+    X, y, X_val, y_val = data
+
+    def fitted(number, real, folder, **options):
+        return classifier(
+            max_epochs=number(4),
+            lr=real(0.25),
+            record=number(2),
+            checkpoint_every=number(2),
+            trajectory_dir=tmp_path / folder,
+            **{name: number(value) for name, value in options.items()},
+        ).fit(X, y)
+
+    for name in ("batch_size", "iterator_train__batch_size"):
+        plain = fitted(int, float, "plain", **{name: 7})
+        own = fitted(integer, np.float32, "own", **{name: 7})
+        assert own.trajectory_.n_steps == plain.trajectory_.n_steps
+        expected = plain.influence(X_val, y_val)
+        np.testing.assert_array_equal(own.influence(X_val, y_val), expected)
+        own.save(tmp_path / "saved", overwrite=True)
+        loaded = load_estimator(tmp_path / "saved")
+        np.testing.assert_array_equal(loaded.influence(X_val, y_val), expected)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..._cache import cached_call, check_cacheable, digest
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
+from ...training import differentiating
 from ...trajectory import Trajectory
 from .._net import InfluenceNet
 from .._training_data import fingerprint
@@ -34,6 +35,7 @@ _RUNS_A_PART = 256
 class CounterfactualMixin(InfluenceNet):
     """Adds the exact counterparts of influence to a recording estimator."""
 
+    @differentiating
     def counterfactual_influence(
         self,
         X_val: object,
@@ -158,6 +160,7 @@ class CounterfactualMixin(InfluenceNet):
             return changes.reshape(-1, len(net.classes_))
         return changes
 
+    @differentiating
     def refit_without(
         self,
         samples: ArrayLike,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
 from ...influence import LabelStep, TargetStep
+from ...training import differentiating
 from .._net import InfluenceNet
 from .._replica import fetcher_of
 from .._typing import At, QueryLike
@@ -38,6 +39,7 @@ class LabelInfluenceMixin(InfluenceNet):
         "derivative. Use `label_influence`."
     )
 
+    @differentiating
     def label_influence(
         self,
         X_val: object,
@@ -146,6 +148,7 @@ class TargetInfluenceMixin(InfluenceNet):
         "the derivative in them."
     )
 
+    @differentiating
     def target_influence(
         self,
         X_val: object,
