@@ -25,7 +25,14 @@ from torch.utils.data import Dataset
 from ..estimators import represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
-from ._data import CleaningData, GivenValidation, Samples, check_validation
+from ._data import (
+    CleaningData,
+    GivenValidation,
+    Samples,
+    check_validation,
+    check_weights,
+    with_weights,
+)
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
@@ -66,6 +73,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X_val: GivenValidation = None,
         y_val: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         **fit_params: object,
     ) -> Any:
@@ -83,12 +91,14 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             or ``(X_val, y_val, sample_weight_val)`` as `X_val`.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the samples, in training and, where samples are held
+            out for validation, in their mean. Passed on as `fit_params` are.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         **fit_params : dict
             Passed to the ``fit`` of `estimator` and of `final_estimator`, or, with
-            scikit-learn's metadata routing enabled, to those that request them. A
-            ``sample_weight`` also weights the samples held out for validation.
+            scikit-learn's metadata routing enabled, to those that request them.
 
         Returns
         -------
@@ -103,7 +113,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
-            cleaned, ranking, chosen = self._clean(X, y, validation, fit_params)
+            params = with_weights(fit_params, sample_weight)
+            cleaned, ranking, chosen = self._clean(X, y, validation, params)
             final = self._refit(cleaned, ranking, chosen)
             self.final_estimator_ = final
             if hasattr(final, "classes_"):
@@ -121,6 +132,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X_val: GivenValidation = None,
         y_val: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         **fit_params: object,
     ) -> tuple[Any, Any]:
@@ -134,6 +146,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             Their targets.
         X_val, y_val : array-like, optional
             Validation data, as in :meth:`fit`.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the samples, as in :meth:`fit`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         **fit_params : dict
@@ -152,7 +166,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
-            cleaned, *_ = self._clean(X, y, validation, fit_params)
+            params = with_weights(fit_params, sample_weight)
+            cleaned, *_ = self._clean(X, y, validation, params)
         X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
         if sparse.issparse(X):
             # indexable made it CSR.
@@ -237,7 +252,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
                 y="no_validation",
                 skip_check_array=True,
             )
-        return CleaningData(X, y, *self._route(fit_params), validation)
+        params, final_params = self._route(fit_params)
+        for routed in (params, final_params):
+            check_weights("sample_weight", routed.get("sample_weight"), "X", len(y))
+        return CleaningData(X, y, params, final_params, validation)
 
     def _check_several_classes(self, y: np.ndarray) -> None:
         if self._action().by_label and len(np.unique(y)) < 2:
