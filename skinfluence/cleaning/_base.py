@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,10 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
-from ..estimators import represent
+from ..estimators import plain_targets, represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
+from ._containers import check_rows, check_writable, kept_rows, targets_like
 from ._data import (
     CleaningData,
     GivenValidation,
@@ -166,13 +167,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
+            if self._action().by_label or getattr(self, "decisions", None) is not None:
+                check_writable(y)
             params = with_weights(fit_params, sample_weight)
             cleaned, *_ = self._clean(X, y, validation, params)
-        X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
-        if sparse.issparse(X):
-            # indexable made it CSR.
-            X_kept = X_kept.asformat(cast(Any, X).format)
-        return X_kept, _like(y, cleaned.y, self.sample_indices_)
+        X_kept = kept_rows(X, self.sample_indices_)
+        return X_kept, targets_like(y, cleaned.y, self.sample_indices_)
 
     def _clean(
         self,
@@ -230,10 +230,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X, y = indexable(X, y)
         if _num_samples(X) == 0:
             raise ValueError("X must have at least one sample, got 0.")
+        check_rows(X, "X")
+        check_rows(y, "y")
         y = validate_data(
             self,
             X="no_validation",
-            y=y,
+            y=plain_targets(y),
             multi_output=get_tags(self).target_tags.multi_output,
             y_numeric=is_regressor(self),
         )
@@ -332,21 +334,3 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self._columns_,
             getattr(self, "final_estimator_", None),
         )
-
-
-def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
-    """Return the cleaned targets in the container that was given."""
-    targets = _safe_indexing(indexable(y)[0], kept)
-    cleaned = cleaned.reshape(np.shape(targets))
-    if getattr(getattr(targets, "dtype", None), "kind", "O") in "iub" and (
-        cleaned.dtype.kind == "f"
-    ):
-        # A decision may turn a whole number into a fraction.
-        targets = targets.astype(cleaned.dtype)
-    # Only changed rows are written: a container keeps all other objects as they are.
-    places = targets.iloc if hasattr(targets, "iloc") else targets
-    for row in np.flatnonzero(
-        (np.asarray(targets) != cleaned).reshape(len(cleaned), -1).any(1)
-    ):
-        places[row] = cleaned[row]
-    return targets

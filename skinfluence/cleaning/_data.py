@@ -10,6 +10,8 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, indexable
 
+from ..estimators import plain_targets
+
 Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
 """Rows in any container that scikit-learn can index, a DataFrame included."""
 
@@ -122,7 +124,7 @@ def check_validation(
         raise ValueError("`y_val` must be given with X_val, got None.")
     X_val, y_val = indexable(X_val, y_val)
     check_weights("sample_weight_val", sample_weight_val, "X_val", _num_samples(X_val))
-    return Validation(X_val, np.asarray(y_val), sample_weight_val)
+    return Validation(X_val, plain_targets(y_val, "y_val"), sample_weight_val)
 
 
 def _unpack(

@@ -20,12 +20,13 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 from skorch.dataset import get_len
 from skorch.net import NeuralNet
-from skorch.utils import is_dataset, to_numpy
+from skorch.utils import is_dataset
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from ._modules import BUILT_IN
 from ._net import InfluenceNet
+from ._tables import check_no_dates, on_cpu, plain_targets, table_dtype
 from ._typing import MapDataset
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -137,9 +138,9 @@ def check_inputs(net: NeuralNet, X: object) -> Any:
     if is_opaque(X):
         _check_opaque(net, X)
         return X
-    array: np.ndarray = validate_data(
-        net, _on_cpu(X), reset=False, **_array_options(net)
-    )
+    X = on_cpu(X)
+    check_no_dates(X)
+    array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
     _check_shape(net, array)
     return array
 
@@ -148,6 +149,7 @@ def check_data(
     net: NeuralNet, X: Any, y: ArrayLike | None, *, reset: bool
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
+    y = plain_targets(y)
     if is_opaque(X):
         _check_opaque(net, X)
         if reset:
@@ -156,7 +158,7 @@ def check_data(
         if y is None:
             return X, None
         targets: np.ndarray = check_array(
-            _on_cpu(y), ensure_2d=False, dtype=None, input_name="y"
+            y, ensure_2d=False, dtype=None, input_name="y"
         )
         if len(targets) != _length(X):
             raise ValueError(
@@ -164,14 +166,16 @@ def check_data(
                 f"{_length(X)} and {len(targets)}."
             )
         return X, targets
+    X = on_cpu(X)
+    check_no_dates(X)
     X, y = validate_data(
         net,
-        _on_cpu(X),
-        _on_cpu(y),
+        X,
+        y,
         reset=reset,
         multi_output=is_regressor(net),
         y_numeric=is_regressor(net),
-        **_array_options(net),
+        **_array_options(net, X),
     )
     if reset:
         net.input_shape_ = X.shape[1:]
@@ -192,13 +196,16 @@ def check_weights(X: object, sample_weight: ArrayLike | None) -> np.ndarray | No
     return np.asarray(weights)
 
 
-def _array_options(net: NeuralNet) -> dict[str, Any]:
+def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
     built_in = isinstance(net.module, str)
+    own = table_dtype(X)
     # A user's module may take integers, such as an embedding's tokens; the net casts
     # floating-point batches to its module's dtype.
-    dtype: Any = "numeric"
-    if built_in:
-        dtype = [np.float32, np.float64] if net.dtype == "auto" else net.dtype
+    dtype: Any = own or "numeric"
+    if built_in and net.dtype != "auto":
+        dtype = net.dtype
+    elif built_in:
+        dtype = own if own == np.float64 else [np.float32, np.float64]
     return {
         "accept_sparse": "csr",
         "dtype": dtype,
@@ -234,10 +241,6 @@ def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
 
 def _length(X: Any) -> int:
     return len(X) if is_dataset(X) else int(get_len(X))
-
-
-def _on_cpu(data: object) -> Any:
-    return to_numpy(data) if isinstance(data, torch.Tensor) else data
 
 
 def validation_data(
