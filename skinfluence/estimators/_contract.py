@@ -16,6 +16,7 @@ from ..training import derive_seed, differentiating, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
+from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
@@ -253,6 +254,7 @@ class EstimatorContract(RecordingMixin):
                     "would be that of another loss. Override `get_losses`, which "
                     "returns one loss for each sample."
                 )
+        check_monitors(self)
         own_step = type(self).train_step is RecordingMixin.train_step
         if self.record is not None and not own_step:
             raise TypeError(

@@ -10,8 +10,16 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+)
+from skorch.dataset import ValidSplit
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
@@ -667,3 +675,40 @@ def test_a_fit_that_fails_leaves_an_unfitted_estimator():
 class Broken(nn.Module):
     def forward(self, outputs, targets):
         return outputs.sum()
+
+
+MONITORS = {
+    "EarlyStopping": lambda: [EarlyStopping()],
+    "of the accuracy": lambda: [EarlyStopping("valid_acc", lower_is_better=False)],
+    "of a score": lambda: [
+        ("auc", EpochScoring("roc_auc_ovr", lower_is_better=False, name="auc")),
+        EarlyStopping("auc", lower_is_better=False),
+    ],
+    "Checkpoint": lambda: [Checkpoint(dirname="none")],
+    "LRScheduler": lambda: [LRScheduler(ReduceLROnPlateau, monitor="valid_loss")],
+}
+
+
+@pytest.mark.parametrize("monitors", MONITORS)
+@pytest.mark.parametrize("record", ["all", None])
+def test_a_monitor_of_validation_data_without_any(monitors, record, monkeypatch):
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "train_step", lambda *_, **__: pytest.fail("work")
+    )
+    clf = classifier(callbacks=MONITORS[monitors](), record=record)
+    with pytest.raises(ValueError, match="`train_split` must split off validation"):
+        clf.fit(X, Y)
+    assert not hasattr(clf, "trajectory_")
+
+
+def test_monitors_that_need_no_validation_data(tmp_path):
+    callbacks = [
+        EarlyStopping("train_loss"),
+        Checkpoint(dirname=tmp_path, monitor="train_loss_best"),
+        Checkpoint(dirname=tmp_path, monitor=None),
+        LRScheduler(ReduceLROnPlateau, monitor="train_loss"),
+        LRScheduler("StepLR", step_size=2, monitor="valid_loss"),
+    ]
+    assert len(classifier(callbacks=callbacks).fit(X, Y).history) == 3
+    split = classifier(train_split=ValidSplit(3), callbacks=[EarlyStopping()])
+    assert "valid_loss" in split.fit(X, Y).history[-1]
