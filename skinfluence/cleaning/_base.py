@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
-from ..estimators import plain_targets, represent
+from ..estimators import check_weights, plain_targets, represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
 from ._containers import check_rows, check_writable, kept_rows, targets_like
@@ -31,7 +31,6 @@ from ._data import (
     GivenValidation,
     Samples,
     check_validation,
-    check_weights,
     with_weights,
 )
 from ._frame import samples_frame
@@ -231,7 +230,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         if _num_samples(X) == 0:
             raise ValueError("X must have at least one sample, got 0.")
         check_rows(X, "X")
-        check_rows(y, "y")
+        if y is not None:
+            check_rows(y, "y")
         y = validate_data(
             self,
             X="no_validation",
@@ -256,7 +256,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             )
         params, final_params = self._route(fit_params)
         for routed in (params, final_params):
-            check_weights("sample_weight", routed.get("sample_weight"), "X", len(y))
+            check_weights(routed.get("sample_weight"), len(y))
         return CleaningData(X, y, params, final_params, validation)
 
     def _check_several_classes(self, y: np.ndarray) -> None:

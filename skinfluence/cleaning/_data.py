@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, indexable
 
-from ..estimators import plain_targets
+from ..estimators import check_weights, plain_targets
 
 Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
 """Rows in any container that scikit-learn can index, a DataFrame included."""
@@ -123,7 +123,7 @@ def check_validation(
     if y_val is None:
         raise ValueError("`y_val` must be given with X_val, got None.")
     X_val, y_val = indexable(X_val, y_val)
-    check_weights("sample_weight_val", sample_weight_val, "X_val", _num_samples(X_val))
+    check_weights(sample_weight_val, _num_samples(X_val), "sample_weight_val", "X_val")
     return Validation(X_val, plain_targets(y_val, "y_val"), sample_weight_val)
 
 
@@ -144,25 +144,3 @@ def with_weights(
     """Return the fit parameters, and the sample weights among them if there are any."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {**fit_params, **weights}
-
-
-def check_weights(name: str, weights: Any, samples: str, n_samples: int) -> None:
-    """Refuse what are not weights of that many samples."""
-    if weights is None:
-        return
-    try:
-        values = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` must be numbers, got {weights!r}.") from None
-    if values.shape != (n_samples,):
-        raise ValueError(
-            f"`{name}` must have one number for each of the {n_samples} rows of "
-            f"{samples}, got shape {values.shape}."
-        )
-    wrong = values[~((values >= 0) & (values < np.inf))]
-    if len(wrong):
-        raise ValueError(
-            f"`{name}` must not be negative, infinite or NaN, got {wrong[0]:g}."
-        )
-    if not values.any():
-        raise ValueError(f"`{name}` must have a positive sum, got only zeros.")

@@ -21,6 +21,7 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
+from ._tables import check_weights
 from ._training_data import TrainingData, fingerprint
 from ._typing import Device
 from ._validation import (
@@ -28,7 +29,7 @@ from ._validation import (
     check_inputs,
     check_parameters,
     check_resume,
-    check_weights,
+    n_rows,
 )
 
 
@@ -234,7 +235,7 @@ class EstimatorContract(RecordingMixin):
         self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
     ) -> Tensor | None:
         """Return the c_i of the samples, scaled to mean 1."""
-        weights = check_weights(X, sample_weight)
+        weights = check_weights(sample_weight, n_rows(X))
         if weights is None:
             return None
         return torch.from_numpy(weights * (len(weights) / weights.sum()))

@@ -268,13 +268,13 @@ class SGDInfluenceRegressor(
         return y if y.dtype.kind == "f" else y.astype(np.float64)
 
     def _get_predict_nonlinearity(self) -> Callable[..., Any]:
+        nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
         # skorch would make two classes of each output of a binary criterion.
         if self.predict_nonlinearity == "auto":
             if isinstance(self.criterion_, nn.BCEWithLogitsLoss):
                 return torch.sigmoid
             if isinstance(self.criterion_, nn.BCELoss):
                 return nn.Identity()
-        nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
         return nonlinearity
 
     @available_if(lambda self: False)

@@ -84,6 +84,31 @@ def table_dtype(X: object) -> np.dtype[Any] | None:
     return dtype if dtype.kind in "fiub" else None
 
 
+def check_weights(
+    weights: object, n_samples: int, name: str = "sample_weight", samples: str = "X"
+) -> np.ndarray | None:
+    """Return non-negative weights of that many samples, not all 0; or None for none."""
+    if weights is None:
+        return None
+    try:
+        values = np.asarray(on_cpu(weights), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be numbers, got {weights!r}.") from None
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"`{name}` must have one number for each of the {n_samples} rows of "
+            f"{samples}, got shape {values.shape}."
+        )
+    wrong = values[~((values >= 0) & (values < np.inf))]
+    if len(wrong):
+        raise ValueError(
+            f"`{name}` must not be negative, infinite or NaN, got {wrong[0]:g}."
+        )
+    if not values.any():
+        raise ValueError(f"`{name}` must have a positive sum, got only zeros.")
+    return values
+
+
 def on_cpu(data: object) -> Any:
     """Return a tensor as an array, and all else as it is."""
     return to_numpy(data) if isinstance(data, Tensor) else data
@@ -100,7 +125,10 @@ def _columns(X: Any) -> Iterator[tuple[object, np.ndarray]]:
             yield name, np.asarray(X.iloc[:, place])
     elif hasattr(X, "__array__") and not hasattr(X, "dtype"):
         # pyarrow calls the names otherwise than polars.
-        for name in getattr(X, "column_names", None) or X.columns:
+        names = getattr(X, "column_names", None) or getattr(X, "columns", None)
+        if names is None:
+            yield None, np.asarray(X)
+        for name in () if names is None else names:
             yield name, np.asarray(X[name])
     elif isinstance(X, np.ndarray):
         yield None, X

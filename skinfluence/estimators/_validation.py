@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data
 from skorch.dataset import get_len
 from skorch.net import NeuralNet
 from skorch.utils import is_dataset
@@ -26,7 +26,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from ._modules import BUILT_IN
 from ._net import InfluenceNet
-from ._tables import check_no_dates, on_cpu, plain_targets, table_dtype
+from ._tables import check_no_dates, check_weights, on_cpu, plain_targets, table_dtype
 from ._typing import MapDataset
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -160,10 +160,10 @@ def check_data(
         targets: np.ndarray = check_array(
             y, ensure_2d=False, dtype=None, input_name="y"
         )
-        if len(targets) != _length(X):
+        if len(targets) != n_rows(X):
             raise ValueError(
                 "X and y must have the same length, got "
-                f"{_length(X)} and {len(targets)}."
+                f"{n_rows(X)} and {len(targets)}."
             )
         return X, targets
     X = on_cpu(X)
@@ -181,19 +181,6 @@ def check_data(
         net.input_shape_ = X.shape[1:]
     _check_shape(net, X)
     return X, y
-
-
-def check_weights(X: object, sample_weight: ArrayLike | None) -> np.ndarray | None:
-    """Return non-negative sample weights that sum to a positive number."""
-    if sample_weight is None:
-        return None
-    rows = np.empty((_length(X), 0))
-    weights = _check_sample_weight(
-        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-    )
-    if not weights.sum() > 0:
-        raise ValueError("`sample_weight` must have a positive sum, got only zeros.")
-    return np.asarray(weights)
 
 
 def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
@@ -226,7 +213,7 @@ def _check_opaque(net: NeuralNet, X: object) -> None:
             "X must be a Dataset with rows, got an IterableDataset, whose samples "
             "cannot be told apart by number. Use a map-style Dataset."
         )
-    if _length(X) == 0:
+    if n_rows(X) == 0:
         raise ValueError("X must have at least one sample, got 0.")
 
 
@@ -239,7 +226,8 @@ def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
         )
 
 
-def _length(X: Any) -> int:
+def n_rows(X: Any) -> int:
+    """Return the number of samples."""
     return len(X) if is_dataset(X) else int(get_len(X))
 
 
@@ -255,6 +243,5 @@ def validation_data(
     with explained("`X_val` and `y_val` must be as X and y in fit"):
         X, y = check_data(net, X_val, y_val, reset=False)
     y = net._encode_targets(y, reset=False, name="y_val")
-    with explained("`sample_weight_val` must weigh the rows of X_val"):
-        weights = check_weights(X, sample_weight_val)
+    weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
     return net.get_dataset(X, y), weights

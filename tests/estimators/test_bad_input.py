@@ -196,12 +196,12 @@ def test_validation_targets_of_a_regression(y, y_val, message):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(3), r"sample_weight_val.*shape == \(3,\), expected \(6,\)"),
-        (np.ones((6, 1)), "sample_weight_val.*1D array or scalar"),
-        (-np.ones(6), "sample_weight_val.*Negative values"),
+        (np.ones(3), r"sample_weight_val.* of the 6 rows of X_val, got shape \(3,\)"),
+        (np.ones((6, 1)), r"sample_weight_val.*rows of X_val, got shape \(6, 1\)"),
+        (-np.ones(6), "sample_weight_val.*must not be negative.*got -1"),
         (np.zeros(6), "sample_weight_val.*(non-zero|positive sum)"),
-        (np.full(6, np.nan), "sample_weight_val.*contains NaN"),
-        (np.full(6, "a"), "sample_weight_val.*could not convert"),
+        (np.full(6, np.nan), "sample_weight_val.*must not be .*NaN, got nan"),
+        (np.full(6, "a"), "sample_weight_val.*must be numbers"),
     ],
 )
 def test_validation_weights(clf, weights, message):
@@ -542,8 +542,8 @@ FIT_DATA = {
     "nan target": (X, changed(Y, 0, np.nan), None, "Input y contains NaN"),
     "continuous": (X, X[:, 0], None, "Unknown label type"),
     "no targets": (X, None, None, "requires y to be passed, but the target y is None"),
-    "weights": (X, Y, np.ones(5), r"sample_weight.shape == \(5,\), expected \(30,\)"),
-    "negative": (X, Y, -np.ones(N_SAMPLES), "Negative values .*`sample_weight`"),
+    "weights": (X, Y, np.ones(5), r"`sample_weight` must .* 30 rows of X, got shape"),
+    "negative": (X, Y, -np.ones(N_SAMPLES), "`sample_weight` must not be negative"),
     "zeros": (X, Y, np.zeros(N_SAMPLES), "(non-zero|positive sum)"),
     "dict": ({"a": X}, Y, None, "X must be a 2-D array or CSR matrix .*got dict"),
 }
