@@ -13,15 +13,17 @@ from skorch.utils import is_dataset
 from torch import Tensor
 
 from ..exceptions import UnsupportedOptimizerError
-from ..training import derive_seed, moment_names, seeded
+from ..training import derive_seed, differentiating, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
+from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
 from ._seeding import all_seeded
+from ._tables import check_weights
 from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
 from ._typing import Device
 from ._validation import (
@@ -29,7 +31,7 @@ from ._validation import (
     check_inputs,
     check_parameters,
     check_resume,
-    check_weights,
+    n_rows,
 )
 
 
@@ -117,6 +119,7 @@ class EstimatorContract(RecordingMixin):
         start = not self.initialized_
         return self._fit(X, y, sample_weight, fit_params, start=start, classes=classes)
 
+    @differentiating
     def _fit(
         self,
         X: object,
@@ -197,8 +200,10 @@ class EstimatorContract(RecordingMixin):
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
-        keep = None if isinstance(self.record, str) else self.record
-        self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
+        self.trajectory_ = None
+        if self.record is not None:
+            keep = None if isinstance(self.record, str) else int(self.record)
+            self.trajectory_ = Trajectory(self.seed_, keep)
         self.retraceable_ = self.record != "replay"
 
     def _numbered(
@@ -235,7 +240,7 @@ class EstimatorContract(RecordingMixin):
         self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
     ) -> Tensor | None:
         """Return the c_i of the samples, scaled to mean 1."""
-        weights = check_weights(X, sample_weight)
+        weights = check_weights(sample_weight, n_rows(X))
         if weights is None:
             return None
         return torch.from_numpy(weights * (len(weights) / weights.sum()))
@@ -255,6 +260,7 @@ class EstimatorContract(RecordingMixin):
                     "would be that of another loss. Override `get_losses`, which "
                     "returns one loss for each sample."
                 )
+        check_monitors(self)
         own_step = type(self).train_step is RecordingMixin.train_step
         if self.record is not None and not own_step:
             raise TypeError(

@@ -97,6 +97,7 @@ def _checked_measure(net: InfluenceNet, query: Measure) -> Measure:
                 "`query` must be differentiable in the module's outputs, got a "
                 "tensor without a gradient, as comparisons and counts return."
             )
-        return values
+        # As the weights of its mean; without a gradient it may count or compare.
+        return values if net.dtype_ is None else values.to(net.dtype_)
 
     return measure

@@ -1,5 +1,6 @@
 """The skorch net below the estimators: its parameters, and what its parts share."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -41,6 +42,7 @@ class InfluenceNet(NeuralNet):
     trajectory_dir: Folder | None
     compile: bool
     callbacks: list[Any] | str | None
+    train_split: Callable[..., object] | None
     warm_start: bool
     pretrained: Any  # another net of this kind, or None
     freeze_pretrained: bool

@@ -4,6 +4,7 @@ from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
+from ._derivatives import differentiating
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
@@ -44,6 +45,7 @@ __all__ = [
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",
+    "differentiating",
     "moment_names",
     "observe_clipping",
     "parameters_digest",

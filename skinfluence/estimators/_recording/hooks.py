@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -168,6 +169,9 @@ class RecordingMixin(InfluenceNet):
         kwargs.setdefault("batch_size", self.batch_size)
         if kwargs["batch_size"] == -1:
             kwargs["batch_size"] = len(dataset)
+        elif isinstance(kwargs["batch_size"], Integral):
+            # torch takes Python's own integers only.
+            kwargs["batch_size"] = int(kwargs["batch_size"])
         if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
         # A loader draws a seed for its workers, by default from the global generator.
