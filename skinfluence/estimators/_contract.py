@@ -1,7 +1,7 @@
 """scikit-learn's estimator contract on top of skorch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,13 +12,14 @@ from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from ..training import derive_seed, moment_names, seeded
+from ..training import derive_seed, moment_names, seeded, twice_differentiable
 from ..trajectory import Trajectory, close_run, reopen_run
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
+from ._replica import net_modules
 from ._saving.save import save_estimator
 from ._training_data import TrainingData, fingerprint
 from ._typing import Device
@@ -157,8 +158,9 @@ class EstimatorContract(RecordingMixin):
             if start:
                 self._initialize()
             self._check_trainable()
-            # skorch's own `partial_fit` is only the training loop.
-            super().partial_fit(X, targets, _routing_method="fit", **fit_params)
+            with self._kernels():
+                # skorch's own `partial_fit` is only the training loop.
+                super().partial_fit(X, targets, _routing_method="fit", **fit_params)
             self.run_.end(self)
         return self
 
@@ -187,6 +189,12 @@ class EstimatorContract(RecordingMixin):
             run = self.__dict__.pop("run_", None)
             if run is not None:
                 self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Return the context to train in: one for all steps costs none of them."""
+        if self.record is None:
+            return nullcontext()
+        return twice_differentiable(net_modules(self))
 
     def _begin_record(self) -> None:
         self.seed_ = int(

@@ -21,6 +21,7 @@ from ..training import (
     Objective,
     TrainingStep,
     moment_names,
+    twice_differentiable,
 )
 from ..trajectory import Trajectory
 from ._measures import measure_of
@@ -119,12 +120,17 @@ def _mean(
         part = part.to(net.device, net.dtype_)
         batches.append(((inputs, {}), targets, part))
         start += len(targets)
-    return kind(objective, measure_of(net, query), batches)
+    kernels = twice_differentiable(objective.modules)
+    return kind(objective, kernels(measure_of(net, query)), batches)
 
 
 def objective_of(net: InfluenceNet) -> Objective:
     """Return what a net is trained to minimize, on its own modules."""
-    return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
+    modules = net_modules(net)
+    kernels = twice_differentiable(modules)
+    return Objective(
+        modules, kernels(net._outputs), kernels(net._step_losses), fetcher_of(net)
+    )
 
 
 def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:

@@ -8,6 +8,7 @@ from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
+from ._kernels import twice_differentiable
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, StepRecord, parameters_digest
@@ -46,6 +47,7 @@ __all__ = [
     "pull_back",
     "seeded",
     "state_nbytes",
+    "twice_differentiable",
 ]
 
 set_public_module(globals())

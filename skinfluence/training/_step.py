@@ -10,6 +10,7 @@ from torch import Tensor
 from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
+from ._kernels import twice_differentiable
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, StepRecord
@@ -170,6 +171,8 @@ class TrainingStep:
         self.objective = objective
         self.live = live
         self.device = live.parameters[0].device
+        # Checkpointed activations are computed again in the backward pass.
+        self._kernels = twice_differentiable(objective.modules)
         for parameter in live.parameters:
             parameter.requires_grad_()
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
@@ -231,7 +234,7 @@ class TrainingStep:
 
     def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         """Give the parameters the gradient of the batch loss; return the loss."""
-        with seeded(step.seed, self.device):
+        with self._kernels, seeded(step.seed, self.device):
             losses, coefficients = self._batch_losses(step)
             losses.backward(coefficients if weights is None else weights * coefficients)
         return _total(losses, coefficients)
@@ -282,7 +285,8 @@ class TrainingStep:
             The slopes, the adjoint of the state before the step, and what shows
             whether it is the recorded step.
         """
-        return self._pull(state, step, adjoint, *self._linearize(state, step))
+        with self._kernels:
+            return self._pull(state, step, adjoint, *self._linearize(state, step))
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
@@ -367,7 +371,8 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        found = differentiate([values], self.live.parameters, [along])
+        with self._kernels:
+            found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
