@@ -1,6 +1,6 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from skorch.utils import is_dataset
+from skorch.utils import is_dataset, to_device
 from torch import Tensor
 
 from ..training import derive_seed, moment_names, seeded, twice_differentiable
 from ..trajectory import Trajectory, close_run, reopen_run
+from ._outputs import outputs_of
 from ._recording.batches import all_seeded
 from ._recording.hooks import RecordingMixin
 from ._recording.pretraining import check_pretrained, start_from_pretrained
@@ -347,7 +348,9 @@ class EstimatorContract(RecordingMixin):
     ) -> Iterator[Any]:
         """Yield the module's outputs for each batch of X."""
         self.check_is_fitted()
-        outputs: Iterator[Any] = super().forward_iter(
-            check_inputs(self, X), training, device
-        )
-        return outputs
+        dataset = self.get_dataset(check_inputs(self, X))
+        for batch in self.get_iterator(dataset, training=training):
+            returned = self.evaluation_step(batch, training=training)
+            # Of a mapping the outputs: not all else in it can be moved to a device.
+            mapping = isinstance(returned, Mapping)
+            yield to_device(outputs_of(returned) if mapping else returned, device)

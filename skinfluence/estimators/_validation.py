@@ -135,8 +135,7 @@ def is_opaque(X: object) -> bool:
 def check_inputs(net: NeuralNet, X: object) -> Any:
     """Return X for a fitted net, as an array; what is opaque is returned as it is."""
     if is_opaque(X):
-        _check_opaque(net, X)
-        return X
+        return _opaque(net, X)
     array: np.ndarray = validate_data(
         net, _on_cpu(X), reset=False, **_array_options(net)
     )
@@ -149,7 +148,7 @@ def check_data(
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
     if is_opaque(X):
-        _check_opaque(net, X)
+        X = _opaque(net, X)
         if reset:
             for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
                 vars(net).pop(name, None)
@@ -207,7 +206,8 @@ def _array_options(net: NeuralNet) -> dict[str, Any]:
     }
 
 
-def _check_opaque(net: NeuralNet, X: object) -> None:
+def _opaque(net: NeuralNet, X: object) -> Any:
+    """Return a Dataset, or several inputs as arrays; refuse what cannot be used."""
     if isinstance(net.module, str):
         raise ValueError(
             "X must be a 2-D array or CSR matrix for the built-in module "
@@ -219,8 +219,19 @@ def _check_opaque(net: NeuralNet, X: object) -> None:
             "X must be a Dataset with rows, got an IterableDataset, whose samples "
             "cannot be told apart by number. Use a map-style Dataset."
         )
+    if isinstance(X, Mapping):
+        X = {name: _as_array(values, name) for name, values in X.items()}
     if _length(X) == 0:
         raise ValueError("X must have at least one sample, got 0.")
+    return X
+
+
+def _as_array(values: Any, name: str) -> Any:
+    """Return lists as an array, such as a tokenizer's; everything else as it is."""
+    if not isinstance(values, list):
+        return values
+    with explained(f"X[{name!r}] must have rows of one length (padded)"):
+        return np.asarray(values)
 
 
 def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
