@@ -1,6 +1,5 @@
 """A private copy of a net, on which its recorded steps are repeated."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory
+from ._copies import deep_copy
 from ._measures import measure_of
 from ._net import InfluenceNet
 from ._typing import MapDataset, QueryLike
@@ -44,7 +44,7 @@ class Replica:
     def __init__(self, net: InfluenceNet) -> None:
         names = net._modules + net._criteria + net._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
-        parts = copy.deepcopy({f"{name}_": getattr(net, f"{name}_") for name in names})
+        parts = deep_copy({f"{name}_": getattr(net, f"{name}_") for name in names})
         self._original = net
         self.net: Any = object.__new__(type(net))
         self.net._keywords = net._keywords

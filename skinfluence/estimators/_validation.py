@@ -64,6 +64,7 @@ def check_parameters(net: NeuralNet) -> None:
     """Check the values of the estimator's own parameters."""
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    net._check_hooks()
     callbacks = net.callbacks
     if (
         callbacks is not None
