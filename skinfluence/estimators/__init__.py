@@ -7,6 +7,7 @@ from ._criteria import SmoothHinge, is_log_loss
 from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
+from ._outputs import outputs_of
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
 from ._recording.epoch_table import EpochTable as EpochTable
@@ -35,6 +36,7 @@ __all__ = [
     "has_probabilities",
     "is_log_loss",
     "load_estimator",
+    "outputs_of",
     "represent",
 ]
 

@@ -1,7 +1,7 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,18 +9,26 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from skorch.utils import is_dataset
+from skorch.utils import is_dataset, to_device
 from torch import Tensor
 
 from ..exceptions import UnsupportedOptimizerError
-from ..training import derive_seed, differentiating, moment_names, seeded
+from ..training import (
+    derive_seed,
+    differentiating,
+    moment_names,
+    seeded,
+    twice_differentiable,
+)
 from ..trajectory import Trajectory, close_run, reopen_run
+from ._outputs import outputs_of
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
+from ._replica import net_modules
 from ._saving.save import save_estimator
 from ._seeding import all_seeded
 from ._tables import check_weights
@@ -163,8 +171,9 @@ class EstimatorContract(RecordingMixin):
             if start:
                 self._initialize()
             self._check_trainable()
-            # skorch's own `partial_fit` is only the training loop.
-            super().partial_fit(X, targets, _routing_method="fit", **fit_params)
+            with self._kernels():
+                # skorch's own `partial_fit` is only the training loop.
+                super().partial_fit(X, targets, _routing_method="fit", **fit_params)
             self.run_.end(self)
         return self
 
@@ -193,6 +202,12 @@ class EstimatorContract(RecordingMixin):
             run = self.__dict__.pop("run_", None)
             if run is not None:
                 self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Return the context to train in: one for all steps costs none of them."""
+        if self.record is None:
+            return nullcontext()
+        return twice_differentiable(net_modules(self))
 
     def _begin_record(self) -> None:
         self.seed_ = int(
@@ -362,7 +377,9 @@ class EstimatorContract(RecordingMixin):
     ) -> Iterator[Any]:
         """Yield the module's outputs for each batch of X."""
         self.check_is_fitted()
-        outputs: Iterator[Any] = super().forward_iter(
-            check_inputs(self, X), training, device
-        )
-        return outputs
+        dataset = self.get_dataset(check_inputs(self, X))
+        for batch in self.get_iterator(dataset, training=training):
+            returned = self.evaluation_step(batch, training=training)
+            # Of a mapping the outputs: not all else in it can be moved to a device.
+            mapping = isinstance(returned, Mapping)
+            yield to_device(outputs_of(returned) if mapping else returned, device)

@@ -66,6 +66,7 @@ def check_parameters(net: NeuralNet) -> None:
     """Check the values of the estimator's own parameters."""
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    net._check_hooks()
     callbacks = net.callbacks
     if (
         callbacks is not None
@@ -137,8 +138,7 @@ def is_opaque(X: object) -> bool:
 def check_inputs(net: NeuralNet, X: object) -> Any:
     """Return X for a fitted net, as an array; what is opaque is returned as it is."""
     if is_opaque(X):
-        _check_opaque(net, X)
-        return X
+        return _opaque(net, X)
     X = on_cpu(X)
     check_no_dates(X)
     array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
@@ -152,7 +152,7 @@ def check_data(
     """Return X and y, validated together; with `reset` their shape is learned."""
     y = plain_targets(y)
     if is_opaque(X):
-        _check_opaque(net, X)
+        X = _opaque(net, X)
         if reset:
             for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
                 vars(net).pop(name, None)
@@ -202,7 +202,8 @@ def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
     }
 
 
-def _check_opaque(net: NeuralNet, X: object) -> None:
+def _opaque(net: NeuralNet, X: object) -> Any:
+    """Return a Dataset, or several inputs as arrays; refuse what cannot be used."""
     if isinstance(net.module, str):
         raise ValueError(
             "X must be a 2-D array or CSR matrix for the built-in module "
@@ -214,8 +215,19 @@ def _check_opaque(net: NeuralNet, X: object) -> None:
             "X must be a Dataset with rows, got an IterableDataset, whose samples "
             "cannot be told apart by number. Use a map-style Dataset."
         )
+    if isinstance(X, Mapping):
+        X = {name: _as_array(values, name) for name, values in X.items()}
     if n_rows(X) == 0:
         raise ValueError("X must have at least one sample, got 0.")
+    return X
+
+
+def _as_array(values: Any, name: str) -> Any:
+    """Return lists as an array, such as a tokenizer's; everything else as it is."""
+    if not isinstance(values, list):
+        return values
+    with explained(f"X[{name!r}] must have rows of one length (padded)"):
+        return np.asarray(values)
 
 
 def _check_shape(net: NeuralNet, X: np.ndarray) -> None:

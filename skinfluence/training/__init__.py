@@ -9,6 +9,7 @@ from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
+from ._kernels import twice_differentiable
 from ._objective import Batch, Objective, batch_coefficients
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
@@ -52,6 +53,7 @@ __all__ = [
     "pull_back",
     "seeded",
     "state_nbytes",
+    "twice_differentiable",
 ]
 
 set_public_module(globals())

@@ -9,6 +9,7 @@ from torch import Tensor
 from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
+from ._kernels import twice_differentiable
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord
@@ -59,6 +60,8 @@ class TrainingStep:
         self.objective = objective
         self.live = live
         self.device = live.parameters[0].device
+        # Checkpointed activations are computed again in the backward pass.
+        self._kernels = twice_differentiable(objective.modules)
         for parameter in live.parameters:
             parameter.requires_grad_()
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
@@ -127,7 +130,7 @@ class TrainingStep:
         totals = []
         # One after the other, as in training: each is freed before the next begins.
         for batch, factors in zip(batches, own, strict=True):
-            with seeded(batch.seed, self.device):
+            with self._kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
                 losses.backward(along)
@@ -182,7 +185,8 @@ class TrainingStep:
             The slopes, the adjoint of the state before the step, and what shows
             whether it is the recorded step.
         """
-        return self._pull(state, step, adjoint, *self._linearize(state, step))
+        with self._kernels:
+            return self._pull(state, step, adjoint, *self._linearize(state, step))
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
@@ -271,7 +275,8 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        found = differentiate([values], self.live.parameters, [along])
+        with self._kernels:
+            found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
