@@ -215,10 +215,8 @@ class EstimatorContract(RecordingMixin):
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
-        self.trajectory_ = None
-        if self.record is not None:
-            keep = None if isinstance(self.record, str) else int(self.record)
-            self.trajectory_ = Trajectory(self.seed_, keep)
+        keep = None if self.record in ("all", "replay", None) else int(self.record)
+        self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
         self.retraceable_ = self.record != "replay"
 
     def _numbered(
