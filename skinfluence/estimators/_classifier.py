@@ -19,6 +19,7 @@ from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
+from ._tables import check_weights
 from ._typing import (
     CriterionLike,
     DatasetFactory,
@@ -30,7 +31,7 @@ from ._typing import (
     OptimizerFactory,
     RandomState,
 )
-from ._validation import check_weights
+from ._validation import n_rows
 
 
 class SGDInfluenceClassifier(
@@ -315,7 +316,7 @@ class SGDInfluenceClassifier(
                     "`sample_weight`."
                 )
             by_class = compute_sample_weight(self.class_weight, y)
-            by_sample = check_weights(X, sample_weight)
+            by_sample = check_weights(sample_weight, n_rows(X))
             sample_weight = by_class if by_sample is None else by_class * by_sample
         return super()._check_weights(X, y, sample_weight)
 

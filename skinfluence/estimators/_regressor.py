@@ -278,6 +278,16 @@ class SGDInfluenceRegressor(
         # float64 keeps the digits of integers; the loss casts to the outputs' dtype.
         return y if y.dtype.kind == "f" else y.astype(np.float64)
 
+    def _get_predict_nonlinearity(self) -> Callable[..., Any]:
+        nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
+        # skorch would make two classes of each output of a binary criterion.
+        if self.predict_nonlinearity == "auto":
+            if isinstance(self.criterion_, nn.BCEWithLogitsLoss):
+                return torch.sigmoid
+            if isinstance(self.criterion_, nn.BCELoss):
+                return nn.Identity()
+        return nonlinearity
+
     @available_if(lambda self: False)
     def predict_proba(self, X: object) -> Any:
         """Regressors have no probabilities: hides skorch's method."""
@@ -293,7 +303,8 @@ class SGDInfluenceRegressor(
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predicted targets, shaped as in fit.
+            Predicted targets, shaped as in fit; probabilities with a binary
+            cross-entropy.
         """
         predictions: np.ndarray = NeuralNet.predict_proba(self, X)
         if getattr(self, "target_shape_", None) == ():

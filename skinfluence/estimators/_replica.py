@@ -1,6 +1,5 @@
 """A private copy of a net, on which its recorded steps are repeated."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,8 +21,10 @@ from ..training import (
     Objective,
     TrainingStep,
     moment_names,
+    twice_differentiable,
 )
 from ..trajectory import Trajectory
+from ._copies import deep_copy
 from ._measures import measure_of
 from ._net import InfluenceNet
 from ._seeding import all_seeded
@@ -45,7 +46,7 @@ class Replica:
     def __init__(self, net: InfluenceNet) -> None:
         names = net._modules + net._criteria + net._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
-        parts = copy.deepcopy({f"{name}_": getattr(net, f"{name}_") for name in names})
+        parts = deep_copy({f"{name}_": getattr(net, f"{name}_") for name in names})
         self._original = net
         self.net: Any = object.__new__(type(net))
         self.net._keywords = net._keywords
@@ -127,12 +128,17 @@ def _mean(
             "`iterator_valid` must load every row of the data once, in order, got "
             f"{start} of {len(dataset)} rows from {net.iterator_valid}."
         )
-    return kind(objective, measure_of(net, query), batches)
+    kernels = twice_differentiable(objective.modules)
+    return kind(objective, kernels(measure_of(net, query)), batches)
 
 
 def objective_of(net: InfluenceNet) -> Objective:
     """Return what a net is trained to minimize, on its own modules."""
-    return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
+    modules = net_modules(net)
+    kernels = twice_differentiable(modules)
+    return Objective(
+        modules, kernels(net._outputs), kernels(net._step_losses), fetcher_of(net)
+    )
 
 
 def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:

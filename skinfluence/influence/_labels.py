@@ -1,11 +1,11 @@
 """Steps whose retrace differentiates in labels or targets instead of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 
 from ..training import (
     LeafLosses,
@@ -83,4 +83,13 @@ class TargetStep(TrainingStep):
 
 def _repeated(batch: Any, times: int) -> Any:
     """Repeat every tensor of a batch, one whole batch after the other."""
-    return tree_map_only(Tensor, lambda x: x.repeat(times, *[1] * (x.dim() - 1)), batch)
+
+    def repeat(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.repeat(times, *[1] * (leaf.dim() - 1))
+        # torch takes mappings that it does not know for leaves.
+        if isinstance(leaf, Mapping):
+            return {name: _repeated(value, times) for name, value in leaf.items()}
+        return leaf
+
+    return tree_map(repeat, batch)

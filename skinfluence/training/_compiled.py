@@ -20,7 +20,8 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import MicroBatch, StepRecord
-from ._step import Adjoint, Pulled, Retaken, TrainingStep
+from ._retaken import Adjoint, Retaken
+from ._step import Pulled, TrainingStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """One training step, forwards and backwards."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,14 +9,13 @@ from torch import Tensor
 from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
+from ._kernels import twice_differentiable
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord
+from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
-from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
-
-Adjoint = Mapping[str, Tensor]
-"""∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
+from ._update import GRADIENT, UpdateRule
 
 
 class Pulled(NamedTuple):
@@ -46,124 +44,6 @@ class LeafLosses(NamedTuple):
 Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], Pulled]]
 """``gradient() -> (p,)``, and ``pull(direction)`` for one direction or a stack."""
 
-# Of a parameter itself, in eps: what a step's few additions to it may round off.
-_LAST_BITS = 32
-
-# Of a step: optimizers keep some of their numbers in single precision.
-_SCALARS = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Parameters that share their hyper-parameters and their scalar state."""
-
-    rule: UpdateRule
-    places: slice | Tensor | None
-    """Their entries in the flat vectors; None for all."""
-    scalars: Scalars | None
-
-    def part(self, vector: Tensor) -> Tensor:
-        return vector if self.places is None else vector[..., self.places]
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    """The optimizer's update of a block, linearized where the step was taken."""
-
-    block: _Block
-    jacobian: Jacobian
-    parameters: Tensor | None
-    """Where the update leads; None if it is linear."""
-
-    def pull(self, adjoint: Adjoint) -> dict[str, Tensor]:
-        own = {name: self.block.part(vector) for name, vector in adjoint.items()}
-        return pull_back(self.jacobian, own)
-
-    def excess(
-        self, state: State, gradient: Tensor, after: Tensor, noise: Tensor, eps: float
-    ) -> Tensor:
-        """Return the largest distance from where the gradient leads, see Retaken.
-
-        `noise` is what rounding may add to an element of the gradient.
-        """
-        before, after = self.block.part(state.parameters), self.block.part(after)
-        gradient = self.block.part(gradient)
-        slope = torch.as_tensor(self.jacobian.get((PARAMETERS, GRADIENT), 0.0))
-        last_bits = _LAST_BITS * torch.finfo(after.dtype).eps
-        if self.parameters is None:
-            point = {PARAMETERS: before, GRADIENT: gradient, **self._moments(state)}
-            distance = (after - self._linear(point)).abs().max()
-            size = after.abs().max()
-        else:
-            distance = (after - self.parameters).abs()
-            # Where the gradient itself is rounding (a bias before BatchNorm), Adam
-            # makes whole steps of it, this way or that.
-            distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
-            size = after.abs()
-        moved = max(eps, _SCALARS) * (after - before).abs().max()
-        rounding = slope.abs().to(noise) * noise + moved + last_bits * size
-        return (distance / rounding).nan_to_num(0.0, posinf=torch.inf).max()
-
-    def _moments(self, state: State) -> dict[str, Tensor]:
-        return {name: self.block.part(v) for name, v in state.moments.items()}
-
-    def _linear(self, point: Mapping[str, Tensor]) -> Tensor:
-        terms: list[Tensor] = [
-            point[name] * derivative
-            for (output, name), derivative in self.jacobian.items()
-            if output == PARAMETERS
-        ]
-        return sum(terms[1:], terms[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Retaken:
-    """A step pulled back, and what shows whether it is the recorded one.
-
-    Attributes
-    ----------
-    slopes : Tensor of shape (batch,) or (q, batch)
-        ∂Q/∂w of the batch's samples through the step.
-    adjoint : mapping of str to Tensor
-        ∂Q/∂s of the state before the step.
-    loss : Tensor of shape ()
-        The batch loss.
-    gradient : Tensor of shape (p,)
-        Its gradient as the optimizer saw it.
-    updates : list
-        The optimizer's update, linearized there.
-    """
-
-    slopes: Tensor
-    adjoint: Adjoint
-    loss: Tensor
-    gradient: Tensor
-    updates: list[_Update]
-
-    @torch.no_grad()
-    def excess(self, before: State, after: State, tolerance: float) -> Tensor:
-        """Compare where the gradient leads with where it led in training.
-
-        Parameters
-        ----------
-        before, after : State
-            What the step began from, and what it led to in training.
-        tolerance : float
-            What rounding may do to the gradient, relative to its largest element.
-
-        Returns
-        -------
-        Tensor of shape ()
-            The largest distance of a parameter, in units of what rounding may make of
-            it: at most 1 for the recorded step.
-        """
-        gradient, noise = self.gradient, tolerance * self.gradient.abs().max()
-        excesses = [
-            update.excess(before, gradient, after.parameters, noise, tolerance)
-            for update in self.updates
-        ]
-        return torch.stack(excesses).max()
-
 
 class TrainingStep:
     """A run's training step on a private copy of its modules and optimizer.
@@ -180,12 +60,14 @@ class TrainingStep:
         self.objective = objective
         self.live = live
         self.device = live.parameters[0].device
+        # Checkpointed activations are computed again in the backward pass.
+        self._kernels = twice_differentiable(objective.modules)
         for parameter in live.parameters:
             parameter.requires_grad_()
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
         # beside it, so that its id stays its own.
         self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
-        self._division: tuple[object, list[_Block]] = None, []
+        self._division: tuple[object, list[Block]] = None, []
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
 
@@ -248,7 +130,7 @@ class TrainingStep:
         totals = []
         # One after the other, as in training: each is freed before the next begins.
         for batch, factors in zip(batches, own, strict=True):
-            with seeded(batch.seed, self.device):
+            with self._kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
                 losses.backward(along)
@@ -303,7 +185,8 @@ class TrainingStep:
             The slopes, the adjoint of the state before the step, and what shows
             whether it is the recorded step.
         """
-        return self._pull(state, step, adjoint, *self._linearize(state, step))
+        with self._kernels:
+            return self._pull(state, step, adjoint, *self._linearize(state, step))
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
@@ -392,7 +275,8 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        found = differentiate([values], self.live.parameters, [along])
+        with self._kernels:
+            found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
@@ -405,16 +289,16 @@ class TrainingStep:
 
     def _updates(
         self, state: State, step: StepRecord, gradient: Callable[[], Tensor]
-    ) -> list[_Update]:
+    ) -> list[Update]:
         """Linearize the optimizer's update at the step."""
         blocks = self._blocks(state, step)
         linear = all(block.rule.linear for block in blocks)
         # Linear rules do not use the gradient: it need not be computed.
         point = state.parameters if linear else gradient()
-        return [_update_of(block, state, point) for block in blocks]
+        return [block.linearize(state, point) for block in blocks]
 
     def _pull_updates(
-        self, updates: Sequence[_Update], state: State, adjoint: Adjoint
+        self, updates: Sequence[Update], state: State, adjoint: Adjoint
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the adjoints of the old state and of the gradient."""
         pulled = [update.pull(adjoint) for update in updates]
@@ -432,14 +316,14 @@ class TrainingStep:
                 vector[..., places] = own.get(name, 0.0)
         return before, direction
 
-    def _blocks(self, state: State, step: StepRecord) -> list[_Block]:
+    def _blocks(self, state: State, step: StepRecord) -> list[Block]:
         # Most often the blocks are those of the step before.
         key = (id(step.hyperparameters), step.active, state.scalars)
         if key != self._division[0]:
             self._division = key, self._divide(state, step)
         return self._division[1]
 
-    def _divide(self, state: State, step: StepRecord) -> list[_Block]:
+    def _divide(self, state: State, step: StepRecord) -> list[Block]:
         """Divide the parameters that the step updated into blocks."""
         members: dict[tuple[int, Scalars | None], list[int]] = {}
         for position in step.active:
@@ -452,7 +336,7 @@ class TrainingStep:
             if places == slice(0, self.live.layout.size):
                 places = None
             rule = self._rule(step.hyperparameters[group])
-            blocks.append(_Block(rule, places, scalars))
+            blocks.append(Block(rule, places, scalars))
         return blocks
 
     def _rule(self, hyperparameters: Hyperparameters) -> UpdateRule:
@@ -461,17 +345,6 @@ class TrainingStep:
             rule = UpdateRule(type(self.live.optimizer), hyperparameters)
             known = self._rules[id(hyperparameters)] = hyperparameters, rule
         return known[1]
-
-
-def _update_of(block: _Block, state: State, gradient: Tensor) -> _Update:
-    started = block.scalars is not None
-    jacobian, parameters = block.rule.linearize(
-        block.part(state.parameters),
-        block.part(gradient),
-        {k: block.part(v) for k, v in state.moments.items()} if started else {},
-        block.scalars,
-    )
-    return _Update(block, jacobian, parameters)
 
 
 def _total(losses: Tensor, coefficients: Tensor) -> Tensor:

@@ -180,8 +180,8 @@ class Replay:
         before, after : State
             What it began from, and what it led to.
         """
-        excess = retaken.excess(before, after, self.step.tolerance)
-        self.comparison.see(record, retaken.loss, excess)
+        deviations = retaken.deviations(before, after, self.step.tolerance)
+        self.comparison.see(record, retaken.loss, deviations)
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:
         held: dict[int, State] = {}

@@ -823,3 +823,24 @@ def test_data_is_known_again_however_it_lies_in_memory(lying):
     # A view's copy is whole.
     copied = pickle.loads(pickle.dumps(clf))
     assert np.array_equal(copied.influence(FLAT_VAL, LABELS_VAL), scores)
+
+
+@pytest.mark.parametrize("indices", [range, np.arange, torch.arange])
+def test_subsets_by_any_indices(indices):
+    case = Case("mlp")
+    X, y, _ = case.data()
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+
+    def part(*ends, kind):
+        rows = list(range(*ends)) if kind is list else kind(*ends)
+        return torch.utils.data.Subset(data, rows)
+
+    def scores(kind):
+        clf = case.classifier(classes=[0, 1, 2]).fit(part(2, 12, kind=kind))
+        clf.partial_fit(part(0, 2, kind=kind))
+        query = part(9, 14, kind=kind)
+        return clf.influence(query), clf.influence(query, aggregate=None)
+
+    for found, expected in zip(scores(indices), scores(list), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert np.abs(expected).min() > 0

@@ -380,6 +380,23 @@ def test_every_fit_has_a_folder_of_its_own(tmp_path):
     assert len(list(tmp_path.iterdir())) > 3
 
 
+def test_a_relative_folder_is_that_of_fit(tmp_path, monkeypatch):
+    case = Case("mlp", "adam")
+    monkeypatch.chdir(tmp_path)
+    clf = case.fitted(trajectory_dir="runs", checkpoint_every=2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert clf.trajectory_dir == "runs"
+    assert clf.trajectory_.folder == tmp_path / "runs" / "run-000001"
+    memory = case.fitted(checkpoint_every=2)
+    for each in (clf, memory):
+        each.partial_fit(*case.data()[:2])
+    assert np.array_equal(
+        clf.influence(*case.validation()), memory.influence(*case.validation())
+    )
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_refit_without_is_in_memory(tmp_path):
     case = Case()
     clf = fit(case.classifier(trajectory_dir=tmp_path), case)

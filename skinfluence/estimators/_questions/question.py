@@ -59,6 +59,10 @@ class Question:
         """The step before which everything is taken as given."""
         return self.run.first
 
+    def owner(self, net: InfluenceNet) -> InfluenceNet:
+        """Return the estimator whose samples a question to `net` is about."""
+        return self.earlier[-1].net if self.earlier else net
+
     def used(self) -> Tensor:
         """Return which samples the steps in question use, (n_samples,) bool."""
         run: Question | EarlierRun = self.earlier[-1] if self.earlier else self

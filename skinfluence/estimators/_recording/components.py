@@ -1,6 +1,5 @@
 """The net's module and criterion, and the losses of samples."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 
 from ...exceptions import UnsupportedCriterionError
+from .._copies import deep_copy
 from .._modules import BUILT_IN, floating_dtype
 from .._net import InfluenceNet
 from .._typing import Device
@@ -21,7 +21,7 @@ def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     if isinstance(net.module, str):
         net.module_ = _built_in_module(net, net.module, kwargs)
     elif isinstance(net.module, nn.Module) and not kwargs:
-        net.module_ = copy.deepcopy(net.module)
+        net.module_ = deep_copy(net.module)
     else:
         by_skorch()
     if net.dtype != "auto":
@@ -46,7 +46,7 @@ def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     """Make the criterion, with one loss for each sample."""
     kwargs = net.get_params_for("criterion")
     if isinstance(net.criterion, nn.Module) and not kwargs:
-        net.criterion_ = copy.deepcopy(net.criterion)
+        net.criterion_ = deep_copy(net.criterion)
     else:
         by_skorch()
     criterion = net.criterion_
@@ -78,7 +78,10 @@ def cast(net: InfluenceNet, x: object) -> Any:
 
 def targets_like(outputs: object, targets: object, device: Device) -> Any:
     """Give targets the outputs' shape and dtype where that keeps their values."""
-    targets = to_tensor(targets, device=device)
+    if isinstance(targets, Tensor):
+        targets = targets.to(device)  # skorch's own way takes ten times as long
+    else:
+        targets = to_tensor(targets, device=device)
     if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
         return _like_outputs(outputs, targets)
     return targets

@@ -1,7 +1,8 @@
 """Recording while skorch trains: seeded steps, and a record of their batches."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...training import (
 )
 from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
+from .._outputs import criterion_takes, outputs_of
 from .._replica import net_modules
 from .._seeding import SeededItems, all_seeded, seeded_keys
 from .._training_data import TrainingData
@@ -108,8 +110,8 @@ class RecordingMixin(InfluenceNet):
 
         Parameters
         ----------
-        y_pred : Tensor
-            The module's outputs.
+        y_pred : object
+            What the module returned.
         y_true : Tensor
             Targets.
         X : object, optional
@@ -127,8 +129,9 @@ class RecordingMixin(InfluenceNet):
         UnsupportedCriterionError
             If the criterion does not return one loss for each sample.
         """
-        targets = targets_like(y_pred, y_true, self.device)
-        losses = super().get_loss(y_pred, targets, X=X, training=training)
+        outputs = criterion_takes(self.criterion_, y_pred)
+        targets = targets_like(outputs, y_true, self.device)
+        losses = super().get_loss(outputs, targets, X=X, training=training)
         return losses_by_sample(self, losses, len(targets))
 
     def get_loss(
@@ -168,6 +171,9 @@ class RecordingMixin(InfluenceNet):
         kwargs.setdefault("batch_size", self.batch_size)
         if kwargs["batch_size"] == -1:
             kwargs["batch_size"] = len(dataset)
+        elif isinstance(kwargs["batch_size"], Integral):
+            # torch takes Python's own integers only.
+            kwargs["batch_size"] = int(kwargs["batch_size"])
         if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
         # A loader draws a seed for its workers, by default from the global generator.
@@ -283,7 +289,7 @@ class RecordingMixin(InfluenceNet):
             run.compiled_size = step.compiled_size
         if run is not None and run.completes:
             run.see_gradients(self)
-        return {"loss": loss, "y_pred": outputs}
+        return _movable({"loss": loss, "y_pred": outputs})
 
     def _gradient(self, run: TrainingRun) -> CompiledGradient:
         """Return the compiled gradient of the run's batches."""
@@ -305,6 +311,14 @@ class RecordingMixin(InfluenceNet):
         """Return a module as it is: whole steps are compiled instead."""
         return module
 
+    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
+        nonlinearity = super()._get_predict_nonlinearity()
+        return lambda returned: nonlinearity(outputs_of(returned))
+
+    def validation_step(self, batch: object, **fit_params: Any) -> dict[str, Any]:
+        """Compute the outputs and the mean loss of a validation batch."""
+        return _movable(super().validation_step(batch, **fit_params))
+
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
         x, fit_params = inputs
         return self.infer(x, **fit_params)
@@ -313,6 +327,17 @@ class RecordingMixin(InfluenceNet):
         self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
     ) -> Tensor:
         return self.get_losses(outputs, targets, X=inputs[0], training=True)
+
+
+def _movable(step: dict[str, Any]) -> dict[str, Any]:
+    """Leave nothing in a step but tensors, which skorch's cache can move to a device.
+
+    Mappings may hold others beside the outputs, such as a language model's cache.
+    """
+    returned = step["y_pred"]
+    if not isinstance(returned, Mapping):
+        return step
+    return {**step, "y_pred": outputs_of(returned)}
 
 
 def _base(dataset: object) -> object:

@@ -65,7 +65,7 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
     """Return the run on disk that a net's first call of fit resumes or begins."""
     assert net.trajectory_dir is not None
     assert net.trajectory_ is not None
-    parent, about = Path(net.trajectory_dir), _described(net, data)
+    parent, about = Path(net.trajectory_dir).absolute(), _described(net, data)
     reasons = []
     if resume:
         net.initialize_callbacks()  # whether steps may be skipped depends on them

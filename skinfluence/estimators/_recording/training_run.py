@@ -24,6 +24,7 @@ from ...training import (
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
+from .._copies import check_hooks
 from .._net import InfluenceNet
 from .._replica import Replica, net_buffers, net_modules, objective_of
 from .._training_data import TrainingData
@@ -152,6 +153,8 @@ class TrainingRun:
         if not self.n_taken and self.trajectory is not None:
             begins = self._live is None and self.number == 0
             self._before = self._state_before(net, self.trajectory)
+            if begins:
+                check_hooks(net_modules(net))
             if begins and net.retraceable_:
                 self._check_derivative(net, self.seed_of_step)
         return self.seed_of_step + self.n_taken
