@@ -102,7 +102,8 @@ def losses_by_sample(net: InfluenceNet, losses: Tensor, n_samples: int) -> Tenso
 
 
 def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:
-    if y_true.shape != y_pred.shape and _squeezed(y_true) == _squeezed(y_pred):
+    differ = y_true.shape != y_pred.shape and y_true.numel() == y_pred.numel()
+    if differ and _squeezed(y_true) == _squeezed(y_pred):
         # (n,) against (n, 1): a criterion would broadcast them to (n, n).
         y_true = y_true.reshape(y_pred.shape)
     if y_true.is_floating_point() or y_true.shape == y_pred.shape:

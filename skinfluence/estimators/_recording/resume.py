@@ -193,16 +193,16 @@ class ResumedRun(TrainingRun):
         trajectory, step = self.trajectory, self.n_steps
         if step >= self.n_recorded or trajectory is None:
             return None
-        if step == 0 and not self._taken:
+        if step == 0 and not self.n_taken:
             self._begin(net, trajectory)
         record = trajectory.records[step]
         self.take_batch()
         self._compare_with(record, net)
         assert record.loss is not None
         loss = (record.losses or (record.loss,))[self.n_taken]
-        self._taken.append((self.rows, loss, False))
-        if self.n_taken == self.n_in_step:
-            self._taken.clear()
+        self.n_taken += 1
+        if self.completes:
+            self.n_taken = 0
             self._pass(net, trajectory)
         return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": None}
 

@@ -91,6 +91,8 @@ class TrainingRun:
         self.seed_of_step = 0
         self.share = 1.0  # of each batch in the step's loss
         self.n_in_step = 1
+        self.n_taken = 0  # batches of the step before the one in hand
+        self.completes = True  # whether the batch in hand is the last of its step
         self._taken: list[tuple[Tensor, float, bool]] = []  # batches of the step
         self.largest = 0  # batch of the epoch
         self.gradient: CompiledGradient | None = None
@@ -145,20 +147,10 @@ class TrainingRun:
         """Return the outcome of a step that need not be taken."""
         return None
 
-    @property
-    def n_taken(self) -> int:
-        """Number of batches that the step in hand has taken."""
-        return len(self._taken)
-
-    @property
-    def completes(self) -> bool:
-        """Whether the batch in hand is the last of its step."""
-        return self.n_taken + 1 == self.n_in_step
-
     def begin_batch(self, net: InfluenceNet) -> int:
         """Begin with the next batch and return its seed."""
         self.take_batch()
-        if not self._taken and self.trajectory is not None:
+        if not self.n_taken and self.trajectory is not None:
             begins = self._live is None and self.number == 0
             self._before = self._state_before(net, self.trajectory)
             if begins:
@@ -169,10 +161,11 @@ class TrainingRun:
 
     def take_batch(self) -> None:
         """Take the next batch, of the step in hand or a new one."""
-        if not self._taken:
+        if not self.n_taken:
             self.seed_of_step = next(self.seeds)
             self.n_in_step = min(self.accumulate, self.n_left)
             self.share = 1.0 / self.n_in_step
+        self.completes = self.n_taken + 1 == self.n_in_step
         self.rows = self.batches.popleft()
         self.n_left -= 1
 
@@ -245,9 +238,10 @@ class TrainingRun:
     def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
         """Note the batch just taken, and record the step if it was its last."""
         self._taken.append((self.rows, loss, drew))
-        if self.n_taken == self.n_in_step:
+        if self.completes:
             self._end_step(net)
             self._taken.clear()
+        self.n_taken = len(self._taken)
 
     def _end_step(self, net: NeuralNet) -> None:
         self.n_steps += 1
