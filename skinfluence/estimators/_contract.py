@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from skorch.utils import is_dataset
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..training import derive_seed, moment_names, seeded
 from ..trajectory import Trajectory, close_run, reopen_run
@@ -26,6 +26,7 @@ from ._validation import (
     check_data,
     check_inputs,
     check_parameters,
+    check_real,
     check_resume,
     check_weights,
 )
@@ -260,6 +261,9 @@ class EstimatorContract(RecordingMixin):
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()
+            if isinstance(self.criterion_, nn.Module):
+                # Its class weights must have the dtype of the outputs.
+                self.criterion_.to(getattr(outputs, "dtype", None))
             self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return
@@ -269,6 +273,7 @@ class EstimatorContract(RecordingMixin):
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
+        check_real(self)
 
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.

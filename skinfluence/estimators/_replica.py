@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from skorch.net import NeuralNet
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
@@ -20,7 +23,10 @@ from ..training import (
     LiveState,
     Objective,
     TrainingStep,
+    in_precision,
     moment_names,
+    widen,
+    working_dtype,
 )
 from ..trajectory import Trajectory
 from ._measures import measure_of
@@ -38,6 +44,11 @@ class Replica:
         The copy.
     objective : Objective
         The training objective, on the copy's modules.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        The net.
     """
 
     def __init__(self, net: InfluenceNet) -> None:
@@ -50,6 +61,48 @@ class Replica:
         self.net.__dict__.update(net.__dict__, **parts)
         self.objective = objective_of(self.net)
 
+    def _widened(self, dtype: torch.dtype) -> "Replica":
+        """Return a copy that computes in a wider dtype, on data rounded as here."""
+        wide = Replica(self._original)
+        for module in net_modules(wide.net):
+            widen([*module.parameters(), *module.buffers()], dtype)
+        wide.net.dtype_ = torch.promote_types(self.net.dtype_ or dtype, dtype)
+        objective = in_precision(wide.objective, dtype)
+        rounded = partial(_rounded, dtype=dtype)
+
+        def forward(inputs: Any) -> Any:
+            return objective.forward(rounded(inputs, self.net.dtype_))
+
+        def fetch(data: int, rows: Tensor) -> Batch:
+            inputs, targets, weights = objective.fetch(data, rows)
+            return inputs, rounded(targets, output_dtype), weights
+
+        output_dtype = self._output_dtype()
+        wide.objective = replace(objective, forward=forward, fetch=fetch)
+        return wide
+
+    @torch.no_grad()
+    def _output_dtype(self) -> torch.dtype | None:
+        """Return the dtype of the outputs, which targets are cast to."""
+        self.objective.train(False)
+        inputs, _, _ = self.objective.fetch(0, torch.arange(1))
+        outputs = self.objective.forward(inputs)
+        return outputs.dtype if isinstance(outputs, Tensor) else None
+
+    def differentiable(
+        self, trajectory: Trajectory, step: TrainingStep, given: Sequence[Address] = ()
+    ) -> tuple[TrainingStep, "Replica"]:
+        """Return the run's step to differentiate, and its copy of the net.
+
+        They are this copy's own, or those of a copy in the widest dtype of the trained
+        parameters, at least single precision: half precision would round the adjoint.
+        """
+        dtype = working_dtype(self.objective.modules, step.live.parameters)
+        if dtype is None:
+            return step, self
+        wide = self._widened(dtype)
+        return TrainingStep(wide.objective, wide._live(trajectory, given)), wide
+
     def step(
         self, trajectory: Trajectory, given: Sequence[Address] = ()
     ) -> TrainingStep:
@@ -58,22 +111,25 @@ class Replica:
         The parameters at the `given` addresses, which were not trained, follow the
         trained ones in its state.
         """
-        optimizer = self.net.optimizer_
-        groups = optimizer.param_groups
-        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
-        live = LiveState(
-            optimizer,
-            [*trajectory.addresses, *given],
-            net_buffers(self.net),
-            moment_names(optimizer),
-            [*trajectory.untrained, *stayed],
-        )
+        live = self._live(trajectory, given)
         # States with and without what stayed are not compiled for at once.
         if given or not self.net.compile:
             return TrainingStep(self.objective, live)
         largest = max(len(record.rows) for record in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
+
+    def _live(self, trajectory: Trajectory, given: Sequence[Address]) -> LiveState:
+        optimizer = self.net.optimizer_
+        groups = optimizer.param_groups
+        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
+        return LiveState(
+            optimizer,
+            [*trajectory.addresses, *given],
+            net_buffers(self.net),
+            moment_names(optimizer),
+            [*trajectory.untrained, *stayed],
+        )
 
     def fetcher(self) -> Callable[[int, Tensor], Batch]:
         """Return a function that fetches rows of the data set with a number."""
@@ -88,6 +144,16 @@ class Replica:
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
         return _mean(self.net, self.objective, query, dataset, weights, kind)
+
+
+def _rounded(data: Any, to: torch.dtype | None, dtype: torch.dtype) -> Any:
+    """Return data whose floating-point numbers are rounded, in a wider dtype."""
+
+    def rounded(values: Tensor | np.ndarray) -> Tensor:
+        values = torch.as_tensor(values)
+        return values.to(to).to(dtype) if values.is_floating_point() else values
+
+    return tree_map_only((Tensor, np.ndarray), rounded, data)
 
 
 def mean_loss(
@@ -116,7 +182,9 @@ def _mean(
     start = 0
     for inputs, targets in net.get_iterator(dataset, training=False):
         part = torch.as_tensor(every[start : start + len(targets)])
-        part = part.to(net.device, net.dtype_)
+        # The query casts them to the dtype of its values.
+        own = net.dtype_ or torch.float32
+        part = part.to(net.device, torch.promote_types(own, torch.float32))
         batches.append(((inputs, {}), targets, part))
         start += len(targets)
     return kind(objective, measure_of(net, query), batches)

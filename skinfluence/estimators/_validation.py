@@ -24,6 +24,7 @@ from skorch.utils import is_dataset, to_numpy
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
+from ..exceptions import UnsupportedModuleError
 from ._modules import BUILT_IN
 from ._net import InfluenceNet
 from ._typing import MapDataset
@@ -255,3 +256,15 @@ def validation_data(
     with explained("`sample_weight_val` must weigh the rows of X_val"):
         weights = check_weights(X, sample_weight_val)
     return net.get_dataset(X, y), weights
+
+
+def check_real(net: InfluenceNet) -> None:
+    """Refuse complex parameters: the steps of several optimizers have no derivative."""
+    for name, parameter in net.module_.named_parameters():
+        if parameter.is_complex() and parameter.requires_grad:
+            raise UnsupportedModuleError(
+                f"The trained parameters must be real, got {parameter.dtype} for "
+                f"`{name}`. Make it of a last axis of two (torch.view_as_real), which "
+                "the module turns into complex numbers (torch.view_as_complex), or use "
+                "record=None to train without influence."
+            )

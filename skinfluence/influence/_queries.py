@@ -45,11 +45,14 @@ class Query:
     batches: Sequence[tuple[Any, Any, Tensor]]
 
     def _values(self, inputs: Any, targets: Any) -> Tensor:
-        return self.measure(self.objective.forward(inputs), targets)
+        values = self.measure(self.objective.forward(inputs), targets)
+        # The sums are taken in single precision at least.
+        return values.to(torch.promote_types(values.dtype, torch.float32))
 
     def here(self) -> Tensor:
         """Return Q at the parameters that the modules hold, a scalar."""
-        return torch.stack([self._values(x, y) @ v for x, y, v in self.batches]).sum()
+        parts = ((self._values(x, y), v) for x, y, v in self.batches)
+        return torch.stack([values @ v.to(values) for values, v in parts]).sum()
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
@@ -58,7 +61,8 @@ class Query:
         # A state older than some parameters' training is shorter.
         total = state.parameters.new_zeros(step.live.layout.size)
         for inputs, targets, weights in self.batches:
-            total = step.gradient(self._values(inputs, targets), weights).add_(total)
+            values = self._values(inputs, targets)
+            total = step.gradient(values, weights.to(values)).add_(total)
         return total
 
 
@@ -71,9 +75,9 @@ class SampleQueries(Query):
         step.live.show(state)
         self.objective.train(False)
         rows = []
-        for inputs, targets, weights in self.batches:
-            each = torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
-            rows.append(step.gradient(self._values(inputs, targets), each))
+        for inputs, targets, _ in self.batches:
+            values = self._values(inputs, targets)
+            rows.append(step.gradient(values, torch.eye(len(values)).to(values)))
         return torch.cat(rows)
 
     def here(self) -> Tensor:

@@ -9,6 +9,7 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._objective import Batch, Objective, batch_coefficients
+from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, StepRecord, parameters_digest
 from ._second_derivative import check_second_derivative
@@ -40,12 +41,15 @@ __all__ = [
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",
+    "in_precision",
     "moment_names",
     "observe_clipping",
     "parameters_digest",
     "pull_back",
     "seeded",
     "state_nbytes",
+    "widen",
+    "working_dtype",
 ]
 
 set_public_module(globals())

@@ -37,7 +37,7 @@ Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], Pulled]]
 """``gradient() -> (p,)``, and ``pull(direction)`` for one direction or a stack."""
 
 # Of a parameter itself, in eps: what a step's few additions to it may round off.
-_LAST_BITS = 32
+_LAST_BITS = 8
 
 # Of a step: optimizers keep some of their numbers in single precision.
 _SCALARS = 1e-6
@@ -70,7 +70,13 @@ class _Update:
         return pull_back(self.jacobian, own)
 
     def excess(
-        self, state: State, gradient: Tensor, after: Tensor, noise: Tensor, eps: float
+        self,
+        state: State,
+        gradient: Tensor,
+        after: Tensor,
+        noise: Tensor,
+        tolerance: float,
+        eps: Tensor,
     ) -> Tensor:
         """Return the largest distance from where the gradient leads, see Retaken.
 
@@ -78,20 +84,23 @@ class _Update:
         """
         before, after = self.block.part(state.parameters), self.block.part(after)
         gradient = self.block.part(gradient)
-        slope = torch.as_tensor(self.jacobian.get((PARAMETERS, GRADIENT), 0.0))
-        last_bits = _LAST_BITS * torch.finfo(after.dtype).eps
+        slope = self.jacobian.get((PARAMETERS, GRADIENT), 0.0)
+        slope = torch.as_tensor(slope, dtype=noise.dtype)
+        uniform = eps.dim() == 0
+        last_bits = _LAST_BITS * (eps if uniform else self.block.part(eps)).to(after)
         if self.parameters is None:
             point = {PARAMETERS: before, GRADIENT: gradient, **self._moments(state)}
-            distance = (after - self._linear(point)).abs().max()
-            size = after.abs().max()
+            distance, size = (after - self._linear(point)).abs(), after.abs()
+            if uniform:  # to have less to divide
+                distance, size = distance.max(), size.max()
         else:
             distance = (after - self.parameters).abs()
             # Where the gradient itself is rounding (a bias before BatchNorm), Adam
             # makes whole steps of it, this way or that.
             distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
             size = after.abs()
-        moved = max(eps, _SCALARS) * (after - before).abs().max()
-        rounding = slope.abs().to(noise) * noise + moved + last_bits * size
+        moved = max(tolerance, _SCALARS) * (after - before).abs().max()
+        rounding = slope.abs() * noise + moved + last_bits * size
         return (distance / rounding).nan_to_num(0.0, posinf=torch.inf).max()
 
     def _moments(self, state: State) -> dict[str, Tensor]:
@@ -131,7 +140,9 @@ class Retaken:
     updates: list[_Update]
 
     @torch.no_grad()
-    def excess(self, before: State, after: State, tolerance: float) -> Tensor:
+    def excess(
+        self, before: State, after: State, tolerance: float, eps: Tensor
+    ) -> Tensor:
         """Compare where the gradient leads with where it led in training.
 
         Parameters
@@ -140,6 +151,8 @@ class Retaken:
             What the step began from, and what it led to in training.
         tolerance : float
             What rounding may do to the gradient, relative to its largest element.
+        eps : Tensor of shape () or (p,)
+            The precision of the parameters in training.
 
         Returns
         -------
@@ -149,7 +162,7 @@ class Retaken:
         """
         gradient, noise = self.gradient, tolerance * self.gradient.abs().max()
         excesses = [
-            update.excess(before, gradient, after.parameters, noise, tolerance)
+            update.excess(before, gradient, after.parameters, noise, tolerance, eps)
             for update in self.updates
         ]
         return torch.stack(excesses).max()
@@ -178,6 +191,7 @@ class TrainingStep:
         self._division: tuple[object, list[_Block]] = None, []
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
+        self.eps = live.layout.eps(live.dtype).to(self.device)
 
     def forward(
         self, state: State, step: StepRecord, weights: Tensor | None = None
@@ -233,7 +247,10 @@ class TrainingStep:
         """Give the parameters the gradient of the batch loss; return the loss."""
         with seeded(step.seed, self.device):
             losses, coefficients = self._batch_losses(step)
-            losses.backward(coefficients if weights is None else weights * coefficients)
+            if weights is None:
+                losses.backward(coefficients)
+            else:
+                losses.backward((weights * coefficients).to(losses))
         return _total(losses, coefficients)
 
     @torch.no_grad()

@@ -180,7 +180,7 @@ class Replay:
         before, after : State
             What it began from, and what it led to.
         """
-        excess = retaken.excess(before, after, self.step.tolerance)
+        excess = retaken.excess(before, after, self.step.tolerance, self.step.eps)
         self.comparison.see(record, retaken.loss, excess)
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:
