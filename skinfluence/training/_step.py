@@ -399,11 +399,12 @@ class TrainingStep:
         self, state: State, step: StepRecord, gradient: Callable[[], Tensor]
     ) -> list[_Update]:
         """Linearize the optimizer's update at the step."""
-        blocks = self._blocks(state, step)
-        linear = all(block.rule.linear for block in blocks)
         # Linear rules do not use the gradient: it need not be computed.
-        point = state.parameters if linear else gradient()
-        return [_update_of(block, state, point) for block in blocks]
+        point = state.parameters if self._is_linear(state, step) else gradient()
+        return [_update_of(block, state, point) for block in self._blocks(state, step)]
+
+    def _is_linear(self, state: State, step: StepRecord) -> bool:
+        return all(block.rule.linear for block in self._blocks(state, step))
 
     def _pull_updates(
         self, updates: Sequence[_Update], state: State, adjoint: Adjoint
