@@ -154,7 +154,8 @@ class State:
         The optimizer's scalar state of each parameter; None before its first
         update.
     buffers : tuple of Tensor
-        The modules' buffers, such as BatchNorm's running statistics.
+        The modules' buffers, such as BatchNorm's running statistics. States share the
+        tensors of those that do not change.
     """
 
     parameters: Tensor
@@ -185,8 +186,13 @@ class State:
     @property
     def nbytes(self) -> int:
         """Size of the tensors in bytes."""
+        return self.nbytes_beside(())
+
+    def nbytes_beside(self, buffers: Sequence[Tensor]) -> int:
+        """Size of the tensors in bytes, without the buffers that are among others."""
         tensors = (self.parameters, *self.moments.values(), *self.buffers)
-        return sum(tensor.nbytes for tensor in tensors)
+        shared = {id(buffer) for buffer in buffers}
+        return sum(tensor.nbytes for tensor in tensors if id(tensor) not in shared)
 
 
 class LiveState:
@@ -221,6 +227,7 @@ class LiveState:
             optimizer.param_groups[group]["params"][index] for group, index in addresses
         ]
         self.buffers = tuple(buffers)
+        self._values: tuple[Tensor, ...] = ()  # of the buffers, in the last state
         self.moments = tuple(moments)
         self.untrained = tuple(untrained)
         self.layout = FlatLayout.of(self.parameters)
@@ -256,8 +263,17 @@ class LiveState:
             self.layout.flatten(self.parameters),
             moments,
             self._scalars(states),
-            tuple(buffer.clone() for buffer in self.buffers),
+            self._read_buffers(),
         )
+
+    def _read_buffers(self) -> tuple[Tensor, ...]:
+        # Compared by their values: what is written to `.data` leaves no trace.
+        known = self._values or (None,) * len(self.buffers)
+        self._values = tuple(
+            last if last is not None and torch.equal(last, buffer) else buffer.clone()
+            for last, buffer in zip(known, self.buffers, strict=True)
+        )
+        return self._values
 
     def _scalars(
         self, states: Sequence[Mapping[str, Any] | None]
@@ -288,6 +304,7 @@ class LiveState:
             parameter.data = view
         if self.buffers:
             torch._foreach_copy_(list(self.buffers), list(state.buffers))
+            self._values = state.buffers
 
     def _split(self, vector: Tensor, known: int) -> list[Tensor]:
         """Split a vector of the first `known` parameters."""

@@ -22,7 +22,11 @@ class StateStore(MutableMapping[int, State]):
 
     @abstractmethod
     def size(self, step: int) -> int:
-        """Return the size of a state in bytes, wherever it is."""
+        """Return what a state takes beside the one before it, in bytes."""
+
+    @abstractmethod
+    def size_of(self, state: State) -> int:
+        """Return what a further state would take, in bytes."""
 
     def prefetch(self, step: int) -> None:
         """Begin to fetch the state that is needed next, if it is far away."""
@@ -47,15 +51,17 @@ class MemoryStore(StateStore):
 
     def __init__(self) -> None:
         self._states: dict[int, State] = {}
+        self._sizes: dict[int, int] = {}
 
     def __getitem__(self, step: int) -> State:
         return self._states[step]
 
     def __setitem__(self, step: int, state: State) -> None:
+        self._sizes[step] = self.size_of(state)
         self._states[step] = state
 
     def __delitem__(self, step: int) -> None:
-        del self._states[step]
+        del self._states[step], self._sizes[step]
 
     def __contains__(self, step: object) -> bool:
         return step in self._states
@@ -70,10 +76,19 @@ class MemoryStore(StateStore):
         return len(self._states)
 
     def size(self, step: int) -> int:
-        """Return the size of a state in bytes."""
-        return self._states[step].nbytes
+        """Return what a state takes beside the one before it, in bytes."""
+        return self._sizes[step]
+
+    def size_of(self, state: State) -> int:
+        """Return what a further state would take, in bytes."""
+        latest = next(reversed(self._states), None)
+        return state.nbytes_beside(
+            () if latest is None else self._states[latest].buffers
+        )
 
     @property
     def nbytes(self) -> int:
         """Size of the states in bytes."""
-        return sum(state.nbytes for state in self._states.values())
+        states = self._states.values()
+        buffers = [(), *(state.buffers for state in states)]
+        return sum(map(State.nbytes_beside, states, buffers))
