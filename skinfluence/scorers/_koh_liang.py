@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
+from ..training import check_second_derivative
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
 from ._gradients import FinalGradients
@@ -151,6 +152,14 @@ class KohLiang(BaseScorer, name="koh_liang"):
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the samples' influence by equation 5."""
         model = final_model(estimator)
+        check_second_derivative(
+            model.objective,
+            model.parameters,
+            0,
+            model.batches[0],
+            seed=0,
+            remedy="Use a scorer that takes no second derivative, such as 'loss'.",
+        )
         query = model.query(*data.validation)
         gradients = FinalGradients(model)
         solution = self._solve(gradients, _array(gradients.of_query(query)))

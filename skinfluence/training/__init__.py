@@ -12,9 +12,10 @@ from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, StepRecord, parameters_digest
+from ._retaken import Adjoint, Deviation, Retaken
 from ._second_derivative import check_second_derivative
 from ._size import state_nbytes
-from ._step import Adjoint, Retaken, TrainingStep
+from ._step import TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "CompiledFunctions",
     "CompiledGradient",
     "CompiledStep",
+    "Deviation",
     "FlatLayout",
     "Functional",
     "Handover",

@@ -19,8 +19,9 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import StepRecord
+from ._retaken import Adjoint, Retaken
 from ._rounding import Tensors, close
-from ._step import Adjoint, Linearization, Pulled, Retaken, TrainingStep
+from ._step import Linearization, Pulled, TrainingStep
 
 
 @dataclass(frozen=True, slots=True)

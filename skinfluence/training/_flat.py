@@ -96,13 +96,13 @@ class FlatLayout:
             return parts
         return [part.to(own) for part, own in zip(parts, self.dtypes, strict=True)]
 
-    def eps(self, dtype: torch.dtype) -> Tensor:
-        """Return the eps of the entries in a vector of this dtype: () or (p,)."""
+    def eps(self, tensors: Sequence[Tensor]) -> float | Tensor:
+        """Return the precision of the tensors: of each entry (p,), if it differs."""
+        each = [torch.finfo(tensor.dtype).eps for tensor in tensors]
         if not self.dtypes:
-            return torch.tensor(torch.finfo(dtype).eps, dtype=torch.float64)
-        own = [torch.finfo(each).eps for each in self.dtypes]
-        each = torch.tensor(own, dtype=torch.float64)
-        return each.repeat_interleave(torch.tensor(self.sizes))
+            return each[0]
+        sizes = torch.tensor(self.sizes, device=tensors[0].device)
+        return tensors[0].new_tensor(each, dtype=torch.float64).repeat_interleave(sizes)
 
     def places(self, positions: Sequence[int]) -> slice | Tensor:
         """Return the index of the given tensors' entries in the vector."""

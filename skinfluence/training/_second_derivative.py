@@ -54,8 +54,8 @@ class _Fault:
         return (
             f"in {where} the two differ (relative error {self.found:.2g}). Causes are "
             "a `detach` or another stop-gradient, an autograd Function whose backward "
-            "cannot be differentiated, and buffers that training computes from the "
-            "parameters."
+            "cannot be differentiated, buffers that training computes from the "
+            "parameters, and hooks that change a gradient."
         )
 
 
@@ -98,6 +98,11 @@ def check_second_derivative(
     UnsupportedModuleError
         If torch cannot compute the derivative, or not rightly.
     """
+    for name in _renormalizing(objective):
+        raise UnsupportedModuleError(
+            f"{name} must have max_norm=None: it rewrites its weights while it reads "
+            f"them, which no derivative knows of. {remedy}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
         batch = objective.fetch(data, rows[:_MOST_ROWS])
@@ -113,6 +118,16 @@ def check_second_derivative(
         "The training loss must have the second derivative that autograd gives it, "
         f"for influence is computed from it: {fault.message(where)} {remedy}"
     )
+
+
+def _renormalizing(objective: Objective) -> list[str]:
+    """Return the embeddings that renormalize; rows within the norm show no error."""
+    return [
+        f"`{name}` ({type(part).__name__})" if name else f"`{type(part).__name__}`"
+        for module in objective.modules
+        for name, part in module.named_modules()
+        if getattr(part, "max_norm", None) is not None and hasattr(part, "norm_type")
+    ]
 
 
 def _fault(

@@ -1,7 +1,6 @@
 """One training step, forwards and backwards."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,11 +12,9 @@ from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, StepRecord
+from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
-from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
-
-Adjoint = Mapping[str, Tensor]
-"""∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
+from ._update import GRADIENT, UpdateRule
 
 
 class Pulled(NamedTuple):
@@ -35,137 +32,6 @@ class Pulled(NamedTuple):
 
 Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], Pulled]]
 """``gradient() -> (p,)``, and ``pull(direction)`` for one direction or a stack."""
-
-# Of a parameter itself, in eps: what a step's few additions to it may round off.
-_LAST_BITS = 8
-
-# Of a step: optimizers keep some of their numbers in single precision.
-_SCALARS = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Parameters that share their hyper-parameters and their scalar state."""
-
-    rule: UpdateRule
-    places: slice | Tensor | None
-    """Their entries in the flat vectors; None for all."""
-    scalars: Scalars | None
-
-    def part(self, vector: Tensor) -> Tensor:
-        return vector if self.places is None else vector[..., self.places]
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    """The optimizer's update of a block, linearized where the step was taken."""
-
-    block: _Block
-    jacobian: Jacobian
-    parameters: Tensor | None
-    """Where the update leads; None if it is linear."""
-
-    def pull(self, adjoint: Adjoint) -> dict[str, Tensor]:
-        own = {name: self.block.part(vector) for name, vector in adjoint.items()}
-        return pull_back(self.jacobian, own)
-
-    def excess(
-        self,
-        state: State,
-        gradient: Tensor,
-        after: Tensor,
-        noise: Tensor,
-        tolerance: float,
-        eps: Tensor,
-    ) -> Tensor:
-        """Return the largest distance from where the gradient leads, see Retaken.
-
-        `noise` is what rounding may add to an element of the gradient.
-        """
-        before, after = self.block.part(state.parameters), self.block.part(after)
-        gradient = self.block.part(gradient)
-        slope = self.jacobian.get((PARAMETERS, GRADIENT), 0.0)
-        slope = torch.as_tensor(slope, dtype=noise.dtype)
-        uniform = eps.dim() == 0
-        last_bits = _LAST_BITS * (eps if uniform else self.block.part(eps)).to(after)
-        if self.parameters is None:
-            point = {PARAMETERS: before, GRADIENT: gradient, **self._moments(state)}
-            distance, size = (after - self._linear(point)).abs(), after.abs()
-            if uniform:  # to have less to divide
-                distance, size = distance.max(), size.max()
-        else:
-            distance = (after - self.parameters).abs()
-            # Where the gradient itself is rounding (a bias before BatchNorm), Adam
-            # makes whole steps of it, this way or that.
-            distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
-            size = after.abs()
-        moved = max(tolerance, _SCALARS) * (after - before).abs().max()
-        rounding = slope.abs() * noise + moved + last_bits * size
-        return (distance / rounding).nan_to_num(0.0, posinf=torch.inf).max()
-
-    def _moments(self, state: State) -> dict[str, Tensor]:
-        return {name: self.block.part(v) for name, v in state.moments.items()}
-
-    def _linear(self, point: Mapping[str, Tensor]) -> Tensor:
-        terms: list[Tensor] = [
-            point[name] * derivative
-            for (output, name), derivative in self.jacobian.items()
-            if output == PARAMETERS
-        ]
-        return sum(terms[1:], terms[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Retaken:
-    """A step pulled back, and what shows whether it is the recorded one.
-
-    Attributes
-    ----------
-    slopes : Tensor of shape (batch,) or (q, batch)
-        ∂Q/∂w of the batch's samples through the step.
-    adjoint : mapping of str to Tensor
-        ∂Q/∂s of the state before the step.
-    loss : Tensor of shape ()
-        The batch loss.
-    gradient : Tensor of shape (p,)
-        Its gradient as the optimizer saw it.
-    updates : list
-        The optimizer's update, linearized there.
-    """
-
-    slopes: Tensor
-    adjoint: Adjoint
-    loss: Tensor
-    gradient: Tensor
-    updates: list[_Update]
-
-    @torch.no_grad()
-    def excess(
-        self, before: State, after: State, tolerance: float, eps: Tensor
-    ) -> Tensor:
-        """Compare where the gradient leads with where it led in training.
-
-        Parameters
-        ----------
-        before, after : State
-            What the step began from, and what it led to in training.
-        tolerance : float
-            What rounding may do to the gradient, relative to its largest element.
-        eps : Tensor of shape () or (p,)
-            The precision of the parameters in training.
-
-        Returns
-        -------
-        Tensor of shape ()
-            The largest distance of a parameter, in units of what rounding may make of
-            it: at most 1 for the recorded step.
-        """
-        gradient, noise = self.gradient, tolerance * self.gradient.abs().max()
-        excesses = [
-            update.excess(before, gradient, after.parameters, noise, tolerance, eps)
-            for update in self.updates
-        ]
-        return torch.stack(excesses).max()
 
 
 class TrainingStep:
@@ -188,10 +54,10 @@ class TrainingStep:
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
         # beside it, so that its id stays its own.
         self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
-        self._division: tuple[object, list[_Block]] = None, []
+        self._division: tuple[object, list[Block]] = None, []
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
-        self.eps = live.layout.eps(live.dtype).to(self.device)
+        self.eps = live.layout.eps(live.parameters)
 
     def forward(
         self, state: State, step: StepRecord, weights: Tensor | None = None
@@ -397,17 +263,17 @@ class TrainingStep:
 
     def _updates(
         self, state: State, step: StepRecord, gradient: Callable[[], Tensor]
-    ) -> list[_Update]:
+    ) -> list[Update]:
         """Linearize the optimizer's update at the step."""
         # Linear rules do not use the gradient: it need not be computed.
         point = state.parameters if self._is_linear(state, step) else gradient()
-        return [_update_of(block, state, point) for block in self._blocks(state, step)]
+        return [block.linearize(state, point) for block in self._blocks(state, step)]
 
     def _is_linear(self, state: State, step: StepRecord) -> bool:
         return all(block.rule.linear for block in self._blocks(state, step))
 
     def _pull_updates(
-        self, updates: Sequence[_Update], state: State, adjoint: Adjoint
+        self, updates: Sequence[Update], state: State, adjoint: Adjoint
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the adjoints of the old state and of the gradient."""
         pulled = [update.pull(adjoint) for update in updates]
@@ -425,14 +291,14 @@ class TrainingStep:
                 vector[..., places] = own.get(name, 0.0)
         return before, direction
 
-    def _blocks(self, state: State, step: StepRecord) -> list[_Block]:
+    def _blocks(self, state: State, step: StepRecord) -> list[Block]:
         # Most often the blocks are those of the step before.
         key = (id(step.hyperparameters), step.active, state.scalars)
         if key != self._division[0]:
             self._division = key, self._divide(state, step)
         return self._division[1]
 
-    def _divide(self, state: State, step: StepRecord) -> list[_Block]:
+    def _divide(self, state: State, step: StepRecord) -> list[Block]:
         """Divide the parameters that the step updated into blocks."""
         members: dict[tuple[int, Scalars | None], list[int]] = {}
         for position in step.active:
@@ -445,7 +311,7 @@ class TrainingStep:
             if places == slice(0, self.live.layout.size):
                 places = None
             rule = self._rule(step.hyperparameters[group])
-            blocks.append(_Block(rule, places, scalars))
+            blocks.append(Block(rule, places, scalars))
         return blocks
 
     def _rule(self, hyperparameters: Hyperparameters) -> UpdateRule:
@@ -454,17 +320,6 @@ class TrainingStep:
             rule = UpdateRule(type(self.live.optimizer), hyperparameters)
             known = self._rules[id(hyperparameters)] = hyperparameters, rule
         return known[1]
-
-
-def _update_of(block: _Block, state: State, gradient: Tensor) -> _Update:
-    started = block.scalars is not None
-    jacobian, parameters = block.rule.linearize(
-        block.part(state.parameters),
-        block.part(gradient),
-        {k: block.part(v) for k, v in state.moments.items()} if started else {},
-        block.scalars,
-    )
-    return _Update(block, jacobian, parameters)
 
 
 def _total(losses: Tensor, coefficients: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from collections.abc import Sequence
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
 from ..exceptions import IrreproducibleStepError, NondeterminismWarning
-from ..training import StepRecord
+from ..training import Deviation, StepRecord
 
 # Numbers are fetched from the device in batches: to wait for each would stall it.
 _AT_ONCE = 256
@@ -24,14 +26,12 @@ class Comparison:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self._records: list[StepRecord] = []
-        self._losses: list[Tensor] = []
-        self._excesses: list[Tensor] = []
+        self._seen: list[tuple[StepRecord, Tensor, Sequence[Deviation]]] = []
         self._first: tuple[StepRecord, str] | None = None
         self._rounding: tuple[int, int, float] | None = None
 
     def see(
-        self, record: StepRecord, loss: Tensor, excess: Tensor | None = None
+        self, record: StepRecord, loss: Tensor, deviations: Sequence[Deviation] = ()
     ) -> None:
         """Compare the loss of a step just taken, and where its gradient leads.
 
@@ -41,14 +41,12 @@ class Comparison:
             The record of the step.
         loss : Tensor of shape ()
             Its loss now.
-        excess : Tensor of shape () or None
-            As :meth:`TrainingStep.excess` returns it; None if it is not known.
+        deviations : sequence of Deviation
+            How far the recorded parameters are from where its gradient leads.
         """
         if record.loss is not None:
-            self._records.append(record)
-            self._losses.append(loss)
-            self._excesses.append(torch.zeros_like(loss) if excess is None else excess)
-        if len(self._records) >= _AT_ONCE:
+            self._seen.append((record, loss, deviations))
+        if len(self._seen) >= _AT_ONCE:
             self._compare()
 
     def differs(self, record: StepRecord, what: str) -> None:
@@ -83,23 +81,31 @@ class Comparison:
             _warn_of_rounding(*rounding)
 
     def _compare(self) -> None:
-        losses = _numbers(self._losses)
-        excesses = _numbers(self._excesses)
-        for record, loss, excess in zip(self._records, losses, excesses, strict=True):
+        seen, self._seen = self._seen, []
+        scalars = [
+            [loss, *chain.from_iterable(d.scalars for d in deviations)]
+            for _, loss, deviations in seen
+        ]
+        numbers = iter(_fetched([*chain.from_iterable(scalars)]))
+        for record, _, deviations in seen:
+            loss = next(numbers)
+            within = [
+                each.within_rounding([*islice(numbers, len(each.scalars))])
+                for each in deviations
+            ]
             assert record.loss is not None
             if not same_loss(loss, record.loss, self.tolerance):
                 self.differs(record, f"its loss is {loss:.6g}, not {record.loss:.6g}")
-            elif not excess <= 1:
+            elif not all(within):
                 self.differs(
                     record,
                     "its loss is the same, but the recorded parameters are not where "
                     "its gradient leads, as if the gradient had been changed",
                 )
-        self._records, self._losses, self._excesses = [], [], []
 
 
-def _numbers(scalars: list[Tensor]) -> list[float]:
-    return torch.stack(scalars).tolist() if scalars else []
+def _fetched(scalars: Sequence[Tensor]) -> list[float]:
+    return torch.stack([x.double() for x in scalars]).tolist() if scalars else []
 
 
 def same_loss(loss: float, recorded: float, tolerance: float) -> bool:

@@ -180,8 +180,9 @@ class Replay:
         before, after : State
             What it began from, and what it led to.
         """
-        excess = retaken.excess(before, after, self.step.tolerance, self.step.eps)
-        self.comparison.see(record, retaken.loss, excess)
+        precision = self.step.tolerance, self.step.eps
+        deviations = retaken.deviations(before, after, *precision)
+        self.comparison.see(record, retaken.loss, deviations)
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:
         held: dict[int, State] = {}

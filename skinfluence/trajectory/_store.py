@@ -4,12 +4,30 @@ from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
+from torch import Tensor
+
 from ..training import State, StepRecord
 from ._facts import RunFacts
 
 
 class StateStore(MutableMapping[int, State]):
     """States by the number of the step that began from them."""
+
+    # Size of the latest state's own tensors, and of those that it shares.
+    _latest: tuple[int, int] | None = None
+    _buffers: tuple[Tensor, ...] | None = None
+
+    def _measure(self, state: State) -> None:
+        """Note the size of a state that is added, and what it shares."""
+        # Nothing is known of the buffers of the first one: it counts like the others.
+        known = state.buffers if self._buffers is None else self._buffers
+        own = state.nbytes_beside(known)
+        self._latest, self._buffers = (own, state.nbytes - own), state.buffers
+
+    def room(self, max_bytes: int) -> int:
+        """Return how many states like the latest fit into so many bytes."""
+        own, shared = self._latest or (self.size(next(reversed(self))), 0)
+        return (max_bytes - shared) // max(1, own)
 
     @property
     def folder(self) -> Path | None:
@@ -57,6 +75,7 @@ class MemoryStore(StateStore):
         return self._states[step]
 
     def __setitem__(self, step: int, state: State) -> None:
+        self._measure(state)
         self._sizes[step] = self.size_of(state)
         self._states[step] = state
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..training import State, StepRecord, parameters_digest
 from ._disk.saving import load, save
@@ -67,9 +66,6 @@ class Trajectory(RunFacts):
     records: list[StepRecord] = field(default_factory=list)
     final: State | None = None
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
-    # Size of the latest state's own tensors, and of those that it shares.
-    _size: tuple[int, int] | None = field(default=None, init=False, repr=False)
-    _buffers: tuple[Tensor, ...] | None = field(default=None, init=False, repr=False)
 
     def keeps(self, number: int) -> bool:
         """Return whether a state is on the grid, or could not be recomputed.
@@ -104,19 +100,11 @@ class Trajectory(RunFacts):
         self.records.append(record)
         self.final = after
         if before is not None:
-            self._measure(before)
             self._store[record.step] = before
         if new_epoch:
             self._forget()
         if before is not None:
             self._thin()
-
-    def _measure(self, state: State) -> None:
-        """Note the size of a state, and what of it is shared with the one before."""
-        # Nothing is known of the buffers of the first one: it counts like the others.
-        known = state.buffers if self._buffers is None else self._buffers
-        size = state.nbytes_beside(known)
-        self._size, self._buffers = (size, state.nbytes - size), state.buffers
 
     def _forget(self) -> None:
         """Drop the states of the epochs that are no longer kept."""
@@ -221,9 +209,7 @@ class Trajectory(RunFacts):
         """How many states may be held at once, kept and recomputed ones together."""
         if self.max_bytes is None or not self._store:
             return math.inf
-        latest = self._store.size(next(reversed(self._store)))
-        size, shared = self._size or (latest, 0)
-        return (self.max_bytes - shared) // max(1, size)
+        return self._store.room(self.max_bytes)
 
     @property
     def nbytes(self) -> int:

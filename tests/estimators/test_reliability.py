@@ -270,7 +270,7 @@ def test_bound_of_unused_samples_is_zero():
     [
         ({"module": "mlp"}, ValueError, "`module` must be 'linear'"),
         (
-            {"criterion": nn.MultiMarginLoss},
+            {"criterion": nn.MultiMarginLoss, "record": "replay"},
             UnsupportedCriterionError,
             "one of CrossEntropyLoss, .*, got MultiMarginLoss",
         ),

@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, Trajectory
+from skinfluence.estimators._recording.hooks import RecordingMixin
 from skinfluence.estimators._recording.training_run import TrainingRun
 from skinfluence.exceptions import (
     IrreproducibleStepError,
@@ -43,7 +44,7 @@ def break_off(clf, case, n_steps, monkeypatch, target=None):
     The folder is left as it is after an error, or copied to `target` as a kill
     would leave it.
     """
-    train_step = type(clf).train_step
+    train_step = RecordingMixin.train_step
 
     def until(net, *arguments, **options):
         run = net.trajectory_
@@ -55,7 +56,7 @@ def break_off(clf, case, n_steps, monkeypatch, target=None):
         return train_step(net, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(clf), "train_step", until)
+        patch.setattr(RecordingMixin, "train_step", until)
         with pytest.raises(Broken):
             fit(clf, case)
 
@@ -194,18 +195,18 @@ def test_goes_on_to_the_bits_of_an_unbroken_run(
 KILLED = """
 import sys
 from tests.estimators.test_resume import CASES, EPOCHS, fit
-from skinfluence import SGDInfluenceClassifier
+from skinfluence.estimators._recording.hooks import RecordingMixin
 from skinfluence.trajectory._disk import store as disk
 
 disk._SHARD_STATES = 3
 name, folder = sys.argv[1:]
-train_step = SGDInfluenceClassifier.train_step
+train_step = RecordingMixin.train_step
 
 def told(net, *arguments, **options):
     print(net.run_.n_steps, flush=True)
     return train_step(net, *arguments, **options)
 
-SGDInfluenceClassifier.train_step = told
+RecordingMixin.train_step = told
 case = CASES[name]
 fit(case.classifier(trajectory_dir=folder, max_epochs=20), case, resume=True)
 """

@@ -121,7 +121,8 @@ CHANGES = {
     "batch": {"cls": ChangesBatches},
     "clipping": {"callbacks": [AtEpoch(1, clip_early), AtEpoch(2, remove)]},
     "lr": {"callbacks": [AtEpoch(1, slow_down), AtEpoch(2, remove)]},
-    "hook": {"callbacks": [AtEpoch(1, halve_gradients), AtEpoch(2, remove)]},
+    # In the first step it would be refused: a gradient that is not the loss's.
+    "hook": {"callbacks": [AtEpoch(2, halve_gradients), AtEpoch(3, remove)]},
     "gradient": {"callbacks": [AtEpoch(1, clear_gradients), AtEpoch(2, remove)]},
     "random": {"module": dropped(random.random)},
     "np.random": {"module": dropped(np.random.random_sample)},

@@ -124,7 +124,9 @@ class RecordedRun:
     @cached_property
     def _checked(self) -> tuple[TrainingStep, Replica]:
         self.check(self.trajectory.n_steps, self.first)
-        return self.repeatable()
+        step, replica = self.repeatable()
+        Replay(self.trajectory, step).repeat(self.trajectory.n_steps, self.first)
+        return step, replica
 
     @property
     def step(self) -> TrainingStep:

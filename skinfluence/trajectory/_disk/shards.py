@@ -121,6 +121,7 @@ class SavedStates(StateStore):
         if step in self._places:
             del self[step]
         assert self._open.states is not None
+        self._measure(state)
         self._open.sizes[step] = self.size_of(state)
         self._open.states[step] = state
         self._places[step] = self._open

@@ -1,0 +1,199 @@
+"""A step pulled back: its update, linearized, and what shows whether it is the one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import mul
+
+import torch
+from torch import Tensor
+
+from ._flat import PARAMETERS, Scalars, State
+from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
+
+Adjoint = Mapping[str, Tensor]
+"""∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
+
+# Of a parameter itself, in eps: what a step's few additions to it may round off.
+_LAST_BITS = 8
+
+# Of a step: optimizers keep some of their numbers in single precision.
+_SCALARS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far parameters are from where a gradient leads, and what rounding may do.
+
+    The numbers stay tensors until many are fetched at once.
+
+    Attributes
+    ----------
+    distance : Tensor of shape ()
+        The square of the distance.
+    scales : sequence of Tensor of shape ()
+        The squares of what rounding is relative to; none if the distance is in units of
+        rounding already.
+    weights : sequence of float
+        How much of each rounding may be.
+    """
+
+    distance: Tensor
+    scales: Sequence[Tensor] = ()
+    weights: Sequence[float] = ()
+
+    @property
+    def scalars(self) -> list[Tensor]:
+        """The distance and its scales."""
+        return [self.distance, *self.scales]
+
+    def within_rounding(self, numbers: Sequence[float]) -> bool:
+        """Whether rounding explains the distance, given the numbers of `scalars`."""
+        distance, *scales = map(math.sqrt, numbers)
+        return distance <= (sum(map(mul, self.weights, scales)) if scales else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Parameters that share their hyper-parameters and their scalar state."""
+
+    rule: UpdateRule
+    places: slice | Tensor | None
+    """Their entries in the flat vectors; None for all."""
+    scalars: Scalars | None
+
+    def part(self, vector: Tensor) -> Tensor:
+        """Return the block's entries of a flat vector."""
+        return vector if self.places is None else vector[..., self.places]
+
+    def moments(self, state: State) -> dict[str, Tensor]:
+        """Return the block's part of the optimizer's state; none before its start."""
+        if self.scalars is None:
+            return {}
+        return {name: self.part(vector) for name, vector in state.moments.items()}
+
+    def linearize(self, state: State, gradient: Tensor) -> "Update":
+        """Linearize the update at a state and a gradient."""
+        jacobian, parameters = self.rule.linearize(
+            self.part(state.parameters),
+            self.part(gradient),
+            self.moments(state),
+            self.scalars,
+        )
+        return Update(self, jacobian, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The optimizer's update of a block, linearized where the step was taken."""
+
+    block: Block
+    jacobian: Jacobian
+    parameters: Tensor | None
+    """Where the update leads; None if it is linear."""
+
+    def pull(self, adjoint: Adjoint) -> dict[str, Tensor]:
+        """Pull the block's part of an adjoint through the update."""
+        own = {name: self.block.part(vector) for name, vector in adjoint.items()}
+        return pull_back(self.jacobian, own)
+
+    def deviation(
+        self,
+        state: State,
+        gradient: Tensor,
+        after: Tensor,
+        tolerance: float,
+        eps: float | Tensor,
+    ) -> Deviation:
+        """Compare the recorded update with this one, see :class:`Retaken`."""
+        before, after = self.block.part(state.parameters), self.block.part(after)
+        gradient = self.block.part(gradient)
+        last = after
+        if isinstance(eps, Tensor):
+            last, eps = after * self.block.part(eps).to(after), 1.0
+        weights = max(tolerance, _SCALARS), tolerance, _LAST_BITS * eps
+        if self.parameters is None:
+            return self._linear(state, before, gradient, after, last, weights)
+        slope = torch.as_tensor(self.jacobian[PARAMETERS, GRADIENT])
+        noise = tolerance * gradient.abs().max()
+        distance = (after - self.parameters).abs()
+        # Where the gradient itself is rounding (a bias before BatchNorm), Adam makes
+        # whole steps of it, this way or that.
+        distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
+        moved = weights[0] * (after - before).abs().max()
+        rounding = slope.abs() * noise + moved + weights[2] * last.abs()
+        ratio = (distance / rounding).nan_to_num(0.0, posinf=torch.inf)
+        return Deviation(ratio.max().square())
+
+    def _linear(
+        self,
+        state: State,
+        before: Tensor,
+        gradient: Tensor,
+        after: Tensor,
+        last: Tensor,
+        weights: tuple[float, float, float],
+    ) -> Deviation:
+        point = {GRADIENT: gradient, **self.block.moments(state)}
+        moved = after - before
+        rest = moved.sub(before, alpha=self._slope(PARAMETERS) - 1)
+        for name, vector in point.items():
+            rest.sub_(vector, alpha=self._slope(name))
+        # Squares: a product with itself takes a quarter of the time of a norm.
+        distance, *scales = (v @ v for v in (rest, moved, gradient, last))
+        relative, noise, eps = weights
+        return Deviation(
+            distance, scales, (relative, noise * abs(self._slope(GRADIENT)), eps)
+        )
+
+    def _slope(self, name: str) -> float:
+        return float(self.jacobian.get((PARAMETERS, name), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Retaken:
+    """A step pulled back, and what shows whether it is the recorded one.
+
+    Attributes
+    ----------
+    slopes : Tensor of shape (batch,) or (q, batch)
+        ∂Q/∂w of the batch's samples through the step.
+    adjoint : mapping of str to Tensor
+        ∂Q/∂s of the state before the step.
+    loss : Tensor of shape ()
+        The batch loss.
+    gradient : Tensor of shape (p,)
+        Its gradient as the optimizer saw it.
+    updates : sequence of Update
+        The optimizer's update, linearized there.
+    """
+
+    slopes: Tensor
+    adjoint: Adjoint
+    loss: Tensor
+    gradient: Tensor
+    updates: Sequence[Update]
+
+    def deviations(
+        self, before: State, after: State, tolerance: float, eps: float | Tensor
+    ) -> list[Deviation]:
+        """Compare where the gradient leads with where it led in training.
+
+        Parameters
+        ----------
+        before, after : State
+            What the step began from, and what it led to in training.
+        tolerance : float
+            What rounding may do to the gradient, relative to its largest element.
+        eps : float or Tensor of shape (p,)
+            The precision of the parameters in training.
+
+        Returns
+        -------
+        list of Deviation
+            One for each block of parameters.
+        """
+        return [
+            update.deviation(before, self.gradient, after.parameters, tolerance, eps)
+            for update in self.updates
+        ]
