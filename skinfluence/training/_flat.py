@@ -190,9 +190,11 @@ class State:
 
     def nbytes_beside(self, buffers: Sequence[Tensor]) -> int:
         """Size of the tensors in bytes, without the buffers that are among others."""
-        tensors = (self.parameters, *self.moments.values(), *self.buffers)
+        size = (1 + len(self.moments)) * self.parameters.nbytes
+        if not self.buffers:
+            return size
         shared = {id(buffer) for buffer in buffers}
-        return sum(tensor.nbytes for tensor in tensors if id(tensor) not in shared)
+        return size + sum(b.nbytes for b in self.buffers if id(b) not in shared)
 
 
 class LiveState:

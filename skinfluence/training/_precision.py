@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ def working_dtype(
     return dtype if narrow else None
 
 
+@cache
 def _widened(dtype: torch.dtype, to: torch.dtype) -> torch.dtype:
     """Return a dtype, or the wider one of its kind."""
     if not (dtype.is_floating_point or dtype.is_complex):
