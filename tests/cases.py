@@ -65,7 +65,30 @@ def batch_norm() -> nn.Module:
     )
 
 
-MODULES = {f.__name__: f for f in (linear, mlp, cnn, batch_norm, dropout)}
+class Shared(nn.Module):
+    """A layer under two names, and a weight in two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(SIDE * SIDE, 5, bias=False)
+        self.layer = self.again = nn.Linear(5, 5)
+        self.norm = self.norm_again = nn.BatchNorm1d(5)
+        self.tied = nn.Linear(5, 5)
+        self.tied.weight = self.layer.weight
+        self.last = nn.Linear(5, N_CLASSES)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        hidden = self.norm(self.first(X.flatten(1))).tanh()
+        hidden = self.norm_again(self.again(self.layer(hidden).tanh())).tanh()
+        outputs: torch.Tensor = self.last(self.tied(hidden).tanh())
+        return outputs
+
+
+def shared() -> nn.Module:
+    return Shared()
+
+
+MODULES = {f.__name__: f for f in (linear, mlp, cnn, batch_norm, dropout, shared)}
 
 # Adam-like steps divide by the root of a second moment: an eps that is not far below
 # the gradients keeps their third derivative, and with it the oracle's error, small.

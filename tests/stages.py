@@ -11,7 +11,7 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from tests.cases import OPTIMIZERS
-from tests.oracles import Spy, cross_entropy, retrain
+from tests.oracles import Spy, cross_entropy, retrain, rows_of
 
 # Whole batches: BatchNorm cannot be trained on one sample.
 N_FEATURES, N_PRETRAINING, N_FINE, BATCH = 5, 8, 12, 4
@@ -77,11 +77,20 @@ class Chain:
     def last(self) -> Any:
         return self.estimators[0]
 
-    def retrain(self, weights: np.ndarray, stage: int = 1) -> list[nn.Module]:
-        """Repeat all trainings with weights on a stage's samples; the last's ends."""
+    def retrain(
+        self, weights: np.ndarray, stage: int = 1, targets: np.ndarray | None = None
+    ) -> list[nn.Module]:
+        """Repeat all trainings with weights on a stage's samples; the last's ends.
+
+        `targets` take the place of those of the stage's samples.
+        """
         ends: list[nn.Module] = []
         for k in reversed(range(len(self.estimators))):
             X, run = self.data[k][0], self.spies[k].run
+            if k == stage and targets is not None:
+                own = torch.from_numpy(targets)
+                batches = [(x, own[rows_of(x, X)]) for x, _ in run.batches]
+                run = replace(run, batches=batches)
             records = self.estimators[k].trajectory_.records
             ends = retrain(
                 run if not ends else begun(run, ends[-1]),

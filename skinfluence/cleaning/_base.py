@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,17 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
-from ..estimators import represent
+from ..estimators import check_weights, plain_targets, represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
-from ._data import CleaningData, GivenValidation, Samples, check_validation
+from ._containers import check_rows, check_writable, kept_rows, targets_like
+from ._data import (
+    CleaningData,
+    GivenValidation,
+    Samples,
+    check_validation,
+    with_weights,
+)
 from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
@@ -66,6 +73,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X_val: GivenValidation = None,
         y_val: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         **fit_params: object,
     ) -> Any:
@@ -83,12 +91,14 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             or ``(X_val, y_val, sample_weight_val)`` as `X_val`.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the samples, in training and, where samples are held
+            out for validation, in their mean. Passed on as `fit_params` are.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         **fit_params : dict
             Passed to the ``fit`` of `estimator` and of `final_estimator`, or, with
-            scikit-learn's metadata routing enabled, to those that request them. A
-            ``sample_weight`` also weights the samples held out for validation.
+            scikit-learn's metadata routing enabled, to those that request them.
 
         Returns
         -------
@@ -103,7 +113,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
-            cleaned, ranking, chosen = self._clean(X, y, validation, fit_params)
+            params = with_weights(fit_params, sample_weight)
+            cleaned, ranking, chosen = self._clean(X, y, validation, params)
             final = self._refit(cleaned, ranking, chosen)
             self.final_estimator_ = final
             if hasattr(final, "classes_"):
@@ -121,6 +132,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X_val: GivenValidation = None,
         y_val: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         **fit_params: object,
     ) -> tuple[Any, Any]:
@@ -134,6 +146,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             Their targets.
         X_val, y_val : array-like, optional
             Validation data, as in :meth:`fit`.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the samples, as in :meth:`fit`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         **fit_params : dict
@@ -152,12 +166,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         """
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
-            cleaned, *_ = self._clean(X, y, validation, fit_params)
-        X_kept = _safe_indexing(indexable(X)[0], self.sample_indices_)
-        if sparse.issparse(X):
-            # indexable made it CSR.
-            X_kept = X_kept.asformat(cast(Any, X).format)
-        return X_kept, _like(y, cleaned.y, self.sample_indices_)
+            if self._action().by_label or getattr(self, "decisions", None) is not None:
+                check_writable(y)
+            params = with_weights(fit_params, sample_weight)
+            cleaned, *_ = self._clean(X, y, validation, params)
+        X_kept = kept_rows(X, self.sample_indices_)
+        return X_kept, targets_like(y, cleaned.y, self.sample_indices_)
 
     def _clean(
         self,
@@ -215,10 +229,13 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         X, y = indexable(X, y)
         if _num_samples(X) == 0:
             raise ValueError("X must have at least one sample, got 0.")
+        check_rows(X, "X")
+        if y is not None:
+            check_rows(y, "y")
         y = validate_data(
             self,
             X="no_validation",
-            y=y,
+            y=plain_targets(y),
             multi_output=get_tags(self).target_tags.multi_output,
             y_numeric=is_regressor(self),
         )
@@ -237,7 +254,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
                 y="no_validation",
                 skip_check_array=True,
             )
-        return CleaningData(X, y, *self._route(fit_params), validation)
+        params, final_params = self._route(fit_params)
+        for routed in (params, final_params):
+            check_weights(routed.get("sample_weight"), len(y))
+        return CleaningData(X, y, params, final_params, validation)
 
     def _check_several_classes(self, y: np.ndarray) -> None:
         if self._action().by_label and len(np.unique(y)) < 2:
@@ -314,21 +334,3 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self._columns_,
             getattr(self, "final_estimator_", None),
         )
-
-
-def _like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
-    """Return the cleaned targets in the container that was given."""
-    targets = _safe_indexing(indexable(y)[0], kept)
-    cleaned = cleaned.reshape(np.shape(targets))
-    if getattr(getattr(targets, "dtype", None), "kind", "O") in "iub" and (
-        cleaned.dtype.kind == "f"
-    ):
-        # A decision may turn a whole number into a fraction.
-        targets = targets.astype(cleaned.dtype)
-    # Only changed rows are written: a container keeps all other objects as they are.
-    places = targets.iloc if hasattr(targets, "iloc") else targets
-    for row in np.flatnonzero(
-        (np.asarray(targets) != cleaned).reshape(len(cleaned), -1).any(1)
-    ):
-        places[row] = cleaned[row]
-    return targets

@@ -52,8 +52,8 @@ class InfluenceCleaner(BaseCleaner):
         :class:`~skinfluence.scorers.Scorer`.
     action : {"remove", "relabel", "reweight"}, default="remove"
         What to do with the samples; the last two need ``scorer="influence"``.
-        ``"relabel"``: those with the most to gain get the label
-        with the lowest estimate of
+        ``"relabel"``: those with the most to gain get the label, of those in y, with
+        the lowest estimate of
         :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"reweight"``: the
         weights are lowered by five projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the

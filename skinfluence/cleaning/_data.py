@@ -10,6 +10,8 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, indexable
 
+from ..estimators import check_weights, plain_targets
+
 Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
 """Rows in any container that scikit-learn can index, a DataFrame included."""
 
@@ -120,8 +122,9 @@ def check_validation(
         return None
     if y_val is None:
         raise ValueError("`y_val` must be given with X_val, got None.")
-    X_val, y_val, sample_weight_val = indexable(X_val, y_val, sample_weight_val)
-    return Validation(X_val, np.asarray(y_val), sample_weight_val)
+    X_val, y_val = indexable(X_val, y_val)
+    check_weights(sample_weight_val, _num_samples(X_val), "sample_weight_val", "X_val")
+    return Validation(X_val, plain_targets(y_val, "y_val"), sample_weight_val)
 
 
 def _unpack(
@@ -133,3 +136,11 @@ def _unpack(
             f"sample_weight_val), with nothing beside it, got {len(X_val)} items."
         )
     return X_val if len(X_val) == 3 else (*X_val, None)
+
+
+def with_weights(
+    fit_params: Mapping[str, object], sample_weight: ArrayLike | None
+) -> dict[str, object]:
+    """Return the fit parameters, and the sample weights among them if there are any."""
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return {**fit_params, **weights}

@@ -191,9 +191,12 @@ def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray
     if not run.by_label:
         return check_scores(scores, len(train))
     classes = np.unique(data.y)
-    # A run cannot propose a label that its training rows do not have.
+    # A run cannot propose a label that it does not know, and is not to propose one that
+    # no sample has, though the estimator may have been told of it.
+    known = np.isin(estimator.classes_, classes)
     label_scores = np.full((len(train), len(classes)), np.inf)
-    label_scores[:, np.searchsorted(classes, estimator.classes_)] = scores
+    columns = np.searchsorted(classes, estimator.classes_[known])
+    label_scores[:, columns] = scores[:, known]
     check_scores(label_scores.min(1), len(train))
     return label_scores
 

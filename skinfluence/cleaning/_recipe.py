@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state, get_tags
+from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from ..estimators import SGDInfluenceClassifier, has_probabilities
@@ -17,9 +18,21 @@ from ._ranking import Ranking, plan_runs, score_runs, with_seed
 from ._selection import check_n_remove
 from ._splits import class_codes, ranking_splits
 
+RESAMPLING = "fit_resample"
+"""A method of imbalanced-learn, which adds it to those that scikit-learn routes to."""
+
 
 class CleaningRecipe(BaseEstimator):
     """The parameters that all cleaners have, and the work that they describe."""
+
+    # The cleaner passes weights on: who is to have them is for the estimators to say.
+    __metadata_request__fit: ClassVar = {"sample_weight": False}
+    __metadata_request__fit_resample: ClassVar = {"sample_weight": False}
+    # scikit-learn makes this method for classes that are made after imbalanced-learn is
+    # imported only.
+    set_fit_resample_request = RequestMethod(
+        RESAMPLING, ["X_val", "sample_weight", "sample_weight_val", "y_val"]
+    )
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
@@ -57,10 +70,13 @@ class CleaningRecipe(BaseEstimator):
         Returns
         -------
         MetadataRouter
-            The cleaner itself takes the validation data; other arguments of ``fit`` go
-            to the ``fit`` of `estimator` and of `final_estimator`.
+            The cleaner itself takes the validation data; other arguments of ``fit`` and
+            ``fit_resample`` go to the ``fit`` of `estimator` and of `final_estimator`,
+            sample weights too, whether the cleaner requests them or not.
         """
         fit = MethodMapping().add(caller="fit", callee="fit")
+        if RESAMPLING in METHODS:  # imbalanced-learn adds it
+            fit.add(caller=RESAMPLING, callee="fit")
         router = MetadataRouter(owner=self).add_self_request(self)
         router.add(estimator=self._estimator(), method_mapping=fit)
         if self.final_estimator is not None:

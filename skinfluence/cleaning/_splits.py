@@ -102,5 +102,6 @@ def _check_weights(data: CleaningData, rows: np.ndarray) -> None:
     if weights is not None and not np.any(np.asarray(weights)[rows]):
         raise ValueError(
             "`sample_weight` must not be 0 for all samples that are held out for "
-            "validation. Leave out samples of weight 0, or give X_val and y_val."
+            "validation. Leave out samples of weight 0, whole classes too, or give "
+            "X_val and y_val."
         )

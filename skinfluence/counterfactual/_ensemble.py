@@ -133,11 +133,12 @@ class Ensemble:
         begins = torch.full((len(weights),), self.stop)
         weighted = (weights != 1).cpu()
         for record in reversed(self.trajectory.records[self.first : self.stop]):
-            differ = weighted[:, record.rows]
+            differ = weighted[:, record.rows].any(1)
             if others is not None:
-                _, targets, _ = self.step.objective.fetch(record.data, record.rows)
-                differ = differ | others.differing(record.rows, targets)
-            begins[differ.any(1)] = record.step
+                for batch in record.micro_batches():
+                    _, targets, _ = self.step.objective.fetch(batch)
+                    differ = differ | others.differing(batch.rows, targets).any(1)
+            begins[differ] = record.step
         return begins
 
     def _chunks(self, runs: Tensor, begins: Tensor) -> Iterator[Tensor]:

@@ -14,8 +14,8 @@ from ..training import (
     Clipping,
     Functional,
     LiveState,
+    MicroBatch,
     State,
-    StepRecord,
     TrainingStep,
     batch_coefficients,
 )
@@ -76,17 +76,18 @@ class StackedStep(TrainingStep):
         with _WeightsFirst():
             return stacked(tuple(live.parameters), tuple(live.buffers), *stacks)
 
-    def _batch_losses(self, step: StepRecord) -> tuple[Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
+    def _batch_losses(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        inputs, targets, weights = self.objective.fetch(batch)
         forward, criterion = self.objective.forward, self.objective.criterion
         if self.others is None:
             losses = self.each(lambda: criterion(forward(inputs), targets, inputs))
         else:
             losses = self.each(
                 lambda own: criterion(forward(inputs), own, inputs),
-                self.others.of_batch(step.rows, targets),
+                self.others.of_batch(batch.rows, targets),
             )
-        return losses, batch_coefficients(weights, losses[0]).expand_as(losses)
+        coefficients = batch_coefficients(weights, losses[0], batch.share)
+        return losses, coefficients.expand_as(losses)
 
     def _clip(self, clipping: Clipping, parameters: Sequence[Tensor]) -> None:
         # Every run has a norm of its own.

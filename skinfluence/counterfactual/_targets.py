@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..training import Batch, Objective
+from ..training import Batch, MicroBatch, Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class OtherTargets:
     def in_run(self, objective: Objective, run: int) -> Objective:
         """Return the objective of one of the runs."""
 
-        def fetch(data: int, rows: Tensor) -> Batch:
-            inputs, targets, weights = objective.fetch(data, rows)
-            own = self[run : run + 1].of_batch(rows, targets)[0]
+        def fetch(batch: MicroBatch) -> Batch:
+            inputs, targets, weights = objective.fetch(batch)
+            own = self[run : run + 1].of_batch(batch.rows, targets)[0]
             return inputs, own, weights
 
         return replace(objective, fetch=fetch)

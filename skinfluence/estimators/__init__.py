@@ -7,12 +7,15 @@ from ._criteria import SmoothHinge, is_log_loss
 from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
+from ._outputs import outputs_of
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
 from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._saving.load import load_estimator
+from ._tables import check_weights as check_weights
+from ._tables import plain_targets as plain_targets
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
 from ._typing import QueryLike as QueryLike
@@ -33,6 +36,7 @@ __all__ = [
     "has_probabilities",
     "is_log_loss",
     "load_estimator",
+    "outputs_of",
     "represent",
 ]
 

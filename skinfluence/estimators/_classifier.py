@@ -19,6 +19,7 @@ from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
+from ._tables import check_weights
 from ._typing import (
     CriterionLike,
     DatasetFactory,
@@ -30,7 +31,7 @@ from ._typing import (
     OptimizerFactory,
     RandomState,
 )
-from ._validation import check_weights
+from ._validation import n_rows
 
 
 class SGDInfluenceClassifier(
@@ -67,6 +68,14 @@ class SGDInfluenceClassifier(
         Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
     batch_size : int, default=64
         Samples in a batch; -1 for all.
+    accumulate_steps : int, default=1
+        Number of batches over whose mean losses each step of the optimizer takes the
+        mean: their gradients are accumulated, as by ``(loss / k).backward()`` for each
+        of k batches, and clipped once. Each batch normalizes itself (BatchNorm) and
+        draws its own random numbers (dropout). The last step of an epoch takes the
+        mean of the batches that are left, if they are fewer. Callbacks see every batch
+        (``on_batch_begin``, ``on_batch_end``, and so a schedule by batches), and
+        ``on_grad_computed`` every step.
     shuffle : bool, default=True
         Whether the batches are drawn anew in each epoch.
     class_weight : dict, "balanced" or None, default=None
@@ -136,7 +145,8 @@ class SGDInfluenceClassifier(
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
-        Loads the batches of prediction and validation.
+        Loads the batches of prediction and validation, every row once and in order:
+        ``iterator_valid__shuffle``, ``__drop_last`` and samplers have no effect.
     dataset : class, default=ArrayDataset
         Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
     use_caching : bool or "auto", default="auto"
@@ -191,8 +201,10 @@ class SGDInfluenceClassifier(
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and
     :math:`c_i` the sample's weight times that of its class, scaled to mean 1 over all
     samples. The divisor is the number of samples in the batch, also where a
-    ``CrossEntropyLoss`` has a ``weight`` for each class and torch would divide by the
-    sum of the weights. To use another loss, override :meth:`get_losses`.
+    ``CrossEntropyLoss`` has a ``weight`` for each class, or ignores some targets
+    (``ignore_index``), and torch would divide by the sum of the weights of the targets
+    that it does not ignore: an ignored target is a loss of 0. To use another loss,
+    override :meth:`get_losses`.
 
     References
     ----------
@@ -225,6 +237,7 @@ class SGDInfluenceClassifier(
         lr: float = 0.1,
         max_epochs: int = 20,
         batch_size: int = 64,
+        accumulate_steps: int = 1,
         shuffle: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
         dtype: str = "auto",
@@ -303,7 +316,7 @@ class SGDInfluenceClassifier(
                     "`sample_weight`."
                 )
             by_class = compute_sample_weight(self.class_weight, y)
-            by_sample = check_weights(X, sample_weight)
+            by_sample = check_weights(sample_weight, n_rows(X))
             sample_weight = by_class if by_sample is None else by_class * by_sample
         return super()._check_weights(X, y, sample_weight)
 

@@ -1,7 +1,7 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,18 +9,30 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from skorch.utils import is_dataset
+from skorch.utils import is_dataset, to_device
 from torch import Tensor, nn
 
-from ..training import derive_seed, moment_names, seeded
+from ..exceptions import UnsupportedOptimizerError
+from ..training import (
+    derive_seed,
+    differentiating,
+    moment_names,
+    seeded,
+    twice_differentiable,
+)
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._recording.batches import all_seeded
+from ._outputs import outputs_of
 from ._recording.hooks import RecordingMixin
+from ._recording.loss_checks import check_losses, warn_of_ignored
+from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
+from ._replica import net_modules
 from ._saving.save import save_estimator
-from ._training_data import TrainingData, fingerprint
+from ._seeding import all_seeded
+from ._tables import check_weights
+from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
 from ._typing import Device
 from ._validation import (
     check_data,
@@ -28,7 +40,7 @@ from ._validation import (
     check_parameters,
     check_real,
     check_resume,
-    check_weights,
+    n_rows,
 )
 
 
@@ -116,6 +128,7 @@ class EstimatorContract(RecordingMixin):
         start = not self.initialized_
         return self._fit(X, y, sample_weight, fit_params, start=start, classes=classes)
 
+    @differentiating
     def _fit(
         self,
         X: object,
@@ -153,13 +166,15 @@ class EstimatorContract(RecordingMixin):
                 self.n_steps_,
                 self.n_epochs_,
                 self.trajectory_,
+                self.accumulate_steps,
             )
             self.training_data_ = [*self.training_data_, data]
             if start:
                 self._initialize()
             self._check_trainable()
-            # skorch's own `partial_fit` is only the training loop.
-            super().partial_fit(X, targets, _routing_method="fit", **fit_params)
+            with self._kernels():
+                # skorch's own `partial_fit` is only the training loop.
+                super().partial_fit(X, targets, _routing_method="fit", **fit_params)
             self.run_.end(self)
         return self
 
@@ -189,14 +204,22 @@ class EstimatorContract(RecordingMixin):
             if run is not None:
                 self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
 
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Return the context to train in: one for all steps costs none of them."""
+        if self.record is None:
+            return nullcontext()
+        return twice_differentiable(net_modules(self))
+
     def _begin_record(self) -> None:
         self.seed_ = int(
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
-        keep = None if isinstance(self.record, str) else self.record
-        self.trajectory_ = None if self.record is None else Trajectory(self.seed_, keep)
+        self.trajectory_ = None
+        if self.record is not None:
+            keep = None if isinstance(self.record, str) else int(self.record)
+            self.trajectory_ = Trajectory(self.seed_, keep)
         self.retraceable_ = self.record != "replay"
 
     def _numbered(
@@ -204,12 +227,14 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
+        data.draws = draws_items(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
+            check_repeatable(data.dataset)
             data.digest = fingerprint(X, y)
             earlier = self.training_data_
             offsets = {each.digest: each.offset for each in earlier}
@@ -231,7 +256,7 @@ class EstimatorContract(RecordingMixin):
         self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
     ) -> Tensor | None:
         """Return the c_i of the samples, scaled to mean 1."""
-        weights = check_weights(X, sample_weight)
+        weights = check_weights(sample_weight, n_rows(X))
         if weights is None:
             return None
         return torch.from_numpy(weights * (len(weights) / weights.sum()))
@@ -251,12 +276,21 @@ class EstimatorContract(RecordingMixin):
                     "would be that of another loss. Override `get_losses`, which "
                     "returns one loss for each sample."
                 )
+        check_monitors(self)
         own_step = type(self).train_step is RecordingMixin.train_step
         if self.record is not None and not own_step:
             raise TypeError(
                 f"{type(self).__name__} must not override `train_step`: what it does "
                 "is not recorded. Override `get_losses` or `infer`, use a callback, or "
-                "train with record=None, without influence."
+                "`accumulate_steps` to accumulate gradients; or train with "
+                "record=None, without influence."
+            )
+        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
+        several = any(isinstance(each, torch.optim.LBFGS) for each in optimizers)
+        if self.accumulate_steps > 1 and several:
+            raise UnsupportedOptimizerError(
+                "`accumulate_steps` must be 1 for LBFGS, which evaluates a batch "
+                f"several times in a step, got {self.accumulate_steps}."
             )
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
@@ -264,6 +298,10 @@ class EstimatorContract(RecordingMixin):
             if isinstance(self.criterion_, nn.Module):
                 # Its class weights must have the dtype of the outputs.
                 self.criterion_.to(getattr(outputs, "dtype", None))
+            if type(self).get_losses is RecordingMixin.get_losses:
+                many = self._first_targets()
+                check_losses(self, outputs, targets, many)
+                warn_of_ignored(self, many)
             self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return
@@ -344,7 +382,9 @@ class EstimatorContract(RecordingMixin):
     ) -> Iterator[Any]:
         """Yield the module's outputs for each batch of X."""
         self.check_is_fitted()
-        outputs: Iterator[Any] = super().forward_iter(
-            check_inputs(self, X), training, device
-        )
-        return outputs
+        dataset = self.get_dataset(check_inputs(self, X))
+        for batch in self.get_iterator(dataset, training=training):
+            returned = self.evaluation_step(batch, training=training)
+            # Of a mapping the outputs: not all else in it can be moved to a device.
+            mapping = isinstance(returned, Mapping)
+            yield to_device(outputs_of(returned) if mapping else returned, device)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
-from ..training import Batch, Objective
+from ..training import Batch, MicroBatch, Objective
 from ._net import InfluenceNet
 from ._replica import Replica, mean_loss
 from ._training_data import check_unchanged
@@ -178,7 +178,7 @@ def _fetcher(objective: Objective, offsets: Sequence[int]) -> Callable[[Tensor],
 
     def fetch(rows: Tensor) -> Batch:
         offset = max(offset for offset in numbers if offset <= int(rows[0]))
-        return objective.fetch(numbers[offset], rows)
+        return objective.fetch(MicroBatch(numbers[offset], rows))
 
     return fetch
 

@@ -70,9 +70,8 @@ def _expected_error(net: InfluenceNet) -> Measure:
     nonlinearity = net._get_predict_nonlinearity()
 
     def measure(outputs: Any, targets: Any) -> Tensor:
-        first = outputs[0] if isinstance(outputs, tuple) else outputs
         # skorch turns outputs of shape (n, 1) into (n, 2, 1).
-        probabilities = nonlinearity(first).flatten(1)
+        probabilities = nonlinearity(outputs).flatten(1)
         labels = to_tensor(targets, device=net.device).long().reshape(-1, 1)
         probability: Tensor = probabilities.gather(1, labels)
         return 1 - probability.squeeze(1)
@@ -97,6 +96,7 @@ def _checked_measure(net: InfluenceNet, query: Measure) -> Measure:
                 "`query` must be differentiable in the module's outputs, got a "
                 "tensor without a gradient, as comparisons and counts return."
             )
-        return values
+        # As the weights of its mean; without a gradient it may count or compare.
+        return values if net.dtype_ is None else values.to(net.dtype_)
 
     return measure

@@ -1,5 +1,7 @@
 """The skorch net below the estimators: its parameters, and what its parts share."""
 
+import copy
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -10,6 +12,7 @@ from skorch.utils import params_for
 from torch import nn
 
 from ..trajectory import Trajectory
+from ._copies import Detaching, check_hooks
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
@@ -32,6 +35,7 @@ class InfluenceNet(NeuralNet):
     module: ModuleLike
     max_epochs: int
     batch_size: int
+    accumulate_steps: int
     dtype: str
     device: Device
     record: str | int | None
@@ -40,6 +44,7 @@ class InfluenceNet(NeuralNet):
     trajectory_dir: Folder | None
     compile: bool
     callbacks: list[Any] | str | None
+    train_split: Callable[..., object] | None
     warm_start: bool
     pretrained: Any  # another net of this kind, or None
     freeze_pretrained: bool
@@ -156,11 +161,25 @@ class InfluenceNet(NeuralNet):
 
         A clone of *it* would not be fitted.
         """
-        cloned: Self = super().__sklearn_clone__()
+        self._check_hooks()
+        with Detaching():
+            cloned: Self = super().__sklearn_clone__()
         cloned.pretrained = self.pretrained
         return cloned
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied: Self = object.__new__(type(self))
+        memo[id(self)] = copied
+        with Detaching():
+            copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
+
+    def _check_hooks(self) -> None:
+        """Refuse a module or criterion with hooks that its copies would lack."""
+        check_hooks([self.module, self.__dict__.get("criterion")])
+
     def __getstate__(self) -> dict[str, Any]:
+        self._check_hooks()
         return {**super().__getstate__(), "_keywords": self._keywords}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -66,6 +66,14 @@ class SGDInfluenceRegressor(
         Number of epochs of each call of :meth:`fit` and :meth:`partial_fit`.
     batch_size : int, default=64
         Samples in a batch; -1 for all.
+    accumulate_steps : int, default=1
+        Number of batches over whose mean losses each step of the optimizer takes the
+        mean: their gradients are accumulated, as by ``(loss / k).backward()`` for each
+        of k batches, and clipped once. Each batch normalizes itself (BatchNorm) and
+        draws its own random numbers (dropout). The last step of an epoch takes the
+        mean of the batches that are left, if they are fewer. Callbacks see every batch
+        (``on_batch_begin``, ``on_batch_end``, and so a schedule by batches), and
+        ``on_grad_computed`` every step.
     shuffle : bool, default=True
         Whether the batches are drawn anew in each epoch.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -129,7 +137,8 @@ class SGDInfluenceRegressor(
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
-        Loads the batches of prediction and validation.
+        Loads the batches of prediction and validation, every row once and in order:
+        ``iterator_valid__shuffle``, ``__drop_last`` and samplers have no effect.
     dataset : class, default=ArrayDataset
         Wraps X and y, see :class:`~skinfluence.estimators.ArrayDataset`.
     use_caching : bool or "auto", default="auto"
@@ -180,8 +189,9 @@ class SGDInfluenceRegressor(
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over
-    the targets, if there are several), and :math:`c_i` the sample's weight, scaled to
-    mean 1 over all samples. To use another loss, override :meth:`get_losses`.
+    the targets, if there are several, where those that its ``ignore_index`` names count
+    with a loss of 0), and :math:`c_i` the sample's weight, scaled to mean 1 over all
+    samples. To use another loss, override :meth:`get_losses`.
 
     References
     ----------
@@ -213,6 +223,7 @@ class SGDInfluenceRegressor(
         lr: float = 0.05,
         max_epochs: int = 20,
         batch_size: int = 64,
+        accumulate_steps: int = 1,
         shuffle: bool = True,
         dtype: str = "auto",
         device: Device = "cpu",
@@ -267,6 +278,16 @@ class SGDInfluenceRegressor(
         # float64 keeps the digits of integers; the loss casts to the outputs' dtype.
         return y if y.dtype.kind == "f" else y.astype(np.float64)
 
+    def _get_predict_nonlinearity(self) -> Callable[..., Any]:
+        nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
+        # skorch would make two classes of each output of a binary criterion.
+        if self.predict_nonlinearity == "auto":
+            if isinstance(self.criterion_, nn.BCEWithLogitsLoss):
+                return torch.sigmoid
+            if isinstance(self.criterion_, nn.BCELoss):
+                return nn.Identity()
+        return nonlinearity
+
     @available_if(lambda self: False)
     def predict_proba(self, X: object) -> Any:
         """Regressors have no probabilities: hides skorch's method."""
@@ -282,7 +303,8 @@ class SGDInfluenceRegressor(
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predicted targets, shaped as in fit.
+            Predicted targets, shaped as in fit; probabilities with a binary
+            cross-entropy.
         """
         predictions: np.ndarray = NeuralNet.predict_proba(self, X)
         if getattr(self, "target_shape_", None) == ():

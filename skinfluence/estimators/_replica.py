@@ -1,6 +1,5 @@
 """A private copy of a net, on which its recorded steps are repeated."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,16 +20,20 @@ from ..training import (
     Batch,
     CompiledStep,
     LiveState,
+    MicroBatch,
     Objective,
     TrainingStep,
     in_precision,
     moment_names,
+    twice_differentiable,
     widen,
     working_dtype,
 )
 from ..trajectory import Trajectory
+from ._copies import deep_copy
 from ._measures import measure_of
 from ._net import InfluenceNet
+from ._seeding import all_seeded
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -54,7 +57,7 @@ class Replica:
     def __init__(self, net: InfluenceNet) -> None:
         names = net._modules + net._criteria + net._optimizers
         # One deep copy for all, so that the optimizer's parameters are the modules'.
-        parts = copy.deepcopy({f"{name}_": getattr(net, f"{name}_") for name in names})
+        parts = deep_copy({f"{name}_": getattr(net, f"{name}_") for name in names})
         self._original = net
         self.net: Any = object.__new__(type(net))
         self.net._keywords = net._keywords
@@ -73,8 +76,8 @@ class Replica:
         def forward(inputs: Any) -> Any:
             return objective.forward(rounded(inputs, self.net.dtype_))
 
-        def fetch(data: int, rows: Tensor) -> Batch:
-            inputs, targets, weights = objective.fetch(data, rows)
+        def fetch(batch: MicroBatch) -> Batch:
+            inputs, targets, weights = objective.fetch(batch)
             return inputs, rounded(targets, output_dtype), weights
 
         output_dtype = self._output_dtype()
@@ -85,7 +88,7 @@ class Replica:
     def _output_dtype(self) -> torch.dtype | None:
         """Return the dtype of the outputs, which targets are cast to."""
         self.objective.train(False)
-        inputs, _, _ = self.objective.fetch(0, torch.arange(1))
+        inputs, _, _ = self.objective.fetch(MicroBatch(0, torch.arange(1)))
         outputs = self.objective.forward(inputs)
         return outputs.dtype if isinstance(outputs, Tensor) else None
 
@@ -115,7 +118,7 @@ class Replica:
         # States with and without what stayed are not compiled for at once.
         if given or not self.net.compile:
             return TrainingStep(self.objective, live)
-        largest = max(len(record.rows) for record in trajectory.records)
+        largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
 
@@ -131,8 +134,8 @@ class Replica:
             [*trajectory.untrained, *stayed],
         )
 
-    def fetcher(self) -> Callable[[int, Tensor], Batch]:
-        """Return a function that fetches rows of the data set with a number."""
+    def fetcher(self) -> Callable[[MicroBatch], Batch]:
+        """Return a function that fetches micro-batches."""
         return fetcher_of(self.net)
 
     def mean(
@@ -140,7 +143,7 @@ class Replica:
         query: QueryLike,
         dataset: MapDataset,
         weights: np.ndarray | None,
-        kind: type[Query] = Query,
+        kind: Callable[..., Query] = Query,
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
         return _mean(self.net, self.objective, query, dataset, weights, kind)
@@ -151,7 +154,9 @@ def _rounded(data: Any, to: torch.dtype | None, dtype: torch.dtype) -> Any:
 
     def rounded(values: Tensor | np.ndarray) -> Tensor:
         values = torch.as_tensor(values)
-        return values.to(to).to(dtype) if values.is_floating_point() else values
+        if to is None or not values.is_floating_point():
+            return values
+        return values.to(to).to(dtype)
 
     return tree_map_only((Tensor, np.ndarray), rounded, data)
 
@@ -174,35 +179,46 @@ def _mean(
     query: QueryLike,
     dataset: MapDataset,
     weights: np.ndarray | None,
-    kind: type[Query],
+    kind: Callable[..., Query],
 ) -> Query:
     every = np.ones(len(dataset)) if weights is None else weights
     every = every / every.sum()
     batches: list[tuple[Any, Any, Tensor]] = []
     start = 0
-    for inputs, targets in net.get_iterator(dataset, training=False):
-        part = torch.as_tensor(every[start : start + len(targets)])
-        # The query casts them to the dtype of its values.
-        own = net.dtype_ or torch.float32
-        part = part.to(net.device, torch.promote_types(own, torch.float32))
-        batches.append(((inputs, {}), targets, part))
-        start += len(targets)
-    return kind(objective, measure_of(net, query), batches)
+    # The query casts them to the dtype of its values.
+    own = net.dtype_ or torch.float32
+    with all_seeded(0):  # a Dataset may draw
+        for inputs, targets in net.get_iterator(dataset, training=False):
+            part = torch.as_tensor(every[start : start + len(targets)])
+            part = part.to(net.device, torch.promote_types(own, torch.float32))
+            batches.append(((inputs, {}), targets, part))
+            start += len(targets)
+    if start != len(dataset):
+        raise ValueError(
+            "`iterator_valid` must load every row of the data once, in order, got "
+            f"{start} of {len(dataset)} rows from {net.iterator_valid}."
+        )
+    kernels = twice_differentiable(objective.modules)
+    return kind(objective, kernels(measure_of(net, query)), batches)
 
 
 def objective_of(net: InfluenceNet) -> Objective:
     """Return what a net is trained to minimize, on its own modules."""
-    return Objective(net_modules(net), net._outputs, net._step_losses, fetcher_of(net))
+    modules = net_modules(net)
+    kernels = twice_differentiable(modules)
+    return Objective(
+        modules, kernels(net._outputs), kernels(net._step_losses), fetcher_of(net)
+    )
 
 
-def fetcher_of(net: InfluenceNet) -> Callable[[int, Tensor], Batch]:
-    """Return a function that fetches rows of a net's data set with a number."""
-    fetchers = [net._fetcher(data.dataset) for data in net.training_data_]
+def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
+    """Return a function that fetches micro-batches of a net's data."""
+    fetchers = [net._fetcher(data) for data in net.training_data_]
 
-    def fetch(number: int, rows: Tensor) -> Batch:
-        data = net.training_data_[number]
-        rows = rows - data.offset if data.offset else rows
-        x, y = fetchers[number](rows)
+    def fetch(batch: MicroBatch) -> Batch:
+        data = net.training_data_[batch.data]
+        rows = batch.rows - data.offset if data.offset else batch.rows
+        x, y = fetchers[batch.data](rows, batch.item_seed)
         weights = None if data.weights is None else data.weights[rows]
         return (x, data.fit_params), y, weights
 

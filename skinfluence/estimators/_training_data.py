@@ -11,10 +11,16 @@ from scipy import sparse
 from skorch.utils import is_dataset, to_numpy
 
 from ..exceptions import TrainingDataChangedError
+from ._array_dataset import ArrayDataset
+from ._seeding import all_seeded, draws
 from ._typing import MapDataset
 
 # A Dataset's items may be slow to load: only this many are hashed.
 _ITEMS_HASHED = 64
+
+# So many show whether it draws, and so many are read twice.
+_ITEMS_TRIED = 16
+_ITEMS_REPEATED = 4
 
 
 @dataclass(eq=False)
@@ -35,6 +41,8 @@ class TrainingData:
         Its first row among the run's samples.
     digest : str
         Its fingerprint; empty where nothing is recorded.
+    draws : bool
+        Whether a Dataset draws random numbers while its items are read.
     """
 
     X: Any
@@ -44,6 +52,7 @@ class TrainingData:
     fit_params: dict[str, Any] = field(default_factory=dict)
     offset: int = 0
     digest: str = ""
+    draws: bool = False
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -53,9 +62,42 @@ def fingerprint(X: Any, y: object) -> str:
     """Return a digest of the data: all of an array's values, some of a Dataset's."""
     if is_dataset(X):
         count = len(X)
-        some = np.unique(np.linspace(0, count - 1, _ITEMS_HASHED).astype(int))
-        return str(joblib.hash([count, *(list(_leaves(X[int(row)])) for row in some)]))
+        items = (_item(X, row) for row in _some_rows(X, _ITEMS_HASHED))
+        return str(joblib.hash([count, *items]))
     return str(joblib.hash([list(_leaves(X)), list(_leaves(y))]))
+
+
+def draws_items(dataset: MapDataset) -> bool:
+    """Return whether a dataset draws while its items are read."""
+    own = not isinstance(dataset, ArrayDataset)
+    return own and draws(dataset, _some_rows(dataset, _ITEMS_TRIED))
+
+
+def check_repeatable(dataset: MapDataset) -> None:
+    """Refuse a dataset whose items cannot be read again."""
+    if isinstance(dataset, ArrayDataset):
+        return
+    for row in _some_rows(dataset, _ITEMS_REPEATED):
+        once, again = (joblib.hash(_item(dataset, row)) for _ in range(2))
+        if once != again:
+            raise ValueError(
+                "X must be a Dataset whose items are the same when they are read again "
+                "under the same seeds of torch's, NumPy's and Python's global "
+                f"generators, but item {row} was another one, as if it were drawn from "
+                "a generator of the Dataset's own. Draw from a global generator, which "
+                "is seeded for every item and epoch, or train without influence "
+                "(record=None)."
+            )
+
+
+def _some_rows(dataset: MapDataset, most: int) -> list[int]:
+    rows = np.unique(np.linspace(0, len(dataset) - 1, most).astype(int))
+    return [int(row) for row in rows]
+
+
+def _item(dataset: MapDataset, row: int) -> list[Any]:
+    with all_seeded(row):
+        return list(_leaves(dataset[row]))
 
 
 def _leaves(data: Any) -> Iterator[Any]:
@@ -85,6 +127,6 @@ def check_unchanged(training_data: Sequence[TrainingData]) -> None:
         if fingerprint(data.X, data.y) != data.digest:
             raise TrainingDataChangedError(
                 "The training data must be as it was in fit, but its fingerprint "
-                "differs: X or y was changed in place. Fit again, or give fit a "
-                "copy."
+                "differs: X or y was changed in place, or a Dataset is not the same "
+                "when it is read again. Fit again, or give fit a copy."
             )

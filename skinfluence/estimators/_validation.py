@@ -17,16 +17,17 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data
 from skorch.dataset import get_len
 from skorch.net import NeuralNet
-from skorch.utils import is_dataset, to_numpy
+from skorch.utils import is_dataset
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from ..exceptions import UnsupportedModuleError
 from ._modules import BUILT_IN
 from ._net import InfluenceNet
+from ._tables import check_no_dates, check_weights, on_cpu, plain_targets, table_dtype
 from ._typing import MapDataset
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -40,6 +41,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "batch_size": [_POSITIVE, Options(Integral, {-1})],
+    "accumulate_steps": [_POSITIVE],
     "shuffle": ["boolean"],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "dtype": [StrOptions({"auto", *DTYPES})],
@@ -65,6 +67,7 @@ def check_parameters(net: NeuralNet) -> None:
     """Check the values of the estimator's own parameters."""
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    net._check_hooks()
     callbacks = net.callbacks
     if (
         callbacks is not None
@@ -136,11 +139,10 @@ def is_opaque(X: object) -> bool:
 def check_inputs(net: NeuralNet, X: object) -> Any:
     """Return X for a fitted net, as an array; what is opaque is returned as it is."""
     if is_opaque(X):
-        _check_opaque(net, X)
-        return X
-    array: np.ndarray = validate_data(
-        net, _on_cpu(X), reset=False, **_array_options(net)
-    )
+        return _opaque(net, X)
+    X = on_cpu(X)
+    check_no_dates(X)
+    array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
     _check_shape(net, array)
     return array
 
@@ -149,30 +151,33 @@ def check_data(
     net: NeuralNet, X: Any, y: ArrayLike | None, *, reset: bool
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
+    y = plain_targets(y)
     if is_opaque(X):
-        _check_opaque(net, X)
+        X = _opaque(net, X)
         if reset:
             for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
                 vars(net).pop(name, None)
         if y is None:
             return X, None
         targets: np.ndarray = check_array(
-            _on_cpu(y), ensure_2d=False, dtype=None, input_name="y"
+            y, ensure_2d=False, dtype=None, input_name="y"
         )
-        if len(targets) != _length(X):
+        if len(targets) != n_rows(X):
             raise ValueError(
                 "X and y must have the same length, got "
-                f"{_length(X)} and {len(targets)}."
+                f"{n_rows(X)} and {len(targets)}."
             )
         return X, targets
+    X = on_cpu(X)
+    check_no_dates(X)
     X, y = validate_data(
         net,
-        _on_cpu(X),
-        _on_cpu(y),
+        X,
+        y,
         reset=reset,
         multi_output=is_regressor(net),
         y_numeric=is_regressor(net),
-        **_array_options(net),
+        **_array_options(net, X),
     )
     if reset:
         net.input_shape_ = X.shape[1:]
@@ -180,26 +185,16 @@ def check_data(
     return X, y
 
 
-def check_weights(X: object, sample_weight: ArrayLike | None) -> np.ndarray | None:
-    """Return non-negative sample weights that sum to a positive number."""
-    if sample_weight is None:
-        return None
-    rows = np.empty((_length(X), 0))
-    weights = _check_sample_weight(
-        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-    )
-    if not weights.sum() > 0:
-        raise ValueError("`sample_weight` must have a positive sum, got only zeros.")
-    return np.asarray(weights)
-
-
-def _array_options(net: NeuralNet) -> dict[str, Any]:
+def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
     built_in = isinstance(net.module, str)
+    own = table_dtype(X)
     # A user's module may take integers, such as an embedding's tokens; the net casts
     # floating-point batches to its module's dtype.
-    dtype: Any = "numeric"
-    if built_in:
-        dtype = [np.float32, np.float64] if net.dtype == "auto" else net.dtype
+    dtype: Any = own or "numeric"
+    if built_in and net.dtype != "auto":
+        dtype = net.dtype
+    elif built_in:
+        dtype = own if own == np.float64 else [np.float32, np.float64]
     return {
         "accept_sparse": "csr",
         "dtype": dtype,
@@ -208,7 +203,8 @@ def _array_options(net: NeuralNet) -> dict[str, Any]:
     }
 
 
-def _check_opaque(net: NeuralNet, X: object) -> None:
+def _opaque(net: NeuralNet, X: object) -> Any:
+    """Return a Dataset, or several inputs as arrays; refuse what cannot be used."""
     if isinstance(net.module, str):
         raise ValueError(
             "X must be a 2-D array or CSR matrix for the built-in module "
@@ -220,8 +216,19 @@ def _check_opaque(net: NeuralNet, X: object) -> None:
             "X must be a Dataset with rows, got an IterableDataset, whose samples "
             "cannot be told apart by number. Use a map-style Dataset."
         )
-    if _length(X) == 0:
+    if isinstance(X, Mapping):
+        X = {name: _as_array(values, name) for name, values in X.items()}
+    if n_rows(X) == 0:
         raise ValueError("X must have at least one sample, got 0.")
+    return X
+
+
+def _as_array(values: Any, name: str) -> Any:
+    """Return lists as an array, such as a tokenizer's; everything else as it is."""
+    if not isinstance(values, list):
+        return values
+    with explained(f"X[{name!r}] must have rows of one length (padded)"):
+        return np.asarray(values)
 
 
 def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
@@ -233,12 +240,9 @@ def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
         )
 
 
-def _length(X: Any) -> int:
+def n_rows(X: Any) -> int:
+    """Return the number of samples."""
     return len(X) if is_dataset(X) else int(get_len(X))
-
-
-def _on_cpu(data: object) -> Any:
-    return to_numpy(data) if isinstance(data, torch.Tensor) else data
 
 
 def validation_data(
@@ -253,8 +257,7 @@ def validation_data(
     with explained("`X_val` and `y_val` must be as X and y in fit"):
         X, y = check_data(net, X_val, y_val, reset=False)
     y = net._encode_targets(y, reset=False, name="y_val")
-    with explained("`sample_weight_val` must weigh the rows of X_val"):
-        weights = check_weights(X, sample_weight_val)
+    weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
     return net.get_dataset(X, y), weights
 
 

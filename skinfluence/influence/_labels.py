@@ -1,16 +1,17 @@
 """Steps whose retrace differentiates in labels or targets instead of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 
 from ..training import (
+    LeafLosses,
     LiveState,
+    MicroBatch,
     Objective,
-    StepRecord,
     TrainingStep,
     batch_coefficients,
 )
@@ -44,8 +45,8 @@ class LabelStep(TrainingStep):
         super().__init__(objective, live)
         self.labels = labels
 
-    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
+    def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
+        inputs, targets, weights = self.objective.fetch(batch)
         others = targets.new_tensor(self.labels)[:, None].expand(-1, len(targets))
         # The batch once under its own labels, and once again under every other.
         rows = torch.cat([targets[None], others])
@@ -53,12 +54,13 @@ class LabelStep(TrainingStep):
         losses = self.objective.criterion(outputs, rows.flatten(), again)
         losses = losses.unflatten(0, rows.shape)
         coefficients = torch.zeros_like(losses)
-        coefficients[0] = batch_coefficients(weights, losses[0])
-        self._other = others != targets
-        return losses, coefficients, coefficients.requires_grad_()
+        coefficients[0] = batch_coefficients(weights, losses[0], batch.share)
+        leaf = coefficients.requires_grad_()
+        return LeafLosses(losses, coefficients, leaf, others != targets)
 
-    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
-        return self._other * (found[0] - found[1:]) * coefficients[0]
+    def _slopes(self, found: Tensor, of: LeafLosses) -> Tensor:
+        assert of.other is not None
+        return of.other * (found[0] - found[1:]) * of.coefficients[0].detach()
 
 
 class TargetStep(TrainingStep):
@@ -68,16 +70,26 @@ class TargetStep(TrainingStep):
     (n_samples, n_outputs) where a sample has several targets.
     """
 
-    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, targets, weights = self.objective.fetch(step.data, step.rows)
+    def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
+        inputs, targets, weights = self.objective.fetch(batch)
         leaf = targets.detach().clone().requires_grad_()
         losses = self.objective.criterion(self.objective.forward(inputs), leaf, inputs)
-        return losses, batch_coefficients(weights, losses), leaf
+        coefficients = batch_coefficients(weights, losses, batch.share)
+        return LeafLosses(losses, coefficients, leaf)
 
-    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
+    def _slopes(self, found: Tensor, of: LeafLosses) -> Tensor:
         return -(found if found.dim() == 1 else found.flatten(1).T)
 
 
 def _repeated(batch: Any, times: int) -> Any:
     """Repeat every tensor of a batch, one whole batch after the other."""
-    return tree_map_only(Tensor, lambda x: x.repeat(times, *[1] * (x.dim() - 1)), batch)
+
+    def repeat(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.repeat(times, *[1] * (leaf.dim() - 1))
+        # torch takes mappings that it does not know for leaves.
+        if isinstance(leaf, Mapping):
+            return {name: _repeated(value, times) for name, value in leaf.items()}
+        return leaf
+
+    return tree_map(repeat, batch)

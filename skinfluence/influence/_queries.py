@@ -1,13 +1,13 @@
 """Queries of a trained model: their value, and its derivative in the parameters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..training import Objective, State, TrainingStep
+from ..training import Objective, State, TrainingStep, seeded
 
 Measure = Callable[[Any, Any], Tensor]
 """``measure(outputs, targets) -> (batch,)``, one number for each sample."""
@@ -28,7 +28,8 @@ class Query:
     .. math:: Q(θ) = \sum_j v_j q_j(θ) / \sum_j v_j
 
     in evaluation mode: no dropout, and BatchNorm's running statistics held at the
-    state's values, not differentiated.
+    state's values, not differentiated. What a module draws in that mode is drawn from
+    the same seed at every state, in every run.
 
     Attributes
     ----------
@@ -44,15 +45,24 @@ class Query:
     measure: Measure
     batches: Sequence[tuple[Any, Any, Tensor]]
 
-    def _values(self, inputs: Any, targets: Any) -> Tensor:
-        values = self.measure(self.objective.forward(inputs), targets)
-        # The sums are taken in single precision at least.
-        return values.to(torch.promote_types(values.dtype, torch.float32))
+    def values(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each batch's measures at the parameters that the modules hold.
+
+        Yields
+        ------
+        values, weights : Tensor of shape (batch,)
+            The measure of each sample, and its weight.
+        """
+        for number, (inputs, targets, weights) in enumerate(self.batches):
+            with seeded(number, weights.device):
+                values = self.measure(self.objective.forward(inputs), targets)
+            # The sums are taken in single precision at least.
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
+            yield values, weights.to(values)
 
     def here(self) -> Tensor:
         """Return Q at the parameters that the modules hold, a scalar."""
-        parts = ((self._values(x, y), v) for x, y, v in self.batches)
-        return torch.stack([values @ v.to(values) for values, v in parts]).sum()
+        return torch.stack([q @ v for q, v in self.values()]).sum()
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""
@@ -60,26 +70,40 @@ class Query:
         self.objective.train(False)
         # A state older than some parameters' training is shorter.
         total = state.parameters.new_zeros(step.live.layout.size)
-        for inputs, targets, weights in self.batches:
-            values = self._values(inputs, targets)
-            total = step.gradient(values, weights.to(values)).add_(total)
+        for values, weights in self.values():
+            total = step.gradient(values, weights).add_(total)
         return total
 
 
 @dataclass(frozen=True, slots=True)
 class SampleQueries(Query):
-    """One query for each validation sample: its own measure, unweighted."""
+    """One query for each validation sample: its own measure, unweighted.
+
+    Attributes
+    ----------
+    rows : range or None
+        The samples; None for all. The others of their batches are evaluated with them,
+        since draws and rounding depend on the batch.
+    """
+
+    rows: range | None = None
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
-        """Return ∂q_j/∂θ at a state, of shape ``(n_val, p)``."""
+        """Return ∂q_j/∂θ at a state, of shape ``(n_rows, p)``."""
         step.live.show(state)
         self.objective.train(False)
-        rows = []
-        for inputs, targets, _ in self.batches:
-            values = self._values(inputs, targets)
-            rows.append(step.gradient(values, torch.eye(len(values)).to(values)))
-        return torch.cat(rows)
+        gradients, start = [], 0
+        for values, weights in self.values():
+            own = range(start, start + len(weights))
+            rows = [
+                k for k, row in enumerate(own) if self.rows is None or row in self.rows
+            ]
+            each = torch.eye(len(own), dtype=weights.dtype, device=weights.device)
+            if rows:
+                gradients.append(step.gradient(values, each[rows]))
+            start = own.stop
+        return torch.cat(gradients)
 
     def here(self) -> Tensor:
         """Return q_j at the parameters that the modules hold, of shape ``(n_val,)``."""
-        return torch.cat([self._values(x, y) for x, y, _ in self.batches])
+        return torch.cat([values for values, _ in self.values()])

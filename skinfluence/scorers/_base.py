@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from ..training import differentiating
 from ._checks import EstimatorCheck
 
 NAMED_SCORERS: dict[str, type["BaseScorer"]] = {}
@@ -70,6 +71,7 @@ class BaseScorer(BaseEstimator, ABC):
             check(estimator, self._name)
         self._check_estimator(estimator)
 
+    @differentiating
     def __call__(
         self,
         estimator: object,

@@ -5,13 +5,11 @@ from importlib.util import find_spec
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    StratifiedKFold,
-    cross_val_predict,
-)
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import BaseCrossValidator, StratifiedKFold, check_cv
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
 
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_classifier, check_probabilities
@@ -112,15 +110,8 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
 
-        classes, labels = np.unique(np.asarray(data.y), return_inverse=True)
-        probabilities = cross_val_predict(
-            unrecorded(estimator),
-            data.X,
-            data.y,
-            cv=self._folds(classes, labels),
-            method="predict_proba",
-            n_jobs=self.n_jobs,
-        )
+        classes, probabilities = self._out_of_fold(estimator, data)
+        labels = np.searchsorted(classes, np.asarray(data.y))
         quality = np.asarray(
             get_label_quality_scores(labels, probabilities, method=self.method),
             dtype=np.float64,
@@ -132,6 +123,33 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
             labels, probabilities, filter_by=self.filter_by, n_jobs=1
         )
         return quality - issues
+
+    def _out_of_fold(
+        self, estimator: BaseEstimator, data: ScoringData
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes in y, and the samples' probabilities of them."""
+        y = np.asarray(data.y)
+        classes, labels = np.unique(y, return_inverse=True)
+        cv = check_cv(self._folds(classes, labels), y, classifier=True)
+        splits = list(cv.split(data.X, y))
+        held_out = np.concatenate([test for _, test in splits])
+        if not np.array_equal(np.sort(held_out), np.arange(len(y))):
+            raise ValueError(
+                "`cv` must hold out every sample exactly once, as KFold does, got "
+                f"{len(held_out)} held out for n_samples={len(y)}."
+            )
+        model = unrecorded(estimator)
+        # Not scikit-learn's cross_val_predict: it fits numbers in place of the labels,
+        # and the estimator may have been told the labels, even some that y lacks.
+        folds = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fold_probabilities)(model, data.X, y, *split) for split in splits
+        )
+        probabilities = np.zeros((len(y), len(classes)))
+        for (known, found), (_, test) in zip(folds, splits, strict=True):
+            shared = np.isin(known, classes)
+            places = np.ix_(test, np.searchsorted(classes, known[shared]))
+            probabilities[places] = found[:, shared]
+        return classes, probabilities
 
     def _folds(
         self, classes: np.ndarray, labels: np.ndarray
@@ -149,3 +167,15 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         rng = check_random_state(self.random_state)
         seed = rng.randint(np.iinfo(np.int32).max)
         return StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
+
+
+def _fold_probabilities(
+    model: BaseEstimator,
+    X: ArrayLike | None,
+    y: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of the model of a fold, and its probabilities of them."""
+    fitted = clone(model).fit(_safe_indexing(X, train), y[train])
+    return fitted.classes_, fitted.predict_proba(_safe_indexing(X, test))

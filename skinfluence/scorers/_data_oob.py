@@ -71,14 +71,11 @@ class DataOOB(BaseScorer, name="data_oob"):
         rows = np.arange(len(labels))[:, None]
         bagging = BaggingClassifier if classifies else BaggingRegressor
         bags = bagging(
-            _OfRows(unrecorded(estimator), data.X),
+            _OfRows(unrecorded(estimator), data.X, labels),
             self.n_estimators,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(rows, labels)
-        if classifies:
-            # Bagging encodes the classes before it fits the models.
-            labels = np.searchsorted(bags.classes_, labels)
         # Not scikit-learn's oob_score_, which averages the predictions of the models
         # before it compares them with the labels.
         total, count = np.zeros(len(labels)), np.zeros(len(labels))
@@ -104,17 +101,22 @@ class DataOOB(BaseScorer, name="data_oob"):
 class _OfRows(BaseEstimator):
     """An estimator fitted on row numbers, since bagging takes nothing but arrays."""
 
-    def __init__(self, estimator: BaseEstimator, data: ArrayLike | None) -> None:
+    def __init__(
+        self, estimator: BaseEstimator, data: ArrayLike | None, targets: np.ndarray
+    ) -> None:
         self.estimator = estimator
         self.data = data
+        self.targets = targets
 
     def __sklearn_clone__(self) -> "_OfRows":
         # scikit-learn's clone would copy the data for each model.
-        return _OfRows(clone(self.estimator), self.data)
+        return _OfRows(clone(self.estimator), self.data, self.targets)
 
     def fit(self, rows: np.ndarray, y: np.ndarray) -> "_OfRows":
         """Fit the estimator on the rows."""
-        self.estimator.fit(_safe_indexing(self.data, rows[:, 0]), y)
+        # Bagging numbers the classes, which the estimator may know by their names.
+        own = rows[:, 0]
+        self.estimator.fit(_safe_indexing(self.data, own), self.targets[own])
         return self
 
     def predict(self, rows: np.ndarray) -> np.ndarray:

@@ -105,10 +105,7 @@ class FinalGradients(SampleGradients):
 
     def of_query(self, query: Query) -> Tensor:
         """Return the gradient of a query, (p,)."""
-        parts = [
-            self.flat(query.measure(self.objective.forward(inputs), targets), weights)
-            for inputs, targets, weights in query.batches
-        ]
+        parts = [self.flat(values, weights) for values, weights in query.values()]
         return torch.stack(parts).sum(0)
 
     def hessian_product(self, direction: Tensor, batches: Sequence[Tensor]) -> Tensor:

@@ -41,10 +41,9 @@ class Loss(BaseScorer, name="loss"):
         if hasattr(estimator, "get_losses"):
             return -measure_samples(estimator, losses)
         if is_classifier(estimator):
-            columns = np.searchsorted(estimator.classes_, np.asarray(data.y))
-            likelihood = estimator.predict_proba(data.X)[
-                np.arange(len(columns)), columns
-            ]
+            # The classes of an estimator that was told them are in any order.
+            is_label = np.asarray(data.y)[:, None] == estimator.classes_
+            likelihood = estimator.predict_proba(data.X)[is_label]
             # A probability of 0 would give a score of -inf, which rankings refuse.
             return np.log(np.maximum(likelihood, np.finfo(likelihood.dtype).tiny))
         errors = np.asarray(data.y, dtype=np.float64) - estimator.predict(data.X)

@@ -1,6 +1,6 @@
 """Per-sample losses and margins of a net: at the end, and after each epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from skorch import NeuralNet
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 
-from ..estimators import RecordedRun
+from ..estimators import RecordedRun, outputs_of
 
-Outputs = Tensor | tuple[Tensor, ...] | list[Tensor]
-"""What a module returns; its first tensor is the prediction."""
+Outputs = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
+"""What a module returns."""
 
 Measure = Callable[[NeuralNet, Outputs, Tensor], Tensor]
 """``measure(net, outputs, targets) -> (batch,)``, one number for each sample."""
@@ -54,7 +54,7 @@ def margins(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
 
 def _logits(net: NeuralNet, outputs: Outputs) -> Tensor:
     """Return the outputs as logits (batch, n_classes), up to a constant in each row."""
-    first = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+    first = outputs_of(outputs)
     logits = first[:, 0] if first.shape[1:] == (1,) else first
     if isinstance(net.criterion_, nn.BCELoss):
         logits = torch.logit(logits, torch.finfo(logits.dtype).eps)

@@ -1,5 +1,7 @@
 """Products of gradients along the recorded run."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
@@ -80,10 +82,10 @@ class TracIn(_AlongRun, name="tracin"):
         for visit in visits(run, self.steps):
             # Learning rates differ between parameters, so they precede the dot product.
             direction = visit.rates * query.gradient(run.step, visit.state)
-            batch = run.step.objective.fetch(visit.record.data, visit.record.rows)
+            batch = run.step.objective.fetch(visit.batch)
             dots = gradients.dots(batch, direction)
             steps = visit.shares * weights_of(batch, dots) * dots
-            scores[visit.record.rows] += _double(steps)
+            scores[visit.batch.rows] += _double(steps)
         return scores.numpy()
 
 
@@ -135,10 +137,10 @@ class SelfInfluence(_AlongRun, name="self_influence"):
             run.step.live.show(visit.state)
             run.step.objective.train(False)
             # The gradients of a whole epoch may not fit in memory.
-            rows = visit.record.rows.split(gradients.at_once)
+            rows = visit.batch.rows.split(gradients.at_once)
             shares = visit.shares.split(gradients.at_once)
             for part, share in zip(rows, shares, strict=True):
-                batch = run.step.objective.fetch(visit.record.data, part)
+                batch = run.step.objective.fetch(replace(visit.batch, rows=part))
                 per_sample = gradients.each(batch)
                 weights = weights_of(batch, per_sample)
                 squares = per_sample.square() @ visit.rates * weights

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..estimators import RecordedRun
-from ..training import State
+from ..training import MicroBatch, State
 from ..trajectory import Replay, StepRecord
 
 STEPS = ("epochs", "all")
@@ -22,17 +22,17 @@ class Visit:
     ----------
     state : State
         The parameters and buffers.
-    record : StepRecord
-        The record of a step, its rows replaced by those to evaluate.
+    batch : MicroBatch
+        The samples, as a step loads them.
     rates : Tensor of shape (p,)
         The learning rate of each parameter; 0 where the step did not train it.
     shares : Tensor of shape (n_rows,)
-        The samples' share of the batches: 1/|S_t|, summed over the steps that this
+        The samples' shares of the batches: 1/|S_t|, summed over the steps that this
         visit covers.
     """
 
     state: State
-    record: StepRecord
+    batch: MicroBatch
     rates: Tensor
     shares: Tensor
 
@@ -60,11 +60,18 @@ def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Vis
     used = torch.cat([record.rows for record in records])
     rows, places = used.unique(return_inverse=True)
     rates = torch.stack([_rates(run, record) for record in records]).mean(0)
-    parts = [rates.new_full((len(r.rows),), 1 / len(r.rows)) for r in records]
+    parts = [
+        rates.new_full((len(batch.rows),), batch.share / len(batch.rows))
+        for record in records
+        for batch in record.micro_batches()
+    ]
     # A row may be in several batches of an epoch: its shares add up.
     shares = rates.new_zeros(len(rows))
     shares.index_add_(0, places.to(rates.device), torch.cat(parts))
-    return Visit(state, replace(records[-1], rows=rows), rates, shares)
+    last = records[-1]
+    return Visit(
+        state, MicroBatch(last.data, rows, item_seed=last.item_seed), rates, shares
+    )
 
 
 def _rates(run: RecordedRun, record: StepRecord) -> Tensor:

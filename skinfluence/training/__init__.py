@@ -4,18 +4,20 @@ from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
+from ._derivatives import differentiating
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
+from ._kernels import twice_differentiable
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
-from ._record import Hyperparameters, StepRecord, parameters_digest
+from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._second_derivative import check_second_derivative
 from ._size import state_nbytes
-from ._step import TrainingStep
+from ._step import LeafLosses, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "Functional",
     "Handover",
     "Hyperparameters",
+    "LeafLosses",
     "LiveState",
+    "MicroBatch",
     "Objective",
     "Retaken",
     "State",
@@ -43,6 +47,7 @@ __all__ = [
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",
+    "differentiating",
     "in_precision",
     "moment_names",
     "observe_clipping",
@@ -50,6 +55,7 @@ __all__ = [
     "pull_back",
     "seeded",
     "state_nbytes",
+    "twice_differentiable",
     "widen",
     "working_dtype",
 ]

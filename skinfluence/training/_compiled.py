@@ -1,7 +1,7 @@
 """The backward pass of a training step, compiled once for each shape of batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from ._flat import PARAMETERS, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._objective import Objective
-from ._record import StepRecord
+from ._record import MicroBatch, StepRecord
 from ._retaken import Adjoint, Retaken
 from ._rounding import Tensors, close
 from ._step import Linearization, Pulled, TrainingStep
@@ -75,7 +75,8 @@ class CompiledStep(TrainingStep):
         size = step.compiled_size
         if size is None:
             return super()._descend(step, weights)
-        batch = self.objective.fetch(step.data, step.rows)
+        (rows,) = step.micro_batches()
+        batch = self.objective.fetch(rows)
         wanted = [self._places[k] for k in step.active]
         return self._gradient(batch, len(step.rows), size, wanted, weights).loss
 
@@ -125,6 +126,7 @@ class CompiledStep(TrainingStep):
     def _compilable(self, state: State, step: StepRecord, adjoint: Adjoint) -> bool:
         return (
             step.seed is None
+            and not step.sizes
             and adjoint[PARAMETERS].dim() == 1
             and len(state.scalars) == len(self.live.parameters)
             and (len(step.rows) == self.batch_size or self._pads(state, step))
@@ -188,9 +190,7 @@ class CompiledStep(TrainingStep):
 
     def _call(self, state: State, step: StepRecord) -> _Call:
         size = len(step.rows)
-        inputs, targets, weights = self.objective.fetch(
-            step.data, self._filled(step.rows)
-        )
+        inputs, targets, weights = self.objective.fetch(self._filled(step))
         data = Flattened.of((inputs, targets), self.device)
         coefficients = self._gradient.coefficients(size, self.batch_size)
         if weights is not None:
@@ -201,12 +201,14 @@ class CompiledStep(TrainingStep):
         every = (*data.tensors, *state.buffers, *fixed, coefficients)
         return _Call(key, size, data, every)
 
-    def _filled(self, rows: Tensor) -> Tensor:
+    def _filled(self, step: StepRecord) -> MicroBatch:
         """Return a batch filled up to full size with its own samples."""
-        size = len(rows)
+        (batch,) = step.micro_batches()
+        size = len(batch.rows)
         if size == self.batch_size:
-            return rows
-        return rows.repeat(-(-self.batch_size // size))[: self.batch_size]
+            return batch
+        rows = batch.rows.repeat(-(-self.batch_size // size))[: self.batch_size]
+        return replace(batch, rows=rows)
 
     def _pads(self, state: State, step: StepRecord) -> bool:
         """Whether other samples in the batch leave a sample's loss as it is."""
@@ -219,6 +221,7 @@ class CompiledStep(TrainingStep):
     def _ignores_others(self, state: State, step: StepRecord) -> bool:
         self.live.show(state)
         self.objective.train(True)
-        alone, _ = self.objective.batch_losses(step.data, step.rows)
-        filled, _ = self.objective.batch_losses(step.data, self._filled(step.rows))
+        (batch,) = step.micro_batches()
+        alone, _ = self.objective.batch_losses(batch)
+        filled, _ = self.objective.batch_losses(self._filled(step))
         return close([filled[: len(alone)]], [alone], 0.5)

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from ._borrowed import borrowed
 from ._objective import Objective
 from ._randomness import seeded
+from ._record import MicroBatch
 
 FindsFault = Callable[[Objective, Sequence[Tensor], int], object | None]
 """``finds_fault(objective, parameters, seed)``: what is wrong, or None."""
@@ -128,7 +129,7 @@ def _calls(
             stack.callback(hook.remove)
         stack.enter_context(seeded(seed, parameters[0].device))
         objective.train(True)
-        replace(own, criterion=criterion).batch_losses(0, torch.empty(0))
+        replace(own, criterion=criterion).batch_losses(MicroBatch(0, torch.empty(0)))
     return modules, loss
 
 

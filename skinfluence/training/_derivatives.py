@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ._clipping import Clipping
 
+differentiating = torch.inference_mode(False)
+"""Decorates what takes gradients: they are on, whatever the caller has turned off."""
+
 
 def weighted_gradients(
     losses: Tensor,

@@ -1,6 +1,6 @@
 """Functions of modules as functions of the modules' parameters and buffers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,12 +34,21 @@ class Functional:
         self, modules: Sequence[nn.Module], parameters: Sequence[Tensor]
     ) -> None:
         self._caller = _Caller(modules)
-        named = dict(self._caller.named_parameters())
-        names: dict[Tensor, str] = {value: name for name, value in named.items()}
-        self._names = [names[parameter] for parameter in parameters]
-        buffers = dict(self._caller.named_buffers())
-        self._buffer_names, self.buffers = list(buffers), list(buffers.values())
-        self.fixed = {k: p.detach() for k, p in named.items() if k not in self._names}
+        parameter_names = _names(self._caller, nn.Module.named_parameters)
+        buffer_names = _names(self._caller, nn.Module.named_buffers)
+        # A value goes by the first of its names, and is put in all of its places.
+        self._places = {
+            names[0]: names
+            for names in (*parameter_names.values(), *buffer_names.values())
+        }
+        self._names = [parameter_names[parameter][0] for parameter in parameters]
+        self._buffer_names = [names[0] for names in buffer_names.values()]
+        self.buffers = list(buffer_names)
+        self.fixed = {
+            names[0]: parameter.detach()
+            for parameter, names in parameter_names.items()
+            if names[0] not in self._names
+        }
 
     def __call__(
         self,
@@ -50,6 +59,28 @@ class Functional:
         **fixed: Tensor,
     ) -> Any:
         """Return ``function(*arguments)``; `fixed` may replace the other parameters."""
-        named = dict(zip(self._names, parameters, strict=True))
-        named |= zip(self._buffer_names, buffers, strict=True)
-        return functional_call(self._caller, {**named, **fixed}, (function, *arguments))
+        values = dict(zip(self._names, parameters, strict=True))
+        values |= zip(self._buffer_names, buffers, strict=True)
+        named = {
+            place: value
+            for name, value in {**values, **fixed}.items()
+            for place in self._places[name]
+        }
+        return functional_call(
+            self._caller, named, (function, *arguments), tie_weights=False
+        )
+
+
+def _names(
+    module: nn.Module, named: Callable[..., Iterator[tuple[str, Tensor]]]
+) -> dict[Tensor, list[str]]:
+    """Return the names of each tensor in a module: one for each place that holds it.
+
+    A submodule that is registered twice counts once. torch's own tying of weights takes
+    it for two, and leaves the second value that it put there behind.
+    """
+    names: dict[Tensor, list[str]] = {}
+    for prefix, part in module.named_modules():
+        for name, tensor in named(part, recurse=False, remove_duplicate=False):
+            names.setdefault(tensor, []).append(f"{prefix}.{name}" if prefix else name)
+    return names

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ._record import MicroBatch
+
 Batch = tuple[Any, Any, Tensor | None]
 """Inputs, targets and the samples' weights c_i (None for 1)."""
 
@@ -19,7 +21,7 @@ class Objective:
     .. math:: L_t(θ, w) = \frac{1}{|S_t|} \sum_{i \in S_t} w_i c_i ℓ_i(θ),
 
     so that a batch is its losses :math:`ℓ_i` and its coefficients
-    :math:`c_i / |S_t|`.
+    :math:`c_i / |S_t|`. Over several micro-batches it is the mean of theirs.
 
     Attributes
     ----------
@@ -31,14 +33,14 @@ class Objective:
         ``criterion(outputs, targets, inputs) -> (batch,)`` losses, one for each
         sample.
     fetch : callable
-        ``fetch(data, rows) -> (inputs, targets, weights)`` of rows of the data set
-        with this number; the samples' c_i, or None for 1.
+        ``fetch(micro_batch) -> (inputs, targets, weights)`` of its samples: the
+        weights are their c_i, or None for 1.
     """
 
     modules: Sequence[nn.Module]
     forward: Callable[[Any], Any]
     criterion: Callable[[Any, Any, Any], Tensor]
-    fetch: Callable[[int, Tensor], Batch]
+    fetch: Callable[[MicroBatch], Batch]
 
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""
@@ -47,11 +49,11 @@ class Objective:
             if module.training is not mode:
                 module.train(mode)
 
-    def batch_losses(self, data: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses and the coefficients of a batch of rows of a data set."""
-        inputs, targets, weights = self.fetch(data, rows)
+    def batch_losses(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return the losses and the coefficients of a micro-batch."""
+        inputs, targets, weights = self.fetch(batch)
         losses = self.criterion(self.forward(inputs), targets, inputs)
-        return losses, batch_coefficients(weights, losses)
+        return losses, batch_coefficients(weights, losses, batch.share)
 
     @property
     def buffers(self) -> list[Tensor]:
@@ -59,8 +61,15 @@ class Objective:
         return [buffer for module in self.modules for buffer in module.buffers()]
 
 
-def batch_coefficients(weights: Tensor | None, losses: Tensor) -> Tensor:
-    """Return ``c_i / |S_t|``; the batch loss is ``losses @ coefficients``."""
+def batch_coefficients(
+    weights: Tensor | None, losses: Tensor, share: float = 1.0
+) -> Tensor:
+    """Return ``c_i / |S_t|``; the batch loss is ``losses @ coefficients``.
+
+    `share` is the factor of this loss in that of a step on several batches.
+    """
     if weights is None:
-        return losses.new_full((len(losses),), 1.0 / len(losses))
-    return weights.to(losses) / len(losses)
+        coefficients = losses.new_full((len(losses),), 1.0 / len(losses))
+    else:
+        coefficients = weights.to(losses) / len(losses)
+    return coefficients if share == 1.0 else share * coefficients

@@ -1,5 +1,6 @@
 """Per-step seeds, and generators that are restored after use."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,17 @@ import torch
 # The default generators belong to the whole process: threads take turns.
 _GENERATORS = threading.RLock()
 
-_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2}
+_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3}
+
+
+def _renew_lock() -> None:
+    """Give a forked process, such as a loader's worker, a lock that nobody holds."""
+    global _GENERATORS
+    _GENERATORS = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def derive_seed(seed: int, purpose: str, counter: int = 0) -> int:

@@ -21,6 +21,34 @@ def parameters_digest(parameters: torch.Tensor) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Samples that are loaded and go through the modules together.
+
+    A step that accumulates gradients has several micro-batches, every other has one.
+
+    Attributes
+    ----------
+    data : int
+        Number of the data set.
+    rows : Tensor of shape (batch,), int64
+        The samples.
+    seed : int or None
+        Seed of what is drawn for them; None if nothing is.
+    share : float
+        The factor of their mean loss in the step's loss.
+    item_seed : int or None
+        Seed of what a Dataset draws while its items are read; None if it draws nothing,
+        or outside training.
+    """
+
+    data: int
+    rows: torch.Tensor
+    seed: int | None = None
+    share: float = 1.0
+    item_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """One training step as it was taken.
 
@@ -36,7 +64,8 @@ class StepRecord:
         The samples of the batch, as rows of the run's samples; a sample drawn twice
         stands twice.
     seed : int or None
-        Seed of the random numbers that the step drew; None if it drew none.
+        Seed of the random numbers that the step drew; None if it drew none. Its k-th
+        micro-batch, from 0, has the seed that is larger by k.
     hyperparameters : tuple of mapping
         What the optimizer really used, a mapping for each parameter group.
     active : tuple of int
@@ -53,6 +82,14 @@ class StepRecord:
     n_threads : int or None
         Number of torch's threads, on which the order of additions depends; None if it
         was not noted.
+    sizes : tuple of int
+        Sizes of the micro-batches over which the step accumulated gradients, in the
+        order of `rows`; empty for a step on one batch.
+    losses : tuple of float
+        Their mean losses, whose mean is `loss`.
+    item_seed : int or None
+        Seed of what a Dataset drew in this epoch while its items were read: an item's
+        own seed is larger by its row. None if it drew nothing.
 
     Examples
     --------
@@ -78,3 +115,25 @@ class StepRecord:
     loss: float | None = None
     compiled_size: int | None = None
     n_threads: int | None = None
+    sizes: tuple[int, ...] = ()
+    losses: tuple[float, ...] = ()
+    item_seed: int | None = None
+
+    def micro_batches(self) -> list[MicroBatch]:
+        """Return the batches whose mean losses' mean the step's loss is.
+
+        Returns
+        -------
+        list of MicroBatch
+            In the order in which they were taken.
+        """
+        if not self.sizes:
+            return [
+                MicroBatch(self.data, self.rows, self.seed, item_seed=self.item_seed)
+            ]
+        share, seed = 1.0 / len(self.sizes), self.seed
+        seeds = [None if seed is None else seed + k for k in range(len(self.sizes))]
+        return [
+            MicroBatch(self.data, rows, own, share, self.item_seed)
+            for rows, own in zip(self.rows.split(self.sizes), seeds, strict=True)
+        ]

@@ -16,7 +16,7 @@ from ._culprit import culprit
 from ._flat import LiveState
 from ._objective import Objective
 from ._randomness import seeded
-from ._record import StepRecord
+from ._record import MicroBatch, StepRecord
 from ._step import Linearization, TrainingStep
 
 # What a few samples show, many do; fewer kinks lie near them.
@@ -105,7 +105,7 @@ def check_second_derivative(
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
-        batch = objective.fetch(data, rows[:_MOST_ROWS])
+        batch = objective.fetch(MicroBatch(data, rows[:_MOST_ROWS]))
         case = replace(
             objective,
             fetch=lambda *_: pytree.tree_map_only(Tensor, torch.clone, batch),
@@ -183,7 +183,9 @@ class _Comparison:
         """Whether there are losses, which depend on anything."""
         try:
             with seeded(self._record.seed, self._step.device):
-                losses, _ = self._step.objective.batch_losses(0, self._record.rows)
+                losses, _ = self._step.objective.batch_losses(
+                    MicroBatch(0, self._record.rows)
+                )
         except Exception:
             return False
         return losses.requires_grad

@@ -9,9 +9,10 @@ from torch import Tensor
 from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
+from ._kernels import twice_differentiable
 from ._objective import Objective
 from ._randomness import seeded
-from ._record import Hyperparameters, StepRecord
+from ._record import Hyperparameters, MicroBatch, StepRecord
 from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
 from ._update import GRADIENT, UpdateRule
@@ -28,6 +29,16 @@ class Pulled(NamedTuple):
     """Of the batch loss, as the optimizer saw it: (p,)."""
     loss: Tensor
     """The batch loss: ()."""
+
+
+class LeafLosses(NamedTuple):
+    """The losses of a micro-batch, and the leaf to differentiate their step in."""
+
+    losses: Tensor
+    coefficients: Tensor
+    leaf: Tensor
+    other: Tensor | None = None
+    """Which labels are not the samples' own, where the leaf is of labels."""
 
 
 Linearization = tuple[Callable[[], Tensor], Callable[[Tensor], Pulled]]
@@ -49,6 +60,8 @@ class TrainingStep:
         self.objective = objective
         self.live = live
         self.device = live.parameters[0].device
+        # Checkpointed activations are computed again in the backward pass.
+        self._kernels = twice_differentiable(objective.modules)
         for parameter in live.parameters:
             parameter.requires_grad_()
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
@@ -111,22 +124,30 @@ class TrainingStep:
 
     def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         """Give the parameters the gradient of the batch loss; return the loss."""
-        with seeded(step.seed, self.device):
-            losses, coefficients = self._batch_losses(step)
-            if weights is None:
-                losses.backward(coefficients)
-            else:
-                losses.backward((weights * coefficients).to(losses))
-        return _total(losses, coefficients)
+        batches = step.micro_batches()
+        own: Sequence[Tensor | None] = [None] * len(batches)
+        if weights is not None:
+            own = weights.split([len(batch.rows) for batch in batches], dim=-1)
+        totals = []
+        # One after the other, as in training: each is freed before the next begins.
+        for batch, factors in zip(batches, own, strict=True):
+            with self._kernels, seeded(batch.seed, self.device):
+                losses, coefficients = self._batch_losses(batch)
+                along = coefficients if factors is None else factors * coefficients
+                losses.backward(along.to(losses))
+            totals.append(_total(losses, coefficients))
+        return _added(totals)
 
     @torch.no_grad()
     def loss_at(self, state: State, step: StepRecord) -> Tensor:
         """Return the loss of a step's batch at any state, in training mode."""
         self.live.show(state)
         self.objective.train(True)
-        with seeded(step.seed, self.device):
-            losses, coefficients = self._batch_losses(step)
-        return _total(losses, coefficients)
+        totals = []
+        for batch in step.micro_batches():
+            with seeded(batch.seed, self.device):
+                totals.append(_total(*self._batch_losses(batch)))
+        return _added(totals)
 
     def start(self, state: State) -> None:
         """Set the private copy to a state of the recorded run."""
@@ -136,8 +157,8 @@ class TrainingStep:
         """Return a function of the modules, with an axis of runs if there are many."""
         return function(*stacks)
 
-    def _batch_losses(self, step: StepRecord) -> tuple[Tensor, Tensor]:
-        return self.objective.batch_losses(step.data, step.rows)
+    def _batch_losses(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        return self.objective.batch_losses(batch)
 
     def _clip(self, clipping: Clipping, parameters: Sequence[Tensor]) -> None:
         clipping.clip_(parameters)
@@ -165,14 +186,19 @@ class TrainingStep:
             The slopes, the adjoint of the state before the step, and what shows
             whether it is the recorded step.
         """
-        return self._pull(state, step, adjoint, *self._linearize(state, step))
+        with self._kernels:
+            return self._pull(state, step, adjoint, *self._linearize(state, step))
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
         self.live.show(state)
         self.objective.train(True)
-        with seeded(step.seed, self.device):
-            losses, coefficients, leaf = self._leaf_losses(step)
+        parts = []
+        for batch in step.micro_batches():
+            with seeded(batch.seed, self.device):
+                parts.append(self._leaf_losses(batch))
+        losses = _joined([part.losses for part in parts])
+        coefficients = _joined([part.coefficients for part in parts])
         gradients = weighted_gradients(
             losses,
             coefficients,
@@ -182,28 +208,29 @@ class TrainingStep:
 
         def pull(direction: Tensor) -> Pulled:
             directions = self.live.layout.split(direction)
-            slopes, *through = derivatives_along(
+            found = derivatives_along(
                 gradients,
-                [leaf, *self.live.parameters],
+                [*(part.leaf for part in parts), *self.live.parameters],
                 [directions[k] for k in step.active],
             )
+            slopes = [self._slopes(*each) for each in zip(found, parts, strict=False)]
             return Pulled(
-                self._slopes(slopes, coefficients.detach()),
-                self.live.layout.flatten(through),
+                _joined(slopes),
+                self.live.layout.flatten(found[len(parts) :]),
                 self._flat_gradient(step, gradients),
                 _total(losses, coefficients),
             )
 
         return lambda: self._flat_gradient(step, gradients), pull
 
-    def _leaf_losses(self, step: StepRecord) -> tuple[Tensor, Tensor, Tensor]:
+    def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
         """Return losses, coefficients, and the leaf to differentiate in."""
-        losses, coefficients = self.objective.batch_losses(step.data, step.rows)
-        return losses, coefficients, coefficients.requires_grad_()
+        losses, coefficients = self.objective.batch_losses(batch)
+        return LeafLosses(losses, coefficients, coefficients.requires_grad_())
 
-    def _slopes(self, found: Tensor, coefficients: Tensor) -> Tensor:
+    def _slopes(self, found: Tensor, of: LeafLosses) -> Tensor:
         """Turn the derivatives in the leaf into the slopes that the step returns."""
-        return found * coefficients
+        return found * of.coefficients.detach()
 
     def _pull(
         self,
@@ -229,11 +256,10 @@ class TrainingStep:
             kept += tensor.nbytes
             return tensor
 
-        with (
-            seeded(step.seed, self.device),
-            torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
-        ):
-            self.objective.batch_losses(step.data, step.rows)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            for batch in step.micro_batches():
+                with seeded(batch.seed, self.device):
+                    self.objective.batch_losses(batch)
         return kept
 
     def gradient(self, values: Tensor, along: Tensor) -> Tensor:
@@ -250,7 +276,8 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        found = differentiate([values], self.live.parameters, [along])
+        with self._kernels:
+            found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
@@ -325,3 +352,12 @@ class TrainingStep:
 def _total(losses: Tensor, coefficients: Tensor) -> Tensor:
     """Return the batch loss, as training sums it."""
     return losses.detach().flatten() @ coefficients.detach().flatten()
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Return what belongs to the samples of micro-batches, one after the other."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=-1)
+
+
+def _added(totals: Sequence[Tensor]) -> Tensor:
+    return totals[0] if len(totals) == 1 else torch.stack(list(totals)).sum()

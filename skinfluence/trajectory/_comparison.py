@@ -121,10 +121,10 @@ def _irreproducible(record: StepRecord, what: str) -> IrreproducibleStepError:
         f"Step {record.step} (epoch {record.epoch}) is not the recorded one when it is "
         f"taken again: {what}. Something that is not recorded changed the training: a "
         "callback that changes the criterion or the module, a `get_losses` or "
-        "`forward` that depends on the epoch, a gradient hook, data changed in place, "
-        "or random numbers that are not torch's. Move it into what is recorded (the "
-        "data, the learning rate, clipping, torch's generator), or train with "
-        "record=None."
+        "`forward` that depends on the epoch, a gradient hook, data that was changed "
+        "in place or is not the same when it is read again, or random numbers that are "
+        "not torch's. Move it into what is recorded (the data, the learning rate, "
+        "clipping, torch's generator), or train with record=None."
     )
 
 

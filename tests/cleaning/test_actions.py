@@ -53,6 +53,26 @@ def test_relabels_those_with_most_to_gain(blobs):
     assert np.array_equal(cleaner.predict_proba(X_val), direct.predict_proba(X_val))
 
 
+@pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
+@pytest.mark.parametrize("names", ["abc", "bca", "abd"])
+def test_relabels_to_labels_of_y_only(blobs, kind, names):
+    X, y, _, X_val, y_val = blobs
+    names = np.array(list(names))
+    # One class that no sample has, and the others in another order than sorted.
+    clf = quick(classes=["b", "d", "c", "a"])
+    options = {"n_remove": 18} if kind is InfluenceCleaner else {"n_removes": [18]}
+    cleaner = kind(clf, action="relabel", random_state=0, **options)
+    cleaner.fit(X, names[y], X_val, names[y_val])
+    changes = clf.fit(X, names[y]).label_influence(X_val, names[y_val], at="epochs")
+    known = np.isin(clf.classes_, names)
+    lowest = changes[:, known].min(axis=1)
+    assert np.array_equal(cleaner.influence_, lowest)
+    chosen = lowest.argsort(kind="stable")[:18]
+    proposed = clf.classes_[known][changes[chosen][:, known].argmin(axis=1)]
+    assert np.array_equal(cleaner.relabelled_["index"], chosen)
+    assert np.array_equal(cleaner.relabelled_["to"], proposed)
+
+
 def test_relabels_to_the_true_label():
     X, y, flips, X_val, y_val = flipped_blobs(fraction=0.15)
     truth = flipped_blobs(fraction=0.0)[1]

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import TensorDataset
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.cleaning import InfluenceCleaner
+from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
 from tests.cleaning.problems import flipped_blobs, quick
 
 
@@ -95,6 +95,36 @@ def test_refuses_parameters_before_any_work(
     assert not [name for name in vars(fresh) if name.endswith("_")]
 
 
+BAD_WEIGHTS = {
+    "too few": (lambda n: np.ones(n - 1), "`{name}` must have one number for each of "),
+    "too many": (lambda n: np.ones(n + 1), "each of the {n} rows of {rows}, got shape"),
+    "one": (lambda n: 1.0, r"each of the {n} rows of {rows}, got shape \(\)"),
+    "a column": (lambda n: np.ones((n, 1)), "each of the {n} rows of {rows}, got sha"),
+    "negative": (lambda n: np.arange(n) - 1.0, "`{name}` must not be negative, infi"),
+    "NaN": (lambda n: np.full(n, np.nan), "`{name}` must not be .* NaN, got nan"),
+    "infinite": (lambda n: np.full(n, np.inf), "`{name}` must not be .* NaN, got inf"),
+    "zeros": (np.zeros, "`{name}` must have a positive sum, got only zeros"),
+    "text": (lambda n: ["a"] * n, "`{name}` must be numbers, got"),
+}
+
+
+@pytest.mark.parametrize("weights", BAD_WEIGHTS)
+@pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
+def test_refuses_bad_weights_before_any_work(blobs, monkeypatch, kind, weights):
+    X, y, _, X_val, y_val = blobs
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "fit", lambda self, *data, **o: pytest.fail("work")
+    )
+    make, message = BAD_WEIGHTS[weights]
+    message = message.format(name="sample_weight", n=120, rows="X")
+    for validation in ((), (X_val, y_val)):
+        cleaner = kind(quick())
+        with pytest.raises(ValueError, match=message):
+            cleaner.fit(X, y, *validation, sample_weight=make(120))
+        with pytest.raises(ValueError, match=message):
+            cleaner.fit_resample(X, y, *validation, sample_weight=make(120))
+
+
 @pytest.mark.parametrize("kind", [dict, TensorDataset])
 def test_refuses_what_it_cannot_take_rows_from(blobs, kind):
     X, y, *_ = blobs
@@ -119,6 +149,12 @@ def test_refuses_bad_validation_data(blobs, monkeypatch):
         cleaner.fit(X, y, X_val[:, :3], y_val)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         cleaner.fit(X, y, X_val, y_val[:-1])
+    for weights, message in BAD_WEIGHTS.values():
+        own = message.format(name="sample_weight_val", n=40, rows="X_val")
+        with pytest.raises(ValueError, match=own):
+            cleaner.fit(X, y, X_val, y_val, sample_weight_val=weights(40))
+        with pytest.raises(ValueError, match=own):
+            cleaner.fit(X, y, (X_val, y_val, weights(40)))
     with pytest.raises(ValueError, match=r"only labels that y has, got \[7\] as well"):
         cleaner.fit(X, y, X_val, np.where(y_val == 1, 7, y_val))
     with pytest.raises(ValueError, match="`cv` must be None where X_val is given"):

@@ -1,6 +1,8 @@
 """Inside scikit-learn's and imbalanced-learn's tools."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,18 @@ from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import AdaBoostClassifier, HistGradientBoostingClassifier
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
@@ -157,6 +165,25 @@ def test_metadata_is_routed(blobs):
         assert InfluenceCleaner(quick()).fit(X, y).n_removed_ == 6
 
 
+@pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
+def test_weights_are_an_argument_of_fit(blobs, kind):
+    X, y, _, X_val, y_val = blobs
+    weights = np.random.default_rng(0).uniform(0.1, 3, len(y))
+    options = {"n_removes": [0, 12], "cv": 2} if kind is InfluenceCleanerCV else {}
+    cleaner = kind(quick(), random_state=0, **options)
+    assert has_fit_parameter(cleaner, "sample_weight")
+    calibrated = CalibratedClassifierCV(cleaner, cv=2).fit(X, y, weights)
+    for (train, _), part in zip(
+        StratifiedKFold(2).split(X, y), calibrated.calibrated_classifiers_, strict=True
+    ):
+        direct = clone(cleaner).fit(X[train], y[train], sample_weight=weights[train])
+        found = part.estimator
+        assert np.array_equal(found.influence_, direct.influence_, equal_nan=True)
+        assert np.array_equal(found.predict_proba(X_val), direct.predict_proba(X_val))
+    boosted = AdaBoostClassifier(cleaner, n_estimators=2, random_state=0).fit(X, y)
+    assert boosted.score(X_val, y_val) > 0.8
+
+
 # -------------------------------------------------------------- representation
 
 
@@ -250,3 +277,67 @@ def test_a_step_of_imbalanced_learns_pipeline(blobs):
     transformer = InfluenceCleaner(quick(), output="representation")
     both = imblearn.make_pipeline(transformer, LogisticRegression()).fit(X, y)
     assert both.predict(X_val).shape == y_val.shape
+
+
+def samplers_pipeline(cleaner, final):
+    """Return a cleaner before another estimator, which gets no weights."""
+    imblearn = pytest.importorskip("imblearn.pipeline")
+    return imblearn.make_pipeline(cleaner, final.set_fit_request(sample_weight=False))
+
+
+@pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
+@pytest.mark.parametrize("requested", [True, False, None])
+def test_imbalanced_learns_pipeline_routes_to_it(blobs, kind, requested):
+    X, y, _, X_val, y_val = blobs
+    weights = np.random.default_rng(0).uniform(0.1, 3, len(y))
+    options = {"n_removes": [12], "cv": 2} if kind is InfluenceCleanerCV else {}
+    plain = kind(quick(), random_state=0, **options)
+    expected = clone(plain).fit_resample(X, y, X_val, y_val, sample_weight=weights)
+    with config_context(enable_metadata_routing=True):
+        cleaner = clone(plain)
+        cleaner.estimator.set_fit_request(sample_weight=requested)
+        # The pipeline asks for what both methods take, and calls one.
+        cleaner.set_fit_request(X_val=True, y_val=True)
+        cleaner.set_fit_resample_request(X_val=True, y_val=True)
+        pipe = samplers_pipeline(cleaner, LogisticRegression())
+        data = {"X_val": X_val, "y_val": y_val, "sample_weight": weights}
+        if requested:
+            pipe.fit(X, y, **data)
+            direct = LogisticRegression().fit(*expected)
+            assert np.array_equal(pipe[-1].coef_, direct.coef_)
+            return
+        error = UnsetMetadataPassedError if requested is None else TypeError
+        with pytest.raises(error, match="sample_weight"):
+            pipe.fit(X, y, **data)
+        # The validation data alone.
+        pipe.fit(X, y, X_val=X_val, y_val=y_val)
+        unweighted = clone(plain).fit(X, y, X_val, y_val)
+        assert np.array_equal(pipe[0].influence_, unweighted.influence_)
+
+
+def test_validation_data_that_nobody_asked_for_is_refused(blobs):
+    X, y, _, X_val, y_val = blobs
+    with config_context(enable_metadata_routing=True):
+        pipe = samplers_pipeline(InfluenceCleaner(quick()), LogisticRegression())
+        for method in ("set_fit_request", "set_fit_resample_request"):
+            with pytest.raises(UnsetMetadataPassedError, match=method):
+                pipe.fit(X, y, X_val=X_val, y_val=y_val)
+            getattr(pipe[0], method)(X_val=True, y_val=True)
+        pipe.fit(X, y, X_val=X_val, y_val=y_val)
+
+
+def test_resampling_is_requested_whatever_was_imported_first():
+    code = """
+import sklearn
+sklearn.set_config(enable_metadata_routing=True)
+{first}
+from skinfluence import InfluenceCleaner
+{last}
+cleaner = InfluenceCleaner().set_fit_resample_request(X_val=True, sample_weight=True)
+requests = cleaner.get_metadata_routing()._self_request.fit_resample.requests
+assert requests["X_val"] is requests["sample_weight"] is True
+"""
+    pytest.importorskip("imblearn")
+    for first, last in (("import imblearn", ""), ("", "import imblearn")):
+        script = code.format(first=first, last=last)
+        subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,8 +10,16 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+)
+from skorch.dataset import ValidSplit
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
@@ -188,12 +196,12 @@ def test_validation_targets_of_a_regression(y, y_val, message):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(3), r"sample_weight_val.*shape == \(3,\), expected \(6,\)"),
-        (np.ones((6, 1)), "sample_weight_val.*1D array or scalar"),
-        (-np.ones(6), "sample_weight_val.*Negative values"),
+        (np.ones(3), r"sample_weight_val.* of the 6 rows of X_val, got shape \(3,\)"),
+        (np.ones((6, 1)), r"sample_weight_val.*rows of X_val, got shape \(6, 1\)"),
+        (-np.ones(6), "sample_weight_val.*must not be negative.*got -1"),
         (np.zeros(6), "sample_weight_val.*(non-zero|positive sum)"),
-        (np.full(6, np.nan), "sample_weight_val.*contains NaN"),
-        (np.full(6, "a"), "sample_weight_val.*could not convert"),
+        (np.full(6, np.nan), "sample_weight_val.*must not be .*NaN, got nan"),
+        (np.full(6, "a"), "sample_weight_val.*must be numbers"),
     ],
 )
 def test_validation_weights(clf, weights, message):
@@ -539,8 +547,8 @@ FIT_DATA = {
     "nan target": (X, changed(Y, 0, np.nan), None, "Input y contains NaN"),
     "continuous": (X, X[:, 0], None, "Unknown label type"),
     "no targets": (X, None, None, "requires y to be passed, but the target y is None"),
-    "weights": (X, Y, np.ones(5), r"sample_weight.shape == \(5,\), expected \(30,\)"),
-    "negative": (X, Y, -np.ones(N_SAMPLES), "Negative values .*`sample_weight`"),
+    "weights": (X, Y, np.ones(5), r"`sample_weight` must .* 30 rows of X, got shape"),
+    "negative": (X, Y, -np.ones(N_SAMPLES), "`sample_weight` must not be negative"),
     "zeros": (X, Y, np.zeros(N_SAMPLES), "(non-zero|positive sum)"),
     "dict": ({"a": X}, Y, None, "X must be a 2-D array or CSR matrix .*got dict"),
 }
@@ -672,3 +680,40 @@ def test_a_fit_that_fails_leaves_an_unfitted_estimator():
 class Broken(nn.Module):
     def forward(self, outputs, targets):
         return outputs.sum()
+
+
+MONITORS = {
+    "EarlyStopping": lambda: [EarlyStopping()],
+    "of the accuracy": lambda: [EarlyStopping("valid_acc", lower_is_better=False)],
+    "of a score": lambda: [
+        ("auc", EpochScoring("roc_auc_ovr", lower_is_better=False, name="auc")),
+        EarlyStopping("auc", lower_is_better=False),
+    ],
+    "Checkpoint": lambda: [Checkpoint(dirname="none")],
+    "LRScheduler": lambda: [LRScheduler(ReduceLROnPlateau, monitor="valid_loss")],
+}
+
+
+@pytest.mark.parametrize("monitors", MONITORS)
+@pytest.mark.parametrize("record", ["all", None])
+def test_a_monitor_of_validation_data_without_any(monitors, record, monkeypatch):
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "train_step", lambda *_, **__: pytest.fail("work")
+    )
+    clf = classifier(callbacks=MONITORS[monitors](), record=record)
+    with pytest.raises(ValueError, match="`train_split` must split off validation"):
+        clf.fit(X, Y)
+    assert not hasattr(clf, "trajectory_")
+
+
+def test_monitors_that_need_no_validation_data(tmp_path):
+    callbacks = [
+        EarlyStopping("train_loss"),
+        Checkpoint(dirname=tmp_path, monitor="train_loss_best"),
+        Checkpoint(dirname=tmp_path, monitor=None),
+        LRScheduler(ReduceLROnPlateau, monitor="train_loss"),
+        LRScheduler("StepLR", step_size=2, monitor="valid_loss"),
+    ]
+    assert len(classifier(callbacks=callbacks).fit(X, Y).history) == 3
+    split = classifier(train_split=ValidSplit(3), callbacks=[EarlyStopping()])
+    assert "valid_loss" in split.fit(X, Y).history[-1]

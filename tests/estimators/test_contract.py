@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +19,12 @@ from skorch.callbacks import EpochScoring
 from skorch.dataset import ValidSplit
 from torch import nn
 
-from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence import (
+    InfluenceCleaner,
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+    load_estimator,
+)
 
 N_SAMPLES, N_FEATURES = 60, 5
 
@@ -379,6 +385,33 @@ def test_regression_targets_of_one_and_two_axes(data):
     assert wide.predict(X).shape == (N_SAMPLES, 2)
 
 
+@pytest.mark.parametrize("criterion", [nn.BCEWithLogitsLoss, nn.BCELoss])
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_a_regressor_of_binary_targets_predicts_probabilities(data, criterion, shape):
+    X, *_ = data
+    y = (X[:, :3] > 0).astype(float).reshape(len(X), 3)
+    y = y[:, 0].reshape(-1, *shape) if shape != (3,) else y
+    layers = [nn.Linear(X.shape[1], 1 if shape == () else shape[0])]
+    if criterion is nn.BCELoss:
+        layers.append(nn.Sigmoid())
+    reg = SGDInfluenceRegressor(
+        nn.Sequential(*layers), criterion=criterion, dtype="float64", random_state=0
+    ).fit(X, y)
+    with torch.no_grad():
+        outputs = reg.module_(torch.from_numpy(X).double())
+    logits = outputs if criterion is nn.BCEWithLogitsLoss else outputs.logit()
+    # The sigmoid and back, in double precision.
+    np.testing.assert_allclose(
+        reg.predict(X), logits.sigmoid().numpy().reshape(y.shape), rtol=1e-12
+    )
+    assert reg.score(X, y) == r2_score(y, reg.predict(X))
+    assert reg.influence(X, y).shape == (len(X),)
+    cleaner = InfluenceCleaner(reg, n_remove="auto", random_state=0).fit(X, y)
+    assert cleaner.predict(X).shape == y.shape
+    plain = clone(reg).set_params(predict_nonlinearity=None).fit(X, y)
+    np.testing.assert_array_equal(plain.predict(X), outputs.numpy().reshape(y.shape))
+
+
 def test_integer_targets_keep_their_digits(data):
     X, _, _, _ = data
     # 2**25 + 1 is no float32.
@@ -410,3 +443,28 @@ def test_refit_forgets_the_fit_before(data):
     np.testing.assert_array_equal(
         clf.influence(X_val, y_val), fresh.influence(X_val, y_val)
     )
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_parameters_may_be_numpys_numbers(data, integer, tmp_path):
+    X, y, X_val, y_val = data
+
+    def fitted(number, real, folder, **options):
+        return classifier(
+            max_epochs=number(4),
+            lr=real(0.25),
+            record=number(2),
+            checkpoint_every=number(2),
+            trajectory_dir=tmp_path / folder,
+            **{name: number(value) for name, value in options.items()},
+        ).fit(X, y)
+
+    for name in ("batch_size", "iterator_train__batch_size"):
+        plain = fitted(int, float, "plain", **{name: 7})
+        own = fitted(integer, np.float32, "own", **{name: 7})
+        assert own.trajectory_.n_steps == plain.trajectory_.n_steps
+        expected = plain.influence(X_val, y_val)
+        np.testing.assert_array_equal(own.influence(X_val, y_val), expected)
+        own.save(tmp_path / "saved", overwrite=True)
+        loaded = load_estimator(tmp_path / "saved")
+        np.testing.assert_array_equal(loaded.influence(X_val, y_val), expected)

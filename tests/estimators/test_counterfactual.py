@@ -228,3 +228,38 @@ def test_on_a_stable_convex_run_first_order_is_nearly_all():
     exact = clf.counterfactual_influence(X[100:], y[100:])
     estimate = clf.influence(X[100:], y[100:])
     assert np.corrcoef(exact, estimate)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
+def test_a_query_of_another_dtype(dtype):
+    case = Case("linear")
+    clf, (X_val, y_val) = case.fitted(lr=1.0), case.validation()
+    samples = [[0, 3, 6], [1, 4], [2, 5, 8]]
+
+    def wrong(outputs, targets):
+        return (outputs.argmax(1) != targets).to(getattr(torch, dtype))
+
+    def errors(net):
+        return (net.predict(X_val) != y_val).mean()
+
+    found = clf.counterfactual_influence(X_val, y_val, samples, query=wrong)
+    expected = [errors(clf.refit_without(rows)) - errors(clf) for rows in samples]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert np.abs(expected).max() > 0.1
+    with pytest.raises(ValueError, match="`query` must be differentiable"):
+        clf.influence(X_val, y_val, query=wrong)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "uint64"])
+def test_rows_of_any_integers(dtype):
+    case = Case("linear")
+    clf, validation = case.fitted(), case.validation()
+    expected = clf.counterfactual_influence(*validation)
+    rows = np.arange(len(expected)).astype(dtype)
+    found = clf.counterfactual_influence(*validation, rows)
+    # Stacks of other sizes round otherwise.
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
+    # As many as there are samples: still rows, not a mask.
+    (group,) = clf.counterfactual_influence(*validation, [rows[1:3][::-1]])
+    both = clf.counterfactual_influence(*validation, [[1, 2]])[0]
+    assert group == pytest.approx(both, rel=1e-9)

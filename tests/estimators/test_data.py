@@ -1,6 +1,7 @@
 """Data in all its forms, modules and criteria of one's own."""
 
 import copy
+import math
 import pickle
 from functools import partial
 
@@ -384,6 +385,53 @@ def test_a_collate_function_takes_part_in_the_retrace():
     )
 
 
+QUERY_SAMPLING = {
+    "shuffle": {"iterator_valid__shuffle": True},
+    "drop_last": {"iterator_valid__drop_last": True, "iterator_valid__batch_size": 4},
+    "sampler": {"iterator_valid__sampler": torch.utils.data.RandomSampler(range(3))},
+    "batch_sampler": {"iterator_valid__batch_sampler": [[2, 1], [0]]},
+}
+
+
+# skorch says what a shuffled prediction would be; here it is none.
+@pytest.mark.filterwarnings("ignore:You set iterator_valid__shuffle")
+@pytest.mark.parametrize("name", QUERY_SAMPLING)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_query_takes_every_row_in_order(name, as_dataset):
+    options = QUERY_SAMPLING[name]
+    size = options.get("iterator_valid__batch_size", OPTIONS["batch_size"])
+    plain = classifier(iterator_valid__batch_size=size).fit(IMAGES, LABELS)
+    clf = classifier(**options).fit(IMAGES, LABELS)
+    val = (
+        (Items(IMAGES_VAL, LABELS_VAL), None)
+        if as_dataset
+        else (IMAGES_VAL, LABELS_VAL)
+    )
+    for aggregate in ("mean", None):
+        found = clf.influence(*val, aggregate=aggregate)
+        expected = plain.influence(IMAGES_VAL, LABELS_VAL, aggregate=aggregate)
+        assert relative_error(found, expected) <= 1e-12
+    np.testing.assert_array_equal(
+        clf.predict_proba(IMAGES_VAL), plain.predict_proba(IMAGES_VAL)
+    )
+
+
+class Thinned(DataLoader):
+    """A loader that leaves rows out by itself."""
+
+    def __iter__(self):
+        return (batch for k, batch in enumerate(super().__iter__()) if k)
+
+
+def test_a_query_loader_that_leaves_out_rows_is_refused():
+    clf = classifier(iterator_valid=Thinned).fit(IMAGES, LABELS)
+    n_val = len(IMAGES_VAL)
+    left = n_val - OPTIONS["batch_size"]
+    message = f"`iterator_valid` must load every row.*got {left} of {n_val} rows"
+    with pytest.raises(ValueError, match=message):
+        clf.influence(IMAGES_VAL, LABELS_VAL)
+
+
 # --- modules -------------------------------------------------------------------------
 
 
@@ -645,6 +693,108 @@ def test_criteria_without_a_loss_for_each_sample_are_refused(criterion, message)
         classifier(criterion=criterion).fit(IMAGES, LABELS)
 
 
+class Untrained(nn.Module):
+    """Has outputs of some shape, and must not be trained."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        assert not self.training
+        return (
+            (self.weight * x.flatten(1).sum(1))
+            .reshape(-1, 1)
+            .expand(-1, math.prod(self.shape))
+            .reshape(-1, *self.shape)
+        )
+
+
+LOGARITHMS = lambda: mlp(3, nn.LogSoftmax(dim=1))  # noqa: E731
+THREE_BY_FIVE = np.random.default_rng(0).normal(size=(N, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "criterion", "y", "message"),
+    [
+        (classifier, LOGARITHMS, nn.NLLLoss, LABELS, "logarithm.*CrossEntropyLoss"),
+        (
+            classifier,
+            partial(Untrained, 1),
+            nn.BCEWithLogitsLoss,
+            LABELS,
+            "two classes, got 3.*CrossEntropyLoss.*indicator matrix",
+        ),
+        (
+            classifier,
+            partial(Untrained, 3),
+            nn.BCEWithLogitsLoss,
+            LABELS,
+            "two classes, got 3",
+        ),
+        (
+            classifier,
+            partial(Untrained, 2),
+            nn.BCEWithLogitsLoss,
+            LABELS % 2,
+            r"same shape but for axes of size 1, got \(2, 2\) and \(2,\)",
+        ),
+        (
+            regressor,
+            partial(Untrained, 2),
+            nn.MSELoss,
+            TARGETS[:, 0],
+            r"same shape but for axes of size 1, got \(2, 2\) and \(2,\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_outputs_that_the_criterion_would_mistake(
+    make, module, criterion, y, message, as_dataset
+):
+    data = (Items(IMAGES, y), None) if as_dataset else (IMAGES, y)
+    with pytest.raises(UnsupportedCriterionError, match=message):
+        make(module, criterion=criterion).fit(*data)
+
+
+def test_axes_of_targets_are_not_rearranged():
+    # Only a Dataset's targets may have more than two axes.
+    for shape in ((5, 3), (15,)):
+        data = Items(IMAGES, THREE_BY_FIVE.reshape(N, *shape))
+        with pytest.raises(UnsupportedCriterionError, match="but for axes of size 1"):
+            regressor(partial(Untrained, 3, 5)).fit(data)
+    with_ones = Items(IMAGES, THREE_BY_FIVE[:, None])
+    module = partial(mlp, 15, nn.Unflatten(1, (3, 5)))
+    reg = regressor(module).fit(with_ones)
+    plain = regressor(module).fit(Items(IMAGES, THREE_BY_FIVE))
+    assert same_weights(reg, plain)
+
+
+def test_log_probabilities_have_the_same_loss_under_the_cross_entropy():
+    def nll(outputs, targets):
+        return functional.nll_loss(outputs, targets, reduction="none")
+
+    clf = classifier(LOGARITHMS)
+    assert error(clf, IMAGES, LABELS, IMAGES_VAL, LABELS_VAL, loss=nll) <= TOLERANCE
+    np.testing.assert_allclose(clf.predict_proba(IMAGES).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_ignored_targets_count_in_the_mean(as_dataset):
+    def loss(outputs, targets):
+        return torch.where(targets == 2, 0.0, cross_entropy(outputs, targets))
+
+    X, val = IMAGES, (IMAGES_VAL, LABELS_VAL)
+    clf = classifier(criterion__ignore_index=2)
+    if as_dataset:
+        with pytest.warns(UserWarning, match=r"CrossEntropyLoss's ignore_index \(2\)"):
+            clf.fit(Items(IMAGES, LABELS))
+    with pytest.warns(UserWarning, match=r"CrossEntropyLoss's ignore_index \(2\)"):
+        assert error(clf, X, LABELS, *val, loss=loss) <= TOLERANCE
+    assert (clf.influence(*val)[LABELS == 2] == 0).all()
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_whole_batches_train_as_a_data_loader_does(shuffle):
     class Loader(torch.utils.data.DataLoader):
@@ -673,3 +823,24 @@ def test_data_is_known_again_however_it_lies_in_memory(lying):
     # A view's copy is whole.
     copied = pickle.loads(pickle.dumps(clf))
     assert np.array_equal(copied.influence(FLAT_VAL, LABELS_VAL), scores)
+
+
+@pytest.mark.parametrize("indices", [range, np.arange, torch.arange])
+def test_subsets_by_any_indices(indices):
+    case = Case("mlp")
+    X, y, _ = case.data()
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+
+    def part(*ends, kind):
+        rows = list(range(*ends)) if kind is list else kind(*ends)
+        return torch.utils.data.Subset(data, rows)
+
+    def scores(kind):
+        clf = case.classifier(classes=[0, 1, 2]).fit(part(2, 12, kind=kind))
+        clf.partial_fit(part(0, 2, kind=kind))
+        query = part(9, 14, kind=kind)
+        return clf.influence(query), clf.influence(query, aggregate=None)
+
+    for found, expected in zip(scores(indices), scores(list), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert np.abs(expected).min() > 0

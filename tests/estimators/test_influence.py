@@ -13,7 +13,13 @@ from skinfluence.estimators._questions import estimate as _estimate
 from skinfluence.estimators._questions.earlier_runs import stages_of
 from skinfluence.estimators._questions.question import ask
 from tests.cases import MODULES, N_CLASSES, N_SAMPLES, Case, rough
-from tests.oracles import Spy, finite_differences, relative_error, validation_loss
+from tests.oracles import (
+    Spy,
+    finite_differences,
+    relative_error,
+    retrain,
+    validation_loss,
+)
 
 # What the library promises; the oracle's own error is about 1e-9.
 TOLERANCE = 1e-6
@@ -111,6 +117,67 @@ def test_validation_weights_are_repeated_rows():
     # Only their proportions count.
     scaled = clf.influence(X_val, y_val, sample_weight_val=7.5 * counts)
     assert relative_error(scaled, repeated) <= ROUNDING
+
+
+class AlwaysDropout(nn.Module):
+    """Monte Carlo dropout: it draws in evaluation mode, too."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.4, training=True)
+
+
+@rough
+def test_a_module_that_samples_in_evaluation_mode():
+    case, spy = Case("mlp", "momentum"), Spy()
+    X, y, _ = case.data()
+    X_val, y_val = case.validation()
+    clf = case.classifier(callbacks=[spy])
+    first, tanh, last = nn.Linear(36, 6), nn.Tanh(), nn.Linear(6, N_CLASSES)
+    clf.set_params(
+        module=nn.Sequential(nn.Flatten(), first, tanh, AlwaysDropout(), last)
+    )
+    clf.fit(X, y)
+
+    def losses(module):
+        # The query's batches are seeded by their numbers.
+        found = []
+        for k in range(0, len(X_val), clf.batch_size):
+            torch.manual_seed(k // clf.batch_size)
+            outputs = module.eval()(torch.from_numpy(X_val[k : k + clf.batch_size]))
+            targets = torch.from_numpy(y_val[k : k + clf.batch_size])
+            found.append(
+                nn.functional.cross_entropy(outputs, targets, reduction="none")
+            )
+        return torch.cat(found).detach().numpy()
+
+    expected = differences(case, spy, clf, lambda ends, base: losses(ends[-1]))
+    torch.manual_seed(3)  # what was drawn before does not count
+    columns = clf.influence(X_val, y_val, aggregate=None)
+    assert relative_error(columns, expected) <= TOLERANCE
+    found = clf.influence(X_val, y_val)
+    assert relative_error(found, expected.mean(1)) <= TOLERANCE
+    # The counterfactual measures the same query: it differs by the second order only.
+    weights = np.ones((N_SAMPLES, N_SAMPLES))
+    np.fill_diagonal(weights, 0)
+    seeds = [record.seed for record in clf.trajectory_.records]
+    end = retrain(spy.run, X, np.ones(N_SAMPLES), seeds=seeds)[-1]
+    without = [retrain(spy.run, X, w, seeds=seeds)[-1] for w in weights]
+    change = np.array([losses(m).mean() - losses(end).mean() for m in without])
+    exact = clf.counterfactual_influence(X_val, y_val)
+    assert relative_error(exact, change) <= TOLERANCE
+
+
+@rough
+def test_columns_of_a_sampling_module_do_not_depend_on_parts(monkeypatch):
+    case = Case("mlp")
+    X, y, _ = case.data()
+    X_val, y_val = case.validation()
+    module = nn.Sequential(nn.Flatten(), AlwaysDropout(), nn.Linear(36, N_CLASSES))
+    clf = case.classifier().set_params(module=module).fit(X, y)
+    whole = clf.influence(X_val, y_val, aggregate=None)
+    monkeypatch.setattr(_estimate, "_QUERY_BYTES", 1)
+    found = clf.influence(X_val, y_val, aggregate=None)
+    assert np.abs(found - whole).max() <= ROUNDING * np.abs(whole).max()
 
 
 def margin(outputs, targets):

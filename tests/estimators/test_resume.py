@@ -63,13 +63,13 @@ def break_off(clf, case, n_steps, monkeypatch, target=None):
 
 def count_steps(monkeypatch):
     """Return a list that grows with each step that is really taken."""
-    end_step, taken = TrainingRun.end_step, []
+    end_batch, taken = TrainingRun.end_batch, []
 
     def noted(run, *arguments):
         taken.append(run.n_steps)
-        return end_step(run, *arguments)
+        return end_batch(run, *arguments)
 
-    monkeypatch.setattr(TrainingRun, "end_step", noted)
+    monkeypatch.setattr(TrainingRun, "end_batch", noted)
     return taken
 
 
@@ -378,6 +378,23 @@ def test_every_fit_has_a_folder_of_its_own(tmp_path):
     cleaner = InfluenceCleaner(clf, n_remove=2, random_state=0).fit(X, y)
     assert len(cleaner.removed_indices_) == 2
     assert len(list(tmp_path.iterdir())) > 3
+
+
+def test_a_relative_folder_is_that_of_fit(tmp_path, monkeypatch):
+    case = Case("mlp", "adam")
+    monkeypatch.chdir(tmp_path)
+    clf = case.fitted(trajectory_dir="runs", checkpoint_every=2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert clf.trajectory_dir == "runs"
+    assert clf.trajectory_.folder == tmp_path / "runs" / "run-000001"
+    memory = case.fitted(checkpoint_every=2)
+    for each in (clf, memory):
+        each.partial_fit(*case.data()[:2])
+    assert np.array_equal(
+        clf.influence(*case.validation()), memory.influence(*case.validation())
+    )
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_refit_without_is_in_memory(tmp_path):

@@ -383,6 +383,7 @@ def test_refuses_to_set_parameters_of_what_is_fitted(pretrained):
 
 METHODS = {
     "influence": lambda clf, **options: clf.influence(*validation(), **options),
+    "labels": lambda clf, **options: clf.label_influence(*validation(), **options),
     "counterfactual": lambda clf, **options: clf.counterfactual_influence(
         *validation(), [0], **options
     ),

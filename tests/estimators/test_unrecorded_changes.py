@@ -119,11 +119,11 @@ CHANGES = {
     "dropout": {"module": dropout, "callbacks": [AtEpoch(EPOCHS, drop_nothing)]},
     "losses": {"cls": WarmUp},
     "batch": {"cls": ChangesBatches},
-    "clipping": {"callbacks": [AtEpoch(1, clip_early), AtEpoch(2, remove)]},
+    # Hooks on parameters would be refused in the first step.
+    "clipping": {"callbacks": [AtEpoch(2, clip_early), AtEpoch(3, remove)]},
     "lr": {"callbacks": [AtEpoch(1, slow_down), AtEpoch(2, remove)]},
-    # In the first step it would be refused: a gradient that is not the loss's.
     "hook": {"callbacks": [AtEpoch(2, halve_gradients), AtEpoch(3, remove)]},
-    "gradient": {"callbacks": [AtEpoch(1, clear_gradients), AtEpoch(2, remove)]},
+    "gradient": {"callbacks": [AtEpoch(2, clear_gradients), AtEpoch(3, remove)]},
     "random": {"module": dropped(random.random)},
     "np.random": {"module": dropped(np.random.random_sample)},
 }

@@ -6,6 +6,7 @@ import torch
 from skorch.callbacks import Callback
 from torch.func import functional_call
 
+from skinfluence import SGDInfluenceRegressor
 from tests.cases import rough
 from tests.oracles import relative_error, rows_of, validation_loss
 from tests.stages import MODULES, N_PRETRAINING, trained, validation
@@ -195,3 +196,79 @@ def test_single_queries_make_up_their_mean():
         X_val, y_val = validation()
         alone = last.influence(X_val[2:3], y_val[2:3], stage=stage)
         assert relative_error(columns[:, 2], alone) <= ROUNDING
+
+
+# ------------------------------------------------------------- labels and targets
+
+
+def label_slopes(chain, stage, step=1e-5):
+    """Return the derivative of the loss on the way of some samples to each label."""
+    X, y = chain.data[stage]
+    n_classes = len(chain.estimators[stage].classes_)
+    # The cross-entropy is linear in the probabilities of a target.
+    soft = np.eye(n_classes)[y]
+    ones = np.ones(len(X))
+    base = chain.retrain(ones, stage, soft)[-1]
+
+    def value(targets):
+        end = chain.retrain(ones, stage, targets)[-1]
+        return validation_loss(end, *validation(), base).mean()
+
+    found = np.zeros((len(SOME), n_classes))
+    for place, sample in enumerate(SOME):
+        for label in range(n_classes):
+            direction = np.zeros_like(soft)
+            direction[sample] = np.eye(n_classes)[label] - soft[sample]
+            for shift, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+                moved = soft + shift * step * direction
+                found[place, label] += factor * value(moved) / (12 * step)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "optimizer", "options"),
+    [
+        *((module, "momentum", {}) for module in MODULES),
+        ("mlp", "adam", {}),
+        ("batch_norm", "momentum", {"frozen": True}),
+        ("mlp", "momentum", {"n_stages": 3, "stage": 2}),
+    ],
+)
+def test_labels_of_an_earlier_stage(module, optimizer, options):
+    options = dict(options)
+    stage = options.pop("stage", 1)
+    chain = trained(module, optimizer, **options)
+    found = chain.last.label_influence(*validation(), stage=stage)
+    y = chain.data[stage][1]
+    assert found.shape == (len(y), stage + 2)
+    assert (found[np.arange(len(y)), y] == 0).all()
+    expected = label_slopes(chain, stage)
+    assert relative_error(found[[*SOME]].ravel(), expected.ravel()) <= TOLERANCE
+
+
+def test_targets_of_an_earlier_stage():
+    rng = np.random.default_rng(0)
+    X, X2 = rng.normal(size=(10, 4)), rng.normal(size=(8, 4))
+    y, y2 = rng.normal(size=10), rng.normal(size=8)
+    options = {"max_epochs": 2, "batch_size": 4, "random_state": 0}
+    source = SGDInfluenceRegressor(**options).fit(X, y)
+    reg = SGDInfluenceRegressor(pretrained=source, **options).fit(X2, y2)
+    found = reg.target_influence(X2, y2, stage="pretraining")
+    # Finite differences of whole trainings with other targets.
+    step = 1e-4
+    moved = [
+        reg.counterfactual_influence(
+            X2, y2, labels=y + shift * step, samples=None, stage="pretraining"
+        )
+        for shift in (-2, -1, 1, 2)
+    ]
+    expected = np.array([1, -8, 8, -1]) @ moved / (12 * step)
+    assert found.shape == (10,)
+    assert relative_error(found, expected) <= TOLERANCE
+
+
+def test_a_stage_of_the_other_kind_has_no_labels():
+    last = trained("mlp", autoencoder=True).last
+    message = "`stage` must be that of a classifier, got that of a SGDInfluenceRegres"
+    with pytest.raises(ValueError, match=message):
+        last.label_influence(*validation(), stage=1)

@@ -4,9 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import (
+    ShuffleSplit,
+    StratifiedKFold,
+    cross_val_predict,
+)
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.datasets import flip_labels
@@ -55,6 +60,37 @@ def test_labels_may_have_any_names(iris, cleanlab):
     np.testing.assert_array_equal(
         scorer(LOGREG, X, np.array(["a", "b", "c"])[y]), scorer(LOGREG, X, y)
     )
+
+
+@pytest.mark.parametrize("filter_by", [None, "both"])
+def test_classes_that_the_estimator_was_told(iris, cleanlab, filter_by):
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    X, y, _ = iris
+    # In another order than sorted, the last of them in no sample.
+    clf = SGDInfluenceClassifier(
+        "linear", classes=["c", "a", "b", "z"], max_epochs=5, random_state=0
+    )
+    cv = StratifiedKFold(3, shuffle=True, random_state=1)
+    likely = np.zeros((len(y), 3))
+    for train, test in cv.split(X, y):
+        fitted = clone(clf).fit(X[train], NAMES[y[train]])
+        likely[test] = fitted.predict_proba(X[test])[:, :3]
+    expected = get_label_quality_scores(y, likely)
+    if filter_by is not None:
+        expected = expected - find_label_issues(
+            y, likely, filter_by=filter_by, n_jobs=1
+        )
+    scores = ConfidentLearning(filter_by=filter_by, cv=cv)(clf, X, NAMES[y])
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_refuses_folds_that_do_not_hold_out_every_sample_once(iris, cleanlab):
+    X, y, _ = iris
+    cv = ShuffleSplit(3, test_size=50, random_state=0)
+    with pytest.raises(ValueError, match="`cv` must hold out every sample exactly"):
+        ConfidentLearning(cv=cv)(LOGREG, X, y)
 
 
 def test_networks_are_fitted_anew_and_not_recorded(iris, cleanlab):

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from skinfluence import SGDInfluenceClassifier
 from skinfluence.datasets import flip_labels
 from skinfluence.scorers import DataOOB, get_scorer
 from tests.cases import Case
@@ -41,6 +42,23 @@ def test_classifiers(n_estimators):
     # Three bags leave no hope to be outside of one to about a fourth.
     assert never.any() == (n_estimators == 3)
     np.testing.assert_allclose(found[never], expected[~never].mean())
+
+
+def test_classes_that_the_estimator_was_told():
+    X, y = load_iris(return_X_y=True)
+    X, names = X[::3], np.array(["b", "a", "c"])[y[::3]]
+    options = {"max_epochs": 3, "random_state": 0}
+
+    def scores(classes, y):
+        clf = SGDInfluenceClassifier("linear", classes=classes, **options)
+        return DataOOB(5, random_state=4)(clf, X, y)
+
+    np.testing.assert_array_equal(scores(["a", "b", "c"], names), scores(None, names))
+    # Classes are outputs by their place, whatever they are called.
+    codes = np.array([1, 3, 2])[y[::3]]
+    np.testing.assert_array_equal(
+        scores(["z", "b", "c", "a"], names), scores([0, 1, 2, 3], codes)
+    )
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

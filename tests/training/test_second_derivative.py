@@ -204,7 +204,7 @@ def check(module, loss, X, y, seed=3, parameters=None):
         [part for part in (module, loss) if isinstance(part, nn.Module)],
         module,
         lambda outputs, targets, _: loss(outputs, targets),
-        lambda _, rows: (X[rows], y[rows], None),
+        lambda batch: (X[batch.rows], y[batch.rows], None),
     )
     with sdpa_kernel(SDPBackend.MATH):
         check_second_derivative(
@@ -443,7 +443,7 @@ def test_what_surrounds_the_modules_has_a_name_too():
         [module, loss],
         lambda inputs: outside(module(inputs)),
         lambda outputs, targets, _: loss(outputs, targets),
-        lambda _, rows: (X[rows], y[rows], None),
+        lambda batch: (X[batch.rows], y[batch.rows], None),
     )
     with pytest.raises(UnsupportedModuleError, match="in the forward pass the two"):
         check_second_derivative(

@@ -104,6 +104,9 @@ def assert_same(mine, theirs):
             assert bits(getattr(left, name)) == bits(getattr(right, name)), name
         assert left.clipping == right.clipping
         assert left.digest == right.digest
+        assert left.micro_batches()[0].share == right.micro_batches()[0].share
+        for name in ("sizes", "losses", "item_seed"):
+            assert bits(getattr(left, name)) == bits(getattr(right, name)), name
 
 
 def test_records_come_back():
@@ -118,6 +121,8 @@ def test_records_come_back():
         record(6, data=1, active=(), rows=torch.empty(0, dtype=torch.int64)),
         record(7, digest=-(2**40)),
         record(8, digest=None),
+        record(9, sizes=(2, 1), losses=(0.1, math.inf), item_seed=2**62),
+        record(10),
     ]
     assert_same(through(records), records)
 

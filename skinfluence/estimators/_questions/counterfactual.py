@@ -15,6 +15,7 @@ from torch import Tensor
 from ..._cache import cached_call, check_cacheable, digest
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
+from ...training import differentiating
 from ...trajectory import Trajectory
 from .._net import InfluenceNet
 from .._training_data import fingerprint
@@ -34,6 +35,7 @@ _RUNS_A_PART = 256
 class CounterfactualMixin(InfluenceNet):
     """Adds the exact counterparts of influence to a recording estimator."""
 
+    @differentiating
     def counterfactual_influence(
         self,
         X_val: object,
@@ -148,7 +150,7 @@ class CounterfactualMixin(InfluenceNet):
         if labels is None:
             weights = run_weights(samples, question.used())
             return exact_changes(self, question, weights, memory=memory, n_jobs=n_jobs)
-        net = question.earlier[-1].net if question.earlier else self
+        net = question.owner(self)
         others = other_targets(net, samples, labels, len(question.used()))
         weights = torch.ones(others.changed.shape, dtype=torch.float64)
         changes = exact_changes(
@@ -158,6 +160,7 @@ class CounterfactualMixin(InfluenceNet):
             return changes.reshape(-1, len(net.classes_))
         return changes
 
+    @differentiating
     def refit_without(
         self,
         samples: ArrayLike,

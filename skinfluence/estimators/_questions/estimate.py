@@ -35,16 +35,15 @@ def estimate(
         last = stages[-1]
         back = step_kind(last.back.objective, last.back.live)
         stages[-1] = replace(last, back=back)
-    parts: Iterable[range | None] = [None]
+    kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(asked.dataset), stages)
+        kinds = (partial(SampleQueries, rows=rows) for rows in parts)
     found = [
         retrace_stages(
-            stages,
-            query_of(replica, asked, kind, rows),
-            progress=progress_of(net),
+            stages, query_of(replica, asked, each), progress=progress_of(net)
         )
-        for rows in parts
+        for each in kinds
     ]
     scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
     return scores, max(each.growth for each in found)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...influence import Query, SampleQueries, retrace
+from ...training import differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike
 from .counterfactual import exact_changes
@@ -17,6 +18,7 @@ from .samples import run_weights
 class InfluenceMixin(InfluenceNet):
     """Adds :meth:`influence` to a recording estimator."""
 
+    @differentiating
     def influence(
         self,
         X_val: object,
@@ -158,6 +160,7 @@ class InfluenceMixin(InfluenceNet):
             scores[rows] = exact_changes(self, question, weights, kind=kind)
         return scores
 
+    @differentiating
     def influence_by_epoch(
         self,
         X_val: object,

@@ -7,9 +7,10 @@ from typing import NoReturn
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.base import is_classifier, is_regressor
 
 from ...influence import LabelStep, TargetStep
-from ...trajectory import Trajectory
+from ...training import differentiating
 from .._net import InfluenceNet
 from .._replica import fetcher_of
 from .._typing import At, QueryLike
@@ -38,6 +39,7 @@ class LabelInfluenceMixin(InfluenceNet):
         "derivative. Use `label_influence`."
     )
 
+    @differentiating
     def label_influence(
         self,
         X_val: object,
@@ -47,6 +49,7 @@ class LabelInfluenceMixin(InfluenceNet):
         query: QueryLike = "loss",
         at: At = "final",
         last_epochs: int | None = None,
+        stage: str | int | None = None,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change under other labels.
 
@@ -74,14 +77,17 @@ class LabelInfluenceMixin(InfluenceNet):
         last_epochs : int, optional
             Retrace only the last epochs and take the earlier ones as given. By
             default all that was recorded.
+        stage : None, "pretraining" or int, default=None
+            The labels of which stage, as in :meth:`influence`; that of a classifier.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
             Estimated change of the query if the sample had carried the label, in the
-            query's unit, with a column for each of ``classes_``. **Negative: with that
-            label the loss would be lower.** Exactly 0 in the column of the sample's
-            own label, and for a sample that no retraced step used.
+            query's unit, with a column for each of ``classes_``, with `stage` that
+            stage's. **Negative: with that label the loss would be lower.** Exactly 0 in
+            the column of the sample's own label, and for a sample that no retraced step
+            used.
 
         Raises
         ------
@@ -121,11 +127,14 @@ class LabelInfluenceMixin(InfluenceNet):
         >>> bool(clf.classes_[changes[3].argmin()] == true)
         True
         """
-        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        _check_labels(self)
+        question = ask(
+            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        )
+        owner = question.owner(self)
+        _check_labels(owner)
         estimates = [
             estimate(self, question, step_kind=partial(LabelStep, labels=part))
-            for part in _label_parts(self, question.trajectory)
+            for part in _label_parts(owner)
         ]
         scores = np.concatenate([scores for scores, _ in estimates], axis=1)
         return reliable(scores, max(growth for _, growth in estimates))
@@ -139,6 +148,7 @@ class TargetInfluenceMixin(InfluenceNet):
         "the derivative in them."
     )
 
+    @differentiating
     def target_influence(
         self,
         X_val: object,
@@ -148,6 +158,7 @@ class TargetInfluenceMixin(InfluenceNet):
         query: QueryLike = "loss",
         at: At = "final",
         last_epochs: int | None = None,
+        stage: str | int | None = None,
     ) -> np.ndarray:
         r"""Differentiate the validation loss in the training targets.
 
@@ -169,6 +180,8 @@ class TargetInfluenceMixin(InfluenceNet):
         last_epochs : int, optional
             Retrace only the last epochs and take the earlier ones as given. By
             default all that was recorded.
+        stage : None, "pretraining" or int, default=None
+            The targets of which stage, as in :meth:`influence`; that of a regressor.
 
         Returns
         -------
@@ -203,13 +216,17 @@ class TargetInfluenceMixin(InfluenceNet):
         >>> bool(slopes[3] > 0)  # it should be lower
         True
         """
-        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+        question = ask(
+            self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
+        )
+        _check_targets(question.owner(self))
         return reliable(*estimate(self, question, step_kind=TargetStep))
 
 
-def _label_parts(net: InfluenceNet, trajectory: Trajectory) -> Iterator[list[int]]:
+def _label_parts(net: InfluenceNet) -> Iterator[list[int]]:
     """Split the labels so that a batch with every label of a part fits in memory."""
-    largest = max(len(record.rows) for record in trajectory.records)
+    assert net.trajectory_ is not None
+    largest = max(len(record.rows) for record in net.trajectory_.records)
     outputs = largest * len(net.classes_) * torch.float64.itemsize
     size = max(1, _LABEL_BYTES // outputs)
     labels = range(len(net.classes_))
@@ -218,9 +235,10 @@ def _label_parts(net: InfluenceNet, trajectory: Trajectory) -> Iterator[list[int
 
 def _check_labels(net: InfluenceNet) -> None:
     """Refuse targets that are not one class index for each sample."""
+    _check_kind(net, is_classifier(net), "classifier")
     assert net.trajectory_ is not None
     record = net.trajectory_.records[0]
-    _, targets, _ = fetcher_of(net)(record.data, record.rows)
+    _, targets, _ = fetcher_of(net)(record.micro_batches()[0])
     if getattr(targets, "ndim", 0) != 1:
         raise ValueError(
             "The classifier must be trained on one label for each sample to ask "
@@ -230,4 +248,17 @@ def _check_labels(net: InfluenceNet) -> None:
         raise ValueError(
             "There must be at least two classes to ask for other labels, got "
             f"{net.classes_.tolist()}."
+        )
+
+
+def _check_targets(net: InfluenceNet) -> None:
+    """Refuse targets that are labels."""
+    _check_kind(net, is_regressor(net), "regressor")
+
+
+def _check_kind(net: InfluenceNet, holds: bool, kind: str) -> None:
+    if not holds:
+        raise ValueError(
+            f"`stage` must be that of a {kind}, got that of a {type(net).__name__}. "
+            "Use counterfactual_influence with `labels`."
         )

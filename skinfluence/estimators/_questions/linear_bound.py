@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ...exceptions import UnsupportedCriterionError, UnsupportedOptimizerError
 from ...influence import Curvature
-from ...training import TrainingStep, batch_coefficients
+from ...training import MicroBatch, TrainingStep, batch_coefficients
 from ...trajectory import StepRecord
 from .._criteria import CURVATURES
 from .._modules import LinearModule
@@ -72,7 +72,13 @@ def output_slopes(
     step: TrainingStep, record: StepRecord
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a batch's inputs, ∂ℓ_i/∂z_i at the current state, and coefficients."""
-    inputs, targets, weights = step.objective.fetch(record.data, record.rows)
+    parts = [_output_slopes(step, batch) for batch in record.micro_batches()]
+    rows, slopes, coefficients = map(torch.cat, zip(*parts, strict=True))
+    return rows, slopes, coefficients
+
+
+def _output_slopes(step: TrainingStep, batch: MicroBatch) -> list[Tensor]:
+    inputs, targets, weights = step.objective.fetch(batch)
     step.objective.train(True)
     outputs = step.objective.forward(inputs)
     losses = step.objective.criterion(outputs, targets, inputs)
@@ -80,7 +86,6 @@ def output_slopes(
     columns = (
         inputs_with_ones(torch.as_tensor(inputs[0])),
         slopes.reshape(len(slopes), -1),
-        batch_coefficients(weights, losses),
+        batch_coefficients(weights, losses, batch.share),
     )
-    rows, slopes, coefficients = (tensor.double().cpu() for tensor in columns)
-    return rows, slopes, coefficients
+    return [tensor.double().cpu() for tensor in columns]

@@ -1,14 +1,12 @@
 """A question about a recorded run, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.utils.data import Subset
 
 from ...exceptions import NotRecordedError
 from ...influence import Query
@@ -60,6 +58,10 @@ class Question:
     def first(self) -> int:
         """The step before which everything is taken as given."""
         return self.run.first
+
+    def owner(self, net: InfluenceNet) -> InfluenceNet:
+        """Return the estimator whose samples a question to `net` is about."""
+        return self.earlier[-1].net if self.earlier else net
 
     def used(self) -> Tensor:
         """Return which samples the steps in question use, (n_samples,) bool."""
@@ -116,11 +118,7 @@ def _check_retraceable(net: InfluenceNet) -> None:
 def query_of(
     replica: Replica,
     question: Question,
-    kind: type[Query] = Query,
-    rows: Sequence[int] | None = None,
+    kind: Callable[..., Query] = Query,
 ) -> Query:
-    """Return the query of the validation data, or of some rows of it."""
-    dataset: Any = question.dataset
-    if rows is not None:
-        dataset = Subset(dataset, rows)
-    return replica.mean(question.query, dataset, question.weights, kind)
+    """Return the query of the validation data."""
+    return replica.mean(question.query, question.dataset, question.weights, kind)

@@ -9,6 +9,7 @@ from scipy.stats import pearsonr
 from sklearn.utils import check_random_state
 
 from ...influence import ErrorBound
+from ...training import differentiating
 from ...trajectory import Replay
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, RandomState
@@ -78,6 +79,7 @@ class InfluenceCheck:
 class ReliabilityMixin(InfluenceNet):
     """Adds :meth:`check_influence` and :meth:`influence_error_bound`."""
 
+    @differentiating
     def check_influence(
         self,
         X_val: object,
@@ -167,6 +169,7 @@ class ReliabilityMixin(InfluenceNet):
         exact = exact_changes(self, question, weights, n_jobs=n_jobs)
         return _check(samples, estimated, exact)
 
+    @differentiating
     def influence_error_bound(
         self,
         X_val: object,

@@ -40,7 +40,8 @@ def sample_rows(samples: object, n_samples: int, name: str = "samples") -> np.nd
             f"`{name}` must name each sample once, got {values[counts > 1][0]} "
             f"{counts.max()} times."
         )
-    return rows
+    # torch takes small unsigned integers for a mask.
+    return rows.astype(np.intp)
 
 
 def run_weights(samples: Samples, used: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The batches of an epoch, drawn from the run's own seed and noted."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Protocol
 
@@ -10,21 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from ...training import seeded
 from .._array_dataset import ArrayDataset
+from .._seeding import all_seeded, seeded_keys
 from .training_run import TrainingRun
-
-
-@contextmanager
-def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed numpy's global generator too: splits and samplers may draw on it."""
-    with seeded(seed, device):
-        state = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
 
 
 class Batches(Protocol):
@@ -37,6 +24,8 @@ class Batches(Protocol):
 
 class RecordingBatchSampler:
     """Yields a sampler's batches, drawn from the run's own seed, and notes them.
+
+    For :class:`SeededItems` they hold the items' seeds beside their indices.
 
     Parameters
     ----------
@@ -56,9 +45,10 @@ class RecordingBatchSampler:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch, _ in self._noted():
-            yield batch
+    def __iter__(self) -> Iterator[list[Any]]:
+        for batch, rows in self._noted():
+            seed = self.run.item_seed
+            yield batch if seed is None else seeded_keys(batch, rows, seed)
 
     def tensors(self) -> Iterator[Tensor]:
         """Iterate over the batches as tensors, of rows of the data."""
@@ -66,7 +56,7 @@ class RecordingBatchSampler:
             yield rows
 
     def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
-        with all_seeded(self.run.begin_epoch(), torch.device("cpu")):
+        with all_seeded(self.run.begin_epoch()):
             # Samplers use the global generator while iterated: draw all at once.
             drawn = [list(batch) for batch in self.batches]
         sizes = [*map(len, drawn)]

@@ -37,12 +37,13 @@ def plan_checkpoints(
         n_batches = len(batches)
     except (TypeError, NotImplementedError):
         n_batches = 0  # states are dropped when they become too many
+    epoch_steps = -(-n_batches // net.accumulate_steps)
     n_steps = trajectory.n_steps - trajectory.first_recorded_step
-    n_steps += net.max_epochs * n_batches
+    n_steps += int(net.max_epochs) * epoch_steps  # of NumPy, it could overflow
     # This call's first state is kept too, and one before the oldest epoch.
     n_fixed = sum(number % trajectory.interval != 0 for number in trajectory.kept)
     if trajectory.keep_epochs is not None:
-        n_steps = min(n_steps, trajectory.keep_epochs * max(n_batches, 1))
+        n_steps = min(n_steps, trajectory.keep_epochs * max(epoch_steps, 1))
         n_fixed += 1
     device = torch.device(net.device)
     trajectory.max_bytes = trajectory_bytes(

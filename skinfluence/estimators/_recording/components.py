@@ -1,6 +1,5 @@
 """The net's module and criterion, and the losses of samples."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 
 from ...exceptions import UnsupportedCriterionError
+from .._copies import deep_copy
 from .._modules import BUILT_IN, floating_dtype
 from .._net import InfluenceNet
 from .._typing import Device
@@ -22,7 +22,7 @@ def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     if isinstance(net.module, str):
         net.module_ = _built_in_module(net, net.module, kwargs)
     elif isinstance(net.module, nn.Module) and not kwargs:
-        net.module_ = copy.deepcopy(net.module)
+        net.module_ = deep_copy(net.module)
     else:
         by_skorch()
     if net.dtype != "auto":
@@ -59,7 +59,7 @@ def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     """Make the criterion, with one loss for each sample."""
     kwargs = net.get_params_for("criterion")
     if isinstance(net.criterion, nn.Module) and not kwargs:
-        net.criterion_ = copy.deepcopy(net.criterion)
+        net.criterion_ = deep_copy(net.criterion)
     else:
         by_skorch()
     criterion = net.criterion_
@@ -112,9 +112,13 @@ def losses_by_sample(net: InfluenceNet, losses: Tensor, n_samples: int) -> Tenso
 
 
 def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:
-    if y_true.shape != y_pred.shape and y_true.numel() == y_pred.numel():
+    if y_true.shape != y_pred.shape and _squeezed(y_true) == _squeezed(y_pred):
         # (n,) against (n, 1): a criterion would broadcast them to (n, n).
         y_true = y_true.reshape(y_pred.shape)
     if y_true.is_floating_point() or y_true.shape == y_pred.shape:
         y_true = y_true.to(y_pred.dtype)
     return y_true
+
+
+def _squeezed(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]

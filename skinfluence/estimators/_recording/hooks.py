@@ -1,9 +1,11 @@
 """Recording while skorch trains: seeded steps, and a record of their batches."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
@@ -21,9 +23,12 @@ from ...training import (
 )
 from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
+from .._outputs import criterion_takes, outputs_of
 from .._replica import net_modules
+from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._training_data import TrainingData
 from .._typing import MapDataset
-from .batches import RecordingBatchSampler, WholeBatches, all_seeded, rows_of
+from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .components import (
     cast,
@@ -37,6 +42,9 @@ from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
 _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
+
+# Those that choose or order the rows.
+_SAMPLING = {"shuffle", "sampler", "batch_sampler", "drop_last"}
 
 
 class RecordingMixin(InfluenceNet):
@@ -73,9 +81,18 @@ class RecordingMixin(InfluenceNet):
         assert self.run_ is not None
         data = self.run_.data
         rows = torch.arange(min(2, len(data)))
-        inputs, targets = self._fetcher(data.dataset)(rows)
+        inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
+
+    def _first_targets(self) -> Any:
+        """Return all targets of arrays, and a Dataset's first ones."""
+        assert self.run_ is not None
+        dataset, y = self.run_.data.dataset, self.run_.data.y
+        if isinstance(dataset, ArrayDataset) and isinstance(y, np.ndarray):
+            return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
+        rows = torch.arange(min(64, len(dataset)))
+        return self._fetcher(self.run_.data)(rows)[1]
 
     def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, in the module's dtype."""
@@ -93,8 +110,8 @@ class RecordingMixin(InfluenceNet):
 
         Parameters
         ----------
-        y_pred : Tensor
-            The module's outputs.
+        y_pred : object
+            What the module returned.
         y_true : Tensor
             Targets.
         X : object, optional
@@ -112,8 +129,9 @@ class RecordingMixin(InfluenceNet):
         UnsupportedCriterionError
             If the criterion does not return one loss for each sample.
         """
-        targets = targets_like(y_pred, y_true, self.device)
-        losses = super().get_loss(y_pred, targets, X=X, training=training)
+        outputs = criterion_takes(self.criterion_, y_pred)
+        targets = targets_like(outputs, y_true, self.device)
+        losses = super().get_loss(outputs, targets, X=X, training=training)
         return losses_by_sample(self, losses, len(targets))
 
     def get_loss(
@@ -135,18 +153,27 @@ class RecordingMixin(InfluenceNet):
             return super().get_split_datasets(X, y, **fit_params)
         # The epochs count from 1.
         seed = derive_seed(self.run_.seed, "sampling", 0)
-        with all_seeded(seed, torch.device("cpu")):
+        with all_seeded(seed):
             return super().get_split_datasets(X, y, **fit_params)
 
     def get_iterator(
         self, dataset: MapDataset, training: bool = False
     ) -> Iterable[Any]:
-        """Return the loader; during a fit it records the training batches."""
+        """Return the loader; during a fit it records the training batches.
+
+        What is not for training is loaded row by row, in order: every answer has a
+        place for each row.
+        """
         kwargs = self.get_params_for("iterator_train" if training else "iterator_valid")
         iterator = self.iterator_train if training else self.iterator_valid
+        if not training:
+            kwargs = {k: v for k, v in kwargs.items() if k not in _SAMPLING}
         kwargs.setdefault("batch_size", self.batch_size)
         if kwargs["batch_size"] == -1:
             kwargs["batch_size"] = len(dataset)
+        elif isinstance(kwargs["batch_size"], Integral):
+            # torch takes Python's own integers only.
+            kwargs["batch_size"] = int(kwargs["batch_size"])
         if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
         # A loader draws a seed for its workers, by default from the global generator.
@@ -158,34 +185,41 @@ class RecordingMixin(InfluenceNet):
             if type(dataset) is ArrayDataset and plain and whole:
                 return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
+            if self.run_.data.draws:
+                dataset = SeededItems(dataset)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
         loader: Iterable[Any] = iterator(dataset, **kwargs)
         return loader
 
-    def _fetcher(self, dataset: MapDataset) -> Callable[[Tensor], tuple[Any, Any]]:
+    def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
         """Return a function that fetches inputs and targets as the loader does.
 
         Parameters
         ----------
-        dataset : torch.utils.data.Dataset
+        data : TrainingData
             The training data.
 
         Returns
         -------
         callable
-            ``fetch(rows) -> (inputs, targets)`` for an int64 tensor of rows.
+            ``fetch(rows, item_seed=None) -> (inputs, targets)`` for an int64 tensor of
+            rows, and the seed of what the Dataset draws.
         """
+        dataset = data.dataset
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         if isinstance(dataset, ArrayDataset) and plain:
-            return dataset.batch
+            return lambda rows, _=None: dataset.batch(rows)
         options = {k: v for k, v in kwargs.items() if k not in _LOADING}
 
-        def fetch(rows: Tensor) -> tuple[Any, Any]:
+        def fetch(rows: Tensor, item_seed: int | None = None) -> tuple[Any, Any]:
+            keys: list[Any] = rows.tolist()
+            if data.draws:
+                keys = seeded_keys(keys, rows, item_seed or 0)
             (batch,) = self.iterator_train(
-                dataset,
-                batch_sampler=[rows.tolist()],
+                SeededItems(dataset) if data.draws else dataset,
+                batch_sampler=[keys],
                 generator=torch.Generator(),
                 **options,
             )
@@ -212,17 +246,26 @@ class RecordingMixin(InfluenceNet):
         return {**kwargs, "batch_sampler": RecordingBatchSampler(batches, rows, run)}
 
     def train_step(self, batch: object, **fit_params: Any) -> Any:
-        """Take one training step under its own seed, and record it."""
+        """Train on one batch under its own seed, and record the step if it ends it."""
         run = self.run_
         if run is None:
             return super().train_step(batch, **fit_params)
         if (recorded := run.repeat(self)) is not None:
             return recorded
-        seed = run.begin_step(self)
+        seed = run.begin_batch(self)
         with seeded(seed, torch.device(self.device)) as draws:
-            step = super().train_step(batch, **fit_params)
-        run.end_step(self, float(step["loss"]), seed if draws.any else None)
+            if run.completes:
+                step = super().train_step(batch, **fit_params)
+            else:
+                self._zero_grad_optimizer()
+                step = self.train_step_single(batch, **fit_params)
+        run.end_batch(self, float(step["loss"]), draws.any)
         return step
+
+    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
+        """Begin with no gradients; those of further batches of a step are added."""
+        if self.run_ is None or not self.run_.n_taken:
+            super()._zero_grad_optimizer(set_to_none)
 
     def train_step_single(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
@@ -232,20 +275,21 @@ class RecordingMixin(InfluenceNet):
             self._set_training(True)
         inputs, targets = unpack_data(batch)
         weights = None if run is None else run.weights()
-        if run is None or not self.compile:
+        if run is None or not self.compile or run.share != 1.0:
             outputs = self.infer(inputs, **fit_params)
             losses = self._step_losses(outputs, targets, (inputs, fit_params))
             coefficients = batch_coefficients(weights, losses)
-            losses.backward(coefficients)
             loss = losses.detach() @ coefficients
+            share = 1.0 if run is None else run.share
+            losses.backward(coefficients if share == 1.0 else share * coefficients)
         else:
             arguments = (inputs, fit_params), targets, weights
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
             loss, outputs = step.loss, step.outputs
             run.compiled_size = step.compiled_size
-        if run is not None:
+        if run is not None and run.completes:
             run.see_gradients(self)
-        return {"loss": loss, "y_pred": outputs}
+        return _movable({"loss": loss, "y_pred": outputs})
 
     def _gradient(self, run: TrainingRun) -> CompiledGradient:
         """Return the compiled gradient of the run's batches."""
@@ -267,6 +311,14 @@ class RecordingMixin(InfluenceNet):
         """Return a module as it is: whole steps are compiled instead."""
         return module
 
+    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
+        nonlinearity = super()._get_predict_nonlinearity()
+        return lambda returned: nonlinearity(outputs_of(returned))
+
+    def validation_step(self, batch: object, **fit_params: Any) -> dict[str, Any]:
+        """Compute the outputs and the mean loss of a validation batch."""
+        return _movable(super().validation_step(batch, **fit_params))
+
     def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
         x, fit_params = inputs
         return self.infer(x, **fit_params)
@@ -275,6 +327,17 @@ class RecordingMixin(InfluenceNet):
         self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
     ) -> Tensor:
         return self.get_losses(outputs, targets, X=inputs[0], training=True)
+
+
+def _movable(step: dict[str, Any]) -> dict[str, Any]:
+    """Leave nothing in a step but tensors, which skorch's cache can move to a device.
+
+    Mappings may hold others beside the outputs, such as a language model's cache.
+    """
+    returned = step["y_pred"]
+    if not isinstance(returned, Mapping):
+        return step
+    return {**step, "y_pred": outputs_of(returned)}
 
 
 def _base(dataset: object) -> object:

@@ -1,5 +1,6 @@
 """Runs in folders: which one a fit resumes, and how it gets to its last state."""
 
+import inspect
 import re
 import warnings
 from numbers import Integral
@@ -24,7 +25,7 @@ from skorch.net import NeuralNet
 from ..._names import with_current_names
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
-from ...trajectory import Trajectory, begin_run, recorded_runs, reopened
+from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reopened
 from .._net import InfluenceNet
 from .._replica import net_buffers
 from .._training_data import TrainingData
@@ -64,7 +65,7 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
     """Return the run on disk that a net's first call of fit resumes or begins."""
     assert net.trajectory_dir is not None
     assert net.trajectory_ is not None
-    parent, about = Path(net.trajectory_dir), _described(net, data)
+    parent, about = Path(net.trajectory_dir).absolute(), _described(net, data)
     reasons = []
     if resume:
         net.initialize_callbacks()  # whether steps may be skipped depends on them
@@ -115,11 +116,22 @@ def _difference(
 ) -> str | None:
     """Return how a run in a folder differs from the one to be recorded."""
     recorded = {k: with_current_names(v) for k, v in manifest["about"].items()}
+    # A parameter that the run's version did not know had its default.
+    recorded = {**_defaults(net), **recorded}
     names = {**about, **recorded}
     other = [k for k in names if about.get(k) != recorded.get(k)]
     if isinstance(net.random_state, Integral) and net.seed_ != manifest["run"]["seed"]:
         other.append("`random_state`")
     return f"other {', '.join(other)}" if other else None
+
+
+def _defaults(net: InfluenceNet) -> dict[str, str]:
+    parameters = inspect.signature(type(net).__init__).parameters.values()
+    return {
+        f"`{p.name}`": _as_text(p.default)
+        for p in parameters
+        if p.default is not p.empty and p.name not in _FREE
+    }
 
 
 def _obstacle(net: InfluenceNet, folder: Path) -> str | None:
@@ -177,26 +189,42 @@ class ResumedRun(TrainingRun):
         return seed
 
     def repeat(self, net: NeuralNet) -> dict[str, Any] | None:
-        """Return the outcome of a step that is already recorded."""
+        """Return the outcome of a batch whose step is already recorded."""
         trajectory, step = self.trajectory, self.n_steps
         if step >= self.n_recorded or trajectory is None:
             return None
-        if step == 0:
+        if step == 0 and not self._taken:
             self._begin(net, trajectory)
         record = trajectory.records[step]
-        same_rows = torch.equal(self.batches.popleft(), record.rows)
-        now = hyperparameters(net.optimizer_, record)
-        if not same_rows or now != record.hyperparameters:
+        self.take_batch()
+        self._compare_with(record, net)
+        assert record.loss is not None
+        loss = (record.losses or (record.loss,))[self.n_taken]
+        self._taken.append((self.rows, loss, False))
+        if self.n_taken == self.n_in_step:
+            self._taken.clear()
+            self._pass(net, trajectory)
+        return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": None}
+
+    def _compare_with(self, record: StepRecord, net: NeuralNet) -> None:
+        """Refuse a batch that is not the next one of the recorded step."""
+        batches, now = record.micro_batches(), hyperparameters(net.optimizer_, record)
+        same_rows = len(batches) == self.n_in_step and torch.equal(
+            self.rows, batches[self.n_taken].rows
+        )
+        # What an optimizer uses are its settings at the step's last batch.
+        same = not self.completes or now == record.hyperparameters
+        if not (same_rows and same):
             what = "learning rate or another setting" if same_rows else "batch"
-            raise self._not_resumable(f"step {step} has another {what}")
-        self.n_left -= 1
-        next(self.seeds)
+            raise self._not_resumable(f"step {record.step} has another {what}")
+
+    def _pass(self, net: NeuralNet, trajectory: Trajectory) -> None:
+        """Pass over a recorded step."""
         self.n_steps += 1
         epoch_ends = self.n_left == 0 and _looks_at_epoch_ends(net)
         if epoch_ends or self.n_steps == self.n_recorded:
             state = replay_of(net, trajectory).state(self.n_steps)
             self._live_state(net, trajectory).write(state)
-        return {"loss": torch.tensor(record.loss, dtype=torch.float64), "y_pred": None}
 
     def _begin(self, net: NeuralNet, trajectory: Trajectory) -> None:
         """Compare the model with the recorded one, and give the optimizer its state."""

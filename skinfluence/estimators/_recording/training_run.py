@@ -24,6 +24,7 @@ from ...training import (
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
+from .._copies import check_hooks
 from .._net import InfluenceNet
 from .._replica import Replica, net_buffers, net_modules, objective_of
 from .._training_data import TrainingData
@@ -44,10 +45,11 @@ class TrainingRun:
     The hooks of the net call it in this order; skorch's loop decides how often::
 
         for each epoch:   begin_epoch, expect (the sizes of its batches)
-            for each step:    begin_step, see_gradients, end_step
+            for each batch:   begin_batch, see_gradients (before the optimizer's step),
+                              end_batch
         end               (or close, if an error ends the training)
 
-    A resumed run answers `repeat` in place of the steps that it has recorded.
+    A resumed run answers `repeat` in place of the batches that it has recorded.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ class TrainingRun:
         Number of steps and epochs of earlier calls.
     trajectory : Trajectory or None
         Where the steps are recorded; None to record nothing.
+    accumulate : int
+        Number of batches in a step.
     """
 
     def __init__(
@@ -71,16 +75,23 @@ class TrainingRun:
         n_steps: int,
         n_epochs: int,
         trajectory: Trajectory | None,
+        accumulate: int = 1,
     ) -> None:
         self.data = data
         self.number = number
+        self.item_seed: int | None = None  # of what a Dataset draws in the epoch
         self.seed = seed
         self.n_steps = n_steps
         self.n_epochs = n_epochs
         self.trajectory = trajectory
+        self.accumulate = accumulate
         self.batches: deque[Tensor] = deque()
-        self.n_left = 0  # steps of the epoch that are still to be taken
-        self.seeds: Iterator[int] = iter(())  # of these steps
+        self.n_left = 0  # batches of the epoch that are still to be taken
+        self.seeds: Iterator[int] = iter(())  # of the steps with these batches
+        self.seed_of_step = 0
+        self.share = 1.0  # of each batch in the step's loss
+        self.n_in_step = 1
+        self._taken: list[tuple[Tensor, float, bool]] = []  # batches of the step
         self.largest = 0  # batch of the epoch
         self.gradient: CompiledGradient | None = None
         self.compiled_size: int | None = None  # of the step in hand
@@ -108,13 +119,16 @@ class TrainingRun:
         self._new_epoch = True
         self.batches.clear()
         self._modules = None
+        if self.data.draws:
+            self.item_seed = derive_seed(self.seed, "items", self.n_epochs)
         return derive_seed(self.seed, "sampling", self.n_epochs)
 
     def expect(self, sizes: Sequence[int]) -> None:
         """Prepare for the batches of an epoch."""
         self.n_left = len(sizes)
         self.largest = max(sizes, default=0)
-        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, len(sizes)))
+        n_steps = -(-len(sizes) // self.accumulate)
+        self.seeds = iter(derive_seeds(self.seed, "step", self.n_epochs, n_steps))
 
     def modules(self, net: NeuralNet) -> list[nn.Module]:
         """Return every module of the net, looked up once an epoch."""
@@ -131,17 +145,36 @@ class TrainingRun:
         """Return the outcome of a step that need not be taken."""
         return None
 
-    def begin_step(self, net: InfluenceNet) -> int:
-        """Begin with the next batch, record the state, and return the step's seed."""
-        self.rows = self.batches.popleft()
-        self.n_left -= 1
-        seed = next(self.seeds)
-        if self.trajectory is not None:
+    @property
+    def n_taken(self) -> int:
+        """Number of batches that the step in hand has taken."""
+        return len(self._taken)
+
+    @property
+    def completes(self) -> bool:
+        """Whether the batch in hand is the last of its step."""
+        return self.n_taken + 1 == self.n_in_step
+
+    def begin_batch(self, net: InfluenceNet) -> int:
+        """Begin with the next batch and return its seed."""
+        self.take_batch()
+        if not self._taken and self.trajectory is not None:
             begins = self._live is None and self.number == 0
             self._before = self._state_before(net, self.trajectory)
+            if begins:
+                check_hooks(net_modules(net))
             if begins and net.retraceable_:
-                self._check_derivative(net, seed)
-        return seed
+                self._check_derivative(net, self.seed_of_step)
+        return self.seed_of_step + self.n_taken
+
+    def take_batch(self) -> None:
+        """Take the next batch, of the step in hand or a new one."""
+        if not self._taken:
+            self.seed_of_step = next(self.seeds)
+            self.n_in_step = min(self.accumulate, self.n_left)
+            self.share = 1.0 / self.n_in_step
+        self.rows = self.batches.popleft()
+        self.n_left -= 1
 
     def _check_derivative(self, net: InfluenceNet, seed: int) -> None:
         """Refuse what cannot be retraced, on the first batch."""
@@ -209,8 +242,14 @@ class TrainingRun:
                 for p in self._live.parameters
             ]
 
-    def end_step(self, net: NeuralNet, loss: float, seed: int | None) -> None:
-        """Record the step just taken."""
+    def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
+        """Note the batch just taken, and record the step if it was its last."""
+        self._taken.append((self.rows, loss, drew))
+        if self.n_taken == self.n_in_step:
+            self._end_step(net)
+            self._taken.clear()
+
+    def _end_step(self, net: NeuralNet) -> None:
         self.n_steps += 1
         live, trajectory, before = self._live, self.trajectory, self._before
         if live is None or trajectory is None:
@@ -219,19 +258,26 @@ class TrainingRun:
         last = trajectory.records[-1] if trajectory.records else None
         clipping = self._clipping(net, live, trajectory, step)
         self._after, after = self._state_after(live, trajectory)
+        batches, losses, drew = zip(*self._taken, strict=True)
+        single = len(batches) == 1
+        rows = batches[0] if single else torch.cat(batches)
+        loss = losses[0] if single else sum(losses) / len(losses)
         record = StepRecord(
             step,
             self.epoch,
             self.number,
-            self.rows + self.data.offset if self.data.offset else self.rows,
-            seed,
+            rows + self.data.offset if self.data.offset else rows,
+            self.seed_of_step if any(drew) else None,
             hyperparameters(net.optimizer_, last),
             active(live, last),
             clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
             loss,
-            self.compiled_size,
+            self.compiled_size if single else None,
             torch.get_num_threads(),
+            () if single else tuple(map(len, batches)),
+            () if single else losses,
+            self.item_seed,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)

@@ -47,6 +47,7 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
         raise RuntimeError(
             "An estimator can be saved before or after `fit`, not while it trains."
         )
+    net._check_hooks()
     folder = Path(path).absolute()
     _check_free(folder, overwrite)
     stages = _stages(net)

@@ -208,9 +208,6 @@ def _harmed(
 def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
     query = final_model(estimator).query(X_val, y_val)
     with torch.no_grad():
-        parts = [
-            query.measure(query.objective.forward(inputs), targets)
-            for inputs, targets, _ in query.batches
-        ]
+        parts = [values for values, _ in query.values()]
     losses: np.ndarray = torch.cat(parts).double().cpu().numpy()
     return losses

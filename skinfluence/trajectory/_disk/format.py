@@ -100,6 +100,9 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "loss": (to_json, _restored),
     "compiled_size": (to_json, _restored),
     "n_threads": (to_json, _restored),
+    "sizes": (to_json, _restored),
+    "losses": (to_json, _restored),
+    "item_seed": (to_json, _restored),
 }
 
 

@@ -1,0 +1,76 @@
+"""A user's containers: rows taken from them, and cleaned targets put into them."""
+
+from typing import Any, cast
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import indexable
+
+from ._data import Samples
+
+
+def check_rows(data: object, name: str) -> None:
+    """Refuse what no rows can be taken from."""
+    try:
+        _safe_indexing(data, [0])
+    except Exception as error:
+        raise TypeError(
+            f"`{name}` must be a container whose rows can be selected, got "
+            f"{_kind(data)}. Turn it into an array, or a frame of pandas or polars "
+            "(for dask: compute())."
+        ) from error
+
+
+def check_writable(y: Any) -> None:
+    """Refuse targets of which none can be changed."""
+    first = _safe_indexing(indexable(y)[0], [0])
+    try:
+        _written(first, np.zeros(1, dtype=np.intp), np.asarray(first)[:1])
+    except Exception as error:
+        raise TypeError(
+            "`y` must be an array, a list or a Series whose values can be changed, got "
+            f"{_kind(y)}. Turn it into one, or clean without changing labels."
+        ) from error
+
+
+def kept_rows(X: Samples, kept: np.ndarray) -> Any:
+    """Return the kept rows of the samples, in the container that was given."""
+    rows = _safe_indexing(indexable(X)[0], kept)
+    # indexable made it CSR.
+    return rows.asformat(cast(Any, X).format) if sparse.issparse(X) else rows
+
+
+def targets_like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
+    """Return the cleaned targets in the container that was given."""
+    targets = _safe_indexing(indexable(y)[0], kept)
+    before = np.asarray(targets)
+    cleaned = cleaned.reshape(before.shape)
+    # Only changed rows are written: a container keeps all other objects as they are.
+    rows = np.flatnonzero((before != cleaned).reshape(len(cleaned), -1).any(axis=1))
+    if before.dtype.kind in "iub" and cleaned.dtype.kind == "f":
+        # A decision may turn a whole number into a fraction.
+        targets = _as_float(targets)
+    return _written(targets, rows, cleaned[rows]) if len(rows) else targets
+
+
+def _kind(data: object) -> str:
+    dtype = getattr(data, "dtype", None)
+    name = f"{type(data).__module__}.{type(data).__qualname__}"
+    return name if dtype is None else f"{name} of dtype {dtype}"
+
+
+def _as_float(targets: Any) -> Any:
+    if hasattr(targets, "astype"):
+        return targets.astype(np.float64)
+    return targets.cast(float) if hasattr(targets, "cast") else targets
+
+
+def _written(targets: Any, rows: np.ndarray, values: np.ndarray) -> Any:
+    """Return the targets with other values in some rows."""
+    if hasattr(targets, "scatter"):  # a Series of polars
+        return targets.scatter(rows.tolist(), values.tolist())
+    places = targets.iloc if hasattr(targets, "iloc") else targets
+    for row, value in zip(rows, values.ravel(), strict=True):
+        places[row] = value
+    return targets

@@ -1,0 +1,100 @@
+"""Whether a module's outputs, the targets and the criterion fit each other."""
+
+import warnings
+from typing import Any
+
+import torch
+from sklearn.base import is_classifier
+from torch import Tensor, nn
+
+from ...exceptions import UnsupportedCriterionError
+from .._net import InfluenceNet
+from .components import targets_like
+
+# One loss for each output and target: with other shapes torch repeats one of them.
+_ELEMENTWISE = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.L1Loss,
+    nn.MSELoss,
+    nn.SmoothL1Loss,
+)
+_BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
+
+
+def check_losses(net: InfluenceNet, outputs: Any, targets: Any, many: Any) -> None:
+    """Refuse outputs and targets that the criterion takes for something else.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        An initialized net whose losses are its criterion's.
+    outputs, targets : object
+        Those of some rows of the training data.
+    many : object
+        Further targets, to see the classes in.
+    """
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    if not isinstance(first, Tensor):
+        return
+    targets = targets_like(first, targets, net.device)
+    if is_classifier(net):
+        _check_classes(net, first, many)
+    elementwise = type(net.criterion_) in _ELEMENTWISE and isinstance(targets, Tensor)
+    if elementwise and targets.shape != first.shape:
+        raise UnsupportedCriterionError(
+            f"{_name(net)} compares each output with a target of its own: outputs and "
+            "targets must have the same shape but for axes of size 1, got "
+            f"{tuple(first.shape)} and {tuple(targets.shape)}. Let the module return "
+            "outputs of the targets' shape."
+        )
+
+
+def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
+    if isinstance(net.criterion_, nn.NLLLoss) and bool((outputs < 0).any()):
+        raise UnsupportedCriterionError(
+            f"`criterion` {_name(net)} takes the logarithm of the module's outputs, "
+            "which must be probabilities, got values below 0. Use "
+            "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
+            "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
+        )
+    if isinstance(net.criterion_, _BINARY):
+        count = _n_classes(net, targets)
+        single = isinstance(targets, Tensor) and targets.numel() == len(targets)
+        if count > 2 and single:
+            raise UnsupportedCriterionError(
+                f"`criterion` {_name(net)} must have two classes, got {count}. "
+                "Use criterion=nn.CrossEntropyLoss, with an output for each class. "
+                "Several labels for a sample are an indicator matrix, y of "
+                "SGDInfluenceRegressor."
+            )
+
+
+def _n_classes(net: InfluenceNet, targets: Any) -> int:
+    """Return the number of classes: for a Dataset, of those that its targets show."""
+    classes = getattr(net, "classes_", None)
+    if classes is not None:
+        return len(classes)
+    return int(torch.as_tensor(targets).max()) + 1
+
+
+def warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
+    """Warn where torch's mean over a batch would leave out some targets."""
+    ignored = getattr(net.criterion_, "ignore_index", None)
+    if ignored is None or not isinstance(targets, Tensor):
+        return
+    if not targets.is_floating_point() and bool((targets == ignored).any()):
+        warnings.warn(
+            f"Some targets are {_name(net)}'s ignore_index ({ignored}). Their losses "
+            "are 0, and are counted in the mean over the batch: the divisor is the "
+            "number of all samples (and of all targets of a sample), where torch's "
+            "reduction='mean' would divide by the number of the others. See "
+            '"Loss functions" in the guide to the estimators.',
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _name(net: InfluenceNet) -> str:
+    return type(net.criterion_).__name__
