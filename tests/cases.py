@@ -114,6 +114,12 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "radam": {"optimizer": torch.optim.RAdam, **_EPS},
     "adamax": {"optimizer": torch.optim.Adamax, **_EPS},
     "asgd": {"optimizer": torch.optim.ASGD, "optimizer__lambd": 1e-2, "lr": 0.1},
+    "asgd_averaging": {
+        "optimizer": torch.optim.ASGD,
+        "optimizer__lambd": 1e-2,
+        "optimizer__t0": 3,
+        "lr": 0.1,
+    },
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from skorch.utils import is_dataset, to_device
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
@@ -38,6 +38,7 @@ from ._validation import (
     check_data,
     check_inputs,
     check_parameters,
+    check_real,
     check_resume,
     n_rows,
 )
@@ -292,6 +293,9 @@ class EstimatorContract(RecordingMixin):
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()
+            if isinstance(self.criterion_, nn.Module):
+                # Its class weights must have the dtype of the outputs.
+                self.criterion_.to(getattr(outputs, "dtype", None))
             if type(self).get_losses is RecordingMixin.get_losses:
                 many = self._first_targets()
                 check_losses(self, outputs, targets, many)
@@ -305,6 +309,7 @@ class EstimatorContract(RecordingMixin):
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
+        check_real(self)
 
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.

@@ -1,6 +1,8 @@
 """A private copy of a net, on which its recorded steps are repeated."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from skorch.net import NeuralNet
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
@@ -20,8 +23,11 @@ from ..training import (
     MicroBatch,
     Objective,
     TrainingStep,
+    in_precision,
     moment_names,
     twice_differentiable,
+    widen,
+    working_dtype,
 )
 from ..trajectory import Trajectory
 from ._copies import deep_copy
@@ -41,6 +47,11 @@ class Replica:
         The copy.
     objective : Objective
         The training objective, on the copy's modules.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        The net.
     """
 
     def __init__(self, net: InfluenceNet) -> None:
@@ -53,6 +64,48 @@ class Replica:
         self.net.__dict__.update(net.__dict__, **parts)
         self.objective = objective_of(self.net)
 
+    def _widened(self, dtype: torch.dtype) -> "Replica":
+        """Return a copy that computes in a wider dtype, on data rounded as here."""
+        wide = Replica(self._original)
+        for module in net_modules(wide.net):
+            widen([*module.parameters(), *module.buffers()], dtype)
+        wide.net.dtype_ = torch.promote_types(self.net.dtype_ or dtype, dtype)
+        objective = in_precision(wide.objective, dtype)
+        rounded = partial(_rounded, dtype=dtype)
+
+        def forward(inputs: Any) -> Any:
+            return objective.forward(rounded(inputs, self.net.dtype_))
+
+        def fetch(batch: MicroBatch) -> Batch:
+            inputs, targets, weights = objective.fetch(batch)
+            return inputs, rounded(targets, output_dtype), weights
+
+        output_dtype = self._output_dtype()
+        wide.objective = replace(objective, forward=forward, fetch=fetch)
+        return wide
+
+    @torch.no_grad()
+    def _output_dtype(self) -> torch.dtype | None:
+        """Return the dtype of the outputs, which targets are cast to."""
+        self.objective.train(False)
+        inputs, _, _ = self.objective.fetch(MicroBatch(0, torch.arange(1)))
+        outputs = self.objective.forward(inputs)
+        return outputs.dtype if isinstance(outputs, Tensor) else None
+
+    def differentiable(
+        self, trajectory: Trajectory, step: TrainingStep, given: Sequence[Address] = ()
+    ) -> tuple[TrainingStep, "Replica"]:
+        """Return the run's step to differentiate, and its copy of the net.
+
+        They are this copy's own, or those of a copy in the widest dtype of the trained
+        parameters, at least single precision: half precision would round the adjoint.
+        """
+        dtype = working_dtype(self.objective.modules, step.live.parameters)
+        if dtype is None:
+            return step, self
+        wide = self._widened(dtype)
+        return TrainingStep(wide.objective, wide._live(trajectory, given)), wide
+
     def step(
         self, trajectory: Trajectory, given: Sequence[Address] = ()
     ) -> TrainingStep:
@@ -61,22 +114,25 @@ class Replica:
         The parameters at the `given` addresses, which were not trained, follow the
         trained ones in its state.
         """
-        optimizer = self.net.optimizer_
-        groups = optimizer.param_groups
-        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
-        live = LiveState(
-            optimizer,
-            [*trajectory.addresses, *given],
-            net_buffers(self.net),
-            moment_names(optimizer),
-            [*trajectory.untrained, *stayed],
-        )
+        live = self._live(trajectory, given)
         # States with and without what stayed are not compiled for at once.
         if given or not self.net.compile:
             return TrainingStep(self.objective, live)
         largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
+
+    def _live(self, trajectory: Trajectory, given: Sequence[Address]) -> LiveState:
+        optimizer = self.net.optimizer_
+        groups = optimizer.param_groups
+        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
+        return LiveState(
+            optimizer,
+            [*trajectory.addresses, *given],
+            net_buffers(self.net),
+            moment_names(optimizer),
+            [*trajectory.untrained, *stayed],
+        )
 
     def fetcher(self) -> Callable[[MicroBatch], Batch]:
         """Return a function that fetches micro-batches."""
@@ -91,6 +147,18 @@ class Replica:
     ) -> Query:
         """Return the mean of a measure over a dataset, weighted."""
         return _mean(self.net, self.objective, query, dataset, weights, kind)
+
+
+def _rounded(data: Any, to: torch.dtype | None, dtype: torch.dtype) -> Any:
+    """Return data whose floating-point numbers are rounded, in a wider dtype."""
+
+    def rounded(values: Tensor | np.ndarray) -> Tensor:
+        values = torch.as_tensor(values)
+        if to is None or not values.is_floating_point():
+            return values
+        return values.to(to).to(dtype)
+
+    return tree_map_only((Tensor, np.ndarray), rounded, data)
 
 
 def mean_loss(
@@ -117,10 +185,12 @@ def _mean(
     every = every / every.sum()
     batches: list[tuple[Any, Any, Tensor]] = []
     start = 0
+    # The query casts them to the dtype of its values.
+    own = net.dtype_ or torch.float32
     with all_seeded(0):  # a Dataset may draw
         for inputs, targets in net.get_iterator(dataset, training=False):
             part = torch.as_tensor(every[start : start + len(targets)])
-            part = part.to(net.device, net.dtype_)
+            part = part.to(net.device, torch.promote_types(own, torch.float32))
             batches.append(((inputs, {}), targets, part))
             start += len(targets)
     if start != len(dataset):

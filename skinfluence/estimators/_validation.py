@@ -24,6 +24,7 @@ from skorch.utils import is_dataset
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
+from ..exceptions import UnsupportedModuleError
 from ._modules import BUILT_IN
 from ._net import InfluenceNet
 from ._tables import check_no_dates, check_weights, on_cpu, plain_targets, table_dtype
@@ -258,3 +259,15 @@ def validation_data(
     y = net._encode_targets(y, reset=False, name="y_val")
     weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
     return net.get_dataset(X, y), weights
+
+
+def check_real(net: InfluenceNet) -> None:
+    """Refuse complex parameters: the steps of several optimizers have no derivative."""
+    for name, parameter in net.module_.named_parameters():
+        if parameter.is_complex() and parameter.requires_grad:
+            raise UnsupportedModuleError(
+                f"The trained parameters must be real, got {parameter.dtype} for "
+                f"`{name}`. Make it of a last axis of two (torch.view_as_real), which "
+                "the module turns into complex numbers (torch.view_as_complex), or use "
+                "record=None to train without influence."
+            )

@@ -56,7 +56,9 @@ class Query:
         for number, (inputs, targets, weights) in enumerate(self.batches):
             with seeded(number, weights.device):
                 values = self.measure(self.objective.forward(inputs), targets)
-            yield values, weights
+            # The sums are taken in single precision at least.
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
+            yield values, weights.to(values)
 
     def here(self) -> Tensor:
         """Return Q at the parameters that the modules hold, a scalar."""

@@ -73,8 +73,8 @@ def retrace(
     first : int
         The earliest step to go back to; earlier ones are taken as given.
     back : TrainingStep or None
-        The step for the way back, on the same live state, to differentiate in
-        something other than the samples' weights; `step` by default.
+        The step for the way back, to differentiate in something other than the samples'
+        weights, or in another precision; `step` by default.
     by_epoch : bool
         Whether to sum the steps of each epoch separately.
     progress : callable
@@ -94,19 +94,20 @@ def retrace(
     replay = Replay(trajectory, step)
     step = step if back is None else back
     for record, before, after in replay.backwards(max(at), first, progress):
+        before, after = (s.of_dtype(step.live.dtype) for s in (before, after))
         weight = at.get(record.step + 1)
         if weight:
             asked = weight * query.gradient(step, after)
             adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
             put_in += float(asked.norm())
+        if record.step % every == 0:
+            largest = max(largest, float(adjoint[PARAMETERS].norm()))
         retaken = step.backward(before, record, adjoint)
         replay.compare(record, retaken, before, after)
         slopes.append(retaken.slopes)
         adjoint = retaken.adjoint
         place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
         places.append(place)
-        if record.step % every == 0:
-            largest = max(largest, float(adjoint[PARAMETERS].norm()))
         del before, after  # the walk decides which states stay in memory
     _check_finite(adjoint)
     # One sum over all steps, in double precision whatever they were computed in.

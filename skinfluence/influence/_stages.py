@@ -21,8 +21,10 @@ class Stage:
     trajectory : Trajectory
         The run.
     step : TrainingStep
-        Its training step; its state holds all parameters that the run was given by
-        the stage before it, if the way back goes on there.
+        Its training step.
+    back : TrainingStep
+        The step for the way back, as in :func:`retrace`; its state holds all parameters
+        that the run was given by the stage before it, if the way back goes on there.
     at : mapping of int to float
         Number of a state -> its weight in the query.
     first : int
@@ -33,6 +35,7 @@ class Stage:
 
     trajectory: Trajectory
     step: TrainingStep
+    back: TrainingStep
     at: Mapping[int, float]
     first: int = 0
     handover: Handover | None = None
@@ -84,7 +87,7 @@ def retrace_stages(
     for stage, earlier in pairwise(stages):
         assert stage.handover is not None
         slope = stage.handover.backward(
-            found.adjoint, stage.step.live, earlier.step.live
+            found.adjoint, stage.back.live, earlier.back.live
         )
         found = _retraced(earlier, FinalSlope(slope), progress)
         growths.append(found.growth)
@@ -98,5 +101,6 @@ def _retraced(stage: Stage, query: Differentiable, progress: Progress) -> Retrac
         query,
         stage.at,
         first=stage.first,
+        back=stage.back,
         progress=progress,
     )

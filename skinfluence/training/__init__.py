@@ -11,6 +11,7 @@ from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._kernels import twice_differentiable
 from ._objective import Batch, Objective, batch_coefficients
+from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
@@ -47,6 +48,7 @@ __all__ = [
     "derive_seed",
     "derive_seeds",
     "differentiating",
+    "in_precision",
     "moment_names",
     "observe_clipping",
     "parameters_digest",
@@ -54,6 +56,8 @@ __all__ = [
     "seeded",
     "state_nbytes",
     "twice_differentiable",
+    "widen",
+    "working_dtype",
 ]
 
 set_public_module(globals())

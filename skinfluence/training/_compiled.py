@@ -11,7 +11,6 @@ from ._compiler import (
     CompiledFunctions,
     Flattened,
     Function,
-    close,
     mixes,
 )
 from ._derivatives import derivatives_along, weighted_gradients
@@ -21,7 +20,8 @@ from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import MicroBatch, StepRecord
 from ._retaken import Adjoint, Retaken
-from ._step import Pulled, TrainingStep
+from ._rounding import Tensors, close
+from ._step import Linearization, Pulled, TrainingStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +84,44 @@ class CompiledStep(TrainingStep):
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
-        call = self._call(state, step)
+        linearization = self._checked(self._call(state, step), state, step, adjoint)
+        return self._pull(state, step, adjoint, *linearization)
+
+    def _checked(
+        self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
+    ) -> Linearization:
+        """Return the compiled functions of the step, or its own if they differ."""
         use = "pull", call.key, call.size
-        trusted = self.compiled.trusted.get(use)
-        if trusted:
-            return self._compiled(call, state, step, adjoint)
-        eager = super().backward(state, step, adjoint)
-        if trusted is not None:
-            return eager
-        found = self.compiled.first_use(
-            use,
-            lambda: self._compiled(call, state, step, adjoint),
-            lambda found: [found.slopes, *map(found.adjoint.get, eager.adjoint)],
-            [eager.slopes, *eager.adjoint.values()],
-            "retrace",
-        )
-        return eager if found is None else found
+        if use not in self.compiled.trusted:
+            own = self._seen(self._linearize(state, step), state, step, adjoint)
+            self.compiled.first_use(
+                use,
+                lambda: self._seen(
+                    self._compiled(call, state, step), state, step, adjoint
+                ),
+                lambda seen: seen,
+                own,
+                "retrace",
+            )
+        if self.compiled.trusted[use]:
+            return self._compiled(call, state, step)
+        return self._linearize(state, step)
+
+    def _seen(
+        self,
+        linearization: Linearization,
+        state: State,
+        step: StepRecord,
+        adjoint: Adjoint,
+    ) -> list[Tensors]:
+        """Return what the functions give along the adjoint.
+
+        The optimizer's direction may be steepest where the gradient is rounding.
+        """
+        gradient, pull = linearization
+        found = [] if self._is_linear(state, step) else [gradient()]
+        found += pull(adjoint[PARAMETERS])
+        return [[tensor] for tensor in found]
 
     def _compilable(self, state: State, step: StepRecord, adjoint: Adjoint) -> bool:
         return (
@@ -110,9 +132,7 @@ class CompiledStep(TrainingStep):
             and (len(step.rows) == self.batch_size or self._pads(state, step))
         )
 
-    def _compiled(
-        self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
-    ) -> Retaken:
+    def _compiled(self, call: _Call, state: State, step: StepRecord) -> Linearization:
         active, clipping = step.active, step.clipping
 
         def gradients(flat: Tensor, arguments: Sequence[Tensor]) -> Any:
@@ -147,7 +167,7 @@ class CompiledStep(TrainingStep):
             slopes, *seen = run(pull, direction)
             return Pulled(slopes[: call.size], *seen)
 
-        return self._pull(state, step, adjoint, lambda: run(gradient), run_pull)
+        return lambda: run(gradient), run_pull
 
     def _losses(
         self, call: _Call, parameters: list[Tensor], arguments: Sequence[Tensor]
@@ -204,4 +224,4 @@ class CompiledStep(TrainingStep):
         (batch,) = step.micro_batches()
         alone, _ = self.objective.batch_losses(batch)
         filled, _ = self.objective.batch_losses(self._filled(step))
-        return close(filled[: len(alone)], alone, 0.5)
+        return close([filled[: len(alone)]], [alone], 0.5)

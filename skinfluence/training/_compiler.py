@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..exceptions import CompilationWarning
 from ._randomness import seeded
+from ._rounding import Tensors, close
 
 # Layers that compute a sample's output from the whole batch.
 _MIXING = (nn.modules.batchnorm._BatchNorm,)
@@ -22,7 +23,6 @@ _MIXING = (nn.modules.batchnorm._BatchNorm,)
 _PLAIN = (str, bool, type(None))
 
 Function = Callable[..., Any]
-Tensors = Sequence[Tensor | None]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class CompiledFunctions:
         self,
         key: tuple[str, int, int],
         compute: Callable[[], T],
-        tensors: Callable[[T], Tensors],
-        expected: Tensors,
+        tensors: Callable[[T], Sequence[Tensors]],
+        expected: Sequence[Tensors],
         warn: str | None,
     ) -> T | None:
         """Compute something by compiled code, and trust the code if it does it right.
@@ -92,8 +92,9 @@ class CompiledFunctions:
         compute : callable
             Compiles and computes.
         tensors : callable
-            Returns the tensors of the result that are compared.
-        expected : sequence of Tensor or None
+            Returns the tensors of the result that are compared, in groups: each one
+            relative to the largest of its group.
+        expected : sequence of sequences of Tensor or None
             What these must be, from the same step without compiling.
         warn : str or None
             The step's name in the warning about code that is not trusted; None to
@@ -256,17 +257,8 @@ def mixes(modules: Sequence[nn.Module]) -> bool:
     return any(isinstance(m, _MIXING) for m in every)
 
 
-def _agree(found: Tensors, expected: Tensors) -> bool:
+def _agree(found: Sequence[Tensors], expected: Sequence[Tensors]) -> bool:
     # Rounding may take a sample to the other side of a kink, such as a ReLU's.
     return all(
-        mine is theirs if mine is None or theirs is None else close(mine, theirs, 0.25)
-        for mine, theirs in zip(found, expected, strict=True)
+        close(mine, theirs, 0.25) for mine, theirs in zip(found, expected, strict=True)
     )
-
-
-def close(found: Tensor, expected: Tensor, power: float) -> bool:
-    """Whether vectors agree to within a power of the precision they have."""
-    if not expected.is_floating_point():
-        return torch.equal(found, expected)
-    tolerance = torch.finfo(expected.dtype).eps ** power
-    return bool((found - expected).norm() <= tolerance * expected.norm())

@@ -1,7 +1,8 @@
 """Parameters and optimizer state as flat vectors, and back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -17,11 +18,18 @@ PARAMETERS = "parameters"
 """The key of the parameters beside the optimizer's moments in an adjoint."""
 
 
+def widest(tensors: Iterable[Tensor], least: torch.dtype | None = None) -> torch.dtype:
+    """Return the dtype that holds the values of all tensors."""
+    dtypes = [*([] if least is None else [least]), *(t.dtype for t in tensors)]
+    return reduce(torch.promote_types, dtypes)
+
+
 class FlatLayout:
     """Where each of a list of tensors lies in one flat vector.
 
     Leading dimensions are carried along, so that a stack ``(q, p)`` of flat
-    vectors splits into stacks ``(q, *shape)``.
+    vectors splits into stacks ``(q, *shape)``. Tensors of several dtypes lie in a
+    vector of the widest, which holds the values of the others exactly.
 
     Parameters
     ----------
@@ -31,14 +39,18 @@ class FlatLayout:
         Strides of each tensor, if it lies in memory in another order than its shape,
         such as channels_last. It is split off in that format again: kernels round by
         it.
+    dtypes : sequence of torch.dtype, optional
+        The dtype to split each tensor off in, if they are several.
     """
 
     def __init__(
         self,
         shapes: Sequence[torch.Size],
         strides: Sequence[tuple[int, ...] | None] | None = None,
+        dtypes: Sequence[torch.dtype] = (),
     ) -> None:
         self.shapes = tuple(shapes)
+        self.dtypes = tuple(dtypes)
         self.strides = tuple(strides or [None] * len(self.shapes))
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
@@ -47,11 +59,14 @@ class FlatLayout:
     def of(cls, tensors: Sequence[Tensor]) -> "FlatLayout":
         """Return the layout of tensors as they lie in memory."""
         shapes = [tensor.shape for tensor in tensors]
-        return cls(shapes, [_own_strides(tensor) for tensor in tensors])
+        dtypes = [tensor.dtype for tensor in tensors]
+        strides = [_own_strides(tensor) for tensor in tensors]
+        return cls(shapes, strides, dtypes if len(set(dtypes)) > 1 else ())
 
     def first(self, number: int) -> "FlatLayout":
         """Return the layout of the first tensors alone."""
-        return FlatLayout(self.shapes[:number], self.strides[:number])
+        dtypes = self.dtypes[:number]
+        return FlatLayout(self.shapes[:number], self.strides[:number], dtypes)
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the tensors as one vector (a copy)."""
@@ -66,10 +81,10 @@ class FlatLayout:
         )
 
     def split(self, vector: Tensor) -> list[Tensor]:
-        """Return views of the vector in the tensors' shapes."""
+        """Return the vector in the tensors' shapes: views, but of several dtypes."""
         lead = vector.shape[:-1]
         pieces = torch.split_with_sizes(vector, self.sizes, dim=-1)
-        return [
+        parts = [
             piece.view((*lead, *shape))
             if strides is None
             else piece.as_strided((*lead, *shape), (*piece.stride()[:-1], *strides))
@@ -77,6 +92,17 @@ class FlatLayout:
                 pieces, self.shapes, self.strides, strict=True
             )
         ]
+        if not self.dtypes:
+            return parts
+        return [part.to(own) for part, own in zip(parts, self.dtypes, strict=True)]
+
+    def eps(self, tensors: Sequence[Tensor]) -> float | Tensor:
+        """Return the precision of the tensors: of each entry (p,), if it differs."""
+        each = [torch.finfo(tensor.dtype).eps for tensor in tensors]
+        if not self.dtypes:
+            return each[0]
+        sizes = torch.tensor(self.sizes, device=tensors[0].device)
+        return tensors[0].new_tensor(each, dtype=torch.float64).repeat_interleave(sizes)
 
     def places(self, positions: Sequence[int]) -> slice | Tensor:
         """Return the index of the given tensors' entries in the vector."""
@@ -128,7 +154,8 @@ class State:
         The optimizer's scalar state of each parameter; None before its first
         update.
     buffers : tuple of Tensor
-        The modules' buffers, such as BatchNorm's running statistics.
+        The modules' buffers, such as BatchNorm's running statistics. States share the
+        tensors of those that do not change.
     """
 
     parameters: Tensor
@@ -145,11 +172,29 @@ class State:
             tuple(map(function, self.buffers)),
         )
 
+    def of_dtype(self, dtype: torch.dtype) -> "State":
+        """Return the state with parameters and moments of a dtype."""
+        if self.parameters.dtype is dtype:
+            return self
+        return State(
+            self.parameters.to(dtype),
+            {name: moment.to(dtype) for name, moment in self.moments.items()},
+            self.scalars,
+            self.buffers,
+        )
+
     @property
     def nbytes(self) -> int:
         """Size of the tensors in bytes."""
-        tensors = (self.parameters, *self.moments.values(), *self.buffers)
-        return sum(tensor.nbytes for tensor in tensors)
+        return self.nbytes_beside(())
+
+    def nbytes_beside(self, buffers: Sequence[Tensor]) -> int:
+        """Size of the tensors in bytes, without the buffers that are among others."""
+        size = (1 + len(self.moments)) * self.parameters.nbytes
+        if not self.buffers:
+            return size
+        shared = {id(buffer) for buffer in buffers}
+        return size + sum(b.nbytes for b in self.buffers if id(b) not in shared)
 
 
 class LiveState:
@@ -184,9 +229,11 @@ class LiveState:
             optimizer.param_groups[group]["params"][index] for group, index in addresses
         ]
         self.buffers = tuple(buffers)
+        self._values: tuple[Tensor, ...] = ()  # of the buffers, in the last state
         self.moments = tuple(moments)
         self.untrained = tuple(untrained)
         self.layout = FlatLayout.of(self.parameters)
+        self.dtype = widest(self.parameters)
         # Scalars are kept as numbers; their dtypes and devices are the optimizer's.
         self.prototypes: dict[str, Tensor] = {}
         for parameter in self.parameters:
@@ -218,8 +265,17 @@ class LiveState:
             self.layout.flatten(self.parameters),
             moments,
             self._scalars(states),
-            tuple(buffer.clone() for buffer in self.buffers),
+            self._read_buffers(),
         )
+
+    def _read_buffers(self) -> tuple[Tensor, ...]:
+        # Compared by their values: what is written to `.data` leaves no trace.
+        known = self._values or (None,) * len(self.buffers)
+        self._values = tuple(
+            last if last is not None and torch.equal(last, buffer) else buffer.clone()
+            for last, buffer in zip(known, self.buffers, strict=True)
+        )
+        return self._values
 
     def _scalars(
         self, states: Sequence[Mapping[str, Any] | None]
@@ -250,6 +306,7 @@ class LiveState:
             parameter.data = view
         if self.buffers:
             torch._foreach_copy_(list(self.buffers), list(state.buffers))
+            self._values = state.buffers
 
     def _split(self, vector: Tensor, known: int) -> list[Tensor]:
         """Split a vector of the first `known` parameters."""

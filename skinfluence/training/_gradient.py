@@ -166,8 +166,12 @@ class CompiledGradient:
         given = self.compiled.first_use(
             call.use,
             lambda: self._compiled(call),
-            lambda given: [given[0], *map(given[2].get, call.wanted), *given[3]],
-            [eager.loss, *gradients, *after],
+            lambda given: [
+                [given[0]],
+                [*map(given[2].get, call.wanted)],
+                *([buffer] for buffer in given[3]),
+            ],
+            [[eager.loss], gradients, *([buffer] for buffer in after)],
             # That samples mix shows in batches that are filled up: these are not
             # compiled.
             "training" if call.size == call.compiled_size else None,

@@ -61,7 +61,7 @@ class Handover:
         -------
         Tensor of shape (p',) or (q, p')
         """
-        like = source.parameters[0]
+        like = source.parameters[0].to(source.dtype)
         found = like.new_zeros(*adjoint.shape[:-1], source.layout.size)
         slopes, sums = live.layout.split(adjoint), source.layout.split(found)
         for own, other in self.parameters:

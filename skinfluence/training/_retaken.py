@@ -15,7 +15,7 @@ Adjoint = Mapping[str, Tensor]
 """∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
 
 # Of a parameter itself, in eps: what a step's few additions to it may round off.
-_LAST_BITS = 32
+_LAST_BITS = 8
 
 # Of a step: optimizers keep some of their numbers in single precision.
 _SCALARS = 1e-6
@@ -98,15 +98,22 @@ class Update:
         return pull_back(self.jacobian, own)
 
     def deviation(
-        self, state: State, gradient: Tensor, after: Tensor, tolerance: float
+        self,
+        state: State,
+        gradient: Tensor,
+        after: Tensor,
+        tolerance: float,
+        eps: float | Tensor,
     ) -> Deviation:
         """Compare the recorded update with this one, see :class:`Retaken`."""
         before, after = self.block.part(state.parameters), self.block.part(after)
         gradient = self.block.part(gradient)
-        eps = _LAST_BITS * torch.finfo(after.dtype).eps
-        weights = max(tolerance, _SCALARS), tolerance, eps
+        last = after
+        if isinstance(eps, Tensor):
+            last, eps = after * self.block.part(eps).to(after), 1.0
+        weights = max(tolerance, _SCALARS), tolerance, _LAST_BITS * eps
         if self.parameters is None:
-            return self._linear(state, before, gradient, after, weights)
+            return self._linear(state, before, gradient, after, last, weights)
         slope = torch.as_tensor(self.jacobian[PARAMETERS, GRADIENT])
         noise = tolerance * gradient.abs().max()
         distance = (after - self.parameters).abs()
@@ -114,7 +121,7 @@ class Update:
         # whole steps of it, this way or that.
         distance = distance.masked_fill(gradient.abs() <= 4 * noise, 0.0)
         moved = weights[0] * (after - before).abs().max()
-        rounding = slope.abs() * noise + moved + eps * after.abs()
+        rounding = slope.abs() * noise + moved + weights[2] * last.abs()
         ratio = (distance / rounding).nan_to_num(0.0, posinf=torch.inf)
         return Deviation(ratio.max().square())
 
@@ -124,6 +131,7 @@ class Update:
         before: Tensor,
         gradient: Tensor,
         after: Tensor,
+        last: Tensor,
         weights: tuple[float, float, float],
     ) -> Deviation:
         point = {GRADIENT: gradient, **self.block.moments(state)}
@@ -132,7 +140,7 @@ class Update:
         for name, vector in point.items():
             rest.sub_(vector, alpha=self._slope(name))
         # Squares: a product with itself takes a quarter of the time of a norm.
-        distance, *scales = (v @ v for v in (rest, moved, gradient, after))
+        distance, *scales = (v @ v for v in (rest, moved, gradient, last))
         relative, noise, eps = weights
         return Deviation(
             distance, scales, (relative, noise * abs(self._slope(GRADIENT)), eps)
@@ -167,7 +175,7 @@ class Retaken:
     updates: Sequence[Update]
 
     def deviations(
-        self, before: State, after: State, tolerance: float
+        self, before: State, after: State, tolerance: float, eps: float | Tensor
     ) -> list[Deviation]:
         """Compare where the gradient leads with where it led in training.
 
@@ -177,6 +185,8 @@ class Retaken:
             What the step began from, and what it led to in training.
         tolerance : float
             What rounding may do to the gradient, relative to its largest element.
+        eps : float or Tensor of shape (p,)
+            The precision of the parameters in training.
 
         Returns
         -------
@@ -184,6 +194,6 @@ class Retaken:
             One for each block of parameters.
         """
         return [
-            update.deviation(before, self.gradient, after.parameters, tolerance)
+            update.deviation(before, self.gradient, after.parameters, tolerance, eps)
             for update in self.updates
         ]

@@ -1,9 +1,11 @@
 """How far two computations of the same thing may lie apart."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+
+Tensors = Sequence[Tensor | None]
 
 
 def rounding_tolerance(tensors: Iterable[Tensor]) -> float:
@@ -15,3 +17,26 @@ def rounding_tolerance(tensors: Iterable[Tensor]) -> float:
     """
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
     return max(torch.finfo(dtype).eps for dtype in dtypes) ** (2 / 3)
+
+
+def close(found: Tensors, expected: Tensors, power: float) -> bool:
+    """Whether tensors agree to within a power of their precision.
+
+    Each is compared relative to the largest of them: a gradient may be nothing but
+    rounding, such as that of a bias before BatchNorm.
+    """
+    pairs = [*zip(found, expected, strict=True)]
+    if any((mine is None) != (theirs is None) for mine, theirs in pairs):
+        return False
+    numbers = [(a, b) for a, b in pairs if a is not None and b is not None]
+    largest = max((float(b.norm()) for _, b in numbers if _real(b)), default=0.0)
+    return all(
+        float((a - b).norm()) <= torch.finfo(b.dtype).eps ** power * largest
+        if _real(b)
+        else torch.equal(a, b)
+        for a, b in numbers
+    )
+
+
+def _real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()

@@ -1,6 +1,7 @@
 """The size of a state of a run."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -26,9 +27,13 @@ def state_nbytes(optimizer: torch.optim.Optimizer, buffers: Sequence[Tensor]) ->
         In bytes.
     """
     size = sum(buffer.nbytes for buffer in buffers)
-    for group in optimizer.param_groups:
-        trained = [p.nbytes for p in group["params"] if p.requires_grad]
-        size += sum(trained) * (1 + _count_moments(type(optimizer), group))
+    groups = optimizer.param_groups
+    trained = [[p for p in g["params"] if p.requires_grad] for g in groups]
+    # All lie in vectors of the widest dtype.
+    width = max((p.element_size() for p in chain.from_iterable(trained)), default=0)
+    for group, own in zip(groups, trained, strict=True):
+        count = sum(p.numel() for p in own)
+        size += count * width * (1 + _count_moments(type(optimizer), group))
     return size
 
 

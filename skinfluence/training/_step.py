@@ -70,6 +70,7 @@ class TrainingStep:
         self._division: tuple[object, list[Block]] = None, []
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
+        self.eps = live.layout.eps(live.parameters)
 
     def forward(
         self, state: State, step: StepRecord, weights: Tensor | None = None
@@ -133,7 +134,7 @@ class TrainingStep:
             with self._kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
-                losses.backward(along)
+                losses.backward(along.to(losses))
             totals.append(_total(losses, coefficients))
         return _added(totals)
 
@@ -291,11 +292,12 @@ class TrainingStep:
         self, state: State, step: StepRecord, gradient: Callable[[], Tensor]
     ) -> list[Update]:
         """Linearize the optimizer's update at the step."""
-        blocks = self._blocks(state, step)
-        linear = all(block.rule.linear for block in blocks)
         # Linear rules do not use the gradient: it need not be computed.
-        point = state.parameters if linear else gradient()
-        return [block.linearize(state, point) for block in blocks]
+        point = state.parameters if self._is_linear(state, step) else gradient()
+        return [block.linearize(state, point) for block in self._blocks(state, step)]
+
+    def _is_linear(self, state: State, step: StepRecord) -> bool:
+        return all(block.rule.linear for block in self._blocks(state, step))
 
     def _pull_updates(
         self, updates: Sequence[Update], state: State, adjoint: Adjoint

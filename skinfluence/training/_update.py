@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, optim
+from torch.overrides import TorchFunctionMode
 
 from ..exceptions import UnsupportedOptimizerError
 from ._flat import PARAMETERS, Scalars
@@ -27,6 +28,8 @@ _MOMENTS: dict[type[optim.Optimizer], tuple[str, ...]] = {
     optim.Adamax: ("exp_avg", "exp_inf"),
     optim.ASGD: ("ax",),
 }
+
+_ROOTS = {Tensor.sqrt, Tensor.sqrt_}
 
 # Optimizers whose step is linear in parameters, gradient and moments: their
 # Jacobian is the same for every element and at every point.
@@ -153,9 +156,9 @@ class UpdateRule:
     ) -> tuple[Jacobian, Tensor]:
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
         inputs = {k: v.detach().clone().requires_grad_() for k, v in point.items()}
-        still = _still(gradient, moments)
         jacobian: dict[tuple[str, str], float | Tensor] = {}
-        outputs = self._step(inputs, scalars)
+        with _Differentiable():
+            outputs = self._step(inputs, scalars)
         for output, value in outputs.items():
             if not value.requires_grad:
                 continue
@@ -168,8 +171,7 @@ class UpdateRule:
             )
             for name, derivative in zip(inputs, derivatives, strict=True):
                 if derivative is not None:
-                    infinite = still & ~derivative.isfinite()
-                    jacobian[output, name] = derivative.masked_fill_(infinite, 0.0)
+                    jacobian[output, name] = derivative
         return jacobian, outputs[PARAMETERS].detach()
 
     def _step(
@@ -211,20 +213,30 @@ class UpdateRule:
 
 def _scalar(name: str, value: float) -> Tensor:
     # The count of steps is an integer that `differentiable` steps keep in a tensor:
-    # in double precision its powers are those of the ordinary step.
-    return torch.tensor(value, dtype=torch.float64 if name == "step" else None)
+    # in double precision its powers are those of the ordinary step. The others are of
+    # the default dtype, but no less than single precision.
+    single = torch.promote_types(torch.get_default_dtype(), torch.float32)
+    return torch.tensor(value, dtype=torch.float64 if name == "step" else single)
 
 
-def _still(gradient: Tensor, moments: Mapping[str, Tensor]) -> Tensor:
-    """Return where the gradient and every moment are exactly 0.
+class _Differentiable(TorchFunctionMode):
+    """Lets ``torch.optim``'s code be differentiated where autograd alone fails.
 
-    There the square root in Adam-like steps has an infinite slope, times a
-    factor of 0 (dead units): no sample moves such an element.
+    The square root of a second moment has slope 0 at 0. Gradients that lead there are
+    0, or so small that their squares are (nearly dead units): the root is then 0 for
+    every gradient near them, and the step is the gradient divided by `eps`.
     """
-    still = gradient == 0
-    for moment in moments.values():
-        still = still & (moment == 0)
-    return still
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in _ROOTS:
+            zero = args[0] == 0
+            return args[0].masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+        if func is Tensor.mul_ and isinstance(args[1], Tensor):
+            # ASGD changes the factor in place afterwards.
+            args = args[0], args[1].clone()
+        return func(*args, **(kwargs or {}))
 
 
 def pull_back(jacobian: Jacobian, adjoint: Mapping[str, Tensor]) -> dict[str, Tensor]:

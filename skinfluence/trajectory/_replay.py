@@ -180,7 +180,8 @@ class Replay:
         before, after : State
             What it began from, and what it led to.
         """
-        deviations = retaken.deviations(before, after, self.step.tolerance)
+        precision = self.step.tolerance, self.step.eps
+        deviations = retaken.deviations(before, after, *precision)
         self.comparison.see(record, retaken.loss, deviations)
 
     def _walk(self, stop: int, first: int) -> Iterator[Around]:

@@ -126,7 +126,7 @@ class SpillingStore(MemoryStore):
     def __setitem__(self, step: int, state: State) -> None:
         if step in self:
             del self[step]
-        size = state.nbytes
+        size = self.size_of(state)
         if self._held + size <= self.max_bytes:
             self._here[step] = size
             self._held += size

@@ -4,12 +4,30 @@ from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
+from torch import Tensor
+
 from ..training import State, StepRecord
 from ._facts import RunFacts
 
 
 class StateStore(MutableMapping[int, State]):
     """States by the number of the step that began from them."""
+
+    # Size of the latest state's own tensors, and of those that it shares.
+    _latest: tuple[int, int] | None = None
+    _buffers: tuple[Tensor, ...] | None = None
+
+    def _measure(self, state: State) -> None:
+        """Note the size of a state that is added, and what it shares."""
+        # Nothing is known of the buffers of the first one: it counts like the others.
+        known = state.buffers if self._buffers is None else self._buffers
+        own = state.nbytes_beside(known)
+        self._latest, self._buffers = (own, state.nbytes - own), state.buffers
+
+    def room(self, max_bytes: int) -> int:
+        """Return how many states like the latest fit into so many bytes."""
+        own, shared = self._latest or (self.size(next(reversed(self))), 0)
+        return (max_bytes - shared) // max(1, own)
 
     @property
     def folder(self) -> Path | None:
@@ -22,7 +40,11 @@ class StateStore(MutableMapping[int, State]):
 
     @abstractmethod
     def size(self, step: int) -> int:
-        """Return the size of a state in bytes, wherever it is."""
+        """Return what a state takes beside the one before it, in bytes."""
+
+    @abstractmethod
+    def size_of(self, state: State) -> int:
+        """Return what a further state would take, in bytes."""
 
     def prefetch(self, step: int) -> None:
         """Begin to fetch the state that is needed next, if it is far away."""
@@ -47,15 +69,18 @@ class MemoryStore(StateStore):
 
     def __init__(self) -> None:
         self._states: dict[int, State] = {}
+        self._sizes: dict[int, int] = {}
 
     def __getitem__(self, step: int) -> State:
         return self._states[step]
 
     def __setitem__(self, step: int, state: State) -> None:
+        self._measure(state)
+        self._sizes[step] = self.size_of(state)
         self._states[step] = state
 
     def __delitem__(self, step: int) -> None:
-        del self._states[step]
+        del self._states[step], self._sizes[step]
 
     def __contains__(self, step: object) -> bool:
         return step in self._states
@@ -70,10 +95,19 @@ class MemoryStore(StateStore):
         return len(self._states)
 
     def size(self, step: int) -> int:
-        """Return the size of a state in bytes."""
-        return self._states[step].nbytes
+        """Return what a state takes beside the one before it, in bytes."""
+        return self._sizes[step]
+
+    def size_of(self, state: State) -> int:
+        """Return what a further state would take, in bytes."""
+        latest = next(reversed(self._states), None)
+        return state.nbytes_beside(
+            () if latest is None else self._states[latest].buffers
+        )
 
     @property
     def nbytes(self) -> int:
         """Size of the states in bytes."""
-        return sum(state.nbytes for state in self._states.values())
+        states = self._states.values()
+        buffers = [(), *(state.buffers for state in states)]
+        return sum(map(State.nbytes_beside, states, buffers))

@@ -209,13 +209,13 @@ class Trajectory(RunFacts):
         """How many states may be held at once, kept and recomputed ones together."""
         if self.max_bytes is None or not self._store:
             return math.inf
-        latest = next(reversed(self._store))
-        return self.max_bytes // max(1, self._store.size(latest))
+        return self._store.room(self.max_bytes)
 
     @property
     def nbytes(self) -> int:
         """Size of the kept states in bytes."""
-        return self._store.nbytes + (0 if self.final is None else self.final.nbytes)
+        final = 0 if self.final is None else self._store.size_of(self.final)
+        return self._store.nbytes + final
 
     def state(self, step: int) -> State:
         """Return what a step began from, if that is kept.

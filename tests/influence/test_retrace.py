@@ -7,11 +7,11 @@ from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from skinfluence import SGDInfluenceRegressor
+from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import RecordedRun
 from skinfluence.estimators._questions.question import ask, query_of
 from skinfluence.influence import retrace
-from tests.cases import MODULES, OPTIMIZERS, Case, rough
+from tests.cases import MODULES, N_CLASSES, OPTIMIZERS, SIDE, Case, rough
 from tests.oracles import (
     Spy,
     finite_differences,
@@ -61,6 +61,37 @@ def test_equals_finite_differences(optimizer, module):
     assert compare(Case(module, optimizer)) <= TOLERANCE
 
 
+def nearly_dead():
+    """Return a network one of whose units has gradients of about 1e-25."""
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(SIDE * SIDE, 5), nn.Sigmoid(), nn.Linear(5, N_CLASSES)
+    )
+    with torch.no_grad():
+        module[1].weight[0] *= 0.1
+        module[1].bias[0] = -57.0
+    return module
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", "amsgrad", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam"]
+    + ["rmsprop_centered", "adamax"],
+)
+def test_a_unit_whose_squared_gradients_underflow(optimizer):
+    X, y, _ = Case().data()
+    options = {**OPTIMIZERS[optimizer], "optimizer__eps": 1e-8}
+
+    def influence(dtype):
+        clf = SGDInfluenceClassifier(
+            nearly_dead, dtype=dtype, batch_size=5, max_epochs=4, random_state=0
+        ).set_params(**options)
+        return clf.fit(X, y).influence(*Case().validation())
+
+    # Single precision, through 12 steps; in double precision nothing underflows.
+    error = relative_error(influence("float32"), influence("float64"))
+    assert error <= 1e-5
+
+
 class ClipValue(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         clip_grad_value_([p for _, p in named_parameters], 0.05)
@@ -69,8 +100,11 @@ class ClipValue(Callback):
 class ClipNorm(Callback):
     """Clips as users write it, unknown to the library."""
 
+    def __init__(self, bound, norm_type):
+        self.bound, self.norm_type = bound, norm_type
+
     def on_grad_computed(self, net, named_parameters, **kwargs):
-        clip_grad_norm_([p for _, p in named_parameters], 0.2)
+        clip_grad_norm_([p for _, p in named_parameters], self.bound, self.norm_type)
 
 
 def schedule():
@@ -98,12 +132,21 @@ def test_clipping_by_norm(norm_type):
     assert error <= TOLERANCE
 
 
-@pytest.mark.parametrize("module", ["mlp", "cnn"])
-def test_clipping_by_a_users_callback(module):
+@pytest.mark.parametrize(
+    ("module", "bound", "norm_type"),
+    [
+        ("mlp", 0.2, 2.0),
+        ("cnn", 0.2, 2.0),
+        ("mlp", 1 / 3, 2.0),
+        ("mlp", 0.2, 3.0),
+        ("mlp", 0.05, float("inf")),
+    ],
+)
+def test_clipping_by_a_users_callback(module, bound, norm_type):
     error = compare(
         Case(module, "momentum"),
-        clip=lambda parameters: clip_grad_norm_(parameters, 0.2),
-        callbacks=[ClipNorm()],
+        clip=lambda parameters: clip_grad_norm_(parameters, bound, norm_type),
+        callbacks=[ClipNorm(bound, norm_type)],
     )
     assert error <= TOLERANCE
 

@@ -25,8 +25,8 @@ def clipped(before, clip):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("bound", [0.1, 0.25, 1.0, 3.7e-3])
-@pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])
+@pytest.mark.parametrize("bound", [0.1, 0.25, 1.0, 3.7e-3, 1 / 3, 5 / 7])
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
 def test_norm_clipping_is_found_out(dtype, bound, norm_type):
     before = gradients(dtype)
     after = clipped(before, lambda p: clip_grad_norm_(p, bound, norm_type=norm_type))
@@ -38,7 +38,7 @@ def test_norm_clipping_is_found_out(dtype, bound, norm_type):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("bound", [0.1, 0.123456])
+@pytest.mark.parametrize("bound", [0.1, 0.123456, 1 / 3])
 def test_value_clipping_is_found_out(dtype, bound):
     before = gradients(dtype)
     after = clipped(before, lambda p: clip_grad_value_(p, bound))
@@ -62,6 +62,16 @@ def test_what_is_no_clipping_is_not_taken_for_one(change):
     # this one does not.
     before = gradients(torch.float32)
     assert observe_clipping(before, [change(g) for g in before]) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_only_clipping_by_value_can_be_told(dtype):
+    before = gradients(dtype)
+    by_value = clipped(before, lambda p: clip_grad_value_(p, 0.25))
+    assert observe_clipping(before, by_value) == Clipping("value", 0.25)
+    assert observe_clipping(before, [0.9 * g for g in before]) is None
+    known = Clipping("norm", 0.3)
+    assert observe_clipping(before, clipped(before, known.clip_), known) is known
 
 
 def test_known_clipping_is_recognized_where_it_did_nothing():

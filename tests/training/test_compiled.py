@@ -3,13 +3,17 @@
 import copy
 import pickle
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import GradientNormClipping
+from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves, tree_map_only
 
+from skinfluence import SGDInfluenceClassifier
 from skinfluence.exceptions import CompilationWarning
 from skinfluence.training import _compiler
 from tests.cases import MODULES, Case
@@ -86,6 +90,53 @@ def test_falls_back_with_a_warning(wrong, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clf.influence(*case.validation())
+
+
+def biased():
+    """Return a network with a bias whose gradient is 0 but for rounding."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3),
+        nn.BatchNorm2d(3),
+        nn.Softplus(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, 3),
+    )
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+def test_a_gradient_that_is_rounding_is_not_compared_with_itself(
+    optimizer, wrong, monkeypatch
+):
+    def other_rounding(graph, examples):
+        draws = torch.Generator().manual_seed(0)
+
+        def run(*tensors):
+            found = graph(*tensors)
+            floats = [x for x in tree_leaves(found) if x.is_floating_point()]
+            noise = 1e-7 * max(float(x.abs().max()) for x in floats)
+            return tree_map_only(
+                lambda x: x.is_floating_point(),
+                lambda x: (
+                    x * (1 + wrong) + noise * torch.randn(x.shape, generator=draws)
+                ),
+                found,
+            )
+
+        return run
+
+    monkeypatch.setattr(_compiler, "compile_graph", other_rounding)
+    X, y, _ = Case().data()
+    clf = SGDInfluenceClassifier(
+        biased, optimizer=optimizer, lr=0.01, batch_size=7, max_epochs=1, compile=True
+    )
+    with pytest.warns(CompilationWarning) if wrong else nullcontext():
+        clf.fit(X.astype(np.float32), y)
+        clf.influence(*Case().validation())
+    trusted = clf.compiled_functions_.trusted
+    assert len(trusted) == 2
+    assert all(value is not bool(wrong) for value in trusted.values())
 
 
 @pytest.mark.slow

@@ -124,23 +124,34 @@ def test_first_momentum_step_has_no_dampening():
 @pytest.mark.parametrize(
     "name", ["adam", "amsgrad", "adamw", "rmsprop", "adagrad", "nadam"]
 )
-def test_still_elements_carry_nothing_but_stay_finite(name):
-    # Gradient and second moment exactly 0: the root's slope is infinite there.
+@pytest.mark.parametrize("size", [0.0, 1e-200])
+def test_where_the_second_moment_is_0_its_root_does_not_move(name, size):
+    # Gradient and second moment 0, or the gradient's square: the root's slope is
+    # infinite there, and the step is a multiple of the gradient.
     optimizer, _ = make(name)
     hyperparameters = {
         k: v for k, v in optimizer.param_groups[0].items() if k != "params"
     }
     hyperparameters["weight_decay"] = 0.0
     zero = torch.zeros(SIZE, dtype=torch.float64)
+    gradient = zero + size
     moments = dict.fromkeys(moment_names(optimizer), zero)
     rule = UpdateRule(type(optimizer), hyperparameters)
     jacobian, _ = rule.linearize(
-        zero + 1, zero, moments, (("step", 3.0), ("mu_product", 0.5))
+        zero + 1, gradient, moments, (("step", 3.0), ("mu_product", 0.5))
     )
-    assert all(torch.as_tensor(value).isfinite().all() for value in jacobian.values())
-    for key in ("exp_avg_sq", "square_avg", "sum"):
+    for key in ("exp_avg_sq", "square_avg", "sum", "max_exp_avg_sq"):
         if (PARAMETERS, key) in jacobian:
             assert not jacobian[PARAMETERS, key].any()
+    # Between gradients whose squares are 0 the step is linear.
+    ahead, behind = (
+        rule.linearize(zero, zero + at, moments, (("step", 3.0), ("mu_product", 0.5)))[
+            1
+        ]
+        for at in (1e-180, -1e-180)
+    )
+    expected = (ahead - behind) / 2e-180
+    torch.testing.assert_close(jacobian[PARAMETERS, "gradient"], expected)
 
 
 def test_pull_back_is_the_transposed_jacobian():

@@ -551,7 +551,8 @@ def test_another_format_is_told(saved, monkeypatch):
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="of the format 'other'"):
         Trajectory.load(saved)
-    sealed = manifest.sealed({"format": manifest.FORMAT, "version": 2})
+    newer = manifest.VERSION + 1
+    sealed = manifest.sealed({"format": manifest.FORMAT, "version": newer})
     (saved / "manifest.json").write_bytes(sealed)
     with pytest.raises(TrajectoryFileError, match="a newer skinfluence"):
         Trajectory.load(saved)

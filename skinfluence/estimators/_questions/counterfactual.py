@@ -284,7 +284,7 @@ def _changes(
     """Compute a part of the runs; `key` stands for the arguments in the cache."""
     ensemble = ensemble_of(net, question, kind)
     changes = ensemble.changes(
-        torch.from_numpy(weights).to(ensemble.step.live.parameters[0]),
+        torch.from_numpy(weights).to(ensemble.step.device, ensemble.step.live.dtype),
         None if others is None else OtherTargets(*map(torch.from_numpy, others)),
     )
     return changes.double().cpu().numpy()
@@ -294,7 +294,7 @@ def ensemble_of(
     net: InfluenceNet, question: Question, kind: type[Query] = Query, way: Way = "auto"
 ) -> Ensemble:
     """Return the counterfactual runs of the stage in question."""
-    stages, replica = stages_of(net, question)
+    stages, replica = stages_of(net, question, derivative=False)
     step = stages[0].step
     query = query_of(replica, question, kind)
     ensemble = Ensemble(

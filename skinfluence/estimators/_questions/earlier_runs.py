@@ -105,11 +105,17 @@ def _check_whole(trajectory: Trajectory, back: int) -> None:
         )
 
 
-def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
-    """Return the stages in question, and the copy of the net to query."""
+def stages_of(
+    net: Any, asked: Any, *, derivative: bool = True
+) -> tuple[list[Stage], Replica]:
+    """Return the stages in question, and the copy of the net to query.
+
+    `derivative` tells whether they are to be differentiated, or only repeated.
+    """
     owners = [net, *(earlier.net for earlier in asked.earlier)]
     stages: list[Stage] = []
     copies: list[Replica] = []
+    queried: list[Replica] = []
     for owner, part in zip(owners, (asked, *asked.earlier), strict=True):
         given = () if owner is owners[-1] else _given(owner, part.trajectory)
         step, replica = part.run.repeatable(given)
@@ -118,9 +124,13 @@ def stages_of(net: Any, asked: Any) -> tuple[list[Stage], Replica]:
             check_start(later.step, copies[-1].net, later.trajectory, owner)
             handover = _handover(later.step, copies[-1].net, step, replica.net)
             stages[-1] = replace(later, handover=handover)
-        stages.append(Stage(part.trajectory, step, part.at, part.first))
+        back, wide = step, replica
+        if derivative:
+            back, wide = replica.differentiable(part.trajectory, step, given)
+        stages.append(Stage(part.trajectory, step, back, part.at, part.first))
         copies.append(replica)
-    return stages, copies[0]
+        queried.append(wide)
+    return stages, queried[0]
 
 
 def _given(net: InfluenceNet, trajectory: Trajectory) -> list[Address]:

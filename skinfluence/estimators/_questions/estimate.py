@@ -33,8 +33,8 @@ def estimate(
     stages, replica = stages_of(net, asked)
     if step_kind is not None:
         last = stages[-1]
-        step = step_kind(last.step.objective, last.step.live)
-        stages[-1] = replace(last, step=step)
+        back = step_kind(last.back.objective, last.back.live)
+        stages[-1] = replace(last, back=back)
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(asked.dataset), stages)
@@ -81,8 +81,9 @@ def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
 
 def _query_bytes(stage: Stage) -> int:
     """Return the memory that the retrace of one query takes."""
-    trajectory, step = stage.trajectory, stage.step
+    trajectory, step = stage.trajectory, stage.back
     record = max(trajectory.records, key=lambda record: len(record.rows))
     vectors = 4 + len(step.live.moments)
-    parameters = trajectory.state(trajectory.n_steps).parameters.nbytes
+    size = trajectory.state(trajectory.n_steps).parameters.numel()
+    parameters = size * step.live.dtype.itemsize
     return step.activation_bytes(record) + vectors * parameters

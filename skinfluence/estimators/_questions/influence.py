@@ -234,6 +234,7 @@ class InfluenceMixin(InfluenceNet):
             query_of(replica, question),
             run.at,
             first=run.first,
+            back=run.back,
             by_epoch=True,
             progress=progress_of(self),
         )

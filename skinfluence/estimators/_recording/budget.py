@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ...training import state_nbytes
 from ...trajectory import (
@@ -16,7 +17,7 @@ from ...trajectory import (
     spill,
 )
 from .._net import InfluenceNet
-from .._replica import net_buffers
+from .._replica import net_buffers, net_modules
 from .batches import Batches
 
 _AT_MOST = 4 * 2**30
@@ -54,12 +55,28 @@ def plan_checkpoints(
             net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))
         )
         spill(trajectory, min(on_device, trajectory.max_bytes), device)
-    size = state_nbytes(net.optimizer_, net_buffers(net))
+    changing = _changing_buffers(net)
+    size = state_nbytes(net.optimizer_, changing)
+    shared = _nbytes(net_buffers(net)) - _nbytes(changing)
     trajectory.widen(
         choose_interval(
-            net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed
+            net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed, shared
         )
     )
+
+
+def _changing_buffers(net: InfluenceNet) -> list[Tensor]:
+    """Return the buffers that training is known to change.
+
+    Where others change too, states turn out larger, and fewer of them are kept.
+    """
+    every = (m for module in net_modules(net) for m in module.modules())
+    norms = (m for m in every if isinstance(m, nn.modules.batchnorm._NormBase))
+    return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+
+
+def _nbytes(tensors: list[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def trajectory_bytes(
@@ -109,6 +126,7 @@ def choose_interval(
     state_bytes: int,
     max_bytes: int,
     n_fixed: int = 0,
+    shared_bytes: int = 0,
 ) -> int:
     """Return the number of steps between kept states.
 
@@ -122,19 +140,21 @@ def choose_interval(
         Size of a state, and of all states at one time at most.
     n_fixed : int
         Number of further states that are kept while there is room for them.
+    shared_bytes : int
+        Size of what all states share.
 
     Raises
     ------
     ValueError
         If that many steps cannot be retraced with so few states.
     """
-    max_states = max_bytes // max(1, state_bytes)
+    max_states = max(0, max_bytes - shared_bytes) // max(1, state_bytes)
     fewest = fewest_states(n_steps)
     if max_states < fewest:
         raise ValueError(
             f"`max_trajectory_bytes` must have room for {fewest} states of "
             f"{state_bytes:,} bytes to retrace {n_steps} steps, "
-            f"{fewest * state_bytes:,} bytes in all, got {max_bytes:,}. "
+            f"{fewest * state_bytes + shared_bytes:,} bytes in all, got {max_bytes:,}. "
             "Raise it, record only the last epochs (`record`), or train without "
             "influence (record=None)."
         )

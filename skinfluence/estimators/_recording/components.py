@@ -1,6 +1,7 @@
 """The net's module and criterion, and the losses of samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,11 +36,23 @@ def _built_in_module(net: InfluenceNet, name: str, kwargs: dict[str, Any]) -> nn
             f"The built-in module {name!r} takes its size from the data: "
             "call fit instead of initialize."
         )
-    module = BUILT_IN[name](net.n_features_in_, net.n_outputs_, **kwargs)
+    with _default_dtype(torch.float32):
+        module = BUILT_IN[name](net.n_features_in_, net.n_outputs_, **kwargs)
     dtype = getattr(net, "dtype_", None)
     if net.run_ is not None:
         dtype = getattr(torch, net.run_.data.X.dtype.name)
     return module.to(dtype)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
+    own = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(own)
 
 
 def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
@@ -60,9 +73,6 @@ def make_criterion(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     net.sums_outputs_ = reduction == "batchmean"
     if reduction is not None:
         criterion.reduction = "none"
-    if isinstance(criterion, nn.Module):
-        # A criterion's class weights must have the dtype of the outputs.
-        criterion.to(getattr(net, "dtype_", None))
 
 
 def cast(net: InfluenceNet, x: object) -> Any:

@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -172,16 +172,21 @@ def states_to_bytes(states: Mapping[int, State]) -> bytes:
     """Return states by their numbers in the format of safetensors."""
     tensors: dict[str, Tensor] = {}
     about = {}
+    owners: dict[int, str] = {}
     for number, state in states.items():
         tensors[f"{number}.parameters"] = state.parameters
         for name, moment in state.moments.items():
             tensors[f"{number}.moments.{name}"] = moment
-        for index, buffer in enumerate(state.buffers):
-            tensors[f"{number}.buffers.{index}"] = buffer
+        # A buffer that several states share is written once.
+        names = tuple(
+            owners.setdefault(id(buffer), f"{number}.buffers.{index}")
+            for index, buffer in enumerate(state.buffers)
+        )
+        tensors |= zip(names, state.buffers, strict=True)
         # Parameters mostly share one tuple: told by identity, as -0.0 equals 0.0.
         shared = (list(same) for _, same in groupby(state.scalars, key=id))
         scalars = [(len(same), same[0]) for same in shared]
-        about[number] = (tuple(state.moments), len(state.buffers), scalars)
+        about[number] = (tuple(state.moments), names, scalars)
     return tensors_to_bytes(tensors, about)
 
 
@@ -195,7 +200,14 @@ def states_from_bytes(
             tensors[f"{number}.parameters"],
             {name: tensors[f"{number}.moments.{name}"] for name in moments},
             tuple(own for count, own in scalars for _ in range(count)),
-            tuple(tensors[f"{number}.buffers.{index}"] for index in range(n_buffers)),
+            tuple(tensors[name] for name in _buffer_names(number, buffers)),
         )
-        for number, (moments, n_buffers, scalars) in about.items()
+        for number, (moments, buffers, scalars) in about.items()
     }
+
+
+def _buffer_names(number: int, buffers: tuple[str, ...] | int) -> Iterable[str]:
+    """Return the names of a state's buffers; early files have only their number."""
+    if isinstance(buffers, tuple):
+        return buffers
+    return (f"{number}.buffers.{index}" for index in range(buffers))

@@ -13,7 +13,7 @@ from .journal import JournalContent, read_journal
 from .shards import Shard
 
 MANIFEST = "manifest.json"
-FORMAT, VERSION = "skinfluence trajectory", 1
+FORMAT, VERSION = "skinfluence trajectory", 2
 
 
 def manifest_bytes(

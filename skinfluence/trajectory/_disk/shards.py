@@ -121,8 +121,9 @@ class SavedStates(StateStore):
         if step in self._places:
             del self[step]
         assert self._open.states is not None
+        self._measure(state)
+        self._open.sizes[step] = self.size_of(state)
         self._open.states[step] = state
-        self._open.sizes[step] = state.nbytes
         self._places[step] = self._open
 
     def __delitem__(self, step: int) -> None:
@@ -147,8 +148,15 @@ class SavedStates(StateStore):
         return self._folder
 
     def size(self, step: int) -> int:
-        """Return the size of a state in bytes."""
+        """Return what a state takes beside the one before it, in bytes."""
         return self._places[step].sizes[step]
+
+    def size_of(self, state: State) -> int:
+        """Return what a further state would take, in bytes."""
+        # Each file has its own buffers.
+        states = self._open.states or {}
+        latest = next(reversed(states), None)
+        return state.nbytes_beside(() if latest is None else states[latest].buffers)
 
     @property
     def nbytes(self) -> int:

@@ -141,7 +141,7 @@ class DiskStore(SavedStates):
         # There is always a state on the disk from which the run can be resumed.
         alone = not any(shard.sizes for shard in self._shards)
         sizes = self._open.sizes
-        full = len(sizes) * state.nbytes >= _SHARD_BYTES or len(sizes) >= _SHARD_STATES
+        full = sum(sizes.values()) >= _SHARD_BYTES or len(sizes) >= _SHARD_STATES
         if alone or full:
             first = not self._shards
             self._flush()
