@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...exceptions import UnsupportedCriterionError
 from .._net import InfluenceNet
+from .._outputs import criterion_takes
 from .components import targets_like
 
 # One loss for each output and target: with other shapes torch repeats one of them.
@@ -35,7 +36,7 @@ def check_losses(net: InfluenceNet, outputs: Any, targets: Any, many: Any) -> No
     many : object
         Further targets, to see the classes in.
     """
-    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    first = criterion_takes(net.criterion_, outputs)
     if not isinstance(first, Tensor):
         return
     targets = targets_like(first, targets, net.device)
