@@ -1,5 +1,6 @@
 """What the API page lists has an example in its docstring, which pytest runs."""
 
+import csv
 import importlib
 import inspect
 import re
@@ -60,3 +61,11 @@ def test_the_page_lists_every_name_for_users():
     listed = [listed_object(name) for name in listed_names()]
     missing = [name for name, found in public_names() if found not in listed]
     assert missing == []
+
+
+def test_the_table_of_what_can_be_retraced_names_tests_that_there_are():
+    with PAGE.with_name("retraceable.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) > 15
+    for row in rows:
+        assert (Path(__file__).parent / row["tested in"]).is_file(), row
