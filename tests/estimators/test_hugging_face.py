@@ -238,8 +238,8 @@ def test_a_run_without_samples_is_a_retraining(name):
 class Derivative:
     """The run's derivative at its recorded states, with steps in double precision.
 
-    Rounding to bfloat16 at the end of a step has no derivative: what a little becomes in
-    the steps without it is what the influence is.
+    Rounding to bfloat16 at the end of a step has no derivative: what a little becomes
+    in the steps without it is what the influence is.
     """
 
     def __init__(self, clf, data, targets):
