@@ -16,6 +16,7 @@ RANKS = {
     "_files": 0.5,
     "_names": 0,
     "_version": 0,
+    "_warnings": 0,
     "datasets": 0,
     "training": 1,
     "trajectory": 2,

@@ -1,6 +1,5 @@
 """Influence functions at the final model."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
@@ -12,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from .._warnings import warn_caller
 from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
 from ..training import check_second_derivative
@@ -166,12 +166,11 @@ class KohLiang(BaseScorer, name="koh_liang"):
         self.n_iterations_, self.residual_ = solution.n_iterations, solution.residual
         # Negated, so that NaN warns too.
         if not self.residual_ <= self.tol:
-            warnings.warn(
+            warn_caller(
                 f"The solver stopped after {self.n_iterations_} iterations at a "
                 f"relative residual of {self.residual_:.3g} (`tol` is {self.tol:g}). "
                 "Raise `max_iter` or `damping`, or allow a larger `tol`.",
                 SolverConvergenceWarning,
-                stacklevel=3,  # past the base class, to the caller of the scorer
             )
         dots = gradients.all_dots(torch.from_numpy(solution.x).to(gradients.penalty))
         return dots.double().cpu().numpy() / gradients.n_trained

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from .._warnings import warn_caller
 from ..exceptions import CompilationWarning
 from ._randomness import seeded
 from ._rounding import Tensors, close
@@ -117,12 +118,11 @@ class CompiledFunctions:
             return found
         if warn is not None:
             logger.debug("Compiling failed: %s", reason)
-            warnings.warn(
+            warn_caller(
                 f"The {warn} step could not be compiled and is computed without "
                 f"compiling, more slowly ({reason.splitlines()[0]}). Use compile=False "
                 "to silence this warning.",
                 CompilationWarning,
-                stacklevel=2,
             )
         return None
 

@@ -52,10 +52,10 @@ class _Fault:
         if isinstance(self.found, str):
             return f"torch cannot differentiate {where} twice ({self.found})."
         return (
-            f"in {where} the two differ (relative error {self.found:.2g}). Causes are "
-            "a `detach` or another stop-gradient, an autograd Function whose backward "
-            "cannot be differentiated, buffers that training computes from the "
-            "parameters, and hooks that change a gradient."
+            f"autograd gets it wrong in {where} (relative error {self.found:.2g}). "
+            "Causes are a `detach` or another stop-gradient, an autograd Function "
+            "whose backward cannot be differentiated, buffers that training computes "
+            "from the parameters, and hooks that change a gradient."
         )
 
 
@@ -101,7 +101,7 @@ def check_second_derivative(
     for name in _renormalizing(objective):
         raise UnsupportedModuleError(
             f"{name} must have max_norm=None: it rewrites its weights while it reads "
-            f"them, which no derivative knows of. {remedy}"
+            f"them, which autograd does not see. {remedy}"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
@@ -115,8 +115,8 @@ def check_second_derivative(
             return
         where = culprit(case, parameters, seed, _fault, fault.double)
     raise UnsupportedModuleError(
-        "The training loss must have the second derivative that autograd gives it, "
-        f"for influence is computed from it: {fault.message(where)} {remedy}"
+        "Influence needs the second derivative of the training loss: "
+        f"{fault.message(where)} {remedy}"
     )
 
 

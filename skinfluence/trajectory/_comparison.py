@@ -1,13 +1,13 @@
 """Steps that are taken again, compared with what was recorded of them."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
+from .._warnings import warn_caller
 from ..exceptions import IrreproducibleStepError, NondeterminismWarning
 from ..training import Deviation, StepRecord
 
@@ -118,24 +118,24 @@ def same_loss(loss: float, recorded: float, tolerance: float) -> bool:
 
 def _irreproducible(record: StepRecord, what: str) -> IrreproducibleStepError:
     return IrreproducibleStepError(
-        f"Step {record.step} (epoch {record.epoch}) is not the recorded one when it is "
-        f"taken again: {what}. Something that is not recorded changed the training: a "
+        f"Step {record.step} (epoch {record.epoch}) gave a different result when it "
+        f"was repeated: {what}. Something that is not recorded changed the training: a "
         "callback that changes the criterion or the module, a `get_losses` or "
         "`forward` that depends on the epoch, a gradient hook, data that was changed "
-        "in place or is not the same when it is read again, or random numbers that are "
-        "not torch's. Move it into what is recorded (the data, the learning rate, "
-        "clipping, torch's generator), or train with record=None."
+        "in place, random numbers in a module that are not torch's, or a Dataset that "
+        "draws for only some of its items or from a generator of its own. Move it into "
+        "what is recorded (the data, the learning rate, clipping, torch's generator; a "
+        "Dataset may draw for every item), or train with record=None."
     )
 
 
 def _warn_of_rounding(start: int, stop: int, size: float) -> None:
-    warnings.warn(
+    warn_caller(
         f"Repeating steps {start} to {stop - 1} led to parameters that differ by "
-        f"{size:.1e} of the way from the recorded ones: on this machine sums are added "
-        "in another order than in training. On CUDA, to have the same bits, call "
+        f"{size:.1e} of the distance they moved from the recorded ones: sums were "
+        "added in another order than in training. On CUDA, to have the same bits, call "
         "torch.use_deterministic_algorithms(True) with the environment variable "
         "CUBLAS_WORKSPACE_CONFIG=:4096:8 before training; everywhere, keep every state "
         "(checkpoint_every=1).",
         NondeterminismWarning,
-        stacklevel=3,
     )

@@ -245,7 +245,7 @@ class Replay:
             self.comparison.rounded(base, number, share)
         else:
             self.comparison.differs(
-                last, f"the parameters differ by {share:.1e} of the way to them"
+                last, f"the parameters differ by {share:.1e} of the distance they moved"
             )
 
     def _same_loss(self, one: State, other: State, record: StepRecord) -> bool:

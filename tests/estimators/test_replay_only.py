@@ -53,15 +53,15 @@ def words():
 
 
 REFUSED = {
-    "straight-through": (Rounds, {}, "in `Rounds` the two differ"),
-    "focal": (linear, {"criterion": Focal}, "in `Focal` the two differ"),
+    "straight-through": (Rounds, {}, "wrong in `Rounds`"),
+    "focal": (linear, {"criterion": Focal}, "wrong in `Focal`"),
     "bag": (bag, {}, r"cannot differentiate `0` \(EmbeddingBag\) twice"),
     "spectral": (
         lambda: nn.Sequential(
             nn.Flatten(), nn.utils.spectral_norm(nn.Linear(SIDE * SIDE, N_CLASSES))
         ),
         {},
-        "in `1` ",
+        "wrong in `1` ",
     ),
     "max_norm": (
         lambda: nn.Sequential(

@@ -1,6 +1,5 @@
 """The estimate that the questions share: a retrace of the run."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
 from ...influence import Query, SampleQueries, Stage, retrace_stages
 from ...training import TrainingStep
@@ -62,14 +62,13 @@ def progress_of(net: InfluenceNet) -> Callable[[Any], Any]:
 
 
 def _warn_of_growth(growth: float) -> None:
-    warnings.warn(
+    warn_caller(
         "The influence may be unreliable: on its way back through this run a small "
         f"change grew {growth:.3g} times (usual is up to {_MOST_GROWTH:g}), as it does "
         "in long training at a large learning rate. Compare some samples with the "
         "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
         "epochs, a smaller learning rate, or `verify` for the samples that matter.",
         InfluenceReliabilityWarning,
-        stacklevel=4,
     )
 
 

@@ -1,6 +1,5 @@
 """The recorded run without some of its samples."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from skorch.history import History
 from torch import Tensor
 
+from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
@@ -165,11 +165,10 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
     again.final = live.read()
     if not again.final.parameters.isfinite().all():
         again.diverged_at = trajectory.n_steps - 1
-        warnings.warn(
+        warn_caller(
             "Without the samples the run diverged: its final parameters are not "
             "finite.",
             DivergenceWarning,
-            stacklevel=4,
         )
     return again
 

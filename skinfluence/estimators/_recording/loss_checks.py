@@ -1,12 +1,12 @@
 """Whether a module's outputs, the targets and the criterion fit each other."""
 
-import warnings
 from typing import Any
 
 import torch
 from sklearn.base import is_classifier
 from torch import Tensor, nn
 
+from ..._warnings import warn_caller
 from ...exceptions import UnsupportedCriterionError
 from .._net import InfluenceNet
 from .._outputs import criterion_takes
@@ -86,14 +86,13 @@ def warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
     if ignored is None or not isinstance(targets, Tensor):
         return
     if not targets.is_floating_point() and bool((targets == ignored).any()):
-        warnings.warn(
+        warn_caller(
             f"Some targets are {_name(net)}'s ignore_index ({ignored}). Their losses "
             "are 0, and are counted in the mean over the batch: the divisor is the "
             "number of all samples (and of all targets of a sample), where torch's "
             "reduction='mean' would divide by the number of the others. See "
             '"Loss functions" in the guide to the estimators.',
             UserWarning,
-            stacklevel=5,
         )
 
 

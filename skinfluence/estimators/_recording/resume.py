@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import warnings
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from skorch.callbacks import (
 from skorch.net import NeuralNet
 
 from ..._names import with_current_names
+from ..._warnings import warn_caller
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
 from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reopened
@@ -82,11 +82,10 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
         if not manifest["finished"]:
             reasons.append(f"{folder.name}: {reason}")
     if reasons:
-        warnings.warn(
+        warn_caller(
             f"No run in {str(parent)!r} can be resumed ({'; '.join(reasons)}): a new "
             "one begins.",
             ResumeWarning,
-            stacklevel=5,
         )
     return begin_run(parent, net.trajectory_, about)
 

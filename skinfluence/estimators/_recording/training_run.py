@@ -1,7 +1,6 @@
 """One call of ``fit`` while it trains: its batches, its seeds, its record."""
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ import torch
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
+from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning, IrreproducibleStepError
 from ...training import (
     Clipping,
@@ -331,11 +331,10 @@ class TrainingRun:
         ):
             trajectory.diverged_at = trajectory.n_steps - 1
         if trajectory.diverged_at is not None:
-            warnings.warn(
+            warn_caller(
                 "The training run diverged: the loss or a parameter is not finite "
                 f"from step {trajectory.diverged_at} on. Lower `lr` or scale X and y.",
                 DivergenceWarning,
-                stacklevel=4,
             )
 
     def close(self, net: NeuralNet) -> None:

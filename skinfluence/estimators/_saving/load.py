@@ -1,7 +1,6 @@
 """Loading an estimator from a folder."""
 
 import inspect
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from skorch.exceptions import DeviceWarning
 
 from ..._files import damaged, read_file, unsealed
+from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
 from .._net import InfluenceNet
@@ -179,11 +179,10 @@ def _available(device: torch.device) -> torch.device:
     """Return the device, or the CPU if there is no such device."""
     if _is_available(device):
         return device
-    warnings.warn(
+    warn_caller(
         f"The estimator was trained on the device {str(device)!r}, which is not there: "
         "it is put on the CPU.",
         DeviceWarning,
-        stacklevel=4,
     )
     return torch.device("cpu")
 
@@ -211,12 +210,11 @@ def _move(net: InfluenceNet, device: Device) -> None:
 
 def _warn_of_rounding(trajectory: Trajectory, version: str) -> None:
     if trajectory.interval > 1 and _public(version) != _public(torch.__version__):
-        warnings.warn(
+        warn_caller(
             f"The run was recorded with torch {version}, and some of its states must "
             f"be computed again, with torch {torch.__version__}: if that rounds "
             "otherwise, the run cannot be retraced to the last bit.",
             NondeterminismWarning,
-            stacklevel=3,
         )
 
 
