@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..training import StepRecord, TrainingStep
-from ..trajectory import Replay, Trajectory
+from ..trajectory import Replay, Trajectory, same_loss
 from ._stack import StackedStep
 from ._targets import OtherTargets
 
@@ -216,6 +216,8 @@ class Ensemble:
         """Return how many runs to take at once; 1 for one after the other."""
         if self.way != "auto":
             return 1 if self.way == "loop" else largest
+        if not self._repeats_stacked(start):
+            return 1
         seconds = self._seconds(start, largest, steps)
         best = min(seconds, key=seconds.__getitem__)
         logger.info(
@@ -225,6 +227,26 @@ class Ensemble:
             {size: round(1e3 * value, 3) for size, value in seconds.items()},
         )
         return best
+
+    def _repeats_stacked(self, start: int) -> bool:
+        """Whether a stack of the recorded run has the recorded losses.
+
+        Some operations draw other numbers under vmap, or do not see the stack.
+        """
+        stack = StackedStep(self.step, 2)
+        stack.start(self.replay.state(start))
+        try:
+            for record in self.trajectory.records[start : self.stop][:_TRIAL_STEPS]:
+                loss = float(stack.advance(record)) / stack.runs
+                if record.loss is None:
+                    continue
+                if not same_loss(loss, record.loss, 10 * self.step.tolerance):
+                    logger.info("Runs are not stacked: a stack has other losses.")
+                    return False
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            logger.info("Runs cannot be stacked: %s", error)
+            return False
+        return True
 
     def _seconds(self, start: int, largest: int, steps: int) -> dict[int, float]:
         """Try some sizes of stacks; return what a step of a run takes in each."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from ..training import Objective, State, TrainingStep, seeded
 
@@ -54,8 +55,17 @@ class Query:
             The measure of each sample, and its weight.
         """
         for number, (inputs, targets, weights) in enumerate(self.batches):
+            # A forward pass may write to its inputs, which are asked about again.
+            inputs = tree_map_only(Tensor, torch.clone, inputs)
             with seeded(number, weights.device):
                 values = self.measure(self.objective.forward(inputs), targets)
+            if torch.is_grad_enabled() and not values.requires_grad:
+                raise ValueError(
+                    "The query must be differentiable in the parameters, but in "
+                    "evaluation mode the module computes without gradients (such as "
+                    "by torch.set_grad_enabled(self.training)). Compute with "
+                    "gradients, or use counterfactual_influence."
+                )
             # The sums are taken in single precision at least.
             values = values.to(torch.promote_types(values.dtype, torch.float32))
             yield values, weights.to(values)

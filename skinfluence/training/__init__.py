@@ -5,6 +5,7 @@ from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import differentiating
+from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
 from ._gradient import CompiledGradient
@@ -44,6 +45,7 @@ __all__ = [
     "TrainingStep",
     "UpdateRule",
     "batch_coefficients",
+    "check_first_derivative",
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",

@@ -5,9 +5,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import is_
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
@@ -18,6 +19,8 @@ from ._objective import Objective
 from ._randomness import seeded
 from ._record import MicroBatch, StepRecord
 from ._step import Linearization, TrainingStep
+
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 # What a few samples show, many do; fewer kinks lie near them.
 _MOST_ROWS = 32
@@ -98,11 +101,8 @@ def check_second_derivative(
     UnsupportedModuleError
         If torch cannot compute the derivative, or not rightly.
     """
-    for name in _renormalizing(objective):
-        raise UnsupportedModuleError(
-            f"{name} must have max_norm=None: it rewrites its weights while it reads "
-            f"them, which autograd does not see. {remedy}"
-        )
+    for name, option, why in _undifferentiable_options(objective):
+        raise UnsupportedModuleError(f"{name} must have {option}: {why}. {remedy}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
         batch = objective.fetch(MicroBatch(data, rows[:_MOST_ROWS]))
@@ -112,6 +112,8 @@ def check_second_derivative(
         )
         fault = _fault(case, parameters, seed)
         if fault is None:
+            if carried := _carried(case, parameters, seed):
+                raise UnsupportedModuleError(f"{carried} {remedy}")
             return
         where = culprit(case, parameters, seed, _fault, fault.double)
     raise UnsupportedModuleError(
@@ -120,14 +122,36 @@ def check_second_derivative(
     )
 
 
-def _renormalizing(objective: Objective) -> list[str]:
-    """Return the embeddings that renormalize; rows within the norm show no error."""
-    return [
-        f"`{name}` ({type(part).__name__})" if name else f"`{type(part).__name__}`"
-        for module in objective.modules
-        for name, part in module.named_modules()
-        if getattr(part, "max_norm", None) is not None and hasattr(part, "norm_type")
-    ]
+# Options that a few rows need not show, with the demand and the reason.
+_OPTIONS = {
+    "max_norm": (
+        "max_norm=None",
+        "it rewrites its weights while it reads them, which autograd does not see",
+    ),
+    "scale_grad_by_freq": (
+        "scale_grad_by_freq=False",
+        "it scales its gradient, and not the gradient's derivative",
+    ),
+}
+
+
+def _undifferentiable_options(objective: Objective) -> Iterator[tuple[str, str, str]]:
+    """Yield embeddings with options that have no derivative: name, demand, reason."""
+    for module in objective.modules:
+        for name, part in module.named_modules():
+            shown = type(part).__name__
+            for option, (demand, why) in _OPTIONS.items():
+                if isinstance(part, _EMBEDDINGS) and getattr(part, option):
+                    yield (f"`{name}` ({shown})" if name else f"`{shown}`"), demand, why
+
+
+def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:
+    """Return what is wrong with a buffer that training writes and then uses, or ''."""
+    with borrowed(objective, parameters, False) as own:
+        try:
+            return _Comparison(own, parameters, seed).carried()
+        except Exception:  # what cannot be evaluated is left to training
+            return ""
 
 
 def _fault(
@@ -178,6 +202,43 @@ class _Comparison:
     def error(self) -> float:
         """Return the relative error if it shows in two directions, else 0."""
         return self._error() and self._error()
+
+    def carried(self) -> str:
+        """Say through which buffer a step's parameters reach the loss of the next."""
+        names = [n for m in self._step.objective.modules for n, _ in m.named_buffers()]
+        start = self._start.buffers
+        loss, written, in_place = self._after(self._start.parameters, start)
+        if not in_place:
+            return (
+                "Buffers must be written to in place (`self.mean.copy_(...)`), but the "
+                "forward pass binds others to their names, which a state does not hold."
+            )
+        _, others, _ = self._after(self._draw()[0], start)
+        for k, name in enumerate(names):
+            if torch.equal(start[k], written[k]) or torch.equal(written[k], others[k]):
+                continue
+            changed = [*start[:k], written[k], *start[k + 1 :]]
+            if self._after(self._start.parameters, changed)[0] != loss:
+                return (
+                    f"The buffer `{name}` must not be both computed from the "
+                    "parameters and used in training: influence does not follow what "
+                    "it carries from one step to the next."
+                )
+        return ""
+
+    def _after(
+        self, parameters: Tensor, buffers: Sequence[Tensor]
+    ) -> tuple[float, list[Tensor], bool]:
+        """Return loss and buffers of a forward pass, and whether they are the same."""
+        live, modules = self._step.live, self._step.objective.modules
+        state = replace(
+            self._start, parameters=parameters.clone(), buffers=tuple(buffers)
+        )
+        with attributes_kept(modules):
+            loss = float(self._step.loss_at(state, self._record))
+            bound = [b for module in modules for b in module.buffers()]
+            same = all(map(is_, bound, live.buffers))
+            return loss, [b.clone() for b in live.buffers], same
 
     def has_losses(self) -> bool:
         """Whether there are losses, which depend on anything."""

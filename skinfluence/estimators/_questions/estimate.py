@@ -6,18 +6,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
 from ...influence import Query, SampleQueries, Stage, retrace_stages
-from ...training import TrainingStep
+from ...training import (
+    Objective,
+    TrainingStep,
+    check_first_derivative,
+    check_second_derivative,
+)
 from .._net import InfluenceNet
 from .earlier_runs import stages_of
 from .question import Question, query_of
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
+
+_EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
 # How far a change may grow on its way back through the run without a warning.
 _MOST_GROWTH = 3.0
@@ -31,10 +39,13 @@ def estimate(
 ) -> tuple[np.ndarray, float]:
     """Retrace the run; return the influence, and the growth of a small change."""
     stages, replica = stages_of(net, asked)
+    for stage in stages:
+        _check_later_steps(stage)
     if step_kind is not None:
         last = stages[-1]
         back = step_kind(last.back.objective, last.back.live)
         stages[-1] = replace(last, back=back)
+    _check_query(query_of(replica, asked), stages[0])
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(asked.dataset), stages)
@@ -47,6 +58,36 @@ def estimate(
     ]
     scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
     return scores, max(each.growth for each in found)
+
+
+def _check_later_steps(stage: Stage) -> None:
+    """Refuse what shows no fault in the first step, but does in a later one."""
+    trajectory, live = stage.trajectory, stage.step.live
+    kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
+    for number in {kept[-1], *kept[1:2]} if kept else ():
+        record = trajectory.records[number]
+        live.show(trajectory.state(number))
+        check_second_derivative(
+            stage.step.objective,
+            [live.parameters[k] for k in record.active],
+            record.data,
+            record.rows,
+            record.seed or 0,
+            remedy=_EXACT,
+        )
+
+
+def _check_query(query: Query, stage: Stage) -> None:
+    """Refuse a query whose gradient is wrong, on its first batch at the last state."""
+
+    def value(objective: Objective) -> Tensor:
+        objective.train(False)
+        values, weights = next(replace(query, objective=objective).values())
+        return values @ weights
+
+    live, last = stage.step.live, max(stage.at)
+    live.show(stage.trajectory.state(stage.trajectory.last_kept(last)))
+    check_first_derivative(query.objective, live.parameters, value, last, remedy=_EXACT)
 
 
 def reliable(scores: np.ndarray, growth: float) -> np.ndarray:

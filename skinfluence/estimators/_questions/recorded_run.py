@@ -125,7 +125,9 @@ class RecordedRun:
     def _checked(self) -> tuple[TrainingStep, Replica]:
         self.check(self.trajectory.n_steps, self.first)
         step, replica = self.repeatable()
-        Replay(self.trajectory, step).repeat(self.trajectory.n_steps, self.first)
+        Replay(self.trajectory, step).repeat(
+            self.trajectory.n_steps, self.first, renewed=True
+        )
         return step, replica
 
     @property
