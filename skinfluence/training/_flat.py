@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..exceptions import IrreproducibleStepError
+
 Address = tuple[int, int]
 """A parameter's place in an optimizer: (parameter group, index in the group)."""
 
@@ -304,6 +306,13 @@ class LiveState:
             views += self.untrained[known:]
         for parameter, view in zip(self.parameters, views, strict=True):
             parameter.data = view
+        if len(self.buffers) != len(state.buffers):
+            raise IrreproducibleStepError(
+                f"The module must have the {len(state.buffers)} buffers that it had in "
+                f"the recorded step, but has {len(self.buffers)}: something added or "
+                "removed buffers on the way, such as pruning in a callback. Change the "
+                "module before fit, or train with record=None."
+            )
         if self.buffers:
             torch._foreach_copy_(list(self.buffers), list(state.buffers))
             self._values = state.buffers
