@@ -10,6 +10,7 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._kernels import twice_differentiable
+from ._kinks import SmoothedKinks
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
@@ -39,6 +40,7 @@ __all__ = [
     "MicroBatch",
     "Objective",
     "Retaken",
+    "SmoothedKinks",
     "State",
     "StepRecord",
     "TrainingStep",
