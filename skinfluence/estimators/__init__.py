@@ -10,6 +10,7 @@ from ._modules import LinearModule, MLPModule
 from ._outputs import outputs_of
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
+from ._questions.smoothing import check_smoothing
 from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
@@ -32,6 +33,7 @@ __all__ = [
     "SGDInfluenceRegressor",
     "SmoothHinge",
     "check_query",
+    "check_smoothing",
     "final_model",
     "has_probabilities",
     "is_log_loss",

@@ -19,6 +19,7 @@ class MapDataset(Protocol):
 
 At: TypeAlias = str | Sequence[int] | np.ndarray | Mapping[int, float]
 QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor]
+Smoothing: TypeAlias = float | str | None
 RandomState: TypeAlias = int | np.random.RandomState | None
 Device: TypeAlias = str | torch.device
 Folder: TypeAlias = str | PathLike[str]

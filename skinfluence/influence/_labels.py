@@ -12,6 +12,7 @@ from ..training import (
     LiveState,
     MicroBatch,
     Objective,
+    SmoothedKinks,
     TrainingStep,
     batch_coefficients,
 )
@@ -33,16 +34,21 @@ class LabelStep(TrainingStep):
 
     Parameters
     ----------
-    objective, live : object
+    objective, live, kinks : object
         As in :class:`TrainingStep`. The targets are class indices, (batch,).
     labels : sequence of int
         The labels c.
     """
 
     def __init__(
-        self, objective: Objective, live: LiveState, labels: Sequence[int]
+        self,
+        objective: Objective,
+        live: LiveState,
+        kinks: SmoothedKinks | None = None,
+        *,
+        labels: Sequence[int],
     ) -> None:
-        super().__init__(objective, live)
+        super().__init__(objective, live, kinks)
         self.labels = labels
 
     def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:

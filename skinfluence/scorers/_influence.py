@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from ..estimators import check_query
+from ..estimators import check_query, check_smoothing
 from ._base import BaseScorer, ScoringData
 from ._checks import check_retraceable
 
@@ -38,6 +38,9 @@ class SGDInfluence(BaseScorer, name="influence"):
     query : "loss", "error" or callable, default="loss"
         What is measured on each validation sample, as in the estimator's
         ``influence``: ``"error"`` for validation data that has label noise too.
+    smoothing : None, float or "auto", default=None
+        How wide kinks, such as ReLU's, are smoothed on the way back, as in the
+        estimator's ``influence``.
 
     See Also
     --------
@@ -68,17 +71,20 @@ class SGDInfluence(BaseScorer, name="influence"):
         last_epochs: int | None = None,
         verify: int = 0,
         query: Query = "loss",
+        smoothing: float | str | None = None,
     ) -> None:
         self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.verify = verify
+        self.smoothing = smoothing
 
     _estimator_checks = (check_retraceable,)
     _required_data = ("X_val",)
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_query(estimator, self.query)
+        check_smoothing(self.smoothing)
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the samples' influence on the mean validation loss."""
@@ -90,6 +96,7 @@ class SGDInfluence(BaseScorer, name="influence"):
             at=self.at,
             last_epochs=self.last_epochs,
             verify=self.verify,
+            smoothing=self.smoothing,
         )
         return scores
 
@@ -128,7 +135,9 @@ class SGDInfluence(BaseScorer, name="influence"):
             "at": self.at,
             "last_epochs": self.last_epochs,
         }
-        scores: np.ndarray = estimator.label_influence(X_val, y_val, **options)
+        scores: np.ndarray = estimator.label_influence(
+            X_val, y_val, smoothing=self.smoothing, **options
+        )
         if self.verify:
             # A sample gets one label: only its best one needs to be exact.
             rows = scores.min(axis=1).argsort()[: self.verify]

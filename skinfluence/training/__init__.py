@@ -11,6 +11,7 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._kernels import twice_differentiable
+from ._kinks import SmoothedKinks
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
@@ -40,6 +41,7 @@ __all__ = [
     "MicroBatch",
     "Objective",
     "Retaken",
+    "SmoothedKinks",
     "State",
     "StepRecord",
     "TrainingStep",

@@ -1,7 +1,7 @@
 """One training step, forwards and backwards."""
 
-import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from ._clipping import Clipping
 from ._derivatives import derivatives_along, differentiate, weighted_gradients
 from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._kernels import twice_differentiable
+from ._kinks import SmoothedKinks
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord
@@ -55,14 +56,22 @@ class TrainingStep:
         The per-sample losses, on the private copy of the modules.
     live : LiveState
         The state of the private copy.
+    kinks : SmoothedKinks or None
+        How to differentiate functions with kinks on the way back.
     """
 
-    def __init__(self, objective: Objective, live: LiveState) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        live: LiveState,
+        kinks: SmoothedKinks | None = None,
+    ) -> None:
         self.objective = objective
         self.live = live
         self.device = live.parameters[0].device
         # Checkpointed activations are computed again in the backward pass.
         self._kernels = twice_differentiable(objective.modules)
+        self._kinks: AbstractContextManager[object] = kinks or nullcontext()
         for parameter in live.parameters:
             parameter.requires_grad_()
         # One rule for each recorded mapping of hyper-parameters; the mapping is kept
@@ -196,7 +205,7 @@ class TrainingStep:
         self.objective.train(True)
         parts = []
         for batch in step.micro_batches():
-            with seeded(batch.seed, self.device):
+            with seeded(batch.seed, self.device), self._kinks:
                 parts.append(self._leaf_losses(batch))
         losses = _joined([part.losses for part in parts])
         coefficients = _joined([part.coefficients for part in parts])
@@ -257,9 +266,9 @@ class TrainingStep:
             kept += 0 if tensor.is_sparse else tensor.nbytes
             return tensor
 
-        hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+        saved = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
         # Modules that use torch.func do not allow such hooks.
-        with contextlib.suppress(RuntimeError), hooks:
+        with suppress(RuntimeError), self._kinks, saved:
             for batch in step.micro_batches():
                 with seeded(batch.seed, self.device):
                     self.objective.batch_losses(batch)

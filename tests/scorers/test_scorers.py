@@ -156,6 +156,7 @@ def test_names_stand_for_scorers_with_options():
         "at": "path",
         "last_epochs": 3,
         "query": "loss",
+        "smoothing": None,
         "verify": 0,
     }
     assert isinstance(get_scorer("loss", at="path", last_epochs=3), Loss)

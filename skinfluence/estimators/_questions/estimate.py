@@ -14,13 +14,16 @@ from ...exceptions import InfluenceReliabilityWarning
 from ...influence import Query, SampleQueries, Stage, retrace_stages
 from ...training import (
     Objective,
+    SmoothedKinks,
     TrainingStep,
     check_first_derivative,
     check_second_derivative,
 )
 from .._net import InfluenceNet
+from .._replica import Replica
 from .earlier_runs import stages_of
 from .question import Question, query_of
+from .smoothing import Estimate
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
@@ -36,16 +39,10 @@ def estimate(
     asked: Question,
     kind: type[Query] = Query,
     step_kind: Callable[..., TrainingStep] | None = None,
-) -> tuple[np.ndarray, float]:
-    """Retrace the run; return the influence, and the growth of a small change."""
-    stages, replica = stages_of(net, asked)
-    for stage in stages:
-        _check_later_steps(stage)
-    if step_kind is not None:
-        last = stages[-1]
-        back = step_kind(last.back.objective, last.back.live)
-        stages[-1] = replace(last, back=back)
-    _check_query(query_of(replica, asked), stages[0])
+    kinks: SmoothedKinks | None = None,
+) -> Estimate:
+    """Retrace the run, with kinks differentiated as told."""
+    stages, replica = differentiable_stages(net, asked, step_kind, kinks)
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(asked.dataset), stages)
@@ -57,7 +54,34 @@ def estimate(
         for each in kinds
     ]
     scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
-    return scores, max(each.growth for each in found)
+    return Estimate(scores, max(each.growth for each in found))
+
+
+def differentiable_stages(
+    net: InfluenceNet,
+    asked: Question,
+    step_kind: Callable[..., TrainingStep] | None = None,
+    kinks: SmoothedKinks | None = None,
+) -> tuple[list[Stage], Replica]:
+    """Return the stages with the steps for the way back, and the copy to query."""
+    stages, replica = stages_of(net, asked)
+    for stage in stages:
+        _check_later_steps(stage)
+    _check_query(query_of(replica, asked), stages[0])
+    if kinks is not None:
+        # Not a compiled one, which has been traced without them.
+        stages = [_with_step(stage, TrainingStep, kinks) for stage in stages]
+    if step_kind is not None:
+        stages[-1] = _with_step(stages[-1], step_kind, kinks)
+    return stages, replica
+
+
+def _with_step(
+    stage: Stage,
+    step_kind: Callable[..., TrainingStep],
+    kinks: SmoothedKinks | None,
+) -> Stage:
+    return replace(stage, back=step_kind(stage.back.objective, stage.back.live, kinks))
 
 
 def _check_later_steps(stage: Stage) -> None:
@@ -108,7 +132,8 @@ def _warn_of_growth(growth: float) -> None:
         f"change grew {growth:.3g} times (usual is up to {_MOST_GROWTH:g}), as it does "
         "in long training at a large learning rate. Compare some samples with the "
         "truth (`check_influence`). What helps: at='path', `last_epochs`, fewer "
-        "epochs, a smaller learning rate, or `verify` for the samples that matter.",
+        "epochs, a smaller learning rate, smoothing='auto' for a network with ReLU, or "
+        "`verify` for the samples that matter.",
         InfluenceReliabilityWarning,
     )
 

@@ -4,15 +4,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...influence import Query, SampleQueries, retrace
-from ...training import differentiating
+from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
-from .._typing import At, QueryLike
+from .._typing import At, QueryLike, Smoothing
 from .counterfactual import exact_changes
-from .earlier_runs import stages_of
 from .epochs import is_integer
-from .estimate import estimate, progress_of, reliable
-from .question import ask, query_of
+from .estimate import differentiable_stages, estimate, progress_of, reliable
+from .question import Question, ask, query_of
 from .samples import run_weights
+from .smoothing import Estimate, check_smoothing, smoothed
 
 
 class InfluenceMixin(InfluenceNet):
@@ -31,6 +31,7 @@ class InfluenceMixin(InfluenceNet):
         aggregate: str | None = "mean",
         verify: int = 0,
         stage: str | int | None = None,
+        smoothing: Smoothing = None,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change without each sample.
 
@@ -77,6 +78,14 @@ class InfluenceMixin(InfluenceNet):
             The training samples of which stage: of this estimator (None), of the
             estimator that it started from (`pretrained`; "pretraining" or 1), or of the
             one that many stages back. The whole run of every later stage is retraced.
+        smoothing : None, float or "auto", default=None
+            Width of the Gaussian over which kinks of activations and losses are
+            smoothed on the way back, relative to the standard deviation, in each
+            batch, of what goes into them; None or 0 for the exact derivative. A fixed
+            width helps some runs and harms others. ``"auto"`` retraces the run with 0,
+            0.05, 0.1, 0.2 and 0.4, which costs up to five times as much, and returns
+            the result whose adjoint grew least; that with 0 if the least is
+            within 5 % of it. See Notes.
 
         Returns
         -------
@@ -99,6 +108,9 @@ class InfluenceMixin(InfluenceNet):
             If something other than the optimizer changed the model on the way.
         DivergedTrainingError
             If training diverged.
+        UnsupportedModuleError
+            If `smoothing` is set, and the module has kinks in activations that it
+            computes again on the way back (``torch.utils.checkpoint``).
         ValueError
             If a parameter or the validation data is not as described.
 
@@ -107,9 +119,23 @@ class InfluenceMixin(InfluenceNet):
         InfluenceReliabilityWarning
             If the run amplifies small changes so much that its derivative may predict
             little. :meth:`check_influence` measures how good the estimate is.
+        UserWarning
+            If `smoothing` is a width, and there was no kink.
 
         Notes
         -----
+        The derivative of a ReLU network does not see that a change of the parameters
+        moves units across their kinks: autograd's second derivative of ReLU is 0. With
+        `smoothing` it is the density of a Gaussian around the kink, so that each step's
+        gradient is differentiated as if the slopes in it were averaged over that
+        Gaussian. What is returned is then not the derivative of this run, but of its
+        neighbourhood; the run itself stays as it is, to the bit. Smoothed are relu,
+        leaky_relu, relu6, hardtanh, hardswish, abs, and clamp with numbers as bounds,
+        of torch's functions, methods and modules, and torch's L1, smooth L1, Huber,
+        hinge embedding and margin ranking losses without weights. Other kinks, such as
+        those of max-pooling, and what is inside TorchScript, ``torch.func.vmap`` or
+        ``nn.RNN``, keep their exact derivative. The way back is not compiled then.
+
         The model is queried in evaluation mode. BatchNorm's running statistics are
         held at their values at the end of the queried epoch: how a sample changed them
         is not part of the estimate.
@@ -149,11 +175,15 @@ class InfluenceMixin(InfluenceNet):
                 "mean to be weighted."
             )
         verify = _check_verify(verify)
+        check_smoothing(smoothing)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         kind = Query if aggregate == "mean" else SampleQueries
-        scores = reliable(*estimate(self, question, kind))
+        found = smoothed(
+            smoothing, lambda kinks: estimate(self, question, kind, kinks=kinks)
+        )
+        scores = reliable(*found)
         if verify:
             rows = _extremes(scores, verify)
             weights = run_weights(rows, question.used())
@@ -170,6 +200,7 @@ class InfluenceMixin(InfluenceNet):
         query: QueryLike = "loss",
         at: At = "final",
         last_epochs: int | None = None,
+        smoothing: Smoothing = None,
     ) -> np.ndarray:
         """Estimate in which epochs the influence of each sample arose.
 
@@ -190,6 +221,8 @@ class InfluenceMixin(InfluenceNet):
             The models on which the query is measured, as in :meth:`influence`.
         last_epochs : int, optional
             Retrace only the last epochs, as in :meth:`influence`.
+        smoothing : None, float or "auto", default=None
+            How wide kinks are smoothed on the way back, as in :meth:`influence`.
 
         Returns
         -------
@@ -226,19 +259,28 @@ class InfluenceMixin(InfluenceNet):
         >>> clf.fit(X[::2], y[::2]).influence_by_epoch(X[1::2], y[1::2]).shape
         (75, 5)
         """
+        check_smoothing(smoothing)
         question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        (run,), replica = stages_of(self, question)
-        retraced = retrace(
-            run.trajectory,
-            run.step,
-            query_of(replica, question),
-            run.at,
-            first=run.first,
-            back=run.back,
-            by_epoch=True,
-            progress=progress_of(self),
+        return reliable(
+            *smoothed(smoothing, lambda kinks: _by_epoch(self, question, kinks))
         )
-        return reliable(retraced.scores.cpu().numpy(), retraced.growth)
+
+
+def _by_epoch(
+    net: InfluenceNet, question: Question, kinks: SmoothedKinks | None
+) -> Estimate:
+    (run,), replica = differentiable_stages(net, question, kinks=kinks)
+    retraced = retrace(
+        run.trajectory,
+        run.step,
+        query_of(replica, question),
+        run.at,
+        first=run.first,
+        back=run.back,
+        by_epoch=True,
+        progress=progress_of(net),
+    )
+    return Estimate(retraced.scores.cpu().numpy(), retraced.growth)
 
 
 def _check_verify(verify: object) -> int:

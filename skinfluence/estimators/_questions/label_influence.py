@@ -1,6 +1,6 @@
 """The influence of other labels and targets of the training samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -9,13 +9,14 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
-from ...influence import LabelStep, TargetStep
-from ...training import differentiating
+from ...influence import LabelStep, Query, TargetStep
+from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._replica import fetcher_of
-from .._typing import At, QueryLike
+from .._typing import At, QueryLike, Smoothing
 from .estimate import estimate, reliable
-from .question import ask
+from .question import Question, ask
+from .smoothing import Estimate, check_smoothing, smoothed
 
 # Memory for the outputs of a batch, repeated for every label.
 _LABEL_BYTES = 2**25
@@ -50,6 +51,7 @@ class LabelInfluenceMixin(InfluenceNet):
         at: At = "final",
         last_epochs: int | None = None,
         stage: str | int | None = None,
+        smoothing: Smoothing = None,
     ) -> np.ndarray:
         r"""Estimate how the validation loss would change under other labels.
 
@@ -79,6 +81,8 @@ class LabelInfluenceMixin(InfluenceNet):
             default all that was recorded.
         stage : None, "pretraining" or int, default=None
             The labels of which stage, as in :meth:`influence`; that of a classifier.
+        smoothing : None, float or "auto", default=None
+            How wide kinks are smoothed on the way back, as in :meth:`influence`.
 
         Returns
         -------
@@ -127,17 +131,16 @@ class LabelInfluenceMixin(InfluenceNet):
         >>> bool(clf.classes_[changes[3].argmin()] == true)
         True
         """
+        check_smoothing(smoothing)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         owner = question.owner(self)
         _check_labels(owner)
-        estimates = [
-            estimate(self, question, step_kind=partial(LabelStep, labels=part))
-            for part in _label_parts(owner)
-        ]
-        scores = np.concatenate([scores for scores, _ in estimates], axis=1)
-        return reliable(scores, max(growth for _, growth in estimates))
+        parts = list(_label_parts(owner))
+        return reliable(
+            *smoothed(smoothing, lambda kinks: _all(self, question, parts, kinks))
+        )
 
 
 class TargetInfluenceMixin(InfluenceNet):
@@ -159,6 +162,7 @@ class TargetInfluenceMixin(InfluenceNet):
         at: At = "final",
         last_epochs: int | None = None,
         stage: str | int | None = None,
+        smoothing: Smoothing = None,
     ) -> np.ndarray:
         r"""Differentiate the validation loss in the training targets.
 
@@ -182,6 +186,8 @@ class TargetInfluenceMixin(InfluenceNet):
             default all that was recorded.
         stage : None, "pretraining" or int, default=None
             The targets of which stage, as in :meth:`influence`; that of a regressor.
+        smoothing : None, float or "auto", default=None
+            How wide kinks are smoothed on the way back, as in :meth:`influence`.
 
         Returns
         -------
@@ -216,11 +222,30 @@ class TargetInfluenceMixin(InfluenceNet):
         >>> bool(slopes[3] > 0)  # it should be lower
         True
         """
+        check_smoothing(smoothing)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         _check_targets(question.owner(self))
-        return reliable(*estimate(self, question, step_kind=TargetStep))
+        found = smoothed(
+            smoothing, lambda kinks: estimate(self, question, Query, TargetStep, kinks)
+        )
+        return reliable(*found)
+
+
+def _all(
+    net: InfluenceNet,
+    question: Question,
+    parts: Sequence[list[int]],
+    kinks: SmoothedKinks | None,
+) -> Estimate:
+    """Return the influence of all labels."""
+    estimates = [
+        estimate(net, question, Query, partial(LabelStep, labels=part), kinks)
+        for part in parts
+    ]
+    scores = np.concatenate([each.scores for each in estimates], axis=1)
+    return Estimate(scores, max(each.growth for each in estimates))
 
 
 def _label_parts(net: InfluenceNet) -> Iterator[list[int]]:

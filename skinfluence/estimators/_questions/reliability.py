@@ -12,13 +12,14 @@ from ...influence import ErrorBound
 from ...training import differentiating
 from ...trajectory import Replay
 from .._net import InfluenceNet
-from .._typing import At, QueryLike, RandomState
+from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
 from .epochs import is_integer
 from .estimate import estimate
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .question import ask, query_of
 from .samples import run_weights
+from .smoothing import check_smoothing, smoothed
 
 # Fisher's interval needs more than three pairs.
 _FEWEST = 4
@@ -93,6 +94,7 @@ class ReliabilityMixin(InfluenceNet):
         random_state: RandomState = None,
         n_jobs: int | None = None,
         stage: str | int | None = None,
+        smoothing: Smoothing = None,
     ) -> InfluenceCheck:
         """Compare the influence of some samples with its exact value.
 
@@ -122,6 +124,8 @@ class ReliabilityMixin(InfluenceNet):
             Number of processes over which the runs are spread, through joblib.
         stage : None, "pretraining" or int, default=None
             The samples of which stage to verify, as in :meth:`influence`.
+        smoothing : None, float or "auto", default=None
+            How wide kinks are smoothed on the way back, as in :meth:`influence`.
 
         Returns
         -------
@@ -153,6 +157,7 @@ class ReliabilityMixin(InfluenceNet):
                 f"`n_samples` must be an integer of at least {_FEWEST}, got "
                 f"{n_samples!r}."
             )
+        check_smoothing(smoothing)
         rng = check_random_state(random_state)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
@@ -164,7 +169,8 @@ class ReliabilityMixin(InfluenceNet):
                 f"compare, got {len(used)}."
             )
         samples = np.sort(rng.permutation(used)[:n_samples])
-        estimated = estimate(self, question)[0][samples]
+        found = smoothed(smoothing, lambda kinks: estimate(self, question, kinks=kinks))
+        estimated = found.scores[samples]
         weights = run_weights(samples, question.used())
         exact = exact_changes(self, question, weights, n_jobs=n_jobs)
         return _check(samples, estimated, exact)
