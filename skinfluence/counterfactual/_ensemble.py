@@ -241,10 +241,10 @@ class Ensemble:
                 if record.loss is None:
                     continue
                 if not same_loss(loss, record.loss, 10 * self.step.tolerance):
-                    logger.info("Runs are not stacked: a stack has other losses.")
+                    logger.info("Runs are taken one after the other: a stack differs.")
                     return False
         except (RuntimeError, NotImplementedError, ValueError) as error:
-            logger.info("Runs cannot be stacked: %s", error)
+            logger.info("Runs are taken one after the other: %s", error)
             return False
         return True
 

@@ -15,6 +15,7 @@ from ..exceptions import UnsupportedModuleError
 from ._borrowed import attributes_kept, borrowed
 from ._culprit import culprit
 from ._flat import LiveState
+from ._kernels import twice_differentiable
 from ._objective import Objective
 from ._randomness import seeded
 from ._record import MicroBatch, StepRecord
@@ -103,7 +104,8 @@ def check_second_derivative(
     """
     for name, option, why in _undifferentiable_options(objective):
         raise UnsupportedModuleError(f"{name} must have {option}: {why}. {remedy}")
-    with warnings.catch_warnings():
+    # Checkpointed parts run again in the backward pass: with the same kernels.
+    with warnings.catch_warnings(), twice_differentiable(objective.modules):
         warnings.simplefilter("ignore")  # training gives the same warnings again
         batch = objective.fetch(MicroBatch(data, rows[:_MOST_ROWS]))
         case = replace(

@@ -216,7 +216,10 @@ def test_a_query_sees_class_indices():
 
     clf.influence(X_val, names[y_val], query=query)
     places = np.array([2, 0, 1])  # of c, a, b among a, b, c
-    assert torch.equal(torch.cat(seen), torch.from_numpy(places[y_val]))
+    # The last two batches are those of the retrace, or of the check of its gradient.
+    assert all(np.isin(batch, places).all() for batch in seen)
+    first, second = seen[:2]
+    assert torch.equal(torch.cat([first, second]), torch.from_numpy(places[y_val]))
 
 
 def test_the_order_of_the_validation_data():

@@ -710,7 +710,8 @@ def passes(monkeypatch):
 
 def test_costs_three_gradients_and_a_second_derivative(passes):
     check(*large(100))
-    assert passes == {"forward": 3, "grad": 4, "rows": 32}
+    # Two passes more show what buffers carry.
+    assert passes == {"forward": 5, "grad": 4, "rows": 32}
 
 
 def test_kinks_cost_no_more_than_every_step_in_two_directions(passes, monkeypatch):

@@ -53,6 +53,7 @@ def estimate(
         )
         for each in kinds
     ]
+    check_derivatives(stages, query_of(replica, asked))
     scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
     return Estimate(scores, max(each.growth for each in found))
 
@@ -65,9 +66,6 @@ def differentiable_stages(
 ) -> tuple[list[Stage], Replica]:
     """Return the stages with the steps for the way back, and the copy to query."""
     stages, replica = stages_of(net, asked)
-    for stage in stages:
-        _check_later_steps(stage)
-    _check_query(query_of(replica, asked), stages[0])
     if kinks is not None:
         # Not a compiled one, which has been traced without them.
         stages = [_with_step(stage, TrainingStep, kinks) for stage in stages]
@@ -82,6 +80,16 @@ def _with_step(
     kinks: SmoothedKinks | None,
 ) -> Stage:
     return replace(stage, back=step_kind(stage.back.objective, stage.back.live, kinks))
+
+
+def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
+    """Refuse what shows no fault in the first step of training, but does elsewhere.
+
+    After the retrace: a step that is not the recorded one is told as that.
+    """
+    for stage in stages:
+        _check_later_steps(stage)
+    _check_query(query, stages[0])
 
 
 def _check_later_steps(stage: Stage) -> None:

@@ -9,7 +9,13 @@ from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from .counterfactual import exact_changes
 from .epochs import is_integer
-from .estimate import differentiable_stages, estimate, progress_of, reliable
+from .estimate import (
+    check_derivatives,
+    differentiable_stages,
+    estimate,
+    progress_of,
+    reliable,
+)
 from .question import Question, ask, query_of
 from .samples import run_weights
 from .smoothing import Estimate, check_smoothing, smoothed
@@ -270,16 +276,18 @@ def _by_epoch(
     net: InfluenceNet, question: Question, kinks: SmoothedKinks | None
 ) -> Estimate:
     (run,), replica = differentiable_stages(net, question, kinks=kinks)
+    query = query_of(replica, question)
     retraced = retrace(
         run.trajectory,
         run.step,
-        query_of(replica, question),
+        query,
         run.at,
         first=run.first,
         back=run.back,
         by_epoch=True,
         progress=progress_of(net),
     )
+    check_derivatives([run], query)
     return Estimate(retraced.scores.cpu().numpy(), retraced.growth)
 
 
