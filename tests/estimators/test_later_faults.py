@@ -169,6 +169,21 @@ def test_faults_that_show_later_are_refused_at_the_question(module, error, messa
     assert np.isfinite(clf.counterfactual_influence(*Case().validation(), [0])).all()
 
 
+def test_losses_weighted_by_themselves_later_on_are_refused():
+    class SelfPaced(SGDInfluenceClassifier):
+        def get_losses(self, y_pred, y_true, X=None, training=False):
+            losses = super().get_losses(y_pred, y_true, X=X, training=training)
+            easy = training and float(losses.detach().mean()) < 0.9
+            return losses * losses.detach() if easy else losses
+
+    X, y, _ = Case().data()
+    clf = SelfPaced(
+        Net, lr=0.5, max_epochs=12, batch_size=5, dtype="float64", random_state=0
+    ).fit(X, y)
+    with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong"):
+        clf.influence(*Case().validation())
+
+
 def test_buffers_that_a_callback_changes_stand_in_the_way_of_other_runs():
     clf = fitted(Net, callbacks=[Masks()])
     data = Case().validation()

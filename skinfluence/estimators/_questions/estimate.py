@@ -28,6 +28,9 @@ from .smoothing import Estimate
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
 
+# How many steps, about, are looked at for what shows no fault in the first.
+_LATER_STEPS = 8
+
 _EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
 # How far a change may grow on its way back through the run without a warning.
@@ -96,7 +99,8 @@ def _check_later_steps(stage: Stage) -> None:
     """Refuse what shows no fault in the first step, but does in a later one."""
     trajectory, live = stage.trajectory, stage.step.live
     kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
-    for number in {kept[-1], *kept[1:2]} if kept else ():
+    # The second, which may use what the first has written, and some up to the last.
+    for number in {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}:
         record = trajectory.records[number]
         live.show(trajectory.state(number))
         check_second_derivative(
