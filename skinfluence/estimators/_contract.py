@@ -1,6 +1,6 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._outputs import outputs_of
+from ._outputs import movable
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
@@ -32,7 +32,7 @@ from ._replica import net_modules
 from ._saving.save import save_estimator
 from ._seeding import all_seeded
 from ._tables import check_weights
-from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
+from ._training_data import TrainingData, check_repeatable, fingerprint, may_draw
 from ._typing import Device
 from ._validation import (
     check_data,
@@ -225,7 +225,8 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
-        data.draws = draws_items(data.dataset)
+        collates = "collate_fn" in self.get_params_for("iterator_train")
+        data.draws = collates or may_draw(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
@@ -298,9 +299,10 @@ class EstimatorContract(RecordingMixin):
                 self.criterion_.to(getattr(outputs, "dtype", None))
             if type(self).get_losses is RecordingMixin.get_losses:
                 many = self._first_targets()
-                check_losses(self, outputs, targets, many)
+                check_losses(self, outputs, targets, inputs, many)
                 warn_of_ignored(self, many)
-            self.get_losses(outputs, targets, X=inputs)
+            else:
+                self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return
         if len(self._optimizers) != 1:
@@ -383,6 +385,4 @@ class EstimatorContract(RecordingMixin):
         dataset = self.get_dataset(check_inputs(self, X))
         for batch in self.get_iterator(dataset, training=training):
             returned = self.evaluation_step(batch, training=training)
-            # Of a mapping the outputs: not all else in it can be moved to a device.
-            mapping = isinstance(returned, Mapping)
-            yield to_device(outputs_of(returned) if mapping else returned, device)
+            yield to_device(movable(returned), device)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from skorch.net import NeuralNet
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map_only
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
@@ -234,6 +235,13 @@ def net_modules(net: NeuralNet) -> list[nn.Module]:
 def net_buffers(net: NeuralNet) -> list[Tensor]:
     """Return the buffers of the net's modules."""
     return [buffer for module in net_modules(net) for buffer in module.buffers()]
+
+
+def norm_buffers(net: NeuralNet) -> list[Tensor]:
+    """Return the running statistics of norms, which training changes."""
+    every = (m for module in net_modules(net) for m in module.modules())
+    norms = (m for m in every if isinstance(m, _NormBase))
+    return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
 
 def retraceable(net: InfluenceNet) -> Trajectory:

@@ -17,6 +17,7 @@ from ._precision import in_precision, widen, working_dtype
 from ._randomness import derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
+from ._rounding import rounding_tolerance
 from ._second_derivative import check_second_derivative
 from ._size import state_nbytes
 from ._step import LeafLosses, TrainingStep
@@ -57,6 +58,7 @@ __all__ = [
     "observe_clipping",
     "parameters_digest",
     "pull_back",
+    "rounding_tolerance",
     "seeded",
     "state_nbytes",
     "twice_differentiable",

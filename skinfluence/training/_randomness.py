@@ -11,7 +11,7 @@ import torch
 # The default generators belong to the whole process: threads take turns.
 _GENERATORS = threading.RLock()
 
-_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3}
+_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3, "collation": 4}
 
 
 def _renew_lock() -> None:

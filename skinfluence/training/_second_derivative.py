@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from operator import is_
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
@@ -206,41 +206,58 @@ class _Comparison:
         return self._error() and self._error()
 
     def carried(self) -> str:
-        """Say through which buffer a step's parameters reach the loss of the next."""
-        names = [n for m in self._step.objective.modules for n, _ in m.named_buffers()]
-        start = self._start.buffers
-        loss, written, in_place = self._after(self._start.parameters, start)
-        if not in_place:
-            return (
-                "Buffers must be written to in place (`self.mean.copy_(...)`), but the "
-                "forward pass binds others to their names, which a state does not hold."
-            )
-        _, others, _ = self._after(self._draw()[0], start)
-        for k, name in enumerate(names):
+        """Say through which buffer a step's parameters reach what comes later."""
+        at, start = self._start.parameters, self._start.buffers
+        loss, written = self._after(at, start)
+        _, others = self._after(self._draw()[0], start)
+        for k, (name, norm) in enumerate(self._named_buffers()):
             if torch.equal(start[k], written[k]) or torch.equal(written[k], others[k]):
                 continue
             changed = [*start[:k], written[k], *start[k + 1 :]]
-            if self._after(self._start.parameters, changed)[0] != loss:
+            if self._after(at, changed)[0] != loss:
                 return (
                     f"The buffer `{name}` must not be both computed from the "
                     "parameters and used in training: influence does not follow what "
                     "it carries from one step to the next."
                 )
+            if not norm and self._evaluated(start) != self._evaluated(changed):
+                return (
+                    f"The buffer `{name}` must not be both computed from the "
+                    "parameters in training, such as an average of weights, and used "
+                    "in evaluation: influence would hold it fixed."
+                )
         return ""
+
+    def _named_buffers(self) -> list[tuple[str, bool]]:
+        """Return each buffer's name, and whether it is a norm's, as documented."""
+        found: dict[Tensor, tuple[str, bool]] = {}
+        for module in self._step.objective.modules:
+            for path, part in module.named_modules():
+                for name, buffer in part.named_buffers(recurse=False):
+                    full = f"{path}.{name}" if path else name
+                    found.setdefault(buffer, (full, isinstance(part, _NormBase)))
+        return [found[buffer] for buffer in self._step.live.buffers]
 
     def _after(
         self, parameters: Tensor, buffers: Sequence[Tensor]
-    ) -> tuple[float, list[Tensor], bool]:
-        """Return loss and buffers of a forward pass, and whether they are the same."""
-        live, modules = self._step.live, self._step.objective.modules
+    ) -> tuple[float, list[Tensor]]:
+        """Return loss and buffers of a forward pass."""
         state = replace(
             self._start, parameters=parameters.clone(), buffers=tuple(buffers)
         )
-        with attributes_kept(modules):
+        with attributes_kept(self._step.objective.modules):
             loss = float(self._step.loss_at(state, self._record))
-            bound = [b for module in modules for b in module.buffers()]
-            same = all(map(is_, bound, live.buffers))
-            return loss, [b.clone() for b in live.buffers], same
+            return loss, [b.clone() for b in self._step.live.buffers]
+
+    def _evaluated(self, buffers: Sequence[Tensor]) -> float:
+        """Return the loss in evaluation mode."""
+        objective = self._step.objective
+        self._step.live.show(replace(self._start, buffers=tuple(buffers)))
+        with attributes_kept(objective.modules):
+            objective.train(False)
+            with seeded(self._record.seed, self._step.device):
+                losses, _ = objective.batch_losses(MicroBatch(0, self._record.rows))
+        return float(losses.sum())
 
     def has_losses(self) -> bool:
         """Whether there are losses, which depend on anything."""

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...training import state_nbytes
 from ...trajectory import (
@@ -17,7 +17,7 @@ from ...trajectory import (
     spill,
 )
 from .._net import InfluenceNet
-from .._replica import net_buffers, net_modules
+from .._replica import net_buffers, norm_buffers
 from .batches import Batches
 
 _AT_MOST = 4 * 2**30
@@ -55,7 +55,8 @@ def plan_checkpoints(
             net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))
         )
         spill(trajectory, min(on_device, trajectory.max_bytes), device)
-    changing = _changing_buffers(net)
+    # Where others change too, states are larger, and fewer of them are kept.
+    changing = norm_buffers(net)
     size = state_nbytes(net.optimizer_, changing)
     shared = _nbytes(net_buffers(net)) - _nbytes(changing)
     trajectory.widen(
@@ -63,16 +64,6 @@ def plan_checkpoints(
             net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed, shared
         )
     )
-
-
-def _changing_buffers(net: InfluenceNet) -> list[Tensor]:
-    """Return the buffers that training is known to change.
-
-    Where others change too, states turn out larger, and fewer of them are kept.
-    """
-    every = (m for module in net_modules(net) for m in module.modules())
-    norms = (m for m in every if isinstance(m, nn.modules.batchnorm._NormBase))
-    return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
 
 def _nbytes(tensors: list[Tensor]) -> int:

@@ -9,7 +9,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 
 from ...exceptions import UnsupportedCriterionError
-from .._copies import deep_copy
+from .._copies import check_scripted, deep_copy
 from .._modules import BUILT_IN, floating_dtype
 from .._net import InfluenceNet
 from .._typing import Device
@@ -22,6 +22,7 @@ def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     if isinstance(net.module, str):
         net.module_ = _built_in_module(net, net.module, kwargs)
     elif isinstance(net.module, nn.Module) and not kwargs:
+        check_scripted([net.module])
         net.module_ = deep_copy(net.module)
     else:
         by_skorch()

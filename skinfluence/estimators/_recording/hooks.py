@@ -1,7 +1,7 @@
 """Recording while skorch trains: seeded steps, and a record of their batches."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any, Self
 
@@ -23,9 +23,15 @@ from ...training import (
 )
 from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
-from .._outputs import criterion_takes, outputs_of
+from .._outputs import criterion_takes, movable, outputs_of
 from .._replica import net_modules
-from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._seeding import (
+    SeededCollation,
+    SeededItems,
+    all_seeded,
+    base_of,
+    seeded_keys,
+)
 from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
@@ -66,7 +72,8 @@ class RecordingMixin(InfluenceNet):
     def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         make_module(self, super().initialize_module)
-        if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
+        tensors = (*self.module_.parameters(), *self.module_.buffers())
+        if self.run_ is not None and any(map(is_lazy, tensors)):
             self.module_.to(self.device).eval()
             self._first_outputs()
         return self
@@ -174,7 +181,7 @@ class RecordingMixin(InfluenceNet):
         elif isinstance(kwargs["batch_size"], Integral):
             # torch takes Python's own integers only.
             kwargs["batch_size"] = int(kwargs["batch_size"])
-        if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
+        if isinstance(base_of(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
         # A loader draws a seed for its workers, by default from the global generator.
         if training and self.run_ is not None:
@@ -186,7 +193,7 @@ class RecordingMixin(InfluenceNet):
                 return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
             if self.run_.data.draws:
-                dataset = SeededItems(dataset)
+                dataset, kwargs = SeededItems(dataset), _seeding_collation(kwargs)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
         loader: Iterable[Any] = iterator(dataset, **kwargs)
@@ -206,19 +213,21 @@ class RecordingMixin(InfluenceNet):
             ``fetch(rows, item_seed=None) -> (inputs, targets)`` for an int64 tensor of
             rows, and the seed of what the Dataset draws.
         """
-        dataset = data.dataset
+        dataset: Any = data.dataset
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         if isinstance(dataset, ArrayDataset) and plain:
             return lambda rows, _=None: dataset.batch(rows)
         options = {k: v for k, v in kwargs.items() if k not in _LOADING}
+        if data.draws:
+            dataset, options = SeededItems(dataset), _seeding_collation(options)
 
         def fetch(rows: Tensor, item_seed: int | None = None) -> tuple[Any, Any]:
             keys: list[Any] = rows.tolist()
             if data.draws:
                 keys = seeded_keys(keys, rows, item_seed or 0)
             (batch,) = self.iterator_train(
-                SeededItems(dataset) if data.draws else dataset,
+                dataset,
                 batch_sampler=[keys],
                 generator=torch.Generator(),
                 **options,
@@ -252,7 +261,7 @@ class RecordingMixin(InfluenceNet):
             return super().train_step(batch, **fit_params)
         if (recorded := run.repeat(self)) is not None:
             return recorded
-        seed = run.begin_batch(self)
+        seed = run.begin_batch(self, batch)
         with seeded(seed, torch.device(self.device)) as draws:
             if run.completes:
                 step = super().train_step(batch, **fit_params)
@@ -330,17 +339,13 @@ class RecordingMixin(InfluenceNet):
 
 
 def _movable(step: dict[str, Any]) -> dict[str, Any]:
-    """Leave nothing in a step but tensors, which skorch's cache can move to a device.
-
-    Mappings may hold others beside the outputs, such as a language model's cache.
-    """
-    returned = step["y_pred"]
-    if not isinstance(returned, Mapping):
-        return step
-    return {**step, "y_pred": outputs_of(returned)}
+    """Leave nothing in a step but what skorch's cache can move to a device."""
+    return {**step, "y_pred": movable(step["y_pred"])}
 
 
-def _base(dataset: object) -> object:
-    while isinstance(dataset, torch.utils.data.Subset):
-        dataset = dataset.dataset
-    return dataset
+def _seeding_collation(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a loader's options with its `collate_fn` seeded, if it is given one."""
+    collate = options.get("collate_fn")
+    if collate is None:
+        return options
+    return {**options, "collate_fn": SeededCollation(collate)}
