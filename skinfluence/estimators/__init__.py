@@ -15,6 +15,7 @@ from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._saving.load import load_estimator
+from ._seeding import all_seeded as all_seeded
 from ._tables import check_weights as check_weights
 from ._tables import plain_targets as plain_targets
 from ._training_data import TrainingData as TrainingData

@@ -38,8 +38,8 @@ from ._validation import (
     check_data,
     check_inputs,
     check_parameters,
-    check_real,
     check_resume,
+    check_tensors,
     n_rows,
 )
 
@@ -311,7 +311,7 @@ class EstimatorContract(RecordingMixin):
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
-        check_real(self)
+        check_tensors(self)
 
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.

@@ -261,8 +261,18 @@ def validation_data(
     return net.get_dataset(X, y), weights
 
 
-def check_real(net: InfluenceNet) -> None:
-    """Refuse complex parameters: the steps of several optimizers have no derivative."""
+def check_tensors(net: InfluenceNet) -> None:
+    """Refuse tensors that a state cannot hold, or a step not be differentiated in.
+
+    The steps of several optimizers have no derivative in complex parameters.
+    """
+    for name, tensor in (*net.module_.named_parameters(), *net.module_.named_buffers()):
+        if tensor.layout is not torch.strided:
+            raise UnsupportedModuleError(
+                f"Parameters and buffers must be dense, got {tensor.layout} for "
+                f"`{name}`. Keep a constant matrix as a plain attribute, or use "
+                "record=None to train without influence."
+            )
     for name, parameter in net.module_.named_parameters():
         if parameter.is_complex() and parameter.requires_grad:
             raise UnsupportedModuleError(

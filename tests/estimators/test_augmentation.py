@@ -12,6 +12,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, load_estimator
+from skinfluence.scorers import Loss, Margin
 from tests.cases import rough
 from tests.oracles import Spy, finite_differences, relative_error, retrain
 
@@ -216,6 +217,15 @@ def test_a_query_that_draws_is_the_same_each_time():
     np.testing.assert_array_equal(clf.influence(val), found)
     mean = clf.influence(val, aggregate=None).mean(1)
     assert relative_error(mean, found) <= 1e-10
+
+
+@rough
+def test_scorers_of_a_dataset_that_draws_are_the_same_each_time():
+    clf = classifier().fit(Noisy(DATA, LABELS, "numpy"))
+    for scorer in (Loss(), Margin()):
+        found = scorer(clf, X_val=DATA_VAL, y_val=LABELS_VAL)
+        again = scorer(clf, X_val=DATA_VAL, y_val=LABELS_VAL)
+        np.testing.assert_array_equal(again, found)
 
 
 @rough

@@ -434,3 +434,69 @@ def test_other_parameters_on_the_way_are_refused_where_they_come(change):
         clf.fit(X, Y)
     assert not hasattr(clf, "trajectory_")
     classifier(Net, callbacks=[AtSecondEpoch(change)], record=None).fit(X, Y)
+
+
+# --- tensors that are not plain numbers ---------------------------------------------
+
+
+class Rotated(Net):
+    """Turns its inputs by complex factors, as rotary embeddings do."""
+
+    def prepare(self):
+        angles = torch.arange(WIDTH // 2) + 0.5
+        self.register_buffer("factors", torch.polar(torch.ones_like(angles), angles))
+
+    def forward(self, x):
+        pairs = torch.view_as_complex(x.reshape(len(x), -1, 2))
+        return self.layers(torch.view_as_real(pairs * self.factors).flatten(1))
+
+
+def test_complex_buffers_stay_complex():
+    torch.manual_seed(0)
+    start = Rotated().double()  # which leaves complex numbers alone
+    expected = weight_slopes(
+        start, DATA, DATA_VAL, SAMPLES, epochs=3, batch_size=BATCH_SIZE, lr=0.1
+    )
+    scores = classifier(start).fit(X, Y).influence(X_VAL, Y)
+    assert relative_error(scores[SAMPLES], expected) <= TOLERANCE
+
+
+def test_sparse_buffers_are_refused():
+    class Graph(Net):
+        def prepare(self):
+            self.register_buffer("graph", torch.eye(N_CLASSES).to_sparse())
+
+        def changed(self, outputs):
+            return torch.sparse.mm(self.graph, outputs.T).T
+
+    with pytest.raises(UnsupportedModuleError, match=r"must be dense, got .* `graph`"):
+        classifier(Graph).fit(X, Y)
+
+
+class Tied(nn.Module):
+    """Uses an embedding's weights a second time, where its padding is trained."""
+
+    def __init__(self, padding=None):
+        super().__init__()
+        self.words = nn.Embedding(9, 4, padding_idx=padding)
+        self.last = nn.Linear(4, 9, bias=False)
+        self.last.weight = self.words.weight
+        self.outputs = nn.Linear(9, N_CLASSES)
+
+    def forward(self, x):
+        return self.outputs(torch.tanh(self.last(self.words(x).mean(1))))
+
+
+def test_tied_weights_of_an_embedding():
+    words = np.random.default_rng(0).integers(0, 9, (N, 5))
+    torch.manual_seed(0)
+    start = Tied().double()
+    data = torch.from_numpy(words), DATA[1]
+    expected = weight_slopes(
+        start, data, data, SAMPLES, epochs=3, batch_size=BATCH_SIZE, lr=0.1
+    )
+    scores = classifier(start).fit(words, Y).influence(words, Y)
+    assert relative_error(scores[SAMPLES], expected) <= TOLERANCE
+    # The gradient that padding leaves out is a stop-gradient where it is trained.
+    with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong"):
+        classifier(Tied, module__padding=0).fit(words, Y)

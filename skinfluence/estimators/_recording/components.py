@@ -27,8 +27,19 @@ def make_module(net: InfluenceNet, by_skorch: Callable[[], object]) -> None:
     else:
         by_skorch()
     if net.dtype != "auto":
-        net.module_.to(DTYPES[net.dtype])
+        _convert(net.module_, DTYPES[net.dtype])
     net.dtype_ = floating_dtype(net.module_)
+
+
+def _convert(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give a module a precision. `module.to` would make complex buffers real."""
+
+    def converted(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(dtype.to_complex())
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    module._apply(converted)
 
 
 def _built_in_module(net: InfluenceNet, name: str, kwargs: dict[str, Any]) -> nn.Module:
