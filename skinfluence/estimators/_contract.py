@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
+    all_seeded,
     derive_seed,
     differentiating,
     moment_names,
@@ -30,7 +31,6 @@ from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._replica import net_modules
 from ._saving.save import save_estimator
-from ._seeding import all_seeded
 from ._tables import check_weights
 from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
 from ._typing import Device

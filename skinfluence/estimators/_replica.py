@@ -23,6 +23,7 @@ from ..training import (
     MicroBatch,
     Objective,
     TrainingStep,
+    all_seeded,
     in_precision,
     moment_names,
     twice_differentiable,
@@ -33,7 +34,6 @@ from ..trajectory import Trajectory
 from ._copies import deep_copy
 from ._measures import measure_of
 from ._net import InfluenceNet
-from ._seeding import all_seeded
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 

@@ -14,7 +14,7 @@ from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
-from ._randomness import derive_seed, derive_seeds, seeded
+from ._randomness import all_seeded, derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._second_derivative import check_second_derivative
@@ -46,6 +46,7 @@ __all__ = [
     "StepRecord",
     "TrainingStep",
     "UpdateRule",
+    "all_seeded",
     "batch_coefficients",
     "check_first_derivative",
     "check_second_derivative",

@@ -1,6 +1,7 @@
 """Per-step seeds, and generators that are restored after use."""
 
 import os
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import torch
 
 # The default generators belong to the whole process: threads take turns.
 _GENERATORS = threading.RLock()
+
+_CPU = torch.device("cpu")
 
 _PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3}
 
@@ -89,3 +92,20 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
+
+
+@contextmanager
+def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Seed NumPy's and Python's global generators too.
+
+    Splits, samplers and Datasets may draw on them.
+    """
+    with seeded(seed, device):
+        states = np.random.get_state(), random.getstate()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(states[0])  # noqa: NPY002
+            random.setstate(states[1])

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from ...training import all_seeded
 from .._array_dataset import ArrayDataset
-from .._seeding import all_seeded, seeded_keys
+from .._seeding import seeded_keys
 from .training_run import TrainingRun
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from ...training import (
     CompiledFunctions,
     CompiledGradient,
+    all_seeded,
     batch_coefficients,
     derive_seed,
     seeded,
@@ -25,7 +26,7 @@ from .._array_dataset import ArrayDataset, collate_whole
 from .._net import InfluenceNet
 from .._outputs import criterion_takes, outputs_of
 from .._replica import net_modules
-from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._seeding import SeededItems, seeded_keys
 from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
