@@ -5,9 +5,9 @@ from ._array_dataset import ArrayDataset
 from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge, is_log_loss
 from ._final_model import FinalModel, final_model
+from ._losses import outputs_of
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
-from ._outputs import outputs_of
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
 from ._questions.smoothing import check_smoothing

@@ -22,14 +22,14 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._outputs import outputs_of
+from ._losses import outputs_of
+from ._net import net_modules
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
-from ._replica import net_modules
 from ._saving.save import save_estimator
 from ._tables import check_weights
 from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint

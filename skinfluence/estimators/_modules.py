@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -102,11 +101,3 @@ class MLPModule(_Dense):
 
 
 BUILT_IN: dict[str, type[nn.Module]] = {"linear": LinearModule, "mlp": MLPModule}
-
-
-def floating_dtype(module: nn.Module) -> torch.dtype | None:
-    """Return the dtype of the module's floating-point parameters, if it has any."""
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            return parameter.dtype
-    return None

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
-from skorch.net import NeuralNet
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
@@ -33,7 +32,7 @@ from ..training import (
 from ..trajectory import Trajectory
 from ._copies import deep_copy
 from ._measures import measure_of
-from ._net import InfluenceNet
+from ._net import InfluenceNet, net_buffers, net_modules
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -60,7 +59,6 @@ class Replica:
         parts = deep_copy({f"{name}_": getattr(net, f"{name}_") for name in names})
         self._original = net
         self.net: Any = object.__new__(type(net))
-        self.net._keywords = net._keywords
         self.net.__dict__.update(net.__dict__, **parts)
         self.objective = objective_of(self.net)
 
@@ -223,17 +221,6 @@ def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
         return (x, data.fit_params), y, weights
 
     return fetch
-
-
-def net_modules(net: NeuralNet) -> list[nn.Module]:
-    """Return the net's modules and criteria."""
-    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-    return [part for part in parts if isinstance(part, nn.Module)]
-
-
-def net_buffers(net: NeuralNet) -> list[Tensor]:
-    """Return the buffers of the net's modules."""
-    return [buffer for module in net_modules(net) for buffer in module.buffers()]
 
 
 def retraceable(net: InfluenceNet) -> Trajectory:

@@ -26,11 +26,9 @@ from torch.utils.data import Dataset, IterableDataset
 
 from ..exceptions import UnsupportedModuleError
 from ._modules import BUILT_IN
-from ._net import InfluenceNet
+from ._net import DTYPES, InfluenceNet
 from ._tables import check_no_dates, check_weights, on_cpu, plain_targets, table_dtype
 from ._typing import MapDataset
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
@@ -78,11 +76,11 @@ def check_parameters(net: NeuralNet) -> None:
             "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
             f"{callbacks!r}."
         )
-    options = [name for name in net._keywords if name.startswith("compile__")]
+    options = net.get_params_for("compile")
     if options:
         raise ValueError(
-            f"`{options[0]}` must not be given: it is for torch.compile, by which "
-            "steps are not compiled. Use `compile` alone."
+            f"`compile__{next(iter(options))}` must not be given: it is for "
+            "torch.compile, by which steps are not compiled. Use `compile` alone."
         )
     if net.record is not None and hasattr(net, "accelerator"):
         raise ValueError(

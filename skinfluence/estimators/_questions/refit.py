@@ -14,9 +14,9 @@ from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
-from .._net import InfluenceNet
+from .._net import InfluenceNet, net_modules
 from .._recording.pretraining import take_over
-from .._replica import Replica, net_modules
+from .._replica import Replica
 from .._training_data import TrainingData, fingerprint
 from .earlier_runs import check_start, earlier_runs
 from .epochs import first_step

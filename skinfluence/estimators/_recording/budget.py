@@ -16,8 +16,7 @@ from ...trajectory import (
     smallest_interval,
     spill,
 )
-from .._net import InfluenceNet
-from .._replica import net_buffers, net_modules
+from .._net import InfluenceNet, net_buffers, net_modules
 from .batches import Batches
 
 _AT_MOST = 4 * 2**30
