@@ -18,9 +18,8 @@ from ._randomness import all_seeded, derive_seed, derive_seeds, seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._second_derivative import check_second_derivative
-from ._size import state_nbytes
 from ._step import LeafLosses, TrainingStep
-from ._update import UpdateRule, moment_names, pull_back
+from ._update import UpdateRule, moment_names, pull_back, state_nbytes
 
 __all__ = [
     "PARAMETERS",
