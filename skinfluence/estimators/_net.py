@@ -1,12 +1,11 @@
 """The skorch net below the estimators: its parameters, its parts and its losses."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from skorch.net import NeuralNet
 from skorch.utils import params_for, to_tensor
@@ -15,8 +14,9 @@ from torch import Tensor, nn
 from ..exceptions import UnsupportedCriterionError
 from ..trajectory import Trajectory
 from ._copies import Detaching, check_hooks, deep_copy
+from ._epoch_table import EpochTable
 from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
-from ._modules import BUILT_IN
+from ._modules import built_in
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
@@ -82,6 +82,11 @@ class InfluenceNet(NeuralNet):
         self._keywords = dict(arguments["kwargs"])
         left_out = ("self", "kwargs", "__class__")
         self.__dict__.update({k: v for k, v in arguments.items() if k not in left_out})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @property
     def _params_to_validate(self) -> set[str]:
@@ -198,6 +203,11 @@ class InfluenceNet(NeuralNet):
         state: dict[str, Any] = super().__getstate__()
         return state
 
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        default: list[tuple[str, Any]] = super()._default_callbacks
+        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
+
     def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         kwargs = self.get_params_for("module")
@@ -218,8 +228,7 @@ class InfluenceNet(NeuralNet):
                 f"The built-in module {name!r} takes its size from the data: "
                 "call fit instead of initialize."
             )
-        with _default_dtype(torch.float32):
-            module = BUILT_IN[name](self.n_features_in_, self.n_outputs_, **kwargs)
+        module = built_in(name, self.n_features_in_, self.n_outputs_, **kwargs)
         dtype = getattr(self, "dtype_", None)
         if self.run_ is not None:
             dtype = getattr(torch, self.run_.data.X.dtype.name)
@@ -323,17 +332,6 @@ def net_modules(net: InfluenceNet) -> list[nn.Module]:
 def net_buffers(net: InfluenceNet) -> list[Tensor]:
     """Return the buffers of the net's modules."""
     return [buffer for module in net_modules(net) for buffer in module.buffers()]
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
-    own = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(own)
 
 
 def _floating_dtype(module: nn.Module) -> torch.dtype | None:

@@ -59,7 +59,7 @@ class RecordingBatchSampler:
     def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
         with all_seeded(self.run.begin_epoch()):
             # Samplers use the global generator while iterated: draw all at once.
-            drawn = [list(batch) for batch in self.batches]
+            drawn = [*map(list, self.batches)]
         sizes = [*map(len, drawn)]
         self.run.expect(sizes)
         # One tensor for the epoch: making one costs as much for a batch as for all.

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -29,7 +28,6 @@ from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
-from .epoch_table import EpochTable
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -50,11 +48,6 @@ class RecordingMixin(InfluenceNet):
         state: dict[str, Any] = super().__getstate__()
         return {k: v for k, v in state.items() if k != "compiled_functions_"}
 
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
-        default: list[tuple[str, Any]] = super()._default_callbacks
-        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
-
     def initialize_module(self) -> Self:
         """Make the module; a lazy one takes its sizes from the first rows."""
         super().initialize_module()
@@ -67,7 +60,7 @@ class RecordingMixin(InfluenceNet):
         """Return outputs, inputs and targets of the first rows, for their shapes."""
         assert self.run_ is not None
         data = self.run_.data
-        rows = torch.arange(min(2, len(data)))
+        rows = torch.arange(min(2, len(data.dataset)))
         inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
