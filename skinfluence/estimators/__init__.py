@@ -9,9 +9,9 @@ from ._final_model import FinalModel, final_model
 from ._losses import outputs_of
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
+from ._questions.estimate import check_smoothing
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
-from ._questions.smoothing import check_smoothing
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._saving.load import load_estimator
