@@ -22,7 +22,7 @@ from ._typing import Device, Folder, ModuleLike
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-_FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
+_LATER = ("iterator_train", "iterator_valid", "dataset")
 _INSTANCES = ("module", "criterion")
 _PRETRAINED = "pretrained__"
 
@@ -160,21 +160,17 @@ class InfluenceNet(NeuralNet):
             # skorch would initialize them at once; fit checks them first.
             self.callbacks = params.pop("callbacks")
         # skorch cannot apply these to an initialized net: the next fit uses them.
-        for name in list(params):
-            if name == "optimizer" or name.startswith(_FOR_THE_NEXT_FIT):
-                setattr(self, name, params[name])
-                self._keep_keyword(name, params.pop(name))
-        super().set_params(**params)
+        later = [k for k in params if k == "optimizer" or k.startswith(_LATER)]
+        for name in later:
+            setattr(self, name, params[name])
+        super().set_params(**{k: v for k, v in params.items() if k not in later})
         # skorch sets those of the optimizer on the current one, but drops them at the
         # next fit; the others it sets as attributes.
         for name, value in params.items():
-            self._keep_keyword(name, value)
+            if name in self._keywords or _is_keyword(name):
+                self._keywords[name] = value
+                self.__dict__.pop(name, None)
         return self
-
-    def _keep_keyword(self, name: str, value: object) -> None:
-        if name in self._keywords or _is_keyword(name):
-            self._keywords[name] = value
-            self.__dict__.pop(name, None)
 
     def __sklearn_clone__(self) -> Self:
         """Clone the parameters, but keep the pretrained estimator itself.
