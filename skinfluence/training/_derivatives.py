@@ -64,6 +64,16 @@ def _every_slope(
     ]
 
 
+def descend(losses: Tensor, coefficients: Tensor) -> None:
+    """Add the batch loss's gradients to those that the parameters have.
+
+    As ``losses.backward(coefficients)`` does, without its checks in Python.
+    """
+    _engine_run_backward(
+        (losses,), (coefficients,), False, False, (), True, accumulate_grad=True
+    )
+
+
 def derivatives_along(
     gradients: Sequence[Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor]
 ) -> Sequence[Tensor]:

@@ -349,8 +349,8 @@ class LiveState:
                     own[name] = torch.full_like(self.prototypes[name], value)
                 self.optimizer.state[self.parameters[position]] = own
 
+    @torch.no_grad()
     def holds(self, vector: Tensor) -> bool:
         """Whether the parameters equal the flat vector, bit for bit."""
-        return len(vector) == self.layout.size and all(
-            map(torch.equal, self.parameters, self.layout.split(vector))
-        )
+        whole = len(vector) == self.layout.size
+        return whole and torch.equal(self.layout.flatten(self.parameters), vector)
