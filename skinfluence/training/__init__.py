@@ -4,7 +4,7 @@ from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
-from ._derivatives import differentiating
+from ._derivatives import descend, differentiating
 from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
@@ -51,6 +51,7 @@ __all__ = [
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",
+    "descend",
     "differentiating",
     "in_precision",
     "moment_names",

@@ -4,7 +4,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -69,8 +69,7 @@ def drawn_inside(device: torch.device) -> Iterator[Draws]:
     )
 
 
-@contextmanager
-def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
+def seeded(seed: int | None, device: torch.device) -> AbstractContextManager[Draws]:
     """Draw from `seed` inside the block, and restore the generators after it.
 
     Nothing is done for None, the seed of a block that is known to draw nothing.
@@ -78,9 +77,11 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
     The generators' own ``manual_seed`` is used: ``torch.manual_seed`` also seeds
     devices that are not in use and costs as much as half a small training step.
     """
-    if seed is None:
-        yield Draws()
-        return
+    return nullcontext(Draws()) if seed is None else _seeded(seed, device)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[Draws]:
     with _GENERATORS:
         generators = _default_generators(device)
         states = [generator.get_state() for generator in generators]

@@ -11,6 +11,7 @@ from torch import Tensor, optim
 from torch.overrides import TorchFunctionMode
 
 from ..exceptions import UnsupportedOptimizerError
+from ._derivatives import slopes
 from ._flat import PARAMETERS, Scalars
 from ._record import Hyperparameters
 
@@ -205,13 +206,8 @@ class UpdateRule:
         for output, value in outputs.items():
             if not value.requires_grad:
                 continue
-            derivatives = torch.autograd.grad(
-                value,
-                list(inputs.values()),
-                torch.ones_like(value),
-                retain_graph=True,
-                allow_unused=True,
-            )
+            one = torch.ones_like(value)
+            derivatives = slopes([value], list(inputs.values()), [one], keep_graph=True)
             for name, derivative in zip(inputs, derivatives, strict=True):
                 if derivative is not None:
                     jacobian[output, name] = derivative

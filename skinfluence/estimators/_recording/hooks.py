@@ -18,6 +18,7 @@ from ...training import (
     all_seeded,
     batch_coefficients,
     derive_seed,
+    descend,
     seeded,
 )
 from .._array_dataset import ArrayDataset, collate_whole
@@ -215,7 +216,7 @@ class RecordingMixin(InfluenceNet):
             coefficients = batch_coefficients(weights, losses)
             loss = losses.detach() @ coefficients
             share = 1.0 if run is None else run.share
-            losses.backward(coefficients if share == 1.0 else share * coefficients)
+            descend(losses, coefficients if share == 1.0 else share * coefficients)
         else:
             arguments = (inputs, fit_params), targets, weights
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
