@@ -1,45 +1,13 @@
-"""Seeds for all global generators, for the items of a Dataset and their collation."""
+"""Seeds for the items of a Dataset, and for their collation."""
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
-from ..training import derive_seed, seeded
+from ..training import all_seeded, derive_seed, seed_others
 from ._typing import MapDataset
-
-_CPU = torch.device("cpu")
-
-
-@contextmanager
-def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
-    """Seed NumPy's and Python's global generators too.
-
-    Splits, samplers and Datasets may draw on them.
-    """
-    with seeded(seed, device):
-        states = np.random.get_state(), random.getstate()  # noqa: NPY002
-        try:
-            _seed_others(seed)
-            yield
-        finally:
-            np.random.set_state(states[0])  # noqa: NPY002
-            random.setstate(states[1])
-
-
-def _seed_others(seed: int) -> None:
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    random.seed(seed)
-
-
-def other_generators() -> tuple[Any, ...]:
-    """Return the states of NumPy's and Python's global generators, to be compared."""
-    _, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return np.asarray(keys).tobytes(), rest, random.getstate()
 
 
 class SeededSamples(list[Any]):
@@ -90,7 +58,7 @@ class SeededItems(Dataset[Any]):
 
     def _seeded_item(self, index: int, seed: int) -> Any:
         torch.default_generator.manual_seed(seed)
-        _seed_others(seed)
+        seed_others(seed)
         return self.dataset[index]
 
 

@@ -12,8 +12,8 @@ from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import TensorDataset
 
 from ..exceptions import TrainingDataChangedError
+from ..training import all_seeded
 from ._array_dataset import ArrayDataset
-from ._seeding import all_seeded
 from ._typing import MapDataset
 
 # A Dataset's items may be slow to load: only this many are hashed.

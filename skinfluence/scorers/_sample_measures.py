@@ -9,7 +9,8 @@ from skorch import NeuralNet
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 
-from ..estimators import RecordedRun, all_seeded, outputs_of
+from ..estimators import RecordedRun, outputs_of
+from ..training import all_seeded
 
 Outputs = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 """What a module returns."""

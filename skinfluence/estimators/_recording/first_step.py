@@ -17,14 +17,14 @@ from ...training import (
     MicroBatch,
     Objective,
     check_second_derivative,
+    other_generators,
     rounding_tolerance,
     seeded,
 )
 from ...trajectory import same_loss
 from .._copies import check_hooks, check_scripted
-from .._net import InfluenceNet
-from .._replica import Replica, net_modules, objective_of
-from .._seeding import other_generators
+from .._net import InfluenceNet, net_modules
+from .._replica import Replica, objective_of
 
 
 def check_first_step(

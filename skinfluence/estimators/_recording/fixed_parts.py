@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...exceptions import UnsupportedModuleError
-from .._net import InfluenceNet
-from .._replica import net_modules
+from .._net import InfluenceNet, net_modules
 
 _REMEDY = "Do it before fit, or train without influence (record=None)."
 

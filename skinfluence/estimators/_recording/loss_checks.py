@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from ..._warnings import warn_caller
 from ...exceptions import SkinfluenceError, UnsupportedCriterionError
+from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet
-from .._outputs import criterion_takes, is_known
-from .components import targets_like
 
 # One loss for each output and target: with other shapes torch repeats one of them.
 _ELEMENTWISE = (

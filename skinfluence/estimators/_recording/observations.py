@@ -11,7 +11,7 @@ from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
 from ...training import Clipping, Hyperparameters, LiveState, State
 from ...trajectory import StepRecord, Trajectory
-from .._replica import net_buffers, norm_buffers
+from .._net import net_buffers, norm_buffers
 
 
 def continues(final: State, state: State) -> bool:

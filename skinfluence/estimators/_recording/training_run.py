@@ -24,8 +24,8 @@ from ...training import (
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from .._net import InfluenceNet
-from .._replica import Replica, net_buffers, net_modules
+from .._net import InfluenceNet, net_buffers, net_modules
+from .._replica import Replica
 from .._training_data import TrainingData
 from .first_step import check_first_step
 from .fixed_parts import FixedParts

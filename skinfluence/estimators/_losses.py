@@ -1,9 +1,13 @@
-"""Which of the things that a module returns are its outputs."""
+"""From what a module returns to one loss for each sample."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from skorch.utils import to_tensor
 from torch import Tensor
+
+from ..exceptions import UnsupportedCriterionError
+from ._typing import Device
 
 # Modules whose criteria take the outputs alone.
 _OWN = {"torch", __name__.partition(".")[0]}
@@ -80,3 +84,47 @@ def is_known(criterion: object) -> bool:
     """Whether a criterion is torch's or the library's own."""
     forward = getattr(type(criterion), "forward", None)
     return getattr(forward, "__module__", "").partition(".")[0] in _OWN
+
+
+def targets_like(outputs: object, targets: object, device: Device) -> Any:
+    """Give targets the outputs' shape and dtype where that keeps their values."""
+    if isinstance(targets, Tensor):
+        targets = targets.to(device)  # skorch's own way takes ten times as long
+    else:
+        targets = to_tensor(targets, device=device)
+    if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
+        return _like_outputs(outputs, targets)
+    return targets
+
+
+def losses_by_sample(
+    criterion: object, losses: Tensor, n_samples: int, *, summed: bool
+) -> Tensor:
+    """Reduce what a criterion returned to one loss for each sample, (batch,).
+
+    `summed` tells whether a sample's losses are summed, or their mean is taken.
+    """
+    if losses.dim() == 0 or len(losses) != n_samples:
+        raise UnsupportedCriterionError(
+            "`criterion` must give one loss for each sample (as torch's criteria "
+            f"do with reduction='none'): got shape {tuple(losses.shape)} for "
+            f"{n_samples} samples from {type(criterion).__name__}."
+        )
+    if losses.dim() == 1:
+        return losses
+    losses = losses.flatten(1)
+    return losses.sum(1) if summed else losses.mean(1)
+
+
+def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:
+    differ = y_true.shape != y_pred.shape and y_true.numel() == y_pred.numel()
+    if differ and _squeezed(y_true) == _squeezed(y_pred):
+        # (n,) against (n, 1): a criterion would broadcast them to (n, n).
+        y_true = y_true.reshape(y_pred.shape)
+    if y_true.is_floating_point() or y_true.shape == y_pred.shape:
+        y_true = y_true.to(y_pred.dtype)
+    return y_true
+
+
+def _squeezed(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
