@@ -168,7 +168,7 @@ def _check_written(replica: Replica, batch: MicroBatch, allowed: set[int]) -> No
     device = torch.device(replica.net.device)
     named = {p: name for m in objective.modules for name, p in m.named_parameters()}
     draws = torch.Generator().manual_seed(0)
-    moved = [p * (1 + 1e-3 * torch.rand(1, generator=draws).to(p)) for p in named]
+    moved = [p * (1 + 1e-3 * torch.rand((), generator=draws).to(p)) for p in named]
     _write([*named], moved)
     _loss(objective, objective.fetch(batch), batch, device)
     for place, (parameter, name) in enumerate(named.items()):
