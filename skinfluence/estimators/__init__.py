@@ -8,7 +8,6 @@ from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._outputs import outputs_of
-from ._questions.over_runs import check_n_runs as check_n_runs
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
@@ -17,6 +16,8 @@ from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._runs import ScoresOverRuns
+from ._runs import answers_over_runs as answers_over_runs
+from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
 from ._tables import check_weights as check_weights
 from ._tables import plain_targets as plain_targets

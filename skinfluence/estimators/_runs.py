@@ -185,14 +185,25 @@ def run_seeds(n_seeds: int, random_state: RandomState) -> list[int]:
 
 def _check_repeatable(net: InfluenceNet) -> None:
     """Refuse an estimator that was fitted in parts; warn if all runs start alike."""
-    trajectory = retraceable(net)
+    retraceable(net)
     if len(net.training_data_) != 1:
         raise ValueError(
             "The estimator must have been fitted in one call of fit to train it again, "
             f"got {len(net.training_data_)} calls (partial_fit or warm_start). Fit a "
             "clone on all of the data."
         )
-    if trajectory.n_epochs and _starts_alike(net):
+    warn_if_alike(net)
+
+
+def warn_if_alike(estimator: object) -> None:
+    """Warn if every run of a fitted estimator's training starts from the same weights.
+
+    Parameters
+    ----------
+    estimator : object
+        The estimator; one that is no net of this library starts as it likes.
+    """
+    if isinstance(estimator, InfluenceNet) and _starts_alike(estimator):
         warn_caller(
             "All runs start from the same weights, those of the given `module` or "
             "`pretrained`: they differ only in their batches and what else is drawn, "
