@@ -1,35 +1,15 @@
-"""Seeds for all global generators, and for the items of a Dataset that draws."""
+"""Seeds for the items of a Dataset that draws."""
 
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..training import seeded
+from ..training import all_seeded
 from ._typing import MapDataset
-
-_CPU = torch.device("cpu")
-
-
-@contextmanager
-def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
-    """Seed NumPy's and Python's global generators too.
-
-    Splits, samplers and Datasets may draw on them.
-    """
-    with seeded(seed, device):
-        states = np.random.get_state(), random.getstate()  # noqa: NPY002
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(states[0])  # noqa: NPY002
-            random.setstate(states[1])
 
 
 class SeededItems(Dataset[Any]):

@@ -11,8 +11,9 @@ from scipy import sparse
 from skorch.utils import is_dataset, to_numpy
 
 from ..exceptions import TrainingDataChangedError
+from ..training import all_seeded
 from ._array_dataset import ArrayDataset
-from ._seeding import all_seeded, draws
+from ._seeding import draws
 from ._typing import MapDataset
 
 # A Dataset's items may be slow to load: only this many are hashed.

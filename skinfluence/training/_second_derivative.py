@@ -1,6 +1,5 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ..exceptions import UnsupportedModuleError
 from ._borrowed import attributes_kept, borrowed
 from ._culprit import culprit
+from ._finite_differences import proven_error
 from ._flat import LiveState
 from ._kernels import twice_differentiable
 from ._objective import Objective
@@ -36,9 +36,6 @@ _STEPS: dict[torch.dtype, tuple[float, ...]] = {
 }
 # Right derivatives agree to 1e-7 and 1e-3; wrong ones are 2e-3 and more apart.
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
-# Finite differences this close to each other, compared with their distance from the
-# derivative, prove it wrong: those that cross kinks are as far from each other.
-_PROOF = 1e-2
 # Rounding errors of a gradient, in units in the last place of its norm.
 _ROUNDING = 16
 
@@ -149,9 +146,11 @@ def _undifferentiable_options(objective: Objective) -> Iterator[tuple[str, str, 
 
 def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:
     """Return what is wrong with a buffer that training writes and then uses, or ''."""
+    if not objective.buffers:
+        return ""
     with borrowed(objective, parameters, False) as own:
         try:
-            return _Comparison(own, parameters, seed).carried()
+            return _DerivativeTest(own, parameters, seed).carried()
         except Exception:  # what cannot be evaluated is left to training
             return ""
 
@@ -172,20 +171,20 @@ def _found(
     objective: Objective, parameters: Sequence[Tensor], seed: int, double: bool
 ) -> _Fault | None:
     with borrowed(objective, parameters, double) as own:
-        comparison = _Comparison(own, parameters, seed)
+        test = _DerivativeTest(own, parameters, seed)
         try:
-            error = comparison.error()
+            error = test.error()
         except Exception as raised:
             if double:
                 raise
             out_of_memory = isinstance(raised, torch.OutOfMemoryError)
-            if out_of_memory or not comparison.has_losses():
+            if out_of_memory or not test.has_losses():
                 return None
             return _Fault(str(raised).strip().partition("\n")[0].rstrip("."), double)
     return _Fault(error, double) if error else None
 
 
-class _Comparison:
+class _DerivativeTest:
     """Compares a derivative with finite differences, on borrowed modules."""
 
     def __init__(
@@ -261,21 +260,17 @@ class _Comparison:
             # own derivative is of no use, and torch does not give it.
             direction[gradient() == 0] = 0.0
             derivative = pull(direction)[1]
-        finite = bool(derivative.isfinite().all())
-        earlier: list[Tensor] = []
-        for step in _STEPS.get(self._dtype, ()):
-            after = self._gradient(point + step * direction)
-            before = self._gradient(point - step * direction)
-            found = (after - before) / (2 * step)
-            error = _norm(found - derivative) if finite else math.inf
-            size = max(_norm(found), _norm(derivative)) if finite else 1.0
-            rounding = _ROUNDING * _eps(self._dtype) * _norm(after) / step
-            if error <= _TOLERANCES[self._dtype] * size + rounding:
-                return 0.0
-            if any(_norm(found - other) <= _PROOF * error for other in earlier):
-                return error / size
-            earlier.append(found)
-        return 0.0
+
+        def shifted(step: float) -> Tensor:
+            return self._gradient(point + step * direction)
+
+        return proven_error(
+            derivative,
+            shifted,
+            _STEPS.get(self._dtype, ()),
+            _TOLERANCES[self._dtype],
+            _ROUNDING * _eps(self._dtype),
+        )
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return a point near the start, and a direction as long as the parameters."""
@@ -299,7 +294,3 @@ class _Comparison:
 
 def _eps(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps
-
-
-def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector))

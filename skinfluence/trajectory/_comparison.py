@@ -105,7 +105,7 @@ class Comparison:
 
 
 def _fetched(scalars: Sequence[Tensor]) -> list[float]:
-    return torch.stack([x.double() for x in scalars]).tolist() if scalars else []
+    return torch.stack(list(scalars)).tolist() if scalars else []
 
 
 def same_loss(loss: float, recorded: float, tolerance: float) -> bool:

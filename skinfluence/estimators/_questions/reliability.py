@@ -1,6 +1,7 @@
 """The error of the estimate: measured on some samples, bounded for linear models."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,12 +15,11 @@ from ...trajectory import Replay
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
-from .epochs import is_integer
-from .estimate import estimate
+from .estimate import check_smoothing, estimate, smoothed
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .question import ask, query_of
+from .recorded_run import is_integer
 from .samples import run_weights
-from .smoothing import check_smoothing, smoothed
 
 # Fisher's interval needs more than three pairs.
 _FEWEST = 4
@@ -169,7 +169,7 @@ class ReliabilityMixin(InfluenceNet):
                 f"compare, got {len(used)}."
             )
         samples = np.sort(rng.permutation(used)[:n_samples])
-        found = smoothed(smoothing, lambda kinks: estimate(self, question, kinks=kinks))
+        found = smoothed(smoothing, partial(estimate, self, question))
         estimated = found.scores[samples]
         weights = run_weights(samples, question.used())
         exact = exact_changes(self, question, weights, n_jobs=n_jobs)

@@ -7,37 +7,28 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
-from skorch.utils import to_tensor
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from ...training import (
     CompiledFunctions,
     CompiledGradient,
+    all_seeded,
     batch_coefficients,
     derive_seed,
+    descend,
     seeded,
 )
 from .._array_dataset import ArrayDataset, collate_whole
-from .._net import InfluenceNet
-from .._outputs import criterion_takes, outputs_of
-from .._replica import net_modules
-from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._losses import outputs_of
+from .._net import InfluenceNet, net_modules
+from .._seeding import SeededItems, seeded_keys
 from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
-from .components import (
-    cast,
-    losses_by_sample,
-    make_criterion,
-    make_module,
-    targets_like,
-)
-from .epoch_table import EpochTable
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -58,29 +49,19 @@ class RecordingMixin(InfluenceNet):
         state: dict[str, Any] = super().__getstate__()
         return {k: v for k, v in state.items() if k != "compiled_functions_"}
 
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
-        default: list[tuple[str, Any]] = super()._default_callbacks
-        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
-
     def initialize_module(self) -> Self:
-        """Make the module; an instance is copied, so that every fit starts from it."""
-        make_module(self, super().initialize_module)
+        """Make the module; a lazy one takes its sizes from the first rows."""
+        super().initialize_module()
         if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
             self.module_.to(self.device).eval()
             self._first_outputs()
-        return self
-
-    def initialize_criterion(self) -> Self:
-        """Make the criterion, with one loss for each sample."""
-        make_criterion(self, super().initialize_criterion)
         return self
 
     def _first_outputs(self) -> tuple[Any, Any, Any]:
         """Return outputs, inputs and targets of the first rows, for their shapes."""
         assert self.run_ is not None
         data = self.run_.data
-        rows = torch.arange(min(2, len(data)))
+        rows = torch.arange(min(2, len(data.dataset)))
         inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
@@ -93,52 +74,6 @@ class RecordingMixin(InfluenceNet):
             return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
         rows = torch.arange(min(64, len(dataset)))
         return self._fetcher(self.run_.data)(rows)[1]
-
-    def infer(self, x: object, **fit_params: Any) -> Any:
-        """Run the module on a batch, in the module's dtype."""
-        x = cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
-        if not isinstance(x, Tensor):
-            return super().infer(x, **fit_params)
-        return self.module_(x, **fit_params)
-
-    def get_losses(
-        self, y_pred: object, y_true: object, X: object = None, training: bool = False
-    ) -> Tensor:
-        """Return the loss of each sample of a batch.
-
-        Override this method to use another loss: everything else is derived from it.
-
-        Parameters
-        ----------
-        y_pred : object
-            What the module returned.
-        y_true : Tensor
-            Targets.
-        X : object, optional
-            Inputs of the batch.
-        training : bool, default=False
-            Whether this is a training batch.
-
-        Returns
-        -------
-        Tensor of shape (batch,)
-            One loss for each sample; the mean over its outputs if there are several.
-
-        Raises
-        ------
-        UnsupportedCriterionError
-            If the criterion does not return one loss for each sample.
-        """
-        outputs = criterion_takes(self.criterion_, y_pred)
-        targets = targets_like(outputs, y_true, self.device)
-        losses = super().get_loss(outputs, targets, X=X, training=training)
-        return losses_by_sample(self, losses, len(targets))
-
-    def get_loss(
-        self, y_pred: object, y_true: object, X: object = None, training: bool = False
-    ) -> Tensor:
-        """Return the mean loss of a batch; see :meth:`get_losses`."""
-        return self.get_losses(y_pred, y_true, X=X, training=training).mean()
 
     def get_dataset(self, X: object, y: object = None) -> Any:
         """Return the data as a dataset; during a fit always the same one."""
@@ -281,7 +216,7 @@ class RecordingMixin(InfluenceNet):
             coefficients = batch_coefficients(weights, losses)
             loss = losses.detach() @ coefficients
             share = 1.0 if run is None else run.share
-            losses.backward(coefficients if share == 1.0 else share * coefficients)
+            descend(losses, coefficients if share == 1.0 else share * coefficients)
         else:
             arguments = (inputs, fit_params), targets, weights
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
@@ -307,26 +242,9 @@ class RecordingMixin(InfluenceNet):
             self.compiled_functions_ = CompiledFunctions()
         return self.compiled_functions_
 
-    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
-        """Return a module as it is: whole steps are compiled instead."""
-        return module
-
-    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
-        nonlinearity = super()._get_predict_nonlinearity()
-        return lambda returned: nonlinearity(outputs_of(returned))
-
     def validation_step(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the outputs and the mean loss of a validation batch."""
         return _movable(super().validation_step(batch, **fit_params))
-
-    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
-        x, fit_params = inputs
-        return self.infer(x, **fit_params)
-
-    def _step_losses(
-        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
-    ) -> Tensor:
-        return self.get_losses(outputs, targets, X=inputs[0], training=True)
 
 
 def _movable(step: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ..._warnings import warn_caller
 from ...exceptions import UnsupportedCriterionError
+from .._losses import criterion_takes, targets_like
 from .._net import InfluenceNet
-from .._outputs import criterion_takes
-from .components import targets_like
 
 # One loss for each output and target: with other shapes torch repeats one of them.
 _ELEMENTWISE = (

@@ -25,8 +25,8 @@ from ...training import (
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
 from .._copies import check_hooks
-from .._net import InfluenceNet
-from .._replica import Replica, net_buffers, net_modules, objective_of
+from .._net import InfluenceNet, net_buffers, net_modules
+from .._replica import Replica, objective_of
 from .._training_data import TrainingData
 from .observations import (
     active,
