@@ -10,10 +10,14 @@ from ._losses import outputs_of
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._questions.estimate import check_smoothing
+from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
 from ._questions.reliability import InfluenceCheck
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
+from ._runs import ScoresOverRuns
+from ._runs import answers_over_runs as answers_over_runs
+from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
@@ -31,11 +35,13 @@ __all__ = [
     "RecordedRun",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "ScoresOverRuns",
     "SmoothHinge",
     "check_query",
     "check_smoothing",
     "final_model",
     "has_probabilities",
+    "influence_over_runs",
     "is_log_loss",
     "load_estimator",
     "outputs_of",
