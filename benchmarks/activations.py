@@ -171,14 +171,21 @@ def documented(rows: pd.DataFrame, group: str, measures: list[str]) -> pd.DataFr
     return tables.without_repeats(table, "data")
 
 
+def parts(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each table: of activations, and of widths with ReLU."""
+    return {
+        "activation": rows[rows["smoothing"] == "0.0"],
+        "smoothing": rows[rows["activation"] == "relu"],
+    }
+
+
 def write_tables(rows: pd.DataFrame, output: Path) -> None:
-    """Write the documentation's tables: of activations, and of widths with ReLU."""
-    exact = rows[rows["smoothing"] == "0.0"]
-    tables.write(documented(exact, "activation", [*MEASURES]), "activations", output)
-    names = {"0.0": "0", "auto": '"auto"'}
-    relu = rows[rows["activation"] == "relu"].replace({"smoothing": names})
-    table = documented(relu, "smoothing", ["Spearman", "LDS"])
-    tables.write(table, "smoothing", output)
+    """Write the documentation's tables."""
+    part = parts(rows.replace({"smoothing": {"auto": '"auto"'}}))
+    activations = documented(part["activation"], "activation", [*MEASURES])
+    tables.write(activations, "activations", output)
+    widths = documented(part["smoothing"], "smoothing", ["Spearman", "LDS"])
+    tables.write(widths.replace({"smoothing": {"0.0": "0"}}), "smoothing", output)
 
 
 def main() -> None:
@@ -202,8 +209,8 @@ def main() -> None:
         rows.to_csv(options.output, index=False, float_format="%.6g")
         print(*run, "done", file=sys.stderr)
     write_tables(rows, options.output)
-    for group in ("activation", "smoothing"):
-        print(summary(rows, group).to_string(float_format="{:.3f}".format))
+    for group, part in parts(rows).items():
+        print(summary(part, group).to_string(float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":
