@@ -39,6 +39,7 @@ def digits(seed: int) -> tuple[SGDInfluenceClassifier, Split]:
     X, y = load_digits(return_X_y=True)
     clf = SGDInfluenceClassifier(
         module__hidden_layer_sizes=(128,),
+        module__activation="relu",
         lr=0.2,
         max_epochs=100,
         batch_size=50,
@@ -49,7 +50,9 @@ def digits(seed: int) -> tuple[SGDInfluenceClassifier, Split]:
 
 def breast_cancer(seed: int) -> tuple[SGDInfluenceClassifier, Split]:
     X, y = load_breast_cancer(return_X_y=True)
-    clf = SGDInfluenceClassifier(max_epochs=50, batch_size=20, random_state=seed)
+    clf = SGDInfluenceClassifier(
+        module__activation="relu", max_epochs=50, batch_size=20, random_state=seed
+    )
     return clf, _split(StandardScaler().fit_transform(X), y, 400, 85, seed)
 
 

@@ -82,7 +82,9 @@ def one_seed(
     rows = np.random.default_rng(seed).permutation(len(X))
     train, val = rows[:n_train], rows[n_train : n_train + n_val]
     test = rows[n_train + n_val :]
-    clf = SGDInfluenceClassifier(random_state=seed, **options).fit(X[train], y[train])
+    clf = SGDInfluenceClassifier(
+        module__activation="relu", random_state=seed, **options
+    ).fit(X[train], y[train])
     before = clf.score(X[test], y_true[test])
     for labels, name in ((y_true, "right"), (y, "20 % wrong")):
         for query in ("loss", "error"):

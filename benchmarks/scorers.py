@@ -77,7 +77,11 @@ ON_REQUEST = {"data_shapley": DataShapley(20, tolerance=0.02)}
 def digits() -> tuple[SGDInfluenceClassifier, Any, Any]:
     X, y = load_digits(return_X_y=True)
     clf = SGDInfluenceClassifier(
-        module__hidden_layer_sizes=(128,), lr=0.2, max_epochs=100, batch_size=50
+        module__hidden_layer_sizes=(128,),
+        module__activation="relu",
+        lr=0.2,
+        max_epochs=100,
+        batch_size=50,
     )
     return clf, (X / 16).astype(np.float32), y
 
@@ -86,7 +90,10 @@ def adult() -> tuple[SGDInfluenceClassifier, Any, Any]:
     X, y = fetch_adult(subset="all", return_X_y=True)
     X = pd.get_dummies(X, dummy_na=False).to_numpy(dtype=np.float32)
     clf = SGDInfluenceClassifier(
-        module__hidden_layer_sizes=(32,), max_epochs=30, batch_size=50
+        module__hidden_layer_sizes=(32,),
+        module__activation="relu",
+        max_epochs=30,
+        batch_size=50,
     )
     return clf, StandardScaler().fit_transform(X), (y == ">50K").to_numpy(dtype=int)
 

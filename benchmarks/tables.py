@@ -18,10 +18,16 @@ def write(table: pd.DataFrame, name: str, measured: Path) -> None:
 
 
 def plus_minus(mean: float, spread: float, form: str) -> str:
-    """Return both numbers in a format; an empty text if there is none."""
+    """Return both numbers in a format; an empty text if there is none.
+
+    Without a spread, of a single seed, there is the mean alone.
+    """
     if math.isnan(mean):
         return ""
-    return f"{mean:{form}} ± {spread:{form.removeprefix('+')}}".replace("-", "−")
+    text = f"{mean:{form}}"
+    if not math.isnan(spread):
+        text += f" ± {spread:{form.removeprefix('+')}}"
+    return text.replace("-", "−")
 
 
 def without_repeats(rows: list[dict[str, Any]], column: str) -> pd.DataFrame:

@@ -32,9 +32,9 @@ CLASSIFIER = SGDInfluenceClassifier(
 )
 
 # After so long a training the network has begun to memorize wrong labels, and the
-# influence on the final model, at="final", finds only about half of them. "path"
-# includes the models at the end of every epoch, with most weight on early ones, which
-# have learnt what the digits have in common but not yet the errors.
+# influence on the final model, at="final", misses many of them. "path" includes the
+# models at the end of every epoch, with most weight on early ones, which have learnt
+# what the digits have in common but not yet the errors.
 AT = "path"
 
 

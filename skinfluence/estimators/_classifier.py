@@ -53,7 +53,10 @@ class SGDInfluenceClassifier(
         What is trained. The built-in modules
         (:class:`~skinfluence.estimators.MLPModule`,
         :class:`~skinfluence.estimators.LinearModule`) take their sizes and their dtype
-        from the data. An instance is copied at each fit and never changed.
+        from the data. "mlp" has one hidden layer of 100 units with SiLU, which is
+        smooth: the influence of its samples predicts what a real change does better
+        than that of a ReLU network. An instance is copied at each fit and never
+        changed.
     criterion : class or instance, default=nn.CrossEntropyLoss
         The loss. It must support ``reduction="none"``, one loss for each sample, as
         torch's criteria do. An instance is copied at each fit.

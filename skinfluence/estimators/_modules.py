@@ -1,5 +1,6 @@
 """The built-in modules, chosen by name: ``"mlp"`` and ``"linear"``."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -66,8 +67,9 @@ class MLPModule(_Dense):
         Number of outputs; None for one, without an axis of its own.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
-    activation : {"relu", "tanh", "gelu", "silu"}
-        Activation of the hidden layers.
+    activation : {"silu", "gelu", "tanh", "relu"}
+        Activation of the hidden layers. All but ReLU are smooth: the derivative of a
+        run sees all that they do.
     dropout : float
         Dropout probability after each hidden layer.
 
@@ -85,7 +87,7 @@ class MLPModule(_Dense):
         n_outputs: int | None = None,
         *,
         hidden_layer_sizes: Sequence[int] = (100,),
-        activation: str = "relu",
+        activation: str = "silu",
         dropout: float = 0.0,
     ) -> None:
         if activation not in _ACTIVATIONS:
@@ -104,6 +106,28 @@ class MLPModule(_Dense):
 
 
 BUILT_IN: dict[str, type[nn.Module]] = {"linear": LinearModule, "mlp": MLPModule}
+
+# As they were, in files that do not tell them: those that have changed since.
+_EARLIER_DEFAULTS = {"module__activation": "relu"}
+
+
+def module_defaults(module: object) -> dict[str, Any]:
+    """Return the parameters that a built-in module takes unless they are given."""
+    kinds = [kind for name, kind in BUILT_IN.items() if module in (name, kind)]
+    return {
+        f"module__{parameter.name}": parameter.default
+        for kind in kinds
+        for parameter in inspect.signature(kind).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def earlier_module_defaults(module: object) -> dict[str, Any]:
+    """Return what they were for files that do not tell them."""
+    return {
+        name: _EARLIER_DEFAULTS.get(name, default)
+        for name, default in module_defaults(module).items()
+    }
 
 
 def built_in(

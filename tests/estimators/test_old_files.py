@@ -6,12 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import skinfluence
 from skinfluence import load_estimator
 from skinfluence._names import _RENAMED
-from skinfluence.estimators import SGDInfluenceClassifier
+from skinfluence.estimators import MLPModule, SGDInfluenceClassifier
 from skinfluence.estimators._saving import save
+from skinfluence.exceptions import ResumeWarning
 from skinfluence.trajectory._disk import manifest as manifest_format
 from tests.cases import rough
 from tests.estimators.make_files import FILES, KILLED_AFTER, data, in_folder
@@ -43,6 +45,16 @@ def test_a_classifier_and_what_it_started_from(folder, expected):
     np.testing.assert_allclose(earlier, expected["pretraining"], **CLOSE)
 
 
+def test_a_network_of_another_default_is_trained_again_as_it_was(folder, expected):
+    X, y = data()
+    clf = load_estimator(folder / "classifier")
+    assert clf.get_params()["module__activation"] == "relu"
+    again = clone(clf).fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(X)))
+    np.testing.assert_allclose(
+        again.predict_proba(X), expected["probabilities"], **CLOSE
+    )
+
+
 def test_a_regressor(folder, expected):
     X, _ = data()
     scores = load_estimator(folder / "regressor").influence(X, X[:, 0])
@@ -53,7 +65,8 @@ def test_a_killed_run_is_resumed(folder, expected, tmp_path):
     runs = shutil.copytree(folder / "runs", tmp_path / "runs")
     journal = runs / "run-000001" / "journal.jsonl"
     before = journal.read_bytes()
-    clf = in_folder(runs).fit(*data(), resume=True)
+    # It did not tell the activation, which was the default then.
+    clf = in_folder(runs, module__activation="relu").fit(*data(), resume=True)
     # No warning (they are errors), no second run: the first one goes on.
     assert [path.name for path in runs.iterdir()] == ["run-000001"]
     assert journal.read_bytes().startswith(before[: before.index(b"\n")])
@@ -70,6 +83,32 @@ def test_there_are_files_of_every_format_that_is_read():
     for module in (save, manifest_format):
         read = {(module.FORMAT, version + 1) for version in range(module.VERSION)}
         assert read <= formats
+
+
+def test_a_killed_run_is_not_resumed_with_another_default(folder, tmp_path):
+    runs = shutil.copytree(folder / "runs", tmp_path / "runs")
+    with pytest.warns(ResumeWarning, match="other `module__activation`"):
+        clf = in_folder(runs).fit(*data(), resume=True)
+    X, _ = data()
+    fresh = in_folder(tmp_path / "fresh").fit(*data())
+    np.testing.assert_array_equal(clf.predict_proba(X), fresh.predict_proba(X))
+
+
+def test_what_is_written_today_keeps_its_activation(tmp_path, monkeypatch):
+    X, y = data()
+    clf = in_folder(tmp_path / "runs").fit(X, y)
+    SGDInfluenceClassifier(max_epochs=1, random_state=0).save(tmp_path / "plan")
+    today = SGDInfluenceClassifier(max_epochs=1, random_state=0).fit(X, y)
+    # A later version has another default.
+    monkeypatch.setitem(MLPModule.__init__.__kwdefaults__, "activation", "tanh")
+    plan = load_estimator(tmp_path / "plan").fit(X, y)
+    np.testing.assert_array_equal(plan.predict_proba(X), today.predict_proba(X))
+    in_folder(tmp_path / "runs").fit(X, y, resume=True)
+    assert len(list((tmp_path / "runs").iterdir())) == 2  # another run
+    resumed = in_folder(tmp_path / "runs", module__activation="silu")
+    resumed.fit(X, y, resume=True)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    np.testing.assert_array_equal(resumed.predict_proba(X), clf.predict_proba(X))
 
 
 @pytest.mark.parametrize("name", sorted(set(_RENAMED.values())))

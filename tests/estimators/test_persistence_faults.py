@@ -127,7 +127,8 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(_persistence, "VERSION", _persistence.VERSION + 1)
         SGDInfluenceClassifier().save(tmp_path / "clf")
-    with pytest.raises(TrajectoryFileError, match=r"newer skinfluence .*\(format 2\)"):
+    newer = rf"newer skinfluence .*\(format {_persistence.VERSION + 1}\)"
+    with pytest.raises(TrajectoryFileError, match=newer):
         load_estimator(tmp_path / "clf")
 
 

@@ -275,7 +275,7 @@ class Checkpointed(nn.Module):
 
 
 def test_checkpointed_activations_are_refused():
-    clf = fitted(Checkpointed)
+    clf = fitted(Checkpointed, lr=1.0, max_epochs=20)  # which grows: "auto" smooths it
     clf.influence(*VALIDATION)
     for smoothing in (WIDTH, "auto"):
         with pytest.raises(UnsupportedModuleError, match="`smoothing` must be None"):
@@ -349,18 +349,26 @@ def at_widths(growths, seen=True):
     ("growths", "chosen"),
     [
         ((12.0, 3.2, 1.1, 0.97, 1.2), 0.2),
-        ((1.0, 15.0, 2.5, 1.4, 0.96), 0.0),  # within 5 %
-        ((1.0, 15.0, 2.5, 1.4, 0.94), 0.4),
+        ((12.0, 3.2, 1.1, 0.97, 1.01), 0.4),  # within 5 %
+        ((1.2, 15.0, 2.5, 1.9, 1.7), 0.4),  # the exact way leaves something out
+        ((1.2, 15.0, 2.5, 1.9, 1.9), 0.0),
+        ((1.2, 1.2, 1.2, 1.2, 1.2), 0.4),
         ((None, 3.0, 2.0, None, 4.0), 0.1),
         ((2.0, None, None, None, None), 0.0),
     ],
 )
-def test_auto_takes_the_width_of_least_growth(growths, chosen):
+def test_auto_chooses_by_the_growth(growths, chosen):
     estimate, asked = at_widths(
         dict(zip((0.0, 0.05, 0.1, 0.2, 0.4), growths, strict=True))
     )
     assert smoothed("auto", estimate).scores == chosen
     assert len(asked) == 5
+
+
+def test_auto_is_exact_where_nothing_grows():
+    estimate, asked = at_widths({0.0: 1.04})
+    assert smoothed("auto", estimate).scores == 0.0
+    assert asked == [0.0]
 
 
 def test_auto_fails_where_every_width_overflows():
@@ -370,10 +378,10 @@ def test_auto_fails_where_every_width_overflows():
 
 
 def test_auto_stops_where_there_is_no_kink():
-    growths = dict.fromkeys((0.0, 0.05, 0.1, 0.2, 0.4), 1.0)
+    growths = dict.fromkeys((0.0, 0.05, 0.1, 0.2, 0.4), 2.0)
     estimate, asked = at_widths(growths, seen=False)
-    smoothed("auto", estimate)
-    assert len(asked) == 1
+    assert smoothed("auto", estimate).scores == 0.0
+    assert asked == [0.0, 0.4]
 
 
 def test_auto_returns_the_result_of_a_width():

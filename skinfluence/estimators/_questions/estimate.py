@@ -40,12 +40,15 @@ _LATER_STEPS = 8
 
 _EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
-# Tried by "auto": a narrower kernel holds too few samples, a wider one spreads over
-# most of what goes into the activation. The exact way is last: where the first sees no
-# kink, its result is the exact one, and nothing more is to be tried.
-_WIDTHS = 0.4, 0.2, 0.1, 0.05, 0.0
-# Growths this close say nothing about which is the better one.
+# Tried by "auto", the widest first: a narrower kernel holds too few samples, a wider
+# one spreads over most of what goes into the activation.
+_WIDTHS = 0.4, 0.2, 0.1, 0.05
+# Up to here the exact adjoint does not grow, and there is nothing to mend.
+_CALM = 1.05
+# Growths this close say nothing about which width is the better one.
 _TIE = 1.05
+# The exact way leaves out what the kinks do, and may grow less for that reason alone.
+_LEFT_OUT = 1.5
 
 # How far a change may grow on its way back through the run without a warning.
 _MOST_GROWTH = 3.0
@@ -214,7 +217,7 @@ def check_smoothing(smoothing: object) -> None:
 def smoothed(
     smoothing: Smoothing, estimate: Callable[[SmoothedKinks | None], Estimate]
 ) -> Estimate:
-    """Return the estimate with kinks smoothed by a width, or by that of least growth.
+    """Return the estimate with kinks smoothed by a width, or by the best one.
 
     `estimate` differentiates the kinks as it is told; None for the exact derivative.
     """
@@ -234,22 +237,30 @@ def smoothed(
 
 
 def _least_growth(estimate: Callable[[SmoothedKinks | None], Estimate]) -> Estimate:
+    exact = _unless_diverged(estimate, None)
+    if exact is not None and exact.growth <= _CALM:
+        return exact
     best = None
     for width in _WIDTHS:
-        kinks = SmoothedKinks(width) if width else None
-        try:
-            result = estimate(None) if kinks is None else _with_kinks(estimate, kinks)
-        except DivergedTrainingError:
-            if not width and best is None:
-                raise
-            continue
-        if kinks is not None and not kinks.seen:
-            return result
-        margin = 1.0 if width else _TIE
-        if best is None or result.growth <= margin * best.growth:
+        kinks = SmoothedKinks(width)
+        result = _unless_diverged(estimate, kinks)
+        if not kinks.seen:
+            break
+        if result is not None and (best is None or _TIE * result.growth < best.growth):
             best = result
-    assert best is not None
-    return best
+    if best is None or (exact is not None and _LEFT_OUT * exact.growth < best.growth):
+        best = exact
+    # Where all diverge, this says so.
+    return estimate(None) if best is None else best
+
+
+def _unless_diverged(
+    estimate: Callable[[SmoothedKinks | None], Estimate], kinks: SmoothedKinks | None
+) -> Estimate | None:
+    try:
+        return estimate(None) if kinks is None else _with_kinks(estimate, kinks)
+    except DivergedTrainingError:
+        return None
 
 
 def _with_kinks(

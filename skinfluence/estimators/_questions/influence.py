@@ -92,10 +92,11 @@ class InfluenceMixin(InfluenceNet):
             Width of the Gaussian over which kinks of activations and losses are
             smoothed on the way back, relative to the standard deviation, in each
             batch, of what goes into them; None or 0 for the exact derivative. A fixed
-            width helps some runs and harms others. ``"auto"`` retraces the run with 0,
-            0.05, 0.1, 0.2 and 0.4, which costs up to five times as much, and returns
-            the result whose adjoint grew least; that with 0 if the least is
-            within 5 % of it. See Notes.
+            width helps some runs and harms others. ``"auto"`` returns the exact
+            derivative if its adjoint does not grow (by more than 5 %). If it does, the
+            run is retraced with 0.4, 0.2, 0.1 and 0.05 too, which costs five times as
+            much, for the result whose adjoint grows least; the exact one if every other
+            grows by half more. See Notes.
 
         Returns
         -------

@@ -26,6 +26,7 @@ from ..._warnings import warn_caller
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
 from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reopened
+from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_buffers
 from .._training_data import TrainingData
 from .observations import hyperparameters
@@ -91,7 +92,8 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
 
 def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
     """Return what identifies a run, as JSON."""
-    parameters = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
+    own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
+    parameters = {**module_defaults(net.module), **own}
     parameters["pretrained"] = digest_of(net.pretrained)
     return {
         "estimator": type(net).__qualname__,
@@ -114,7 +116,7 @@ def _difference(
 ) -> str | None:
     """Return how a run in a folder differs from the one to be recorded."""
     recorded = {k: with_current_names(v) for k, v in manifest["about"].items()}
-    # A parameter that the run's version did not know had its default.
+    # A parameter that the run does not tell had its default at that time.
     recorded = {**_defaults(net), **recorded}
     names = {**about, **recorded}
     other = [k for k in names if about.get(k) != recorded.get(k)]
@@ -125,11 +127,9 @@ def _difference(
 
 def _defaults(net: InfluenceNet) -> dict[str, str]:
     parameters = inspect.signature(type(net).__init__).parameters.values()
-    return {
-        f"`{p.name}`": _as_text(p.default)
-        for p in parameters
-        if p.default is not p.empty and p.name not in _FREE
-    }
+    own = {p.name: p.default for p in parameters if p.default is not p.empty}
+    defaults = {**earlier_module_defaults(net.module), **own}
+    return {f"`{k}`": _as_text(v) for k, v in defaults.items() if k not in _FREE}
 
 
 def _obstacle(net: InfluenceNet, folder: Path) -> str | None:

@@ -12,6 +12,7 @@ from ..._files import damaged, read_file, unsealed
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
+from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
 from .._typing import Device
 from .save import (
@@ -152,8 +153,10 @@ def _assembled(
     net = cls.__new__(cls)
     # The class may have got new parameters since it was saved.
     net.__dict__.update(_defaults(cls))
-    net._keywords = unpacker.unpack(written["keywords"])
     net.__dict__.update(unpacker.unpack(written["attributes"]))
+    told = unpacker.unpack(written.get("defaults"))
+    given = unpacker.unpack(written["keywords"])
+    net._keywords = {**_changed_since(net.module, told), **given}
     if where != saved:
         _move(net, where if device is None else device)
     return net
@@ -162,6 +165,13 @@ def _assembled(
 def _defaults(cls: type) -> dict[str, Any]:
     parameters = inspect.signature(cls).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _changed_since(module: object, told: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the defaults that a file's built-in module had, where today's differ."""
+    had = earlier_module_defaults(module) if told is None else told
+    today = module_defaults(module)
+    return {name: value for name, value in had.items() if value != today.get(name)}
 
 
 def _named(written: bytes, trusted: list[str], versions: object) -> list[Any]:

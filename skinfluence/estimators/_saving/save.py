@@ -23,11 +23,12 @@ from ...trajectory import (
     tensors_to_bytes,
     to_json,
 )
+from .._modules import module_defaults
 from .._net import InfluenceNet
 from .packing import Packer
 
 MANIFEST = "manifest.json"
-FORMAT, VERSION = "skinfluence estimator", 1
+FORMAT, VERSION = "skinfluence estimator", 2
 
 OBJECTS, TENSORS, LEAVES = "estimator.json", "tensors.safetensors", "values.skops"
 TRAJECTORY = "trajectory"
@@ -128,6 +129,8 @@ def _written(net: InfluenceNet) -> dict[str, bytes]:
         parts = {
             "class": packer.pack(type(net), type(net).__name__),
             "keywords": packer.pack(net._keywords, ""),
+            # A later version may have others.
+            "defaults": packer.pack(module_defaults(net.module), ""),
             "attributes": packer.pack(attributes, ""),
         }
     except RecursionError as error:
