@@ -8,8 +8,8 @@ from ._final_model import FinalModel, final_model
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._outputs import outputs_of
+from ._questions.influence_check import InfluenceCheck
 from ._questions.recorded_run import RecordedRun
-from ._questions.reliability import InfluenceCheck
 from ._questions.smoothing import check_smoothing
 from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
