@@ -2,7 +2,12 @@
 
 from ._version import __version__
 from .cleaning import InfluenceCleaner, InfluenceCleanerCV
-from .estimators import SGDInfluenceClassifier, SGDInfluenceRegressor, load_estimator
+from .estimators import (
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+    influence_over_runs,
+    load_estimator,
+)
 from .trajectory import Trajectory
 
 __all__ = [
@@ -12,5 +17,6 @@ __all__ = [
     "SGDInfluenceRegressor",
     "Trajectory",
     "__version__",
+    "influence_over_runs",
     "load_estimator",
 ]

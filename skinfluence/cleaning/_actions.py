@@ -146,7 +146,7 @@ class Reweighting(Removal):
                 weighted = data.weighted(weights)
                 scores = score_runs(
                     ranking.runs, weighted, cleaner.memory, cleaner.n_jobs
-                )[0]
+                )[0].mean
             slopes = weight_slopes(scores, base, weights)
             # The largest spread so far, so that the steps shrink as the slopes level.
             scale = max(scale, float(slopes.std()))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_regressor
 
+from ..estimators import ScoresOverRuns
 from ..exceptions import DecisionsError
 from ._actions import Cleaned
 from ._data import CleaningData
@@ -44,7 +45,7 @@ def act_as_decided(
         {"decision": _words(decisions, len(data)), "removed": ~support},
         {"relabelled_": relabelled},
     )
-    unranked = np.full(len(data), np.nan)
+    unranked = ScoresOverRuns.of(np.full((1, len(data)), np.nan))
     # The same seed of the final fit as after a ranking.
     ranking = Ranking(unranked, None, (), cleaner._seeds()[1])
     return cleaned, ranking, decisions.removed

@@ -189,6 +189,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self.estimator_ = ranking.estimator
             self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
+        self.standard_error_ = ranking.over_runs.standard_error
+        self.over_runs_ = ranking.over_runs
         self.ranking_ = ranking.order
         self.support_ = cleaned.support
         self.sample_indices_ = np.flatnonzero(cleaned.support)
@@ -312,14 +314,24 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         check_is_fitted(self)
         return self.sample_indices_ if indices else self.support_
 
+    def _scores(self) -> dict[str, np.ndarray]:
+        """Return the scores, and how far the runs agree, if there are several."""
+        scores = {"score": self.influence_}
+        if (self.over_runs_.n_used > 1).any():
+            scores["standard_error"] = self.standard_error_
+            scores["sign_agreement"] = self.over_runs_.sign_agreement
+        return scores
+
     def to_frame(self) -> pd.DataFrame:
         """Return the training samples as a table, in the order of removal.
 
         Returns
         -------
         DataFrame of n_samples rows
-            The columns ``score``, ``label``, ``prediction`` and ``probability`` (the
-            final estimator's prediction and its probability) and ``removed``; or
+            The columns ``score``; ``standard_error`` and ``sign_agreement``, where
+            several runs or folds scored a sample; ``label``, ``prediction`` and
+            ``probability`` (the final estimator's prediction and its probability) and
+            ``removed``; or
             ``proposal`` and ``relabelled``; or ``sample_weight``. Its index holds the
             row numbers, or the index of a DataFrame. After :meth:`fit_resample` there
             are no predictions; a regressor has no probabilities; several outputs have
@@ -329,7 +341,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         return samples_frame(
             self._data_.X,
             self._data_.y,
-            self.influence_,
+            self._scores(),
             self.ranking_,
             self._columns_,
             getattr(self, "final_estimator_", None),

@@ -44,8 +44,10 @@ class InfluenceCleaner(BaseCleaner):
         ``"auto"`` tries fractions from 0 to 0.4 in five-fold cross-validation and takes
         the smallest whose score (the default ``score``) is within a standard error of
         the best. Then only samples with a negative estimate are removed, and never a
-        whole class. The folds are those of the validation data if it is given, else
-        those of the samples.
+        whole class; with several runs, or `cv`, only those whose estimate is negative
+        without doubt (:attr:`~skinfluence.estimators.ScoresOverRuns.in_doubt`). The
+        folds are those of the validation data if it is given, else those of the
+        samples.
     scorer : str, outlier detector or callable, default="influence"
         The ranking: the name of one of :mod:`skinfluence.scorers`, such as
         ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
@@ -74,7 +76,8 @@ class InfluenceCleaner(BaseCleaner):
         Cross-influence instead of that fraction: each sample is scored by the models
         that were trained on it, each on its held-out fold, and the scores are averaged.
     n_runs : int, default=1
-        Number of runs to average over, each with its own random states.
+        Number of runs to average over, each with its own random states: other initial
+        weights and batches. Each costs a training and a retrace for every fold of `cv`.
     query : "auto", "loss", "error" or callable, default="auto"
         What is measured on each validation sample, for ``scorer="influence"``, as in
         the estimator's ``influence``. ``"auto"`` is ``"loss"`` for given validation
@@ -113,6 +116,12 @@ class InfluenceCleaner(BaseCleaner):
         validation loss (or error: `query_`) without the sample: **negative is
         harmful**. With ``action="relabel"`` the lowest estimated change under any
         label. NaN for samples that were not ranked (with `decisions`, all).
+    standard_error_ : ndarray of shape (n_samples,), float64
+        Standard error of that score over the runs and folds that used the sample; NaN
+        where fewer than two did.
+    over_runs_ : ScoresOverRuns
+        The scores of each run, with their mean, its standard error and the share that
+        agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int

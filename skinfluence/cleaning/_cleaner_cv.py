@@ -47,7 +47,7 @@ class InfluenceCleanerCV(BaseCleaner):
         Fraction of a fold's training samples on which the ranking is validated if no
         validation data is given.
     n_runs : int, default=1
-        Number of runs to average the ranking over.
+        Number of runs to average the ranking over, as in :class:`InfluenceCleaner`.
     query : "auto", "loss", "error" or callable, default="auto"
         What is measured on each validation sample, as in :class:`InfluenceCleaner`.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
@@ -77,6 +77,10 @@ class InfluenceCleanerCV(BaseCleaner):
         would be emptied.
     influence_ : ndarray of shape (n_samples,), float64
         The samples' scores; NaN for those that were not ranked.
+    standard_error_ : ndarray of shape (n_samples,), float64
+        Standard errors of the scores, as in :class:`InfluenceCleaner`.
+    over_runs_ : ScoresOverRuns
+        The scores of each run, as in :class:`InfluenceCleaner`.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal.
     removed_indices_ : ndarray of shape (n_removed,), int

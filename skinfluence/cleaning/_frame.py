@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 def samples_frame(
     X: Any,
     y: np.ndarray,
-    scores: np.ndarray,
+    scores: Mapping[str, np.ndarray],
     ranking: np.ndarray,
     cleaned: Mapping[str, np.ndarray],
     model: Any,
@@ -20,7 +20,7 @@ def samples_frame(
 
     With a model, also its predictions and their probabilities.
     """
-    columns = {"score": scores, **_outputs("label", y)}
+    columns = {**scores, **_outputs("label", y)}
     if model is not None:
         columns.update(_outputs("prediction", model.predict(X)))
         if hasattr(model, "predict_proba"):

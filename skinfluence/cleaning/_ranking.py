@@ -1,4 +1,4 @@
-"""The ranking: the mean scores of recorded runs.
+"""The ranking: the mean scores of recorded runs, and how far they agree.
 
 Given validation data, cross-influence and several seeds all become a list of runs. Each
 is fitted and scored independently, in any process, and cached with `memory`.
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
+from torch import get_num_threads
 
 from .._cache import cached_call, digest
+from ..estimators import ScoresOverRuns
+from ..trajectory import on_threads
 from ._data import CleaningData
 from ._splits import Split
 
@@ -46,8 +49,8 @@ class Ranking(NamedTuple):
 
     Attributes
     ----------
-    scores : ndarray of shape (n_samples,)
-        Mean score of each sample over the runs that trained on it; NaN if none did.
+    over_runs : ScoresOverRuns
+        The score of each sample in each of the runs, and their mean.
     estimator : object
         The fitted estimator of the first run.
     runs : sequence of Run
@@ -58,7 +61,7 @@ class Ranking(NamedTuple):
         Index of the label that gives a sample its score, if every label is scored.
     """
 
-    scores: np.ndarray
+    over_runs: ScoresOverRuns
     estimator: Any
     runs: Sequence[Run]
     seed: int
@@ -66,13 +69,20 @@ class Ranking(NamedTuple):
 
     @classmethod
     def of(
-        cls, scores: np.ndarray, estimator: Any, runs: Sequence[Run], seed: int
+        cls, over_runs: ScoresOverRuns, estimator: Any, runs: Sequence[Run], seed: int
     ) -> "Ranking":
-        """Make a ranking of scores, or of the lowest over the labels."""
-        if scores.ndim == 1:
-            return cls(scores, estimator, runs, seed)
+        """Make a ranking of scores, or of those under the best label of each sample."""
+        if over_runs.mean.ndim == 1:
+            return cls(over_runs, estimator, runs, seed)
         # Samples that were not ranked are NaN under every label.
-        return cls(scores.min(1), estimator, runs, seed, scores.argmin(1))
+        labels = over_runs.mean.argmin(axis=1)
+        best = over_runs.scores[:, np.arange(len(labels)), labels]
+        return cls(ScoresOverRuns.of(best), estimator, runs, seed, labels)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Mean score of each sample over the runs that used it; NaN if none did."""
+        return self.over_runs.mean
 
     @property
     def train(self) -> np.ndarray:
@@ -134,32 +144,26 @@ def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
 
 def score_runs(
     runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: int | None
-) -> tuple[np.ndarray, Any]:
-    """Return the mean scores over the runs, and the fitted estimator of the first."""
+) -> tuple[ScoresOverRuns, Any]:
+    """Return the scores over the runs, and the fitted estimator of the first."""
     content = "" if memory is None else _content(data)
     # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
     first = fit_run(runs[0], data)
+    n_threads = get_num_threads()
 
     def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
         key = "" if memory is None else digest(content, run)
-        return memory, score_run, key, run, data, fitted
+        return memory, score_run, key, run, data, fitted, n_threads
 
-    if len(runs) == 1:
-        # The run is fitted already: do not fit it again in another process.
-        scores = [cached_call(*call(runs[0], first))]
-    else:
-        scores = Parallel(n_jobs=n_jobs)(
-            delayed(cached_call)(*call(run)) for run in runs
-        )
-    total = np.zeros((len(data), *scores[0].shape[1:]))
-    count = np.zeros(len(data))
-    for run, part in zip(runs, scores, strict=True):
-        total[run.train] += part
-        count[run.train] += 1
-    mean = np.full(total.shape, np.nan)
-    ranked = count > 0
-    mean[ranked] = (total[ranked].T / count[ranked]).T
-    return mean, first
+    # The first is fitted already, and need not travel to another process.
+    parts = [cached_call(*call(runs[0], first))]
+    parts += Parallel(n_jobs=n_jobs)(
+        delayed(cached_call)(*call(run)) for run in runs[1:]
+    )
+    scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
+    for own, run, part in zip(scores, runs, parts, strict=True):
+        own[run.train] = part
+    return ScoresOverRuns.of(scores), first
 
 
 def _content(data: CleaningData) -> str:
@@ -173,12 +177,19 @@ def fit_run(run: Run, data: CleaningData) -> Any:
     return clone(run.estimator).fit(train.X, train.y, **train.params)
 
 
-def score_run(key: str, run: Run, data: CleaningData, fitted: Any) -> np.ndarray:
+def score_run(
+    key: str, run: Run, data: CleaningData, fitted: Any, n_threads: int
+) -> np.ndarray:
     """Return the scores of a run's samples; the cache identifies them by `key`.
 
     Without `fitted`, the estimator is fitted first.
     """
-    estimator = fit_run(run, data) if fitted is None else fitted
+    # joblib's processes have fewer threads, and their number changes the last bits.
+    with on_threads(n_threads):
+        return _score_run(run, data, fit_run(run, data) if fitted is None else fitted)
+
+
+def _score_run(run: Run, data: CleaningData, estimator: Any) -> np.ndarray:
     train = data.take(run.train)
     validation = data.validation
     if run.validation is not None:

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from ..estimators import SGDInfluenceClassifier, has_probabilities
+from ..estimators import SGDInfluenceClassifier, has_probabilities, warn_if_alike
 from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
@@ -139,6 +139,8 @@ class CleaningRecipe(BaseEstimator):
             by_label=self._action().by_label,
         )
         scores, estimator = score_runs(runs, data, self.memory, self.n_jobs)
+        if self.n_runs > 1:
+            warn_if_alike(estimator)
         return Ranking.of(scores, estimator, runs, final_seed)
 
     def _refit(self, data: CleaningData, ranking: Ranking, chosen: np.ndarray) -> Any:

@@ -42,9 +42,13 @@ def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
 
 
 def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
-    """Return the samples with a negative score, except the best of each class."""
+    """Return the samples whose score is surely negative, except the best of a class.
+
+    Their runs, if there are several, leave no doubt about the sign.
+    """
     order = ranking.order
-    candidates = order[ranking.scores[order] < 0]
+    harmful = (ranking.scores < 0) & ~ranking.over_runs.in_doubt
+    candidates = order[harmful[order]]
     # In reversed order, the first of a class is the last of it to be removed.
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]

@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from skorch.dataset import ValidSplit
 
 from ..cleaning import InfluenceCleaner
+from ..estimators import ScoresOverRuns
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
@@ -68,8 +69,8 @@ def n_shown(problem: Problem, options: Namespace) -> int:
     return min(options.n, len(problem.table) // 2)
 
 
-def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
-    """Return the mean influence of each row over the models trained on it."""
+def rank(problem: Problem, model: Any, folds: Folds) -> ScoresOverRuns:
+    """Return the influence of each row over the models trained on it."""
     cleaner = InfluenceCleaner(
         model,
         n_remove=0,
@@ -81,12 +82,16 @@ def rank(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
     )
     # Not fit, whose final model would be of no use here.
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    scores: np.ndarray = cleaner.influence_
+    scores: ScoresOverRuns = cleaner.over_runs_
     return scores
 
 
 def make_report(
-    problem: Problem, model: Any, folds: Folds, scores: np.ndarray, options: Namespace
+    problem: Problem,
+    model: Any,
+    folds: Folds,
+    scores: ScoresOverRuns,
+    options: Namespace,
 ) -> AuditReport:
     """Return the report on the rows with the lowest scores.
 
@@ -99,7 +104,7 @@ def make_report(
         valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
         details = "one more model, trained on all rows"
     else:
-        train, held_out = _keep_apart(folds, scores, n)
+        train, held_out = _keep_apart(folds, scores.mean, n)
         model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
         valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
         details = (

@@ -9,11 +9,15 @@ from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._outputs import outputs_of
 from ._questions.influence_check import InfluenceCheck
+from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
 from ._questions.smoothing import check_smoothing
 from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
+from ._runs import ScoresOverRuns
+from ._runs import answers_over_runs as answers_over_runs
+from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
 from ._tables import check_weights as check_weights
 from ._tables import plain_targets as plain_targets
@@ -31,11 +35,13 @@ __all__ = [
     "RecordedRun",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
+    "ScoresOverRuns",
     "SmoothHinge",
     "check_query",
     "check_smoothing",
     "final_model",
     "has_probabilities",
+    "influence_over_runs",
     "is_log_loss",
     "load_estimator",
     "outputs_of",

@@ -157,26 +157,43 @@ class EstimatorContract(RecordingMixin):
             if first:
                 self._begin_record()
             data = self._numbered(X, targets, weights, fit_params)
-            self._open_run(data, new=first, resume=resume)
-            kind = ResumedRun if resume else TrainingRun
-            self.run_ = kind(
-                data,
-                len(self.training_data_),
-                self.seed_,
-                self.n_steps_,
-                self.n_epochs_,
-                self.trajectory_,
-                self.accumulate_steps,
-            )
-            self.training_data_ = [*self.training_data_, data]
-            if start:
-                self._initialize()
-            self._check_trainable()
-            with self._kernels():
-                # skorch's own `partial_fit` is only the training loop.
-                super().partial_fit(X, targets, _routing_method="fit", **fit_params)
-            self.run_.end(self)
+            self._train(data, start=start, first=first, resume=resume)
         return self
+
+    def _train(
+        self, data: TrainingData, *, start: bool, first: bool, resume: bool
+    ) -> None:
+        """Train on numbered data; `first` is whether it begins the record."""
+        self._open_run(data, new=first, resume=resume)
+        kind = ResumedRun if resume else TrainingRun
+        self.run_ = kind(
+            data,
+            len(self.training_data_),
+            self.seed_,
+            self.n_steps_,
+            self.n_epochs_,
+            self.trajectory_,
+            self.accumulate_steps,
+        )
+        self.training_data_ = [*self.training_data_, data]
+        if start:
+            self._initialize()
+        self._check_trainable()
+        with self._kernels():
+            # skorch's own `partial_fit` is only the training loop.
+            super().partial_fit(
+                data.X, data.y, _routing_method="fit", **data.fit_params
+            )
+        self.run_.end(self)
+
+    @differentiating
+    def _train_again(self, data: TrainingData) -> None:
+        """Train from the start on data that an earlier fit has checked."""
+        check_parameters(self)
+        check_pretrained(self)
+        with self._restored_on_error(True):
+            self._begin_record()
+            self._train(data, start=True, first=True, resume=False)
 
     @contextmanager
     def _restored_on_error(self, start: bool) -> Iterator[None]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..estimators import ScoresOverRuns
 from ..metrics import kendall_tau
 from ..scorers import Loss
 from ._style import (
@@ -13,11 +14,14 @@ from ._style import (
     HELPFUL,
     OTHERS,
     check_count,
+    check_errors,
     check_row,
     described,
     extremes,
     in_brackets,
+    one_or_several,
     short_ticks,
+    two_axes,
 )
 from ._typing import At, Axes, Estimator, ManyAxes
 
@@ -37,6 +41,9 @@ class InfluenceDisplay:
         have none (NaN) are not drawn.
     losses : array-like of shape (n_samples,)
         Loss of each of them under the final model.
+    standard_error : array-like of shape (n_samples,) or None, default=None
+        Standard error of the influence over several runs, drawn as bars at the marked
+        samples; NaN for none.
     truth : array-like of shape (n_samples,), bool, or None, default=None
         Mask of the samples known to be bad, such as
         :func:`~skinfluence.datasets.flip_labels` returns; they are circled.
@@ -56,6 +63,8 @@ class InfluenceDisplay:
     points_ : dict of str to matplotlib PathCollection
         The samples on the right: ``"harmful"``, ``"helpful"``, ``"others"`` and, with
         `truth`, ``"truth"``, the rings.
+    errors_ : list of matplotlib ErrorbarContainer
+        The standard errors of the marked samples, those of the harmful ones first.
 
     See Also
     --------
@@ -80,6 +89,7 @@ class InfluenceDisplay:
         *,
         influence: ArrayLike,
         losses: ArrayLike,
+        standard_error: ArrayLike | None = None,
         truth: ArrayLike | None = None,
         n_marked: int = 20,
         meaning: str = CHANGE,
@@ -87,6 +97,7 @@ class InfluenceDisplay:
     ) -> None:
         self.influence = influence
         self.losses = losses
+        self.standard_error = standard_error
         self.truth = truth
         self.n_marked = n_marked
         self.meaning = meaning
@@ -100,6 +111,7 @@ class InfluenceDisplay:
         y_val: ArrayLike | None = None,
         *,
         at: At = "final",
+        runs: ScoresOverRuns | None = None,
         truth: ArrayLike | None = None,
         n_marked: int = 20,
         axes: ManyAxes = None,
@@ -118,6 +130,11 @@ class InfluenceDisplay:
         at : "final", "epochs", "path", sequence or mapping, default="final"
             At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
+        runs : ScoresOverRuns or None, default=None
+            The influence over several runs, as
+            :func:`~skinfluence.influence_over_runs` returns it: their mean is drawn,
+            with its standard error, and nothing is estimated. By default the influence
+            in the estimator's own run.
         truth : array-like of shape (n_samples,), bool, or None, default=None
             Which training samples are known to be bad.
         n_marked : int, default=20
@@ -135,7 +152,9 @@ class InfluenceDisplay:
             The display, drawn.
         """
         display = cls(
-            influence=estimator.influence(X_val, y_val, at=at, **options),
+            **one_or_several(
+                runs, lambda: estimator.influence(X_val, y_val, at=at, **options)
+            ),
             losses=-Loss()(estimator, None, None),
             truth=truth,
             n_marked=n_marked,
@@ -163,6 +182,7 @@ class InfluenceDisplay:
         """
         influence = check_row("influence", self.influence).astype(np.float64)
         losses = check_row("losses", self.losses, len(influence)).astype(np.float64)
+        errors = check_errors(self.standard_error, len(influence))
         truth = np.zeros(len(influence), dtype=bool)
         if self.truth is not None:
             truth = check_row("truth", self.truth, len(influence)).astype(bool)
@@ -173,7 +193,8 @@ class InfluenceDisplay:
                 "`influence` must be a number for at least one sample, got only NaN."
             )
         influence, losses, truth = influence[ranked], losses[ranked], truth[ranked]
-        axes = _two_axes(axes)
+        errors = errors[ranked]
+        axes = two_axes(axes)
         self.axes_ = dict(zip(("distribution", "loss"), axes, strict=True))
         self.figure_ = axes[0].figure
         # At most half of the samples at each end, so that neither end takes them all.
@@ -181,6 +202,7 @@ class InfluenceDisplay:
         ends = extremes(influence, n_marked, n_marked)
         self._plot_distribution(influence, truth, *ends)
         self._plot_losses(influence, losses, truth, *ends)
+        self._plot_errors(influence, losses, errors, *ends)
         for ax in axes:
             ax.spines[["top", "right"]].set_visible(False)
         return self
@@ -223,6 +245,29 @@ class InfluenceDisplay:
         ax.set_ylabel("training samples")
         short_ticks(ax, "x")
         _legend_above(ax)
+
+    def _plot_errors(
+        self,
+        influence: np.ndarray,
+        losses: np.ndarray,
+        errors: np.ndarray,
+        *ends: np.ndarray,
+    ) -> None:
+        """Draw the standard errors of the marked samples that have one."""
+        self.errors_ = []
+        for rows, color in zip(ends, (HARMFUL, HELPFUL), strict=True):
+            known = rows[~np.isnan(errors[rows])]
+            if not len(known):
+                continue
+            bars = self.axes_["loss"].errorbar(
+                losses[known],
+                influence[known],
+                yerr=errors[known],
+                fmt="none",
+                ecolor=color,
+                elinewidth=0.8,
+            )
+            self.errors_.append(bars)
 
     def _plot_losses(
         self,
@@ -275,20 +320,6 @@ class InfluenceDisplay:
         ax.set_ylabel(f"influence{unit}")
         short_ticks(ax, "y")
         _legend_above(ax)
-
-
-def _two_axes(axes: ManyAxes) -> np.ndarray:
-    import matplotlib.pyplot as plt
-
-    if axes is None:
-        _, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-    axes = np.asarray(axes, dtype=object).ravel()
-    if len(axes) != 2:
-        raise ValueError(
-            "`axes` must be two, for the distribution and for the losses, got "
-            f"{len(axes)}."
-        )
-    return axes
 
 
 def _edges(influence: np.ndarray, n_bins: int = 50) -> np.ndarray:

@@ -8,15 +8,18 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
+from ..estimators import ScoresOverRuns
 from ..scorers import SGDInfluence
-from ._sample_views import View, signed, view_of, written
+from ._sample_views import View, title_of, view_of
 from ._style import (
     CHANGE,
     check_count,
+    check_errors,
     check_row,
     described,
     extremes,
     in_brackets,
+    one_or_several,
 )
 from ._typing import At, Axes, Estimator, ManyAxes, Names, QueryLike
 
@@ -41,6 +44,8 @@ class SampleGridDisplay:
     influence : array-like of shape (n_samples,)
         Their influence, negative for harmful ones; samples without one (NaN) are not
         shown.
+    standard_error : array-like of shape (n_samples,) or None, default=None
+        Its standard error over several runs, shown behind it; NaN for none.
     n_harmful : int, default=10
         How many of the most harmful samples to show.
     n_helpful : int, default=0
@@ -93,6 +98,7 @@ class SampleGridDisplay:
         labels: ArrayLike,
         predictions: ArrayLike | None,
         influence: ArrayLike,
+        standard_error: ArrayLike | None = None,
         n_harmful: int = 10,
         n_helpful: int = 0,
         image_shape: Sequence[int] | None = None,
@@ -105,6 +111,7 @@ class SampleGridDisplay:
         self.labels = labels
         self.predictions = predictions
         self.influence = influence
+        self.standard_error = standard_error
         self.n_harmful = n_harmful
         self.n_helpful = n_helpful
         self.image_shape = image_shape
@@ -126,6 +133,7 @@ class SampleGridDisplay:
         query: QueryLike = "loss",
         at: At = "final",
         last_epochs: int | None = None,
+        runs: ScoresOverRuns | None = None,
         axes: ManyAxes = None,
         **shown: Any,
     ) -> "SampleGridDisplay":
@@ -153,6 +161,11 @@ class SampleGridDisplay:
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         last_epochs : int or None, default=None
             Retrace only the last epochs.
+        runs : ScoresOverRuns or None, default=None
+            The influence over several runs, as
+            :func:`~skinfluence.influence_over_runs` returns it: their mean is shown,
+            with its standard error, and nothing is estimated. By default the influence
+            in the estimator's own run.
         axes : sequence of matplotlib Axes or None, default=None
             Axes to draw on, at least one for each sample; a new figure by default.
         **shown : dict
@@ -167,8 +180,11 @@ class SampleGridDisplay:
             samples=X if samples is None else samples,
             labels=y,
             predictions=estimator.predict(X),
-            influence=estimator.influence(
-                X_val, y_val, query=query, at=at, last_epochs=last_epochs
+            **one_or_several(
+                runs,
+                lambda: estimator.influence(
+                    X_val, y_val, query=query, at=at, last_epochs=last_epochs
+                ),
             ),
             **{**described(estimator, query), **shown},
         )
@@ -226,6 +242,7 @@ class SampleGridDisplay:
             labels=table["label"].to_numpy(),
             predictions=table.get("prediction"),
             influence=cleaner.influence_,
+            standard_error=cleaner.standard_error_,
             **{**_scored(cleaner), **shown},
         )
         return display.plot(axes=axes)
@@ -253,6 +270,7 @@ class SampleGridDisplay:
         predictions = self.predictions
         if predictions is not None:
             predictions = check_row("predictions", predictions, len(influence))
+        errors = check_errors(self.standard_error, len(influence))
         n_harmful = check_count("n_harmful", self.n_harmful)
         n_helpful = check_count("n_helpful", self.n_helpful)
         n_features = check_count("n_features", self.n_features, 1)
@@ -281,7 +299,7 @@ class SampleGridDisplay:
         self.figure_ = axes[0].figure.figure
         for ax, row in zip(self.axes_, self.rows_, strict=True):
             view.draw(ax, row)
-            title = _title(labels, predictions, influence, row)
+            title = title_of(labels, predictions, influence, errors, row)
             ax.set_title(title, fontsize=10, parse_math=False)
         return self
 
@@ -319,15 +337,6 @@ class SampleGridDisplay:
             label = f"given → predicted {label}"
         meaning = f"{self.meaning}{in_brackets(self.unit)}"
         return ",\n".join(filter(None, [label, meaning, view.heading]))
-
-
-def _title(
-    labels: np.ndarray, predictions: np.ndarray | None, influence: np.ndarray, row: int
-) -> str:
-    names = written(labels[row])
-    if predictions is not None:
-        names = f"{names} → {written(predictions[row])}"
-    return f"{names}\n{signed(influence[row])}"
 
 
 def _scored(cleaner: InfluenceCleaner | InfluenceCleanerCV) -> dict[str, str]:

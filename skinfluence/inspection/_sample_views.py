@@ -143,6 +143,21 @@ def signed(value: float) -> str:
     return _signed(value, "+#.2g")
 
 
+def title_of(
+    labels: np.ndarray,
+    predictions: np.ndarray | None,
+    influence: np.ndarray,
+    errors: np.ndarray,
+    row: int,
+) -> str:
+    """Return a sample's labels, and its influence with its standard error."""
+    names = written(labels[row])
+    if predictions is not None:
+        names = f"{names} → {written(predictions[row])}"
+    spread = "" if np.isnan(errors[row]) else f" ± {_signed(errors[row], '.1g')}"
+    return f"{names}\n{signed(influence[row])}{spread}"
+
+
 def _signed(value: float, form: str) -> str:
     return format(value, form).replace("-", "−")
 

@@ -1,12 +1,13 @@
 """Colours, units and checks that the displays share."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..estimators import is_log_loss
-from ._typing import Axes, Estimator
+from ..estimators import ScoresOverRuns, is_log_loss
+from ._typing import Axes, Estimator, ManyAxes
 
 # Okabe and Ito's colours are distinct for colour-blind readers, and visible on white
 # and on black; the markers keep lines apart in greyscale, too.
@@ -15,6 +16,27 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
 
 CHANGE = "change of the mean validation loss without the sample"
+
+
+class Drawn(TypedDict):
+    """The influence that a display shows, and its standard error, if it has one."""
+
+    influence: np.ndarray
+    standard_error: np.ndarray | None
+
+
+def one_or_several(
+    runs: ScoresOverRuns | None, estimate: Callable[[], np.ndarray]
+) -> Drawn:
+    """Return the mean over several runs, or else the estimate of one."""
+    if runs is None:
+        return {"influence": estimate(), "standard_error": None}
+    if not isinstance(runs, ScoresOverRuns):
+        raise TypeError(
+            "`runs` must be what influence_over_runs returns, or None, got "
+            f"{type(runs).__name__}."
+        )
+    return {"influence": runs.mean, "standard_error": runs.standard_error}
 
 
 def in_brackets(unit: str) -> str:
@@ -63,6 +85,28 @@ def check_count(name: str, value: object, least: int = 0) -> int:
             f"`{name}` must be an integer of at least {least}, got {value!r}."
         )
     return int(value)
+
+
+def check_errors(errors: ArrayLike | None, n_samples: int) -> np.ndarray:
+    """Return a standard error for each sample, NaN where there is none."""
+    if errors is None:
+        return np.full(n_samples, np.nan)
+    return check_row("standard_error", errors, n_samples).astype(np.float64)
+
+
+def two_axes(axes: ManyAxes) -> np.ndarray:
+    """Return the given axes, or those of a new figure; refuse another number."""
+    import matplotlib.pyplot as plt
+
+    if axes is None:
+        _, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    axes = np.asarray(axes, dtype=object).ravel()
+    if len(axes) != 2:
+        raise ValueError(
+            "`axes` must be two, for the distribution and for the losses, got "
+            f"{len(axes)}."
+        )
+    return axes
 
 
 def extremes(

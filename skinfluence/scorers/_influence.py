@@ -1,15 +1,22 @@
 """The SGD-influence as a scorer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from ..estimators import check_query, check_smoothing
+from ..estimators import (
+    ScoresOverRuns,
+    answers_over_runs,
+    check_query,
+    check_smoothing,
+    influence_over_runs,
+)
 from ._base import BaseScorer, ScoringData
-from ._checks import check_retraceable
+from ._checks import check_positive_integer, check_retraceable
 
 At = str | Sequence[int] | Mapping[int, float]
 """Models of a run: a name, epochs, or epochs with weights."""
@@ -41,6 +48,12 @@ class SGDInfluence(BaseScorer, name="influence"):
     smoothing : None, float or "auto", default=None
         How wide kinks, such as ReLU's, are smoothed on the way back, as in the
         estimator's ``influence``.
+    n_runs : int, default=1
+        Number of runs to average over: the estimator's own, and others of its training,
+        whose seeds come from its own, as in :func:`~skinfluence.influence_over_runs`.
+        Each further one costs a training and a retrace.
+    n_jobs : int or None, default=None
+        Number of processes over which these are spread, through joblib.
 
     See Also
     --------
@@ -72,15 +85,28 @@ class SGDInfluence(BaseScorer, name="influence"):
         verify: int = 0,
         query: Query = "loss",
         smoothing: float | str | None = None,
+        *,
+        n_runs: int = 1,
+        n_jobs: int | None = None,
     ) -> None:
         self.query = query
         self.at = at
         self.last_epochs = last_epochs
         self.verify = verify
         self.smoothing = smoothing
+        self.n_runs = n_runs
+        self.n_jobs = n_jobs
 
     _estimator_checks = (check_retraceable,)
     _required_data = ("X_val",)
+
+    def _check_parameters(self) -> None:
+        check_positive_integer("n_runs", self.n_runs)
+        if self.n_runs > 1 and self.verify:
+            raise ValueError(
+                "`verify` must be 0 with n_runs > 1, since exact values are those of a "
+                f"single run, got {self.verify!r}."
+            )
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_query(estimator, self.query)
@@ -88,17 +114,28 @@ class SGDInfluence(BaseScorer, name="influence"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the samples' influence on the mean validation loss."""
-        scores: np.ndarray = estimator.influence(
-            data.X_val,
-            data.y_val,
-            sample_weight_val=data.sample_weight_val,
-            query=self.query,
-            at=self.at,
-            last_epochs=self.last_epochs,
-            verify=self.verify,
-            smoothing=self.smoothing,
-        )
-        return scores
+        question: dict[str, Any] = {
+            "sample_weight_val": data.sample_weight_val,
+            "query": self.query,
+            "at": self.at,
+            "last_epochs": self.last_epochs,
+            "smoothing": self.smoothing,
+        }
+        if self.n_runs == 1:
+            scores: np.ndarray = estimator.influence(
+                data.X_val, data.y_val, verify=self.verify, **question
+            )
+            return scores
+        mean = influence_over_runs(
+            estimator, data.X_val, data.y_val, **self._runs(estimator), **question
+        ).mean
+        # As in a single run, there is no influence of what no run used.
+        return np.where(np.isnan(mean), 0.0, mean)
+
+    def _runs(self, estimator: Any) -> dict[str, Any]:
+        """Return which runs: the same ones for the same estimator."""
+        seed = estimator.seed_
+        return {"n_runs": self.n_runs, "random_state": seed, "n_jobs": self.n_jobs}
 
     def by_label(
         self,
@@ -126,7 +163,8 @@ class SGDInfluence(BaseScorer, name="influence"):
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
-            Estimated change of the mean validation loss if the sample had each label.
+            Estimated change of the mean validation loss if the sample had each label;
+            over several runs, the mean.
             The lowest values of the `verify` most promising samples are exact.
         """
         options = {
@@ -135,9 +173,15 @@ class SGDInfluence(BaseScorer, name="influence"):
             "at": self.at,
             "last_epochs": self.last_epochs,
         }
-        scores: np.ndarray = estimator.label_influence(
-            X_val, y_val, smoothing=self.smoothing, **options
-        )
+
+        def of_labels(run: Any) -> np.ndarray:
+            scores: np.ndarray = run.label_influence(
+                X_val, y_val, smoothing=self.smoothing, **options
+            )
+            return scores
+
+        answers = answers_over_runs(estimator, of_labels, **self._runs(estimator))
+        scores = ScoresOverRuns.of(answers).mean
         if self.verify:
             # A sample gets one label: only its best one needs to be exact.
             rows = scores.min(axis=1).argsort()[: self.verify]

@@ -4,7 +4,7 @@ from .._names import set_public_module
 from ..training import StepRecord, parameters_digest
 from ._comparison import same_loss
 from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
-from ._replay import Replay
+from ._replay import Replay, on_threads
 from ._run_folders import begin_run, close_run, recorded_runs, reopen_run, reopened
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._spill import held_on_device, spill
@@ -21,6 +21,7 @@ __all__ = [
     "from_json",
     "held_on_device",
     "leaves_room",
+    "on_threads",
     "parameters_digest",
     "recorded_runs",
     "reopen_run",

@@ -224,7 +224,7 @@ class Replay:
         if self._at != start:
             self.step.live.write(state)
         for record in self.trajectory.records[start:stop]:
-            with _threads(record.n_threads):
+            with on_threads(record.n_threads):
                 loss = self.step.advance(record)
             self.comparison.see(record, loss)
         self._at = stop
@@ -276,8 +276,16 @@ class Replay:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Compute on as many threads as in training: the bits depend on it."""
+def on_threads(number: int | None) -> Iterator[None]:
+    """Compute on so many threads; None for as many as now.
+
+    The bits depend on it, and a run is repeated on as many as it was recorded on.
+
+    Parameters
+    ----------
+    number : int or None
+        Number of torch's threads.
+    """
     now = torch.get_num_threads()
     if number is None or number == now:
         yield

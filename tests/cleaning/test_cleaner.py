@@ -124,7 +124,9 @@ def test_a_regressor(blobs):
     assert not hasattr(cleaner, "classes_")
     assert not hasattr(cleaner, "predict_proba")
     frame = cleaner.to_frame()
-    assert list(frame) == ["score", "label", "prediction", "removed"]
+    # Two models trained on each sample.
+    spread = ["standard_error", "sign_agreement"]
+    assert list(frame) == ["score", *spread, "label", "prediction", "removed"]
     both = np.stack([y, -y], axis=1)
     frame = InfluenceCleaner(reg, random_state=0).fit(X, both).to_frame()
     assert list(frame)[:3] == ["score", "label_0", "label_1"]

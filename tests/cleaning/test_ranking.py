@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import sem, t
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
@@ -117,17 +121,106 @@ def test_several_runs_are_averaged(blobs):
         scores.append(clf.influence(X_val, y_val, at="epochs"))
     assert not np.array_equal(scores[1], scores[2])
     np.testing.assert_allclose(many.influence_, np.mean(scores, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(many.standard_error_, sem(scores), rtol=1e-9)
+    same = np.sign(scores) == np.sign(np.mean(scores, axis=0))
+    assert np.array_equal(many.over_runs_.sign_agreement, same.mean(axis=0))
+    assert np.isnan(one.standard_error_).all()
+    assert (one.over_runs_.sign_agreement == 1).all()
+    assert "standard_error" not in one.to_frame()
+    frame = many.to_frame().sort_index()
+    assert list(frame.columns[:4]) == [
+        "score",
+        "standard_error",
+        "sign_agreement",
+        "label",
+    ]
+    assert np.array_equal(frame["standard_error"], many.standard_error_)
+    assert np.array_equal(frame["sign_agreement"], same.mean(axis=0))
+
+
+def test_runs_and_folds_together(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick(), cv=3, n_runs=2, random_state=3).fit(X, y)
+    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max, size=4)[3]
+    own = int(np.random.RandomState(seed).randint(np.iinfo(np.int32).max))
+    scores = []
+    for state in (0, own):
+        for train, rows in StratifiedKFold(3).split(X, y):
+            clf = quick(random_state=state).fit(X[train], y[train])
+            scores.append(np.full(len(y), np.nan))
+            options = {"query": "error", "at": "epochs"}
+            scores[-1][train] = clf.influence(X[rows], y[rows], **options)
+    np.testing.assert_allclose(cleaner.influence_, np.nanmean(scores, 0), rtol=1e-12)
+    np.testing.assert_allclose(
+        cleaner.standard_error_, sem(scores, nan_policy="omit"), rtol=1e-9
+    )
+
+
+def test_samples_that_no_run_used_have_neither_mean_nor_spread(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick(), n_runs=2, random_state=0).fit(X, y)
+    apart = np.isnan(cleaner.influence_)
+    assert apart.sum() == 24
+    assert np.array_equal(np.isnan(cleaner.standard_error_), apart)
+    assert np.array_equal(cleaner.over_runs_.n_used, np.where(apart, 0, 2))
+
+
+def test_auto_removes_only_where_the_runs_agree(blobs):
+    X, y, _, X_val, y_val = blobs
+    drift = iter(np.tile([0.0, 3.0], 20))
+
+    def scorer(estimator, X, *data):
+        # The first 20 samples harm every run, the next 60 only every other one.
+        scores = np.linspace(1, 2, len(X))
+        scores[:20] = -2 - scores[:20]
+        scores[20:80] = next(drift) - 2
+        return scores
+
+    options = {"scorer": scorer, "random_state": 0, "n_remove": "auto"}
+    cleaner = InfluenceCleaner(quick(), n_runs=2, **options).fit(X, y, X_val, y_val)
+    assert (cleaner.influence_ < 0).sum() == 80
+    sure = cleaner.influence_ + t.ppf(0.95, 1) * cleaner.standard_error_ < 0
+    assert np.flatnonzero(sure).tolist() == [*range(20)]
+    assert set(cleaner.removed_indices_) <= set(range(20))
+
+
+def test_runs_can_be_searched_over_in_a_pipeline(blobs, tmp_path):
+    X, y, *_ = blobs
+    pipeline = make_pipeline(
+        StandardScaler(),
+        InfluenceCleaner(quick(), n_remove=10, memory=tmp_path, random_state=0),
+    )
+    grid = {"influencecleaner__n_runs": [1, 3]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    for n_runs, score in zip(
+        [1, 3], search.cv_results_["mean_test_score"], strict=True
+    ):
+        alone = clone(pipeline).set_params(
+            influencecleaner__n_runs=n_runs, influencecleaner__memory=None
+        )
+        assert cross_val_score(alone, X, y, cv=2).mean() == score
+
+
+def test_tells_where_all_runs_start_from_the_same_weights(blobs):
+    X, y, _, X_val, y_val = blobs
+    clf = SGDInfluenceClassifier(nn.Linear(4, 3), max_epochs=2, random_state=0)
+    cleaner = InfluenceCleaner(clf, n_runs=2, random_state=0)
+    with pytest.warns(UserWarning, match="All runs start from the same weights"):
+        cleaner.fit(X, y, X_val, y_val)
+    # A single run has nothing to be compared with.
+    cleaner.set_params(n_runs=1).fit(X, y, X_val, y_val)
 
 
 def test_processes_give_the_same_scores(blobs):
     X, y, _, X_val, y_val = blobs
     found = [
-        InfluenceCleaner(quick(), n_runs=2, random_state=0, n_jobs=n_jobs)
-        .fit(X, y, X_val, y_val)
-        .influence_
+        InfluenceCleaner(quick(), n_runs=3, random_state=0, n_jobs=n_jobs).fit(
+            X, y, X_val, y_val
+        )
         for n_jobs in (1, 2)
     ]
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    for name in ("scores", "mean", "standard_error", "sign_agreement"):
+        assert np.array_equal(*(getattr(each.over_runs_, name) for each in found))
 
 
 def test_seeds_fill_in_what_is_none():

@@ -10,6 +10,7 @@ from skinfluence.cleaning._selection import (
     check_classes_stay,
     check_n_remove,
 )
+from skinfluence.estimators import ScoresOverRuns
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ def test_refuses_other_numbers(n_remove, error, message):
         check_n_remove(n_remove, 150, 120)
 
 
-def ranking(scores):
-    return Ranking(np.array(scores), None, [], 0)
+def ranking(*scores):
+    return Ranking(ScoresOverRuns.of(scores), None, [], 0)
 
 
 def test_order_is_by_score_then_row_and_unranked_last():
@@ -53,6 +54,18 @@ def test_only_negative_scores_are_beneficial_to_remove():
     scores = [0.5, np.nan, -1.0, 0.0, -2.0, -0.5]
     codes = np.zeros(6, dtype=int)
     assert beneficial_removals(ranking(scores), codes).tolist() == [4, 2, 5]
+
+
+def test_what_the_runs_do_not_agree_on_is_not_beneficial_to_remove():
+    # The means are -2, -2, -2, -1 and 1; of two scores, Student's t for 5 % is 6.3.
+    found = ranking(
+        [-2.0, -5.0, -2.5, np.nan, 1.0],
+        [-2.1, 1.0, -1.5, -1.0, 1.0],
+        [-1.9, -2.0, np.nan, np.nan, 1.0],
+    )
+    codes = np.zeros(5, dtype=int)
+    # A single score is all that is known.
+    assert beneficial_removals(found, codes).tolist() == [0, 3]
 
 
 def test_beneficial_removals_leave_a_sample_of_every_class():

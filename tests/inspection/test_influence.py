@@ -5,7 +5,11 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import scale
 
-from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence import (
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+    influence_over_runs,
+)
 from skinfluence.inspection import InfluenceDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -51,6 +55,26 @@ def test_losses_and_influence_are_the_estimators():
     points = np.column_stack([display.losses, expected])
     np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(points, axis=0))
     assert display.axes_["loss"].get_ylabel() == "influence (nats)"
+
+
+def test_several_runs_are_drawn_with_their_spread():
+    X, y = load_iris(return_X_y=True)
+    X = scale(X)
+    clf = SGDInfluenceClassifier(max_epochs=3, random_state=0).fit(X[::2], y[::2])
+    runs = influence_over_runs(clf, X[1::2], y[1::2], n_runs=3, random_state=0)
+    display = InfluenceDisplay.from_estimator(
+        clf, X[1::2], y[1::2], runs=runs, n_marked=4
+    )
+    np.testing.assert_array_equal(display.influence, runs.mean)
+    order = runs.mean.argsort(kind="stable")
+    for bars, rows in zip(display.errors_, (order[:4], order[::-1][:4]), strict=True):
+        (lines,) = bars[2]
+        ends = np.array([line[:, 1] for line in lines.get_segments()])
+        errors = runs.scores[:, rows].std(axis=0, ddof=1) / 3**0.5
+        expected = runs.mean[rows][:, None] + errors[:, None] * [-1, 1]
+        np.testing.assert_allclose(ends, expected, rtol=1e-9)
+    alone = InfluenceDisplay.from_estimator(clf, X[1::2], y[1::2], n_marked=4)
+    assert alone.errors_ == []
 
 
 def test_squared_error_has_no_unit_and_a_query_is_named():

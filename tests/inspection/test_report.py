@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy import sparse
+from scipy.stats import sem
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
+from skinfluence.estimators import ScoresOverRuns
 from skinfluence.exceptions import DecisionsError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
@@ -122,6 +124,30 @@ def test_other_scores_rank(clf):
     html = page(report.to_dict())
     assert "have a negative score" in html
     assert ">score</text>" in html
+
+
+def test_scores_over_several_runs_are_shown_with_their_spread(clf):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(5, 60)) + np.linspace(-1, 1, 60)
+    scores[2:, 0] = np.nan
+    scores[:2, 0] = -9, -7
+    scores[:, 1] = np.nan
+    runs = ScoresOverRuns.of(scores)
+    report = AuditReport.from_estimator(clf, *DATA, n=60, n_check=0, scores=runs)
+    suspects = report.to_dict()["suspects"]
+    assert [s["sample"] for s in suspects] == np.argsort(runs.mean)[:-1].tolist()
+    first = suspects[0]
+    assert (first["score"], first["standard_error"]) == (-8, 1)
+    assert (first["n_runs"], first["n_agree"]) == (2, 2)
+    for suspect in suspects[1:]:
+        own = scores[:, suspect["sample"]]
+        assert suspect["score"] == pytest.approx(own.mean(), rel=1e-4)
+        assert suspect["standard_error"] == pytest.approx(sem(own), rel=1e-4)
+        assert suspect["n_runs"] == 5
+        same = np.sign(own) == np.sign(own.mean())
+        assert suspect["n_agree"] == same.sum()
+    plain = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=runs.mean)
+    assert "n_runs" not in plain.to_dict()["suspects"][0]
 
 
 def test_the_expected_error_is_asked_for(clf):

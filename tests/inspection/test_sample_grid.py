@@ -8,7 +8,11 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, scale
 
-from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
+from skinfluence import (
+    InfluenceCleaner,
+    SGDInfluenceClassifier,
+    influence_over_runs,
+)
 from skinfluence.inspection import SampleGridDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -68,6 +72,13 @@ def test_headings_say_what_and_in_which_unit():
     expected = [f"Most {end} samples: {rest}" for end in ("harmful", "helpful")]
     assert headings(display.figure_) == expected
     assert display.axes_[0].get_title() == "dog → cow\n−1.5"
+
+
+def test_standard_errors_stand_behind_the_influence():
+    errors = [np.nan, 0.0123, 0.2, 0.31, 1.0]
+    display = drawn(TEXTS, n_harmful=3, standard_error=errors)
+    titles = [ax.get_title().split("\n")[1] for ax in display.axes_]
+    assert titles == ["−1.5 ± 0.3", "−0.25 ± 0.01", "+0.0"]
 
 
 def test_without_predictions_there_is_the_label_alone():
@@ -245,6 +256,29 @@ def test_from_cleaner_shows_what_it_ranked_first(options, meaning):
     assert headings(display.figure_)[0].split(",\n")[1] == meaning
 
 
+def test_several_runs_are_shown_with_their_spread():
+    X, y = load_iris(return_X_y=True)
+    X = scale(X)
+    clf = SGDInfluenceClassifier(max_epochs=3, random_state=0)
+    cleaner = InfluenceCleaner(clf, n_remove=10, random_state=0, n_runs=3).fit(X, y)
+    runs = influence_over_runs(
+        clf.fit(X[::2], y[::2]), X[1::2], y[1::2], n_runs=3, random_state=0
+    )
+    data = X[::2], y[::2], X[1::2], y[1::2]
+    for display, scores in (
+        (SampleGridDisplay.from_cleaner(cleaner, X, n_harmful=4), cleaner.over_runs_),
+        (SampleGridDisplay.from_estimator(clf, *data, runs=runs, n_harmful=4), runs),
+    ):
+        rows = np.argsort(scores.mean, kind="stable")[:4]
+        np.testing.assert_array_equal(display.rows_, rows)
+        for ax, row in zip(display.axes_, rows, strict=True):
+            error = scores.scores[:, row].std(ddof=1) / 3**0.5
+            written = f"{scores.mean[row]:+#.2g} ± {error:.1g}"
+            assert ax.get_title().split("\n")[1].replace("−", "-") == written
+    with pytest.raises(TypeError, match="`runs` must be what influence_over_runs"):
+        SampleGridDisplay.from_estimator(clf, *data, runs=runs.mean)
+
+
 def test_draws_into_given_axes():
     import matplotlib.pyplot as plt
 
@@ -263,6 +297,7 @@ def test_draws_into_given_axes():
         (TEXTS[:4], {}, "`samples` must have 5 rows, one for each influence, got 4"),
         (TEXTS, {"labels": [1]}, r"`labels` must have shape \(5,\), got \(1,\)"),
         (TEXTS, {"predictions": [1]}, r"`predictions` must have shape \(5,\)"),
+        (TEXTS, {"standard_error": [1]}, r"`standard_error` must have shape \(5,\)"),
         (TEXTS, {"n_harmful": 1.5}, "`n_harmful` must be an integer of at least 0"),
         (TEXTS, {"n_helpful": -1}, "`n_helpful` must be an integer of at least 0"),
         (TEXTS, {"n_harmful": 0}, "`n_harmful` and `n_helpful` must show at least one"),

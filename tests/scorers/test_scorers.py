@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn.neighbors import KernelDensity, LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
+from skorch.dataset import ValidSplit
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import represent
@@ -49,6 +50,57 @@ def test_influence_is_the_estimators(iris):
     np.testing.assert_allclose(verified, expected, rtol=1e-9, atol=1e-14)
     default = SGDInfluence()(clf, X, y, X_val, y_val)
     assert np.array_equal(default, clf.influence(X_val, y_val, at="epochs"))
+
+
+def runs_by_hand(clf, X, y, count):
+    """Return the classifier, and clones with the seeds that follow from its own."""
+    rng = np.random.RandomState(clf.seed_)
+    seeds = [int(rng.randint(2**31 - 1)) for _ in range(count - 1)]
+    others = (clone(clf).set_params(random_state=seed).fit(X, y) for seed in seeds)
+    return [clf, *others]
+
+
+def test_influence_over_several_runs_is_the_mean_of_clones(iris):
+    X, y, X_val, y_val = iris
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=np.random.RandomState(1))
+    clf.fit(X, y)
+    scorer = SGDInfluence("path", query="error", n_runs=3)
+    runs = runs_by_hand(clf, X, y, 3)
+    expected = np.mean(
+        [run.influence(X_val, y_val, at="path", query="error") for run in runs], axis=0
+    )
+    found = scorer(clf, X, y, X_val, y_val)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    by_label = scorer.by_label(clf, X, y, X_val, y_val)
+    options = {"at": "path", "query": "error"}
+    expected = np.mean(
+        [run.label_influence(X_val, y_val, **options) for run in runs], axis=0
+    )
+    # Zeros, of the labels that the samples have, are zeros up to rounding.
+    np.testing.assert_allclose(by_label, expected, rtol=1e-12, atol=1e-18)
+
+
+def test_influence_that_no_run_knows_is_none(iris):
+    X, y, X_val, y_val = iris
+    # Rows 0 to 24 are never trained on.
+    split = ValidSplit([(np.arange(25, len(y)), np.arange(25))])
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=0, train_split=split)
+    scores = SGDInfluence(n_runs=2)(clf.fit(X, y), X, y, X_val, y_val)
+    assert (scores[:25] == 0).all()
+    assert (scores[25:] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_runs": 0}, "`n_runs` must be an integer of at least 1, got 0"),
+        ({"n_runs": 2.0}, "`n_runs` must be an integer of at least 1, got 2.0"),
+        ({"n_runs": 2, "verify": 3}, "`verify` must be 0 with n_runs > 1"),
+    ],
+)
+def test_refuses_what_is_no_number_of_runs(options, message):
+    with pytest.raises(ValueError, match=message):
+        SGDInfluence(**options).check_estimator(SGDInfluenceClassifier())
 
 
 def test_negative_influence_means_that_removal_helps(iris):

@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 
 from ..._version import __version__
 from ...cleaning import Decisions
-from ...estimators import InfluenceCheck
+from ...estimators import InfluenceCheck, ScoresOverRuns
 from .._style import described, unit_of_loss
 from .._typing import At, Estimator, QueryLike
 from .findings import Audit, Harmed
@@ -215,6 +215,7 @@ def _suspects(
             "predicted": _label(findings.predictions[k], places),
             "influence": _number(findings.influence[row]),
             "score": _number(findings.scores[row]),
+            **_spread(findings.over_runs, row),
             **_probabilities(findings, k, places),
             **_gain(findings.by_label[k]),
             "path": [_number(value) for value in findings.paths[k]],
@@ -229,6 +230,18 @@ def _suspects(
         }
         for k, row in enumerate(findings.suspects)
     ]
+
+
+def _spread(over_runs: ScoresOverRuns | None, row: int) -> Content:
+    """Return the score's standard error, and how many runs agree in sign."""
+    if over_runs is None:
+        return {}
+    n_used = int(over_runs.n_used[row])
+    return {
+        "standard_error": _number(over_runs.standard_error[row]),
+        "n_runs": n_used,
+        "n_agree": round(float(over_runs.sign_agreement[row]) * n_used),
+    }
 
 
 def _probabilities(findings: Audit, k: int, places: Places) -> Content:

@@ -13,9 +13,9 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ...cleaning import data_fingerprint
-from ...estimators import InfluenceCheck, final_model
+from ...estimators import InfluenceCheck, ScoresOverRuns, final_model
 from ...exceptions import InfluenceReliabilityWarning
-from .._style import extremes
+from .._style import check_row, extremes
 from .._typing import Estimator, RandomState
 
 # Each validation sample costs a retrace: limits in all, and at once for the memory.
@@ -59,6 +59,8 @@ class Audit:
         Influence of all training samples.
     scores : ndarray of shape (n_samples,)
         What they are ranked by, the lowest first: the influence, or other scores.
+    over_runs : ScoresOverRuns or None
+        These scores in each of several runs, if that is what they come from.
     suspects : ndarray of shape (n_suspects,), int
         The lowest of them, the lowest first.
     labels : ndarray of shape (n_suspects,)
@@ -83,6 +85,7 @@ class Audit:
 
     influence: np.ndarray
     scores: np.ndarray
+    over_runs: ScoresOverRuns | None
     suspects: np.ndarray
     labels: np.ndarray
     predictions: np.ndarray
@@ -106,6 +109,7 @@ def audit(
     n_harmed: int,
     raw: object,
     scores: np.ndarray | None,
+    over_runs: ScoresOverRuns | None,
     random_state: RandomState,
     **question: Any,
 ) -> Audit:
@@ -134,6 +138,7 @@ def audit(
     return Audit(
         influence,
         ranked,
+        over_runs,
         suspects,
         y[suspects],
         estimator.predict(X_suspects),
@@ -145,6 +150,20 @@ def audit(
         {name: judge(estimator, *data) for name, data in judges.items()},
         fingerprint_of(X, raw, y),
     )
+
+
+def checked_scores(
+    scores: ArrayLike | ScoresOverRuns | None, n_samples: int
+) -> tuple[np.ndarray | None, ScoresOverRuns | None]:
+    """Return the scores to rank by, and those of several runs if they are given."""
+    if scores is None:
+        return None, None
+    over_runs = scores if isinstance(scores, ScoresOverRuns) else None
+    given = scores.mean if isinstance(scores, ScoresOverRuns) else scores
+    checked = check_row("scores", given, n_samples).astype(np.float64)
+    if not np.isfinite(checked).any():
+        raise ValueError("`scores` must be finite for at least one sample, got none.")
+    return checked, over_runs
 
 
 def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, int]:

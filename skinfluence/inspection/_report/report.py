@@ -14,11 +14,12 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..._files import write_file
 from ...cleaning import InfluenceCleaner, read_decisions
+from ...estimators import ScoresOverRuns
 from .._style import check_count, check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
-from .findings import Judges, audit, judge
+from .findings import Judges, audit, checked_scores, judge
 from .page import page
 from .samples import Texts, shown_as
 from .words import mark_words, telling_words
@@ -102,7 +103,7 @@ class AuditReport:
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
         n_harmed: int = 3,
-        scores: ArrayLike | None = None,
+        scores: ArrayLike | ScoresOverRuns | None = None,
         title: str = "Data audit",
         random_state: RandomState = None,
     ) -> "AuditReport":
@@ -157,9 +158,11 @@ class AuditReport:
             How many validation samples to show beside each suspect: those whose losses
             it raises most, of the 100 with the highest losses. Each of these costs a
             retrace, the most expensive part of a report; 0 for none.
-        scores : array-like of shape (n_samples,) or None, default=None
-            Other scores to rank by, the lowest first, such as the ``influence_`` of a
-            cleaner with `cv`; samples with NaN are not shown. By default the influence.
+        scores : array-like of shape (n_samples,), ScoresOverRuns or None, default=None
+            Other scores to rank by, the lowest first; samples with NaN are not shown.
+            Those over several runs, the ``over_runs_`` of a cleaner or the result of
+            :func:`~skinfluence.influence_over_runs`, are shown with their standard
+            error and the runs that agree in sign. By default the influence.
         title : str, default="Data audit"
             The page's heading.
         random_state : int, RandomState instance or None, default=None
@@ -182,7 +185,7 @@ class AuditReport:
         n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
         n_check = check_count("n_check", n_check, 4) if n_check else 0
         y = check_row("y", y, _num_samples(X))
-        scores = _checked_scores(scores, len(y))
+        scores, over_runs = checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
         # Before the work, not after it: the page is rendered at the end.
@@ -203,6 +206,7 @@ class AuditReport:
             n_harmed=n_harmed,
             raw=raw,
             scores=scores,
+            over_runs=over_runs,
             random_state=random_state,
             at=at,
             query=query,
@@ -332,15 +336,6 @@ def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, got only one.")
     return {} if y_test is None else {"test": (X_test, y_test)}
-
-
-def _checked_scores(scores: ArrayLike | None, n_samples: int) -> np.ndarray | None:
-    if scores is None:
-        return None
-    scores = check_row("scores", scores, n_samples).astype(np.float64)
-    if not np.isfinite(scores).any():
-        raise ValueError("`scores` must be finite for at least one sample, got none.")
-    return scores
 
 
 _JUDGED = ("score", "loss", "score_after", "loss_after")

@@ -202,6 +202,11 @@
   };
   const percent = (value) => value === null ? "" : value > 0.995 ? "> 99 %" : value < 0.005 ? "< 1 %" : Math.round(100 * value) + " %";
 
+  const scoreOf = (suspect) => {
+    if (!(suspect.n_runs > 1)) return [number(suspect.score)];
+    return [number(suspect.score) + " ± " + number(suspect.standard_error),
+      soft(" over " + suspect.n_runs + " runs; the sign agrees in " + suspect.n_agree + " of " + suspect.n_runs)];
+  };
   const card = (suspect) => {
     const kind = suspect.image ? "image" : suspect.text ? "text-card" : "table-card";
     const id = "s" + suspect.sample;
@@ -220,7 +225,7 @@
     add(title, "span", { class: "id", text: suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name) });
     box.append(shownOf(suspect, "Sample " + suspect.sample));
     const facts = add(box, "dl", { class: "facts-of" });
-    if (!data.ranked_by_influence) fact(facts, "Score", number(suspect.score));
+    if (!data.ranked_by_influence) fact(facts, "Score", ...scoreOf(suspect));
     fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" " + data.measure + " without it"));
     gain(facts, suspect);
     fact(facts, "Over training", spark(suspect.path), soft(data.epochs + " epochs"));
