@@ -9,6 +9,7 @@ from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._outputs import outputs_of
 from ._questions.influence_check import InfluenceCheck
+from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
 from ._questions.smoothing import check_smoothing
@@ -30,6 +31,7 @@ __all__ = [
     "ArrayDataset",
     "FinalModel",
     "InfluenceCheck",
+    "InfluenceInterval",
     "LinearModule",
     "MLPModule",
     "RecordedRun",
@@ -41,6 +43,7 @@ __all__ = [
     "check_smoothing",
     "final_model",
     "has_probabilities",
+    "influence_interval",
     "influence_over_runs",
     "is_log_loss",
     "load_estimator",

@@ -11,7 +11,7 @@ _NAN = float("nan")
 # Kendall's correlation of normal data whose Pearson correlation is 0.92, and 0.6.
 _ORDERED, _ROUGH = 0.75, 0.4
 
-_SMOOTHER = (
+SMOOTHER = (
     "The run does not respond smoothly to its data. What makes it smoother: a smooth "
     "activation such as SiLU, a smaller learning rate, fewer epochs, larger batches."
 )
@@ -163,8 +163,12 @@ def with_groups(
 def verdict(low: float, high: float, slope: float, metasmoothness: float = _NAN) -> str:
     """Put correlation, slope and smoothness in words."""
     said = _of_correlation(low, high, slope)
-    # Below it, the second half of a change undoes much of the first.
-    return f"{said} {_SMOOTHER}" if metasmoothness < 0.5 else said
+    return said if is_smooth(metasmoothness) else f"{said} {SMOOTHER}"
+
+
+def is_smooth(metasmoothness: float) -> bool:
+    """Whether the second half of a change of the data mostly goes on with the first."""
+    return not metasmoothness < 0.5
 
 
 def _of_correlation(low: float, high: float, slope: float) -> str:
