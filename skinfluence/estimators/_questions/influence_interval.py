@@ -210,9 +210,7 @@ def influence_interval(
 
     answers = answers_over_runs(estimator, answers_of, n_runs, random_state, n_jobs)
     scores, exact, smoothness = answers.swapaxes(0, 1)
-    return _calibrated(
-        ScoresOverRuns.of(scores), exact, level, float(smoothness.mean())
-    )
+    return calibrated(ScoresOverRuns.of(scores), exact, level, float(smoothness.mean()))
 
 
 def _check_count(name: str, count: object, least: int) -> None:
@@ -249,7 +247,7 @@ def _verified(run: Any, question: Question, n_samples: int) -> tuple[Any, Any]:
     return exact, np.full(len(exact), smoothness)
 
 
-def _calibrated(
+def calibrated(
     runs: ScoresOverRuns, exact: np.ndarray, level: float, smoothness: float
 ) -> InfluenceInterval:
     """Return the intervals; `exact` holds NaN where nothing was verified."""
