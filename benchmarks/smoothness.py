@@ -1,8 +1,8 @@
 """What makes a run smooth, and its influence reliable: before and after each change.
 
-300 digits (as pictures for the networks with pooling), 50 epochs: metasmoothness, linear
-datamodeling score, rank correlation and median error of single removals, and accuracy,
-by `check_influence` with 40 samples and 40 subsets.
+300 digits (as pictures for the networks with pooling), 50 epochs: metasmoothness,
+linear datamodeling score, rank correlation and median error of single removals, by
+`check_influence` with 40 samples and 40 subsets; and accuracy.
 
     python benchmarks/smoothness.py
 
