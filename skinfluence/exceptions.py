@@ -87,7 +87,7 @@ class UnsupportedCriterionError(SkinfluenceError):
 
 
 class UnsupportedModuleError(SkinfluenceError):
-    """The gradient that a module or a loss gives cannot be differentiated rightly.
+    """A module or a loss cannot be repeated, or its gradient not be differentiated.
 
     Examples
     --------
@@ -202,7 +202,7 @@ class IrreproducibleStepError(SkinfluenceError):
     ...
     ...     def forward(self, X):
     ...         self.n_calls += 1  # state that no step records
-    ...         return super().forward(X) / self.n_calls
+    ...         return super().forward(X) / (2 if self.n_calls > 9 else 1)
     >>> clf = SGDInfluenceClassifier(
     ...     Drifting, module__in_features=4, module__out_features=3, random_state=0
     ... ).fit(X, y)

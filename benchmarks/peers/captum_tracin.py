@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 from .problem import Method, PlainRun, Problem
 
 
-def score(problem: Problem, run: PlainRun) -> np.ndarray:
+def _scores(problem: Problem, run: PlainRun, aggregate: bool) -> np.ndarray:
     """Sum the products of gradients over the networks at the epoch ends."""
 
     def load(module: nn.Module, state: dict) -> float:
@@ -24,9 +24,16 @@ def score(problem: Problem, run: PlainRun) -> np.ndarray:
         batch_size=len(problem.y),
         sample_wise_grads_per_batch=True,
     )
-    return tracin.influence(problem.tensors_val, aggregate=True).numpy().ravel()
+    return tracin.influence(problem.tensors_val, aggregate=aggregate).numpy()
 
 
 def methods(problem: Problem) -> list[Method]:
     """Return TracInCP."""
-    return [Method("captum TracInCP", Problem.train, score)]
+    return [
+        Method(
+            "captum TracInCP",
+            Problem.train,
+            lambda problem, run: _scores(problem, run, True).ravel(),
+            lambda problem, run: _scores(problem, run, False),
+        )
+    ]

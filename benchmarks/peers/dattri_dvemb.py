@@ -38,14 +38,19 @@ def _method(name: str, **options: Any) -> Method:
         problem.train(module, keep)
         return attributor
 
-    return Method(name, fit, score)
+    return Method(name, fit, score, each)
 
 
 def score(problem: Problem, attributor: DVEmbAttributor) -> np.ndarray:
+    """Return the mean over the queries."""
+    return each(problem, attributor).mean(0)
+
+
+def each(problem: Problem, attributor: DVEmbAttributor) -> np.ndarray:
     """Embed the samples, backwards through the run, and compare with the query."""
     attributor.cache()
     loader = DataLoader(TensorDataset(*problem.tensors_val), len(problem.y_val))
-    return attributor.attribute(loader).mean(1).detach().numpy()
+    return attributor.attribute(loader).T.detach().numpy()
 
 
 def methods(problem: Problem) -> list[Method]:
@@ -53,7 +58,7 @@ def methods(problem: Problem) -> list[Method]:
     projected = _method(
         "dattri DVEmb, projected", factorization_type="kronecker", proj_dim=_PROJECTED
     )
-    if problem.setting == "hard":
+    if problem.setting != "easy":
         return [projected]
     whole = _method("dattri DVEmb", factorization_type="kronecker")
     return [whole, projected]

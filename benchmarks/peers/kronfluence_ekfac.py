@@ -33,8 +33,8 @@ class Classification(Task):
         return self.compute_train_loss(batch, model)
 
 
-def score(problem: Problem, run: PlainRun) -> np.ndarray:
-    """Fit the factors and compute the scores of the summed query."""
+def _scores(problem: Problem, run: PlainRun, aggregate: bool) -> np.ndarray:
+    """Fit the factors and compute the scores, of the summed query or of each."""
     task = Classification()
     train, val = (
         TensorDataset(*problem.tensors),
@@ -62,13 +62,20 @@ def score(problem: Problem, run: PlainRun) -> np.ndarray:
             len(problem.y_val),
             len(problem.y),
             score_args=ScoreArguments(
-                damping_factor=None, aggregate_query_gradients=True
+                damping_factor=None, aggregate_query_gradients=aggregate
             ),
         )
         scores = analyzer.load_pairwise_scores("scores")["all_modules"]
-    return scores.numpy().ravel()
+    return scores.numpy()
 
 
 def methods(problem: Problem) -> list[Method]:
     """Return EK-FAC with the damping recommended, a tenth of the mean eigenvalue."""
-    return [Method("kronfluence EK-FAC", Problem.train, score)]
+    return [
+        Method(
+            "kronfluence EK-FAC",
+            Problem.train,
+            lambda problem, run: _scores(problem, run, True).ravel(),
+            lambda problem, run: _scores(problem, run, False),
+        )
+    ]

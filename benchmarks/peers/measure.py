@@ -23,6 +23,7 @@ PEERS = (
     "kronfluence_ekfac",
     "trak_scores",
     "cleanlab_quality",
+    "mislabeled_detectors",
     "random_scores",
 )
 

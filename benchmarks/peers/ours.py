@@ -23,9 +23,18 @@ def _method(at: str, last_epochs: int | None = None, compiled: bool = False) -> 
             problem.X_val, problem.y_val, at=at, last_epochs=last_epochs
         )
 
+    def each(problem: Problem, clf: Any) -> np.ndarray:
+        return clf.influence(
+            problem.X_val,
+            problem.y_val,
+            at=at,
+            last_epochs=last_epochs,
+            aggregate=None,
+        ).T
+
     last = f", last_epochs={last_epochs}" if last_epochs else ""
     compile_ = ", compile=True" if compiled else ""
-    return Method(f"skinfluence, at={at!r}{last}{compile_}", fit, score)
+    return Method(f"skinfluence, at={at!r}{last}{compile_}", fit, score, each)
 
 
 def methods(problem: Problem) -> list[Method]:

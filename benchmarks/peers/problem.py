@@ -32,12 +32,15 @@ class Missing(Exception):
 class Method:
     """One row of the table: what trains, and what then scores the samples.
 
-    Scores have the sign of the influence: negative for harmful samples.
+    `score` returns shape (n_train,), for the mean loss of the validation samples, and
+    `each` shape (n_val, n_train), for the loss of each; None if a method cannot. Scores
+    have the sign of the influence: negative for harmful samples.
     """
 
     name: str
     fit: Callable[["Problem"], Any]
     score: Callable[["Problem", Any], Any]
+    each: Callable[["Problem", Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,13 @@ class Problem:
     def records(self) -> list[Any]:
         return self.clf.trajectory_.records
 
+    @property
+    def momentum(self) -> float:
+        return self.clf.get_params().get("optimizer__momentum", 0.0)
+
     def module(self) -> nn.Module:
-        """Return the network with the initial weights."""
-        module = copy.deepcopy(self.clf.module_)
+        """Return the network with the initial weights, in training mode."""
+        module = copy.deepcopy(self.clf.module_).train()
         start = self.clf.trajectory_.state(0).parameters.clone()
         nn.utils.vector_to_parameters(start, module.parameters())
         return module
@@ -86,7 +93,7 @@ class Problem:
     ) -> PlainRun:
         """Train in a plain PyTorch loop on the shared batches."""
         module = self.module() if module is None else module
-        optimizer = torch.optim.SGD(module.parameters(), lr=self.clf.lr)
+        optimizer = torch.optim.SGD(module.parameters(), self.clf.lr, self.momentum)
         criterion = nn.CrossEntropyLoss()
         X, y = self.tensors
         ends = set(self.clf.trajectory_.epoch_ends().values())
@@ -99,7 +106,7 @@ class Problem:
             optimizer.step()
             if record.step + 1 in ends:
                 epoch_ends.append(copy.deepcopy(module.state_dict()))
-        return PlainRun(module, epoch_ends)
+        return PlainRun(module.eval(), epoch_ends)
 
 
 def load(

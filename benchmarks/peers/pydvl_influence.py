@@ -27,13 +27,18 @@ def _loader(problem: Problem) -> DataLoader:
 
 def _method(name: str, make: Callable[[Any], Any], as_one: bool) -> Method:
     def score(problem: Problem, run: Any) -> np.ndarray:
-        model = make(run.module.eval()).fit(_loader(problem))
+        model = make(run.module).fit(_loader(problem))
         X_val, y_val = problem.tensors_val
         if as_one:  # the query's mean gradient: one system to solve instead of many
             X_val, y_val = X_val[None], y_val[None]
         return model.influences(X_val, y_val, *problem.tensors).mean(0).numpy()
 
-    return Method(f"pyDVL {name}", lambda problem: problem.train(), score)
+    def each(problem: Problem, run: Any) -> np.ndarray:
+        model = make(run.module).fit(_loader(problem))
+        found = model.influences(*problem.tensors_val, *problem.tensors)
+        return found.detach().numpy()
+
+    return Method(f"pyDVL {name}", lambda problem: problem.train(), score, each)
 
 
 # Regularization: of 0.1, 0.01 and 0.001 the one with the best LDS in the easy setting.

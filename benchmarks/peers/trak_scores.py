@@ -15,6 +15,11 @@ _CHECKPOINTS = 10
 
 
 def score(problem: Problem, run: PlainRun) -> np.ndarray:
+    """Return the mean over the queries."""
+    return each(problem, run).mean(0)
+
+
+def each(problem: Problem, run: PlainRun) -> np.ndarray:
     """Score margins, and turn them into the loss by the chain rule."""
     count = len(run.epoch_ends)
     places = np.linspace(count / 2, count - 1, min(_CHECKPOINTS, count)).astype(int)
@@ -43,9 +48,9 @@ def score(problem: Problem, run: PlainRun) -> np.ndarray:
     X_val, y_val = problem.tensors_val
     with torch.no_grad():
         p = run.module(X_val).softmax(-1)[torch.arange(n_val), y_val]
-    return margins @ (1 - p).numpy() / n_val
+    return (margins * (1 - p).numpy()).T
 
 
 def methods(problem: Problem) -> list[Method]:
     """Return TRAK."""
-    return [Method("TRAK", Problem.train, score)]
+    return [Method("TRAK", Problem.train, score, each)]

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
-from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
@@ -234,14 +233,15 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         check_rows(X, "X")
         if y is not None:
             check_rows(y, "y")
+        y, tags = plain_targets(y), get_tags(self)
         y = validate_data(
             self,
             X="no_validation",
-            y=plain_targets(y),
-            multi_output=get_tags(self).target_tags.multi_output,
-            y_numeric=is_regressor(self),
+            y=y,
+            multi_output=tags.target_tags.multi_output,
+            y_numeric=tags.estimator_type == "regressor",
         )
-        if is_classifier(self):
+        if tags.estimator_type == "classifier":
             check_classification_targets(y)
             self._check_several_classes(y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and

@@ -52,7 +52,7 @@ class CleaningRecipe(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        final, ranked = get_tags(self._final()), get_tags(self._estimator())
+        final, ranked = map(get_tags, (self._final(), self._estimator()))
         tags.estimator_type = final.estimator_type
         tags.classifier_tags = final.classifier_tags
         tags.regressor_tags = final.regressor_tags

@@ -4,28 +4,28 @@ from .._names import set_public_module
 from ._array_dataset import ArrayDataset
 from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge, is_log_loss
+from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
+from ._losses import outputs_of
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
-from ._outputs import outputs_of
+from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
-from ._questions.smoothing import check_smoothing
-from ._recording.epoch_table import EpochTable as EpochTable
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._runs import ScoresOverRuns
 from ._runs import answers_over_runs as answers_over_runs
 from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
-from ._tables import check_weights as check_weights
-from ._tables import plain_targets as plain_targets
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
 from ._typing import QueryLike as QueryLike
 from ._typing import RandomState as RandomState
+from ._validation import check_weights as check_weights
+from ._validation import plain_targets as plain_targets
 
 __all__ = [
     "ArrayDataset",

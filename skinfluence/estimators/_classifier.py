@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from skorch.classifier import NeuralNetClassifier
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ._array_dataset import ArrayDataset
@@ -19,7 +19,6 @@ from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
 from ._questions.reliability import ReliabilityMixin
-from ._tables import check_weights
 from ._typing import (
     CriterionLike,
     DatasetFactory,
@@ -31,7 +30,6 @@ from ._typing import (
     OptimizerFactory,
     RandomState,
 )
-from ._validation import n_rows
 
 
 class SGDInfluenceClassifier(
@@ -306,19 +304,16 @@ class SGDInfluenceClassifier(
             )
         return indices
 
-    def _check_weights(
-        self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
-    ) -> Tensor | None:
-        if self.class_weight is not None:
-            if y is None:
-                raise ValueError(
-                    "`class_weight` needs the labels: give them as y, or use "
-                    "`sample_weight`."
-                )
-            by_class = compute_sample_weight(self.class_weight, y)
-            by_sample = check_weights(sample_weight, n_rows(X))
-            sample_weight = by_class if by_sample is None else by_class * by_sample
-        return super()._check_weights(X, y, sample_weight)
+    def _class_weights(self, y: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        if y is None:
+            raise ValueError(
+                "`class_weight` needs the labels: give them as y, or use "
+                "`sample_weight`."
+            )
+        weights: np.ndarray = compute_sample_weight(self.class_weight, y)
+        return weights
 
     def predict_proba(self, X: object) -> np.ndarray:
         """Predict class probabilities.

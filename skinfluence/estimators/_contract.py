@@ -1,6 +1,6 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
+    all_seeded,
     derive_seed,
     differentiating,
     moment_names,
@@ -21,36 +22,23 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._outputs import outputs_of
+from ._losses import movable
+from ._net import net_modules
+from ._parameters import check_parameters, check_resume, check_tensors
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
-from ._replica import net_modules
 from ._saving.save import save_estimator
-from ._seeding import all_seeded
-from ._tables import check_weights
-from ._training_data import TrainingData, check_repeatable, draws_items, fingerprint
+from ._training_data import TrainingData, check_repeatable, fingerprint, may_draw
 from ._typing import Device
-from ._validation import (
-    check_data,
-    check_inputs,
-    check_parameters,
-    check_real,
-    check_resume,
-    n_rows,
-)
+from ._validation import check_data, check_inputs, training_weights
 
 
 class EstimatorContract(RecordingMixin):
     """Validation, seeds and sample weights, as scikit-learn asks of an estimator."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def fit(
         self,
@@ -90,7 +78,6 @@ class EstimatorContract(RecordingMixin):
             If a run was interrupted, but cannot be resumed.
         """
         start = not (self.warm_start and self.initialized_)
-        check_resume(self, resume, start)
         return self._fit(X, y, sample_weight, fit_params, start=start, resume=resume)
 
     def partial_fit(
@@ -140,8 +127,9 @@ class EstimatorContract(RecordingMixin):
         classes: ArrayLike | None = None,
         resume: bool = False,
     ) -> Self:
+        check_resume(self, resume, start)
         check_parameters(self)
-        if start:
+        if start and self.pretrained is not None:
             check_pretrained(self)
         self.__dict__.pop("compiled_functions_", None)
         with self._restored_on_error(start):
@@ -153,7 +141,8 @@ class EstimatorContract(RecordingMixin):
                 None if is_dataset(X) else labels, reset=first, classes=classes
             )
             targets = labels if targets is None else targets
-            weights = self._check_weights(X, labels, sample_weight)
+            by_class = self._class_weights(labels)
+            weights = training_weights(X, sample_weight, by_class)
             if first:
                 self._begin_record()
             data = self._numbered(X, targets, weights, fit_params)
@@ -190,7 +179,8 @@ class EstimatorContract(RecordingMixin):
     def _train_again(self, data: TrainingData) -> None:
         """Train from the start on data that an earlier fit has checked."""
         check_parameters(self)
-        check_pretrained(self)
+        if self.pretrained is not None:
+            check_pretrained(self)
         with self._restored_on_error(True):
             self._begin_record()
             self._train(data, start=True, first=True, resume=False)
@@ -242,7 +232,8 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
-        data.draws = draws_items(data.dataset)
+        collates = "collate_fn" in self.get_params_for("iterator_train")
+        data.draws = collates or may_draw(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
@@ -267,14 +258,9 @@ class EstimatorContract(RecordingMixin):
             self.trajectory_ = run_in_folder(self, data, resume=resume)
             self.seed_ = self.trajectory_.seed
 
-    def _check_weights(
-        self, X: object, y: np.ndarray | None, sample_weight: ArrayLike | None
-    ) -> Tensor | None:
-        """Return the c_i of the samples, scaled to mean 1."""
-        weights = check_weights(sample_weight, n_rows(X))
-        if weights is None:
-            return None
-        return torch.from_numpy(weights * (len(weights) / weights.sum()))
+    def _class_weights(self, y: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each sample's class; None for 1."""
+        return None
 
     def _initialize(self) -> None:
         self.history_ = None
@@ -315,9 +301,10 @@ class EstimatorContract(RecordingMixin):
                 self.criterion_.to(getattr(outputs, "dtype", None))
             if type(self).get_losses is RecordingMixin.get_losses:
                 many = self._first_targets()
-                check_losses(self, outputs, targets, many)
+                check_losses(self, outputs, targets, inputs, many)
                 warn_of_ignored(self, many)
-            self.get_losses(outputs, targets, X=inputs)
+            else:
+                self.get_losses(outputs, targets, X=inputs)
         if self.record is None:
             return
         if len(self._optimizers) != 1:
@@ -326,7 +313,7 @@ class EstimatorContract(RecordingMixin):
                 "record=None to train without influence."
             )
         moment_names(self.optimizer_)
-        check_real(self)
+        check_tensors(self)
 
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.
@@ -400,6 +387,4 @@ class EstimatorContract(RecordingMixin):
         dataset = self.get_dataset(check_inputs(self, X))
         for batch in self.get_iterator(dataset, training=training):
             returned = self.evaluation_step(batch, training=training)
-            # Of a mapping the outputs: not all else in it can be moved to a device.
-            mapping = isinstance(returned, Mapping)
-            yield to_device(outputs_of(returned) if mapping else returned, device)
+            yield to_device(movable(returned), device)

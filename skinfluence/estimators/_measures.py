@@ -1,6 +1,5 @@
 """What a query measures on each sample: loss, expected error, or a user's measure."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,12 +7,10 @@ from sklearn.base import BaseEstimator, is_classifier
 from skorch.utils import to_tensor
 from torch import Tensor
 
+from ..influence import Measure
 from ._criteria import is_log_loss
 from ._net import InfluenceNet
 from ._typing import QueryLike
-
-Measure = Callable[[Any, Any], Tensor]
-"""``measure(outputs, targets) -> (batch,)``, differentiable in the outputs."""
 
 NAMED_QUERIES = ("loss", "error")
 

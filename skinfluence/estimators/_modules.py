@@ -1,6 +1,8 @@
 """The built-in modules, chosen by name: ``"mlp"`` and ``"linear"``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,9 +106,20 @@ class MLPModule(_Dense):
 BUILT_IN: dict[str, type[nn.Module]] = {"linear": LinearModule, "mlp": MLPModule}
 
 
-def floating_dtype(module: nn.Module) -> torch.dtype | None:
-    """Return the dtype of the module's floating-point parameters, if it has any."""
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            return parameter.dtype
-    return None
+def built_in(
+    name: str, n_features: int, n_outputs: int | None, **options: Any
+) -> nn.Module:
+    """Return a built-in module in single precision, by its name."""
+    with _default_dtype(torch.float32):
+        return BUILT_IN[name](n_features, n_outputs, **options)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
+    own = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(own)

@@ -1,34 +1,42 @@
-"""The skorch net below the estimators: its parameters, and what its parts share."""
+"""The skorch net below the estimators: its parameters, its parts and its losses."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from skorch.net import NeuralNet
-from skorch.utils import params_for
-from torch import nn
+from skorch.utils import params_for, to_tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
+from ..exceptions import UnsupportedCriterionError
 from ..trajectory import Trajectory
-from ._copies import Detaching, check_hooks
+from ._copies import Detaching, check_hooks, check_scripted, deep_copy
+from ._epoch_table import EpochTable
+from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
+from ._modules import built_in
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
-_FOR_THE_NEXT_FIT = ("iterator_train", "iterator_valid", "dataset")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+_LATER = ("iterator_train", "iterator_valid", "dataset")
+_INSTANCES = ("module", "criterion")
 _PRETRAINED = "pretrained__"
 
 
 class InfluenceNet(NeuralNet):
     """A skorch net whose parameters follow scikit-learn's rules.
 
-    scikit-learn allows ``__init__`` to set no attribute but its named parameters;
-    skorch looks for ``module__x`` and the like among the attributes. They have a
-    mapping of their own here, outside ``vars(self)``, and are read like attributes.
+    scikit-learn allows ``__init__`` to set no public attribute but its named
+    parameters; skorch looks for ``module__x`` and the like among the attributes. They
+    have a mapping of their own here, and are read like attributes. One that is set as
+    an attribute, as skorch does it, is used in place of the mapping's.
     """
 
-    __slots__ = ("_keywords",)
     _keywords: dict[str, Any]
 
     # Parameters that the code beside the estimators' classes reads.
@@ -76,34 +84,40 @@ class InfluenceNet(NeuralNet):
         left_out = ("self", "kwargs", "__class__")
         self.__dict__.update({k: v for k, v in arguments.items() if k not in left_out})
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @property
     def _params_to_validate(self) -> set[str]:
         """The names that skorch checks for known prefixes."""
-        return set(self._keywords)
+        return {*self._keywords, *filter(_is_keyword, vars(self))}
 
     def __getattr__(self, name: str) -> Any:
-        if name != "_keywords" and name in self._keywords:
-            return self._keywords[name]
+        keywords = self.__dict__.get("_keywords", {})
+        if name in keywords:
+            return keywords[name]
         # Fails again, with the message of the property that failed if it was one.
         return object.__getattribute__(self, name)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "_keywords":
-            object.__setattr__(self, name, value)
-        elif name in ("module", "criterion"):
-            # An instance given as a *parameter* is not one of skorch's trained
-            # components, whose names end with an underscore.
-            self.__dict__[name] = value
-        elif name in self._keywords or _is_keyword(name):
-            self._keywords[name] = value
-        else:
-            super().__setattr__(name, value)
+    # An instance given as a *parameter* is not one of skorch's trained components,
+    # whose names end with an underscore.
+
+    def _check_settable_attr(self, name: str, attr: object) -> None:
+        if name not in _INSTANCES:
+            super()._check_settable_attr(name, attr)
+
+    def _register_attribute(self, name: str, *args: Any, **kwargs: Any) -> None:
+        if name not in _INSTANCES:
+            super()._register_attribute(name, *args, **kwargs)
 
     def _get_param_names(self) -> list[str]:
-        return [*super()._get_param_names(), *self._keywords]
+        names = super()._get_param_names()
+        return [*(k for k in names if not k.startswith("_")), *self._keywords]
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
-        return dict(params_for(prefix, {**self.__dict__, **self._keywords}))
+        return dict(params_for(prefix, {**self._keywords, **self.__dict__}))
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters, without those of the pretrained estimator.
@@ -147,13 +161,16 @@ class InfluenceNet(NeuralNet):
             # skorch would initialize them at once; fit checks them first.
             self.callbacks = params.pop("callbacks")
         # skorch cannot apply these to an initialized net: the next fit uses them.
-        for name in list(params):
-            if name == "optimizer" or name.startswith(_FOR_THE_NEXT_FIT):
-                setattr(self, name, params.pop(name))
-        super().set_params(**params)
-        # skorch sets these on the current optimizer, but drops them at the next fit.
-        kept = {k: v for k, v in params.items() if k.startswith("optimizer__")}
-        self._keywords.update(kept)
+        later = [k for k in params if k == "optimizer" or k.startswith(_LATER)]
+        for name in later:
+            setattr(self, name, params[name])
+        super().set_params(**{k: v for k, v in params.items() if k not in later})
+        # skorch sets those of the optimizer on the current one, but drops them at the
+        # next fit; the others it sets as attributes.
+        for name, value in params.items():
+            if name in self._keywords or _is_keyword(name):
+                self._keywords[name] = value
+                self.__dict__.pop(name, None)
         return self
 
     def __sklearn_clone__(self) -> Self:
@@ -180,12 +197,173 @@ class InfluenceNet(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         self._check_hooks()
-        return {**super().__getstate__(), "_keywords": self._keywords}
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._keywords = state.pop("_keywords")
-        super().__setstate__(state)
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        default: list[tuple[str, Any]] = super()._default_callbacks
+        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
+
+    def initialize_module(self) -> Self:
+        """Make the module; an instance is copied, so that every fit starts from it."""
+        kwargs = self.get_params_for("module")
+        if isinstance(self.module, str):
+            self.module_ = self._built_in_module(self.module, kwargs)
+        elif isinstance(self.module, nn.Module) and not kwargs:
+            check_scripted([self.module])
+            self.module_ = deep_copy(self.module)
+        else:
+            super().initialize_module()
+        if self.dtype != "auto":
+            _convert(self.module_, DTYPES[self.dtype])
+        self.dtype_ = _floating_dtype(self.module_)
+        return self
+
+    def _built_in_module(self, name: str, kwargs: dict[str, Any]) -> nn.Module:
+        if not hasattr(self, "n_features_in_"):
+            raise ValueError(
+                f"The built-in module {name!r} takes its size from the data: "
+                "call fit instead of initialize."
+            )
+        module = built_in(name, self.n_features_in_, self.n_outputs_, **kwargs)
+        dtype = getattr(self, "dtype_", None)
+        if self.run_ is not None:
+            dtype = getattr(torch, self.run_.data.X.dtype.name)
+        return module.to(dtype)
+
+    def initialize_criterion(self) -> Self:
+        """Make the criterion, with one loss for each sample."""
+        kwargs = self.get_params_for("criterion")
+        if isinstance(self.criterion, nn.Module) and not kwargs:
+            self.criterion_ = deep_copy(self.criterion)
+        else:
+            super().initialize_criterion()
+        # "batchmean" sums a sample's losses, "mean" takes their mean.
+        reduction = getattr(self.criterion_, "reduction", None)
+        if reduction == "sum":
+            raise UnsupportedCriterionError(
+                "`criterion` must have reduction 'mean' or 'none', got 'sum': a step "
+                "takes the mean over its batch. Scale `lr` instead."
+            )
+        self.sums_outputs_ = reduction == "batchmean"
+        if reduction is not None:
+            self.criterion_.reduction = "none"
+        return self
+
+    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
+        """Return a module as it is: whole steps are compiled instead."""
+        return module
+
+    def infer(self, x: object, **fit_params: Any) -> Any:
+        """Run the module on a batch, in the module's dtype."""
+        x = _cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
+        if not isinstance(x, Tensor):
+            return super().infer(x, **fit_params)
+        return self.module_(x, **fit_params)
+
+    def get_losses(
+        self, y_pred: object, y_true: object, X: object = None, training: bool = False
+    ) -> Tensor:
+        """Return the loss of each sample of a batch.
+
+        Override this method to use another loss: everything else is derived from it.
+
+        Parameters
+        ----------
+        y_pred : object
+            What the module returned.
+        y_true : Tensor
+            Targets.
+        X : object, optional
+            Inputs of the batch.
+        training : bool, default=False
+            Whether this is a training batch.
+
+        Returns
+        -------
+        Tensor of shape (batch,)
+            One loss for each sample; the mean over its outputs if there are several.
+
+        Raises
+        ------
+        UnsupportedCriterionError
+            If the criterion does not return one loss for each sample.
+        """
+        outputs = criterion_takes(self.criterion_, y_pred)
+        targets = targets_like(outputs, y_true, self.device)
+        losses = super().get_loss(outputs, targets, X=X, training=training)
+        return losses_by_sample(
+            self.criterion_, losses, len(targets), summed=self.sums_outputs_
+        )
+
+    def get_loss(
+        self, y_pred: object, y_true: object, X: object = None, training: bool = False
+    ) -> Tensor:
+        """Return the mean loss of a batch; see :meth:`get_losses`."""
+        return self.get_losses(y_pred, y_true, X=X, training=training).mean()
+
+    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
+        nonlinearity = super()._get_predict_nonlinearity()
+        return lambda returned: nonlinearity(outputs_of(returned))
+
+    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
+        x, fit_params = inputs
+        return self.infer(x, **fit_params)
+
+    def _step_losses(
+        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
+    ) -> Tensor:
+        return self.get_losses(outputs, targets, X=inputs[0], training=True)
 
 
 def _is_keyword(name: str) -> bool:
     return "__" in name.strip("_") and not name.startswith("_")
+
+
+def net_modules(net: InfluenceNet) -> list[nn.Module]:
+    """Return the net's modules and criteria."""
+    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+def net_buffers(net: InfluenceNet) -> list[Tensor]:
+    """Return the buffers of the net's modules."""
+    return [buffer for module in net_modules(net) for buffer in module.buffers()]
+
+
+def norm_buffers(net: InfluenceNet) -> list[Tensor]:
+    """Return the running statistics of norms, which training changes."""
+    parts = (part for module in net_modules(net) for part in module.modules())
+    norms = (part for part in parts if isinstance(part, _NormBase))
+    return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+
+
+def _convert(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give a module a precision. `module.to` would make complex buffers real."""
+
+    def converted(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(dtype.to_complex())
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    module._apply(converted)
+
+
+def _floating_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of the module's floating-point parameters, if it has any."""
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype
+    return None
+
+
+def _cast(net: InfluenceNet, x: object) -> Any:
+    """Move a batch to the module's device, its floating-point inputs to its dtype."""
+    if isinstance(x, Mapping):
+        return {name: _cast(net, value) for name, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_cast(net, value) for value in x]
+    if not isinstance(x, Tensor):
+        return x
+    return x.to(net.device, net.dtype_ if x.is_floating_point() else None)

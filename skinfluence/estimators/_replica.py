@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
-from skorch.net import NeuralNet
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from ..exceptions import DivergedTrainingError, NotRecordedError
@@ -23,6 +22,7 @@ from ..training import (
     MicroBatch,
     Objective,
     TrainingStep,
+    all_seeded,
     in_precision,
     moment_names,
     twice_differentiable,
@@ -32,8 +32,7 @@ from ..training import (
 from ..trajectory import Trajectory
 from ._copies import deep_copy
 from ._measures import measure_of
-from ._net import InfluenceNet
-from ._seeding import all_seeded
+from ._net import InfluenceNet, net_modules
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -60,7 +59,6 @@ class Replica:
         parts = deep_copy({f"{name}_": getattr(net, f"{name}_") for name in names})
         self._original = net
         self.net: Any = object.__new__(type(net))
-        self.net._keywords = net._keywords
         self.net.__dict__.update(net.__dict__, **parts)
         self.objective = objective_of(self.net)
 
@@ -93,7 +91,7 @@ class Replica:
         return outputs.dtype if isinstance(outputs, Tensor) else None
 
     def differentiable(
-        self, trajectory: Trajectory, step: TrainingStep, given: Sequence[Address] = ()
+        self, trajectory: Trajectory, step: TrainingStep, extra: Sequence[Address] = ()
     ) -> tuple[TrainingStep, "Replica"]:
         """Return the run's step to differentiate, and its copy of the net.
 
@@ -104,32 +102,33 @@ class Replica:
         if dtype is None:
             return step, self
         wide = self._widened(dtype)
-        return TrainingStep(wide.objective, wide._live(trajectory, given)), wide
+        return TrainingStep(wide.objective, wide._live(trajectory, extra)), wide
 
     def step(
-        self, trajectory: Trajectory, given: Sequence[Address] = ()
+        self, trajectory: Trajectory, extra: Sequence[Address] = ()
     ) -> TrainingStep:
         """Return the training step of a run, unchecked.
 
-        The parameters at the `given` addresses, which were not trained, follow the
+        The parameters at the `extra` addresses, which were not trained, follow the
         trained ones in its state.
         """
-        live = self._live(trajectory, given)
+        live = self._live(trajectory, extra)
         # States with and without what stayed are not compiled for at once.
-        if given or not self.net.compile:
+        if extra or not self.net.compile:
             return TrainingStep(self.objective, live)
         largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
         return CompiledStep(self.objective, live, largest, compiled)
 
-    def _live(self, trajectory: Trajectory, given: Sequence[Address]) -> LiveState:
+    def _live(self, trajectory: Trajectory, extra: Sequence[Address]) -> LiveState:
         optimizer = self.net.optimizer_
         groups = optimizer.param_groups
-        stayed = [groups[g]["params"][k].detach().clone() for g, k in given]
+        stayed = [groups[g]["params"][k].detach().clone() for g, k in extra]
+        modules = self.objective.modules
         return LiveState(
             optimizer,
-            [*trajectory.addresses, *given],
-            net_buffers(self.net),
+            [*trajectory.addresses, *extra],
+            [buffer for module in modules for buffer in module.buffers()],
             moment_names(optimizer),
             [*trajectory.untrained, *stayed],
         )
@@ -181,16 +180,16 @@ def _mean(
     weights: np.ndarray | None,
     kind: Callable[..., Query],
 ) -> Query:
-    every = np.ones(len(dataset)) if weights is None else weights
-    every = every / every.sum()
+    shares = np.ones(len(dataset)) if weights is None else weights
+    shares = shares / shares.sum()
     batches: list[tuple[Any, Any, Tensor]] = []
     start = 0
     # The query casts them to the dtype of its values.
-    own = net.dtype_ or torch.float32
+    dtype = torch.promote_types(net.dtype_ or torch.float32, torch.float32)
     with all_seeded(0):  # a Dataset may draw
         for inputs, targets in net.get_iterator(dataset, training=False):
-            part = torch.as_tensor(every[start : start + len(targets)])
-            part = part.to(net.device, torch.promote_types(own, torch.float32))
+            part = torch.as_tensor(shares[start : start + len(targets)])
+            part = part.to(net.device, dtype)
             batches.append(((inputs, {}), targets, part))
             start += len(targets)
     if start != len(dataset):
@@ -225,17 +224,6 @@ def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
     return fetch
 
 
-def net_modules(net: NeuralNet) -> list[nn.Module]:
-    """Return the net's modules and criteria."""
-    parts = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-    return [part for part in parts if isinstance(part, nn.Module)]
-
-
-def net_buffers(net: NeuralNet) -> list[Tensor]:
-    """Return the buffers of the net's modules."""
-    return [buffer for module in net_modules(net) for buffer in module.buffers()]
-
-
 def retraceable(net: InfluenceNet) -> Trajectory:
     """Return the trajectory of a net, or refuse if it has none to retrace."""
     check_is_fitted(net, "trajectory_")
@@ -245,7 +233,7 @@ def retraceable(net: InfluenceNet) -> Trajectory:
             f"`record` must be 'all' or a number of epochs in fit, got "
             f"{net.record!r}: nothing was recorded. Fit again with record='all'."
         )
-    if trajectory.n_steps == 0:
+    if not trajectory.records:
         raise NotRecordedError("The run must have at least one step, got 0.")
     if trajectory.diverged_at is not None:
         raise DivergedTrainingError(

@@ -1,35 +1,19 @@
-"""Seeds for all global generators, and for the items of a Dataset that draws."""
+"""Seeds for the items of a Dataset, and for their collation."""
 
-import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
-from ..training import seeded
+from ..training import all_seeded, derive_seed, seed_others
 from ._typing import MapDataset
 
-_CPU = torch.device("cpu")
 
+class SeededSamples(list[Any]):
+    """Samples of a batch, with the seed of their collation."""
 
-@contextmanager
-def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
-    """Seed NumPy's and Python's global generators too.
-
-    Splits, samplers and Datasets may draw on them.
-    """
-    with seeded(seed, device):
-        states = np.random.get_state(), random.getstate()  # noqa: NPY002
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(states[0])  # noqa: NPY002
-            random.setstate(states[1])
+    seed: int
 
 
 class SeededItems(Dataset[Any]):
@@ -40,7 +24,8 @@ class SeededItems(Dataset[Any]):
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        Draws from the global generators of torch, NumPy or Python.
+        May draw from the global generators of torch, NumPy or Python. One that reads
+        whole batches (``__getitems__``) draws by the seed of the first item.
     """
 
     def __init__(self, dataset: MapDataset) -> None:
@@ -54,26 +39,58 @@ class SeededItems(Dataset[Any]):
         with all_seeded(seed):
             return self.dataset[index]
 
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> SeededSamples:
+        """Return samples, to be collated by `SeededCollation` or any other."""
+        _, first = keys[0]
+        # To save the generators and restore them takes ten times as long as to seed.
+        with all_seeded(first):
+            samples = SeededSamples(self._samples(keys))
+        samples.seed = derive_seed(first, "collation")
+        return samples
+
+    def _samples(self, keys: Sequence[tuple[int, int]]) -> Iterable[Any]:
+        # A subset has the method whether or not its base has it.
+        read = getattr(self.dataset, "__getitems__", None)
+        if read is not None and hasattr(base_of(self.dataset), "__getitems__"):
+            samples: Iterable[Any] = read([index for index, _ in keys])
+            return samples
+        return (self._seeded_item(*key) for key in keys)
+
+    def _seeded_item(self, index: int, seed: int) -> Any:
+        torch.default_generator.manual_seed(seed)
+        seed_others(seed)
+        return self.dataset[index]
+
+
+class SeededCollation:
+    """A `collate_fn` that may draw from the global generators.
+
+    Parameters
+    ----------
+    collate : callable
+        The function.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Any) -> Any:
+        # A loader that is not torch's may read items one by one.
+        if not isinstance(samples, SeededSamples):
+            return self.collate(samples)
+        with all_seeded(samples.seed):
+            return self.collate(samples)
+
+
+def base_of(dataset: Any) -> Any:
+    """Return what a (nested) subset is one of."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset
+
 
 def seeded_keys(
     indices: Iterable[int], rows: torch.Tensor, seed: int
 ) -> list[tuple[int, int]]:
     """Return the keys of a Dataset's indices, which stand for rows of the data."""
     return [(i, seed + r) for i, r in zip(indices, rows.tolist(), strict=True)]
-
-
-def draws(dataset: MapDataset, rows: Iterable[int]) -> bool:
-    """Return whether reading some rows draws from the global generators."""
-    with all_seeded(0):
-        before = _states()
-        for row in rows:
-            dataset[row]
-            if _states() != before:
-                return True
-    return False
-
-
-def _states() -> tuple[Any, ...]:
-    _, keys, place, *rest = np.random.get_state()  # noqa: NPY002
-    own = torch.default_generator.get_state().numpy().tobytes()
-    return own, np.asarray(keys).tobytes(), place, rest, random.getstate()

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from scipy import sparse
 from skorch.utils import is_dataset, to_numpy
+from torch.utils.data import TensorDataset
 
 from ..exceptions import TrainingDataChangedError
+from ..training import all_seeded
 from ._array_dataset import ArrayDataset
-from ._seeding import all_seeded, draws
 from ._typing import MapDataset
 
 # A Dataset's items may be slow to load: only this many are hashed.
 _ITEMS_HASHED = 64
 
-# So many show whether it draws, and so many are read twice.
-_ITEMS_TRIED = 16
+# So many are read twice.
 _ITEMS_REPEATED = 4
 
 
@@ -42,7 +42,7 @@ class TrainingData:
     digest : str
         Its fingerprint; empty where nothing is recorded.
     draws : bool
-        Whether a Dataset draws random numbers while its items are read.
+        Whether random numbers may be drawn while a batch is loaded: they are seeded.
     """
 
     X: Any
@@ -67,10 +67,12 @@ def fingerprint(X: Any, y: object) -> str:
     return str(joblib.hash([list(_leaves(X)), list(_leaves(y))]))
 
 
-def draws_items(dataset: MapDataset) -> bool:
-    """Return whether a dataset draws while its items are read."""
-    own = not isinstance(dataset, ArrayDataset)
-    return own and draws(dataset, _some_rows(dataset, _ITEMS_TRIED))
+def may_draw(dataset: MapDataset) -> bool:
+    """Return whether a dataset's code may draw while its items are read.
+
+    A few items would not show it: some Datasets draw for rare ones only.
+    """
+    return not isinstance(dataset, ArrayDataset) and type(dataset) is not TensorDataset
 
 
 def check_repeatable(dataset: MapDataset) -> None:

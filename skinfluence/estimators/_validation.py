@@ -1,113 +1,24 @@
-"""Validation of parameters and data, before any work."""
+"""Validation of data in any container, before any work."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral, Real
-from os import PathLike
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_regressor
-from sklearn.utils._param_validation import (
-    Interval,
-    Options,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.validation import check_array, validate_data
 from skorch.dataset import get_len
-from skorch.net import NeuralNet
-from skorch.utils import is_dataset
-from torch import nn
+from skorch.utils import is_dataset, to_numpy
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from ..exceptions import UnsupportedModuleError
-from ._modules import BUILT_IN
 from ._net import InfluenceNet
-from ._tables import check_no_dates, check_weights, on_cpu, plain_targets, table_dtype
 from ._typing import MapDataset
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-_POSITIVE = Interval(Integral, 1, None, closed="left")
-
-_CONSTRAINTS: dict[str, list[Any]] = {
-    "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
-    "criterion": [nn.Module, callable],
-    "optimizer": [callable],
-    "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
-    "max_epochs": [Interval(Integral, 0, None, closed="left")],
-    "batch_size": [_POSITIVE, Options(Integral, {-1})],
-    "accumulate_steps": [_POSITIVE],
-    "shuffle": ["boolean"],
-    "class_weight": [dict, StrOptions({"balanced"}), None],
-    "dtype": [StrOptions({"auto", *DTYPES})],
-    "random_state": ["random_state"],
-    "record": [StrOptions({"all", "replay"}), _POSITIVE, None],
-    "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
-    "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
-    "trajectory_dir": [str, PathLike, None],
-    "compile": ["boolean"],
-    "train_split": [callable, None],
-    "warm_start": ["boolean"],
-    "freeze_pretrained": ["boolean"],
-    "verbose": ["verbose"],
-    "classes": ["array-like", None],
-    "predict_nonlinearity": [StrOptions({"auto"}), callable, None],
-    "iterator_train": [callable],
-    "iterator_valid": [callable],
-    "dataset": [callable],
-}
-
-
-def check_parameters(net: NeuralNet) -> None:
-    """Check the values of the estimator's own parameters."""
-    parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
-    validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
-    net._check_hooks()
-    callbacks = net.callbacks
-    if (
-        callbacks is not None
-        and callbacks != "disable"
-        and not isinstance(callbacks, list)
-    ):
-        raise TypeError(
-            "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
-            f"{callbacks!r}."
-        )
-    options = [name for name in net._keywords if name.startswith("compile__")]
-    if options:
-        raise ValueError(
-            f"`{options[0]}` must not be given: it is for torch.compile, by which "
-            "steps are not compiled. Use `compile` alone."
-        )
-    if net.record is not None and hasattr(net, "accelerator"):
-        raise ValueError(
-            "Accelerate changes how a step is computed, and it cannot be recorded. "
-            "Use record=None to train without influence."
-        )
-
-
-def check_resume(net: NeuralNet, resume: bool, start: bool) -> None:
-    """Refuse `resume` where there can be no run to resume."""
-    if not isinstance(resume, (bool, np.bool_)):
-        raise TypeError(f"`resume` must be True or False, got {resume!r}.")
-    if not resume:
-        return
-    if net.trajectory_dir is None or net.record is None:
-        raise ValueError(
-            "`resume` needs a run that is recorded on disk, got trajectory_dir="
-            f"{net.trajectory_dir!r} and record={net.record!r}. Set `trajectory_dir` "
-            "to the folder of the run, and `record` as it was."
-        )
-    if not start:
-        raise ValueError(
-            "`resume` must be False where training continues from a fitted model "
-            "(warm_start=True), got True."
-        )
 
 
 @contextmanager
@@ -119,7 +30,7 @@ def explained(demand: str) -> Iterator[None]:
         raise ValueError(f"{demand}: {error}") from error
 
 
-def is_multiple(X: object) -> bool:
+def _is_multiple(X: object) -> bool:
     """Whether X is several inputs: a dict, or a list or tuple of arrays."""
     if isinstance(X, Mapping):
         # scipy's dictionary-of-keys matrices are mappings too.
@@ -131,32 +42,32 @@ def is_multiple(X: object) -> bool:
     )
 
 
-def is_opaque(X: object) -> bool:
+def _is_opaque(X: object) -> bool:
     """Whether X is not made an array: a torch Dataset or several inputs."""
-    return is_dataset(X) or is_multiple(X)
+    return is_dataset(X) or _is_multiple(X)
 
 
-def check_inputs(net: NeuralNet, X: object) -> Any:
+def check_inputs(net: InfluenceNet, X: object) -> Any:
     """Return X for a fitted net, as an array; what is opaque is returned as it is."""
-    if is_opaque(X):
+    if _is_opaque(X):
         return _opaque(net, X)
-    X = on_cpu(X)
-    check_no_dates(X)
+    X = _on_cpu(X)
+    _check_no_dates(X)
     array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
     _check_shape(net, array)
     return array
 
 
 def check_data(
-    net: NeuralNet, X: Any, y: ArrayLike | None, *, reset: bool
+    net: InfluenceNet, X: Any, y: ArrayLike | None, *, reset: bool
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
     y = plain_targets(y)
-    if is_opaque(X):
+    if _is_opaque(X):
         X = _opaque(net, X)
         if reset:
             for name in ("n_features_in_", "feature_names_in_", "input_shape_"):
-                vars(net).pop(name, None)
+                net.__dict__.pop(name, None)
         if y is None:
             return X, None
         targets: np.ndarray = check_array(
@@ -168,16 +79,18 @@ def check_data(
                 f"{n_rows(X)} and {len(targets)}."
             )
         return X, targets
-    X = on_cpu(X)
-    check_no_dates(X)
+    X = _on_cpu(X)
+    _check_no_dates(X)
+    options = _array_options(net, X)
+    regression = is_regressor(net)
     X, y = validate_data(
         net,
         X,
         y,
         reset=reset,
-        multi_output=is_regressor(net),
-        y_numeric=is_regressor(net),
-        **_array_options(net, X),
+        multi_output=regression,
+        y_numeric=regression,
+        **options,
     )
     if reset:
         net.input_shape_ = X.shape[1:]
@@ -185,9 +98,9 @@ def check_data(
     return X, y
 
 
-def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
+def _array_options(net: InfluenceNet, X: object) -> dict[str, Any]:
     built_in = isinstance(net.module, str)
-    own = table_dtype(X)
+    own = _table_dtype(X)
     # A user's module may take integers, such as an embedding's tokens; the net casts
     # floating-point batches to its module's dtype.
     dtype: Any = own or "numeric"
@@ -203,7 +116,7 @@ def _array_options(net: NeuralNet, X: object) -> dict[str, Any]:
     }
 
 
-def _opaque(net: NeuralNet, X: object) -> Any:
+def _opaque(net: InfluenceNet, X: object) -> Any:
     """Return a Dataset, or several inputs as arrays; refuse what cannot be used."""
     if isinstance(net.module, str):
         raise ValueError(
@@ -231,7 +144,7 @@ def _as_array(values: Any, name: str) -> Any:
         return np.asarray(values)
 
 
-def _check_shape(net: NeuralNet, X: np.ndarray) -> None:
+def _check_shape(net: InfluenceNet, X: np.ndarray) -> None:
     expected = getattr(net, "input_shape_", X.shape[1:])
     if X.shape[1:] != expected:
         raise ValueError(
@@ -261,13 +174,144 @@ def validation_data(
     return net.get_dataset(X, y), weights
 
 
-def check_real(net: InfluenceNet) -> None:
-    """Refuse complex parameters: the steps of several optimizers have no derivative."""
-    for name, parameter in net.module_.named_parameters():
-        if parameter.is_complex() and parameter.requires_grad:
-            raise UnsupportedModuleError(
-                f"The trained parameters must be real, got {parameter.dtype} for "
-                f"`{name}`. Make it of a last axis of two (torch.view_as_real), which "
-                "the module turns into complex numbers (torch.view_as_complex), or use "
-                "record=None to train without influence."
+def plain_targets(y: object, name: str = "y") -> Any:
+    """Return targets as an array of NumPy's own dtypes; refuse missing ones and dates.
+
+    scikit-learn makes pandas' nullable and Arrow integers float64, which does not hold
+    all of them.
+
+    Parameters
+    ----------
+    y : array-like or None
+        The targets, in any container.
+    name : str
+        What they are called in an error.
+
+    Returns
+    -------
+    ndarray, or what was given if it is no array
+        The same targets.
+
+    Raises
+    ------
+    ValueError
+        If a target is missing (None, NaN or NA among labels), or is a date.
+    """
+    y = _on_cpu(y)
+    if hasattr(y, "__array__"):
+        y = np.asarray(y)
+    elif isinstance(y, Sequence) and any(each is None for each in y):
+        y = np.asarray(y, dtype=object)
+    if not isinstance(y, np.ndarray):
+        return y
+    if _holds_dates(y):
+        raise ValueError(
+            f"`{name}` must be labels or numbers, got dates or times. Turn them into "
+            "numbers, such as days since the first."
+        )
+    # scikit-learn finds NaN among numbers.
+    if y.dtype == object and y.ndim and (missing := _missing_rows(y)).size:
+        raise ValueError(
+            f"`{name}` must have no missing values, got {len(missing)}, the first in "
+            f"row {missing[0]}. Leave these samples out."
+        )
+    return y
+
+
+def _check_no_dates(X: object) -> None:
+    """Refuse inputs that are dates or times."""
+    for name, column in _columns(X):
+        if _holds_dates(column):
+            where = "" if name is None else f" in {name!r}"
+            raise ValueError(
+                f"X must hold numbers, got dates or times{where}. Turn them into "
+                "numbers, such as days since the first."
             )
+
+
+def _table_dtype(X: object) -> np.dtype[Any] | None:
+    """Return the dtype of all of a table; None if it is no table or not numbers.
+
+    scikit-learn knows it for columns of NumPy's dtypes, and makes others float32.
+    """
+    if isinstance(X, pd.DataFrame):
+        dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in X.dtypes]
+        if not all(isinstance(dtype, np.dtype) for dtype in dtypes):
+            return None
+        dtype = np.result_type(*dtypes) if dtypes else np.dtype(object)
+        if dtype.kind != "f" and X.isna().to_numpy().any():
+            return None
+    elif hasattr(X, "__array__") and not hasattr(X, "dtype"):
+        dtype = np.asarray(X).dtype
+    else:
+        return None
+    return dtype if dtype.kind in "fiub" else None
+
+
+def check_weights(
+    weights: object, n_samples: int, name: str = "sample_weight", samples: str = "X"
+) -> np.ndarray | None:
+    """Return non-negative weights of that many samples, not all 0; or None for none."""
+    if weights is None:
+        return None
+    try:
+        values = np.asarray(_on_cpu(weights), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be numbers, got {weights!r}.") from None
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"`{name}` must have one number for each of the {n_samples} rows of "
+            f"{samples}, got shape {values.shape}."
+        )
+    wrong = values[~((values >= 0) & (values < np.inf))]
+    if len(wrong):
+        raise ValueError(
+            f"`{name}` must not be negative, infinite or NaN, got {wrong[0]:g}."
+        )
+    if not values.any():
+        raise ValueError(f"`{name}` must have a positive sum, got only zeros.")
+    return values
+
+
+def training_weights(
+    X: object, sample_weight: object, by_class: np.ndarray | None
+) -> Tensor | None:
+    """Return the c_i of the samples, scaled to mean 1; None for 1."""
+    weights = check_weights(sample_weight, n_rows(X))
+    if by_class is not None:
+        product = by_class if weights is None else by_class * weights
+        weights = check_weights(product, len(product))
+    if weights is None:
+        return None
+    return torch.from_numpy(weights * (len(weights) / weights.sum()))
+
+
+def _on_cpu(data: object) -> Any:
+    """Return a tensor as an array, and all else as it is."""
+    return to_numpy(data) if isinstance(data, Tensor) else data
+
+
+def _missing_rows(y: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(pd.isna(y).reshape(len(y), -1).any(axis=1))
+
+
+def _columns(X: Any) -> Iterator[tuple[object, np.ndarray]]:
+    """Yield the names and columns of a table, or an array as a whole."""
+    if isinstance(X, pd.DataFrame):
+        for place, name in enumerate(X.columns):
+            yield name, np.asarray(X.iloc[:, place])
+    elif hasattr(X, "__array__") and not hasattr(X, "dtype"):
+        # pyarrow calls the names otherwise than polars.
+        names = getattr(X, "column_names", None) or getattr(X, "columns", None)
+        if names is None:
+            yield None, np.asarray(X)
+        for name in () if names is None else names:
+            yield name, np.asarray(X[name])
+    elif isinstance(X, np.ndarray):
+        yield None, X
+
+
+def _holds_dates(values: np.ndarray) -> bool:
+    if values.dtype != object:
+        return values.dtype.kind in "mM"
+    return any(isinstance(each, (date, timedelta)) for each in values.flat)

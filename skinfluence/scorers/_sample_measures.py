@@ -10,6 +10,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 
 from ..estimators import RecordedRun, outputs_of
+from ..training import all_seeded
 
 Outputs = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 """What a module returns."""
@@ -21,11 +22,12 @@ Measure = Callable[[NeuralNet, Outputs, Tensor], Tensor]
 def measure_samples(net: NeuralNet, measure: Measure) -> np.ndarray:
     """Return a measure of the samples of the net's last fit, (n_samples,).
 
-    In evaluation mode: no dropout, and BatchNorm with its running statistics.
+    In evaluation mode: no dropout, and BatchNorm with its running statistics. What a
+    Dataset draws is the same each time, and for every model.
     """
     check_is_fitted(net, "training_data_")
     values = []
-    with torch.no_grad():
+    with torch.no_grad(), all_seeded(0):
         for batch in net.get_iterator(net.training_data_[-1].dataset, training=False):
             _, targets = batch
             outputs = net.evaluation_step(batch, training=False)

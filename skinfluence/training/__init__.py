@@ -4,7 +4,7 @@ from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
-from ._derivatives import differentiating
+from ._derivatives import descend, differentiating
 from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
 from ._functional import Functional
@@ -14,13 +14,20 @@ from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
-from ._randomness import derive_seed, derive_seeds, seeded
+from ._randomness import (
+    all_seeded,
+    derive_seed,
+    derive_seeds,
+    other_generators,
+    seed_others,
+    seeded,
+)
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
+from ._rounding import rounding_tolerance
 from ._second_derivative import check_second_derivative
-from ._size import state_nbytes
 from ._step import LeafLosses, TrainingStep
-from ._update import UpdateRule, moment_names, pull_back
+from ._update import UpdateRule, moment_names, pull_back, state_nbytes
 
 __all__ = [
     "PARAMETERS",
@@ -46,17 +53,22 @@ __all__ = [
     "StepRecord",
     "TrainingStep",
     "UpdateRule",
+    "all_seeded",
     "batch_coefficients",
     "check_first_derivative",
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",
+    "descend",
     "differentiating",
     "in_precision",
     "moment_names",
     "observe_clipping",
+    "other_generators",
     "parameters_digest",
     "pull_back",
+    "rounding_tolerance",
+    "seed_others",
     "seeded",
     "state_nbytes",
     "twice_differentiable",

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from ..exceptions import IrreproducibleStepError
 
@@ -56,6 +57,10 @@ class FlatLayout:
         self.strides = tuple(strides or [None] * len(self.shapes))
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
+        # Single vectors of such tensors torch itself joins and splits in one call.
+        usual = self.strides == (None,) * len(self.shapes) and 0 not in self.sizes
+        self._plain = usual and not self.dtypes and len(self.shapes) > 1
+        self._like = [torch.empty(shape, device="meta") for shape in self.shapes]
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> "FlatLayout":
@@ -73,6 +78,9 @@ class FlatLayout:
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the tensors as one vector (a copy)."""
         n_lead = tensors[0].dim() - len(self.shapes[0])
+        if self._plain and n_lead == 0 and len(tensors) == len(self.shapes):
+            joined: Tensor = _flatten_dense_tensors(tensors)
+            return joined
         lead = tensors[0].shape[:n_lead]
         return torch.cat(
             [
@@ -84,6 +92,8 @@ class FlatLayout:
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """Return the vector in the tensors' shapes: views, but of several dtypes."""
+        if self._plain and vector.dim() == 1 and not vector.requires_grad:
+            return list(_unflatten_dense_tensors(vector, self._like))
         lead = vector.shape[:-1]
         pieces = torch.split_with_sizes(vector, self.sizes, dim=-1)
         parts = [
@@ -339,8 +349,8 @@ class LiveState:
                     own[name] = torch.full_like(self.prototypes[name], value)
                 self.optimizer.state[self.parameters[position]] = own
 
+    @torch.no_grad()
     def holds(self, vector: Tensor) -> bool:
         """Whether the parameters equal the flat vector, bit for bit."""
-        return len(vector) == self.layout.size and all(
-            map(torch.equal, self.parameters, self.layout.split(vector))
-        )
+        whole = len(vector) == self.layout.size
+        return whole and torch.equal(self.layout.flatten(self.parameters), vector)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._compiler import CompiledFunctions, Flattened, mixes
+from ._derivatives import descend
 from ._functional import Functional
 from ._objective import Batch, batch_coefficients
 from ._randomness import drawn_inside
@@ -148,7 +149,7 @@ class CompiledGradient:
         coefficients = batch_coefficients(own, losses)
         if weights is not None:
             coefficients = weights * coefficients
-        losses.backward(coefficients)
+        descend(losses, coefficients)
         return Descent(losses.detach() @ coefficients, outputs)
 
     def _first(self, call: _Call, batch: Batch, weights: Tensor | None) -> Descent:

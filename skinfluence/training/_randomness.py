@@ -1,9 +1,11 @@
 """Per-step seeds, and generators that are restored after use."""
 
 import os
+import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ import torch
 # The default generators belong to the whole process: threads take turns.
 _GENERATORS = threading.RLock()
 
-_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3}
+_CPU = torch.device("cpu")
+
+_PURPOSES = {"initialization": 0, "sampling": 1, "step": 2, "items": 3, "collation": 4}
 
 
 def _renew_lock() -> None:
@@ -66,8 +70,7 @@ def drawn_inside(device: torch.device) -> Iterator[Draws]:
     )
 
 
-@contextmanager
-def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
+def seeded(seed: int | None, device: torch.device) -> AbstractContextManager[Draws]:
     """Draw from `seed` inside the block, and restore the generators after it.
 
     Nothing is done for None, the seed of a block that is known to draw nothing.
@@ -75,9 +78,11 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
     The generators' own ``manual_seed`` is used: ``torch.manual_seed`` also seeds
     devices that are not in use and costs as much as half a small training step.
     """
-    if seed is None:
-        yield Draws()
-        return
+    return nullcontext(Draws()) if seed is None else _seeded(seed, device)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[Draws]:
     with _GENERATORS:
         generators = _default_generators(device)
         states = [generator.get_state() for generator in generators]
@@ -89,3 +94,31 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[Draws]:
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
+
+
+@contextmanager
+def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Seed NumPy's and Python's global generators too.
+
+    Splits, samplers and Datasets may draw on them.
+    """
+    with seeded(seed, device):
+        states = np.random.get_state(), random.getstate()  # noqa: NPY002
+        try:
+            seed_others(seed)
+            yield
+        finally:
+            np.random.set_state(states[0])  # noqa: NPY002
+            random.setstate(states[1])
+
+
+def seed_others(seed: int) -> None:
+    """Seed NumPy's and Python's global generators."""
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
+def other_generators() -> tuple[Any, ...]:
+    """Return the states of NumPy's and Python's global generators, to be compared."""
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return np.asarray(keys).tobytes(), rest, random.getstate()

@@ -1,19 +1,19 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from operator import is_
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
 from ._borrowed import attributes_kept, borrowed
 from ._culprit import culprit
+from ._finite_differences import proven_error
 from ._flat import LiveState
 from ._kernels import twice_differentiable
 from ._objective import Objective
@@ -36,9 +36,6 @@ _STEPS: dict[torch.dtype, tuple[float, ...]] = {
 }
 # Right derivatives agree to 1e-7 and 1e-3; wrong ones are 2e-3 and more apart.
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
-# Finite differences this close to each other, compared with their distance from the
-# derivative, prove it wrong: those that cross kinks are as far from each other.
-_PROOF = 1e-2
 # Rounding errors of a gradient, in units in the last place of its norm.
 _ROUNDING = 16
 
@@ -149,9 +146,11 @@ def _undifferentiable_options(objective: Objective) -> Iterator[tuple[str, str, 
 
 def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:
     """Return what is wrong with a buffer that training writes and then uses, or ''."""
+    if not objective.buffers:
+        return ""
     with borrowed(objective, parameters, False) as own:
         try:
-            return _Comparison(own, parameters, seed).carried()
+            return _DerivativeTest(own, parameters, seed).carried()
         except Exception:  # what cannot be evaluated is left to training
             return ""
 
@@ -172,20 +171,20 @@ def _found(
     objective: Objective, parameters: Sequence[Tensor], seed: int, double: bool
 ) -> _Fault | None:
     with borrowed(objective, parameters, double) as own:
-        comparison = _Comparison(own, parameters, seed)
+        test = _DerivativeTest(own, parameters, seed)
         try:
-            error = comparison.error()
+            error = test.error()
         except Exception as raised:
             if double:
                 raise
             out_of_memory = isinstance(raised, torch.OutOfMemoryError)
-            if out_of_memory or not comparison.has_losses():
+            if out_of_memory or not test.has_losses():
                 return None
             return _Fault(str(raised).strip().partition("\n")[0].rstrip("."), double)
     return _Fault(error, double) if error else None
 
 
-class _Comparison:
+class _DerivativeTest:
     """Compares a derivative with finite differences, on borrowed modules."""
 
     def __init__(
@@ -206,41 +205,58 @@ class _Comparison:
         return self._error() and self._error()
 
     def carried(self) -> str:
-        """Say through which buffer a step's parameters reach the loss of the next."""
-        names = [n for m in self._step.objective.modules for n, _ in m.named_buffers()]
-        start = self._start.buffers
-        loss, written, in_place = self._after(self._start.parameters, start)
-        if not in_place:
-            return (
-                "Buffers must be written to in place (`self.mean.copy_(...)`), but the "
-                "forward pass binds others to their names, which a state does not hold."
-            )
-        _, others, _ = self._after(self._draw()[0], start)
-        for k, name in enumerate(names):
+        """Say through which buffer a step's parameters reach what comes later."""
+        at, start = self._start.parameters, self._start.buffers
+        loss, written = self._after(at, start)
+        _, others = self._after(self._draw()[0], start)
+        for k, (name, norm) in enumerate(self._named_buffers()):
             if torch.equal(start[k], written[k]) or torch.equal(written[k], others[k]):
                 continue
             changed = [*start[:k], written[k], *start[k + 1 :]]
-            if self._after(self._start.parameters, changed)[0] != loss:
+            if self._after(at, changed)[0] != loss:
                 return (
                     f"The buffer `{name}` must not be both computed from the "
                     "parameters and used in training: influence does not follow what "
                     "it carries from one step to the next."
                 )
+            if not norm and self._evaluated(start) != self._evaluated(changed):
+                return (
+                    f"The buffer `{name}` must not be both computed from the "
+                    "parameters in training, such as an average of weights, and used "
+                    "in evaluation: influence would hold it fixed."
+                )
         return ""
+
+    def _named_buffers(self) -> list[tuple[str, bool]]:
+        """Return each buffer's name, and whether it is a norm's, as documented."""
+        found: dict[Tensor, tuple[str, bool]] = {}
+        for module in self._step.objective.modules:
+            for path, part in module.named_modules():
+                for name, buffer in part.named_buffers(recurse=False):
+                    full = f"{path}.{name}" if path else name
+                    found.setdefault(buffer, (full, isinstance(part, _NormBase)))
+        return [found[buffer] for buffer in self._step.live.buffers]
 
     def _after(
         self, parameters: Tensor, buffers: Sequence[Tensor]
-    ) -> tuple[float, list[Tensor], bool]:
-        """Return loss and buffers of a forward pass, and whether they are the same."""
-        live, modules = self._step.live, self._step.objective.modules
+    ) -> tuple[float, list[Tensor]]:
+        """Return loss and buffers of a forward pass."""
         state = replace(
             self._start, parameters=parameters.clone(), buffers=tuple(buffers)
         )
-        with attributes_kept(modules):
+        with attributes_kept(self._step.objective.modules):
             loss = float(self._step.loss_at(state, self._record))
-            bound = [b for module in modules for b in module.buffers()]
-            same = all(map(is_, bound, live.buffers))
-            return loss, [b.clone() for b in live.buffers], same
+            return loss, [b.clone() for b in self._step.live.buffers]
+
+    def _evaluated(self, buffers: Sequence[Tensor]) -> float:
+        """Return the loss in evaluation mode."""
+        objective = self._step.objective
+        self._step.live.show(replace(self._start, buffers=tuple(buffers)))
+        with attributes_kept(objective.modules):
+            objective.train(False)
+            with seeded(self._record.seed, self._step.device):
+                losses, _ = objective.batch_losses(MicroBatch(0, self._record.rows))
+        return float(losses.sum())
 
     def has_losses(self) -> bool:
         """Whether there are losses, which depend on anything."""
@@ -261,21 +277,17 @@ class _Comparison:
             # own derivative is of no use, and torch does not give it.
             direction[gradient() == 0] = 0.0
             derivative = pull(direction)[1]
-        finite = bool(derivative.isfinite().all())
-        earlier: list[Tensor] = []
-        for step in _STEPS.get(self._dtype, ()):
-            after = self._gradient(point + step * direction)
-            before = self._gradient(point - step * direction)
-            found = (after - before) / (2 * step)
-            error = _norm(found - derivative) if finite else math.inf
-            size = max(_norm(found), _norm(derivative)) if finite else 1.0
-            rounding = _ROUNDING * _eps(self._dtype) * _norm(after) / step
-            if error <= _TOLERANCES[self._dtype] * size + rounding:
-                return 0.0
-            if any(_norm(found - other) <= _PROOF * error for other in earlier):
-                return error / size
-            earlier.append(found)
-        return 0.0
+
+        def shifted(step: float) -> Tensor:
+            return self._gradient(point + step * direction)
+
+        return proven_error(
+            derivative,
+            shifted,
+            _STEPS.get(self._dtype, ()),
+            _TOLERANCES[self._dtype],
+            _ROUNDING * _eps(self._dtype),
+        )
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return a point near the start, and a direction as long as the parameters."""
@@ -299,7 +311,3 @@ class _Comparison:
 
 def _eps(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps
-
-
-def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector))

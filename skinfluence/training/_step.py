@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from ._clipping import Clipping
-from ._derivatives import derivatives_along, differentiate, weighted_gradients
+from ._derivatives import (
+    derivatives_along,
+    descend,
+    differentiate,
+    weighted_gradients,
+)
 from ._flat import PARAMETERS, LiveState, Scalars, State
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
@@ -144,7 +149,7 @@ class TrainingStep:
             with self._kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
-                losses.backward(along.to(losses))
+                descend(losses, along.to(losses))
             totals.append(_total(losses, coefficients))
         return _added(totals)
 

@@ -1,8 +1,9 @@
-"""One torch.optim step on a flat vector, and its Jacobian."""
+"""One torch.optim step on a flat vector, its state and its Jacobian."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, optim
 from torch.overrides import TorchFunctionMode
 
 from ..exceptions import UnsupportedOptimizerError
+from ._derivatives import slopes
 from ._flat import PARAMETERS, Scalars
 from ._record import Hyperparameters
 
@@ -49,6 +51,9 @@ _REFUSED = {
 # The scalar state before the first step, where it does not depend on the options.
 _FIRST_SCALARS = (("step", 0.0), ("mu_product", 1.0), ("mu", 1.0))
 
+# Options of how a step is computed, on which its state does not depend.
+_WAYS = ("foreach", "fused", "capturable", "differentiable", "maximize")
+
 Jacobian = Mapping[tuple[str, str], float | Tensor]
 """(output, input) -> derivative, one number or one for each element."""
 
@@ -76,6 +81,45 @@ def moment_names(optimizer: optim.Optimizer) -> tuple[str, ...]:
         f"{cls.__name__}: {reason}. Use one of these, or record=None to train "
         "without influence."
     )
+
+
+def state_nbytes(optimizer: torch.optim.Optimizer, buffers: Sequence[Tensor]) -> int:
+    """Return the size of a state: parameters, optimizer state and buffers.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Holds the parameters; those that are trained count.
+    buffers : sequence of Tensor
+        The modules' buffers.
+
+    Returns
+    -------
+    int
+        In bytes.
+    """
+    size = sum(buffer.nbytes for buffer in buffers)
+    groups = optimizer.param_groups
+    trained = [[p for p in g["params"] if p.requires_grad] for g in groups]
+    # All lie in vectors of the widest dtype.
+    width = max((p.element_size() for p in chain.from_iterable(trained)), default=0)
+    for group, own in zip(groups, trained, strict=True):
+        count = sum(p.numel() for p in own)
+        size += count * width * (1 + _count_moments(type(optimizer), group))
+    return size
+
+
+def _count_moments(cls: type[torch.optim.Optimizer], group: dict[str, object]) -> int:
+    """Count the moments by a step of one number, as they depend on the options."""
+    number = torch.zeros(1, requires_grad=True)
+    number.grad = torch.ones(1)
+    optimizer = cls([number], lr=0.1)  # type: ignore[call-arg]
+    own = optimizer.param_groups[0]
+    own.update({k: v for k, v in group.items() if k != "params"})
+    own.update({"lr": 0.1, **{k: False for k in _WAYS if k in own}})
+    optimizer.step()
+    state = optimizer.state[number]
+    return sum(state.get(name) is not None for name in moment_names(optimizer))
 
 
 class UpdateRule:
@@ -162,13 +206,8 @@ class UpdateRule:
         for output, value in outputs.items():
             if not value.requires_grad:
                 continue
-            derivatives = torch.autograd.grad(
-                value,
-                list(inputs.values()),
-                torch.ones_like(value),
-                retain_graph=True,
-                allow_unused=True,
-            )
+            one = torch.ones_like(value)
+            derivatives = slopes([value], list(inputs.values()), [one], keep_graph=True)
             for name, derivative in zip(inputs, derivatives, strict=True):
                 if derivative is not None:
                     jacobian[output, name] = derivative

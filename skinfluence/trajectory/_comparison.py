@@ -105,7 +105,7 @@ class Comparison:
 
 
 def _fetched(scalars: Sequence[Tensor]) -> list[float]:
-    return torch.stack([x.double() for x in scalars]).tolist() if scalars else []
+    return torch.stack(list(scalars)).tolist() if scalars else []
 
 
 def same_loss(loss: float, recorded: float, tolerance: float) -> bool:
@@ -122,11 +122,10 @@ def _irreproducible(record: StepRecord, what: str) -> IrreproducibleStepError:
         f"was repeated: {what}. Something that is not recorded changed the training: a "
         "callback that changes the criterion or the module, a `get_losses` or "
         "`forward` that depends on the epoch, a gradient hook, data that was changed "
-        "in place, a `collate_fn` that draws, random numbers in a module that are not "
-        "torch's, or a Dataset that draws for only some of its items or from a "
-        "generator of its own. Move it into what is recorded (the data, the learning "
-        "rate, clipping, torch's generator; a Dataset may draw for every item), or "
-        "train with record=None."
+        "in place, or random numbers from a generator of its own, or in a module from "
+        "NumPy's or Python's. Move it into what is recorded (the data, the learning "
+        "rate, clipping, torch's generator; a Dataset or `collate_fn` may draw from "
+        "every global one), or train with record=None."
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from ..training import State, StepRecord, parameters_digest
-from ._disk.saving import load, save
 from ._disk.shards import SavedStates
+from ._disk.whole_run import load, save
 from ._facts import RunFacts, cut_facts
 from ._schedule import Schedule, leaves_room
 from ._store import MemoryStore, StateStore
@@ -156,6 +156,7 @@ class Trajectory(RunFacts):
         """
         if not self._store:
             self.interval = max(self.interval, interval)
+            return
         while self.interval < interval:
             self.interval *= 2
         self._thin()
@@ -192,7 +193,7 @@ class Trajectory(RunFacts):
     @property
     def first_recorded_step(self) -> int:
         """The first step whose state is available; ``n_steps`` if there is none."""
-        return max(self.oldest, next(iter(self._store), self.n_steps))
+        return max(self.oldest, next(iter(self._store), len(self.records)))
 
     @property
     def folder(self) -> Path | None:
@@ -202,7 +203,7 @@ class Trajectory(RunFacts):
     @property
     def kept(self) -> list[int]:
         """Numbers of the states that are kept, in order."""
-        return [*self._store, *([] if self.final is None else [self.n_steps])]
+        return [*self._store, *([] if self.final is None else [len(self.records)])]
 
     @property
     def max_states(self) -> float:

@@ -1,9 +1,9 @@
 """Writes what `test_old_files.py` reads: run once, by the version that it is of.
 
-    python -m tests.estimators.make_files
+    python -m tests.estimators.make_files NAME
 
-What it has written stays as it is: another version that is to be read for ever gets a
-folder of its own. A change of this program changes no file.
+What it has written stays as it is: another version or format that is to be read for
+ever gets a folder of its own. A change of this program changes no file.
 """
 
 import os
@@ -101,5 +101,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["killed"]:
         be_killed(sys.argv[2])
     else:
-        (FILES / "0.1").mkdir(parents=True)
-        make(FILES / "0.1")
+        (FILES / sys.argv[1]).mkdir(parents=True)
+        make(FILES / sys.argv[1])

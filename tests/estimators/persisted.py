@@ -99,6 +99,8 @@ def plain(value):
         return [type(value), str(value), value.training, plain(value.state_dict())]
     if isinstance(value, torch.optim.Optimizer):
         return [type(value), plain(value.state_dict())]
+    if isinstance(value, torch.Generator):
+        return plain(value.get_state())
     if isinstance(value, np.random.RandomState):
         return plain(value.get_state(legacy=False))
     if isinstance(value, (type, type(plain), type(print), float, int, str, type(None))):

@@ -12,7 +12,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, load_estimator
-from skinfluence.exceptions import IrreproducibleStepError
+from skinfluence.scorers import Loss, Margin
 from tests.cases import rough
 from tests.oracles import Spy, finite_differences, relative_error, retrain
 
@@ -220,6 +220,15 @@ def test_a_query_that_draws_is_the_same_each_time():
 
 
 @rough
+def test_scorers_of_a_dataset_that_draws_are_the_same_each_time():
+    clf = classifier().fit(Noisy(DATA, LABELS, "numpy"))
+    for scorer in (Loss(), Margin()):
+        found = scorer(clf, X_val=DATA_VAL, y_val=LABELS_VAL)
+        again = scorer(clf, X_val=DATA_VAL, y_val=LABELS_VAL)
+        np.testing.assert_array_equal(again, found)
+
+
+@rough
 def test_global_generators_are_left_where_they_were():
     def generators():
         numpy = np.random.get_state()[1:3]  # noqa: NPY002
@@ -245,9 +254,97 @@ def test_a_generator_of_the_datasets_own_is_refused_before_training():
 
 
 @rough
-def test_rare_noise_is_told_as_what_it_is():
-    # Of many items only some are looked at before training: not the seventh.
+def test_noise_of_rare_items():
+    # A look at a few items would not show it.
     X, y = np.tile(DATA, (20, 1)), np.tile(LABELS, 20)
-    clf = classifier(batch_size=50).fit(Noisy(X, y, "torch", rare=True))
-    with pytest.raises(IrreproducibleStepError, match="a Dataset that draws for only"):
-        clf.influence(DATA_VAL, LABELS_VAL)
+    X[:, -1] = np.arange(len(X))
+    spy = Spy()
+    clf = classifier(batch_size=50, callbacks=[spy])
+    clf.fit(Noisy(X, y, "torch", rare=True))
+    scores = clf.influence(DATA_VAL, LABELS_VAL)
+    expected = slopes_of(spy, X[:, -1:], [7, 8], oracle(clf))
+    assert np.abs(scores[[7, 8]] - expected).max() <= TOLERANCE * np.abs(scores).max()
+
+
+def slopes_of(spy, rows, samples, options):
+    """Return minus the derivatives in some samples' weights."""
+    found = []
+    for sample in samples:
+        total = 0.0
+        for shift, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            weights = np.ones(len(rows))
+            weights[sample] += shift * 1e-4
+            end = retrain(spy.run, rows, weights, **options)[-1]
+            total += factor * losses(end)
+        found.append(-total / (12 * 1e-4))
+    return np.array(found)
+
+
+class Mixing:
+    """Collates a batch and mixes noise of its own into it."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __call__(self, samples):
+        inputs, targets = torch.utils.data.default_collate([*samples])
+        inputs[:, :WIDTH] += 0.5 * torch.as_tensor(NOISE[self.kind]())
+        return inputs, targets
+
+
+class Plain(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(DATA)
+
+    def __getitem__(self, index):
+        return DATA[index], LABELS[index]
+
+
+class InBatches(Plain):
+    def __getitems__(self, rows):
+        noise = 0.5 * np.append(NOISE["numpy"](), 0.0)
+        return [(DATA[row] + noise, LABELS[row]) for row in rows]
+
+
+LOADED = {
+    **{f"collated by {kind}": (Plain(), {"kind": kind}) for kind in NOISE},
+    "arrays": ((DATA, LABELS), {"kind": "python"}),
+    "tensors": (
+        torch.utils.data.TensorDataset(*map(torch.from_numpy, (DATA, LABELS))),
+        {"kind": "numpy"},
+    ),
+    "noisy items": (Noisy(DATA, LABELS, "torch"), {"kind": "torch"}),
+    "whole batches": (InBatches(), {}),
+}
+
+
+@rough
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", LOADED)
+def test_noise_of_whole_batches(name, workers):
+    data, noise = LOADED[name]
+    spy = Spy()
+    options = {"iterator_train__collate_fn": Mixing(**noise)} if noise else {}
+    options["iterator_train__num_workers"] = workers
+    clf = classifier(callbacks=[spy], **options)
+    clf.fit(*data) if isinstance(data, tuple) else clf.fit(data)
+    # Every batch has noise of its own.
+    firsts = [inputs[0].numpy() for inputs, _ in spy.run.batches[:2]]
+    one, other = (first - DATA[int(first[-1])] for first in firsts)
+    assert not np.allclose(one, other)
+
+    def value(ends, base):
+        return losses(ends[-1])
+
+    expected = finite_differences(spy.run, ROWS, value, **oracle(clf))
+    assert relative_error(clf.influence(DATA_VAL, LABELS_VAL), expected) <= TOLERANCE
+
+
+def test_a_loader_that_draws_on_its_own_is_refused_before_training():
+    class Loader(torch.utils.data.DataLoader):
+        def __iter__(self):
+            for inputs, targets in super().__iter__():
+                yield inputs + torch.randn(1), targets
+
+    with pytest.raises(ValueError, match="`iterator_train` must load the same batch"):
+        classifier(iterator_train=Loader).fit(Plain())

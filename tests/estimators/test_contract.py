@@ -178,6 +178,40 @@ def test_parameters_set_after_a_fit_are_those_of_the_next(data):
     assert same_weights(clone(changed).fit(X, y), fresh)
 
 
+def test_keywords_set_as_attributes_are_parameters_too(data):
+    X, y, _, _ = data
+    fresh = classifier(optimizer__momentum=0.9, module__bias=False, module="linear")
+    changed = classifier(optimizer__momentum=0.5, module="linear").fit(X, y)
+    changed.optimizer__momentum = 0.9  # in place of one given to `__init__`
+    changed.module__bias = False
+    for net in (changed, clone(changed), copy.deepcopy(changed)):
+        assert net.optimizer__momentum == 0.9
+        assert net.get_params()["module__bias"] is False
+        assert same_weights(net.fit(X, y), fresh.fit(X, y))
+    # The last one counts, however it was set.
+    changed.set_params(optimizer__momentum=0.1)
+    assert changed.get_params()["optimizer__momentum"] == 0.1
+    assert changed.fit(X, y).optimizer_.param_groups[0]["momentum"] == 0.1
+
+
+def test_a_misspelt_keyword_set_as_an_attribute_is_refused(data):
+    X, y, _, _ = data
+    clf = classifier()
+    clf.modul__bias = False
+    with pytest.raises(ValueError, match="modul__bias"):
+        clf.fit(X, y)
+
+
+def test_an_instance_set_as_an_attribute_is_a_parameter(data):
+    X, y, _, _ = data
+    clf = classifier()
+    clf.module, clf.criterion = nn.Linear(5, 3).double(), nn.CrossEntropyLoss()
+    clf.fit(X, y)
+    clf.module = nn.Linear(5, 3, bias=False).double()
+    assert clf.fit(X, y).module_.bias is None
+    assert clf.module_ is not clf.module
+
+
 def test_another_optimizer_after_a_fit(data):
     X, y, X_val, y_val = data
     clf = classifier(lr=0.01).fit(X, y)

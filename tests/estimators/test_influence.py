@@ -10,8 +10,8 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators._questions import estimate as _estimate
-from skinfluence.estimators._questions.earlier_runs import stages_of
 from skinfluence.estimators._questions.question import ask
+from skinfluence.estimators._questions.stages import stages_of
 from tests.cases import MODULES, N_CLASSES, N_SAMPLES, Case, rough
 from tests.oracles import (
     Spy,

@@ -5,7 +5,6 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.utils import prune
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.exceptions import IrreproducibleStepError, UnsupportedModuleError
@@ -198,17 +197,6 @@ def test_buffers_that_a_callback_changes_stand_in_the_way_of_other_runs():
             ask()
     # From the change on they are what the steps lead to.
     assert clf.counterfactual_influence(*data, [0], last_epochs=2).shape == (1,)
-
-
-def test_pruning_on_the_way_is_noticed():
-    class Prunes(Callback):
-        def on_epoch_begin(self, net, **kwargs):
-            if len(net.history) == 2:
-                prune.l1_unstructured(net.module_.hidden, "weight", amount=0.3)
-
-    clf = fitted(Net, callbacks=[Prunes()])
-    with pytest.raises(IrreproducibleStepError, match="must have the 2 buffers"):
-        clf.influence(*Case().validation())
 
 
 def test_gradients_scaled_by_frequency_are_refused():

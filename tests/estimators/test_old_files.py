@@ -1,6 +1,7 @@
 """Files of earlier versions are read for ever, wherever their classes are now."""
 
 import importlib
+import json
 import shutil
 
 import numpy as np
@@ -10,6 +11,8 @@ import skinfluence
 from skinfluence import load_estimator
 from skinfluence._names import _RENAMED
 from skinfluence.estimators import SGDInfluenceClassifier
+from skinfluence.estimators._saving import save
+from skinfluence.trajectory._disk import manifest as manifest_format
 from tests.cases import rough
 from tests.estimators.make_files import FILES, KILLED_AFTER, data, in_folder
 
@@ -56,6 +59,17 @@ def test_a_killed_run_is_resumed(folder, expected, tmp_path):
     assert journal.read_bytes().startswith(before[: before.index(b"\n")])
     assert clf.trajectory_.n_steps > KILLED_AFTER
     np.testing.assert_allclose(clf.influence(*data()), expected["resumed"], **CLOSE)
+
+
+def test_there_are_files_of_every_format_that_is_read():
+    formats = {
+        (content["format"], content["version"])
+        for manifest in FILES.rglob("manifest.json")
+        for content in [json.loads(manifest.read_bytes())["content"]]
+    }
+    for module in (save, manifest_format):
+        read = {(module.FORMAT, version + 1) for version in range(module.VERSION)}
+        assert read <= formats
 
 
 @pytest.mark.parametrize("name", sorted(set(_RENAMED.values())))

@@ -778,28 +778,6 @@ def test_statistics_renewed_at_the_end_are_those_that_are_asked():
     assert relative_error(clf.influence(X_val, y_val), expected) <= 1e-6
 
 
-class Careless(nn.Module):
-    """Draws from a generator of its own, which nothing puts back."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(36, 3)
-        self.rng = np.random.default_rng(0)
-
-    def forward(self, X):
-        noise = float(self.rng.normal()) if self.training else 0.0
-        return self.layer(X.flatten(1)) * (1.0 + noise)
-
-
-def test_a_step_that_depends_on_what_is_not_recorded_is_noticed():
-    X, y, _ = Case().data()
-    clf = SGDInfluenceClassifier(Careless, dtype="float64", max_epochs=2).fit(X, y)
-    with pytest.raises(
-        IrreproducibleStepError, match=r"Step 0 \(epoch 1\) gave a different"
-    ):
-        clf.influence(*Case().validation())
-
-
 def test_divergence_is_warned_of():
     case = Case("linear", options={"lr": 1e200})
     with pytest.warns(DivergenceWarning, match="from step [12] on"):

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
-from skinfluence.estimators._questions.earlier_runs import stages_of
+from skinfluence.estimators._questions.estimate import Estimate, smoothed
 from skinfluence.estimators._questions.question import ask
-from skinfluence.estimators._questions.smoothing import Estimate, smoothed
+from skinfluence.estimators._questions.stages import stages_of
 from skinfluence.exceptions import DivergedTrainingError, UnsupportedModuleError
 from skinfluence.scorers import SGDInfluence
 from skinfluence.training import SmoothedKinks, TrainingStep

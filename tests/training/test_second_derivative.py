@@ -19,7 +19,12 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 from skinfluence.exceptions import UnsupportedModuleError
-from skinfluence.training import Objective, _second_derivative, check_second_derivative
+from skinfluence.training import (
+    Objective,
+    _derivatives,
+    _second_derivative,
+    check_second_derivative,
+)
 
 REMEDY = "Train without influence (record=None)."
 N_SAMPLES, N_FEATURES, WIDTH, N_CLASSES = 12, 6, 8, 4
@@ -505,9 +510,9 @@ def test_kinks_within_every_step_are_no_reason_to_refuse(monkeypatch, steps):
     monkeypatch.setattr(_second_derivative, "_MOST_ROWS", 1024)
     monkeypatch.setitem(_second_derivative._STEPS, torch.float64, steps)
     differences = []
-    taken = _second_derivative._Comparison._gradient
+    taken = _second_derivative._DerivativeTest._gradient
     monkeypatch.setattr(
-        _second_derivative._Comparison,
+        _second_derivative._DerivativeTest,
         "_gradient",
         lambda *args: differences.append(0) or taken(*args),
     )
@@ -692,7 +697,7 @@ def test_nothing_is_changed(name, training, dtype):
 def passes(monkeypatch):
     """Count forward passes and calls of autograd."""
     counts = {"forward": 0, "grad": 0}
-    forward, grad = nn.Linear.forward, torch.autograd.grad
+    forward, grad = nn.Linear.forward, _derivatives.slopes
 
     def count_forward(self, x):
         counts["forward"] += self.out_features == N_CLASSES
@@ -704,14 +709,18 @@ def passes(monkeypatch):
         return grad(*args, **kwargs)
 
     monkeypatch.setattr(nn.Linear, "forward", count_forward)
-    monkeypatch.setattr(torch.autograd, "grad", count_grad)
+    monkeypatch.setattr(_derivatives, "slopes", count_grad)
     return counts
 
 
 def test_costs_three_gradients_and_a_second_derivative(passes):
     check(*large(100))
-    # Two passes more show what buffers carry.
-    assert passes == {"forward": 5, "grad": 4, "rows": 32}
+    assert passes == {"forward": 3, "grad": 4, "rows": 32}
+
+
+def test_buffers_cost_two_passes_and_one_for_each_that_training_computes(passes):
+    check(*large(100, nn.BatchNorm1d(100)))
+    assert passes == {"forward": 3 + 2 + 2, "grad": 4, "rows": 32}
 
 
 def test_kinks_cost_no_more_than_every_step_in_two_directions(passes, monkeypatch):

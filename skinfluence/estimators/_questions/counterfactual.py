@@ -20,11 +20,11 @@ from ...trajectory import Trajectory
 from .._net import InfluenceNet
 from .._training_data import fingerprint
 from .._typing import At, QueryLike
-from .earlier_runs import stages_of
 from .other_labels import Labels, other_targets
 from .question import Question, ask, query_of
 from .refit import refitted
 from .samples import Samples, run_weights
+from .stages import stages_of
 
 Memory: TypeAlias = str | PathLike[str] | joblib.Memory
 

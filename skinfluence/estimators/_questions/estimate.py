@@ -1,16 +1,23 @@
-"""The estimate that the questions share: a retrace of the run."""
+"""The estimate that the questions share: a retrace, with kinks smoothed or not."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 from tqdm.auto import tqdm
 
 from ..._warnings import warn_caller
-from ...exceptions import InfluenceReliabilityWarning
+from ...exceptions import (
+    DivergedTrainingError,
+    InfluenceReliabilityWarning,
+    UnsupportedModuleError,
+)
 from ...influence import Query, SampleQueries, Stage, retrace_stages
 from ...training import (
     Objective,
@@ -21,9 +28,9 @@ from ...training import (
 )
 from .._net import InfluenceNet
 from .._replica import Replica
-from .earlier_runs import stages_of
+from .._typing import Smoothing
 from .question import Question, query_of
-from .smoothing import Estimate
+from .stages import stages_of
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
@@ -33,42 +40,57 @@ _LATER_STEPS = 8
 
 _EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
+# Tried by "auto": a narrower kernel holds too few samples, a wider one spreads over
+# most of what goes into the activation. The exact way is last: where the first sees no
+# kink, its result is the exact one, and nothing more is to be tried.
+_WIDTHS = 0.4, 0.2, 0.1, 0.05, 0.0
+# Growths this close say nothing about which is the better one.
+_TIE = 1.05
+
 # How far a change may grow on its way back through the run without a warning.
 _MOST_GROWTH = 3.0
 
 
+class Estimate(NamedTuple):
+    """The result of one or several retraces."""
+
+    scores: np.ndarray
+    growth: float
+    """Of a small change on the way back, the largest of them."""
+
+
 def estimate(
     net: InfluenceNet,
-    asked: Question,
+    question: Question,
+    kinks: SmoothedKinks | None,
+    *,
     kind: type[Query] = Query,
     step_kind: Callable[..., TrainingStep] | None = None,
-    kinks: SmoothedKinks | None = None,
 ) -> Estimate:
     """Retrace the run, with kinks differentiated as told."""
-    stages, replica = differentiable_stages(net, asked, step_kind, kinks)
+    stages, replica = differentiable_stages(net, question, kinks, step_kind)
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
-        parts = _parts(len(asked.dataset), stages)
+        parts = _parts(len(question.dataset), stages)
         kinds = (partial(SampleQueries, rows=rows) for rows in parts)
-    found = [
-        retrace_stages(
-            stages, query_of(replica, asked, each), progress=progress_of(net)
-        )
+    progress = progress_of(net)
+    retraces = [
+        retrace_stages(stages, query_of(replica, question, each), progress)
         for each in kinds
     ]
-    check_derivatives(stages, query_of(replica, asked))
-    scores = np.concatenate([each.scores.cpu().numpy() for each in found], axis=-1)
-    return Estimate(scores, max(each.growth for each in found))
+    check_derivatives(stages, query_of(replica, question))
+    scores = np.concatenate([each.scores.cpu().numpy() for each in retraces], axis=-1)
+    return Estimate(scores, max(each.growth for each in retraces))
 
 
 def differentiable_stages(
     net: InfluenceNet,
-    asked: Question,
+    question: Question,
+    kinks: SmoothedKinks | None,
     step_kind: Callable[..., TrainingStep] | None = None,
-    kinks: SmoothedKinks | None = None,
 ) -> tuple[list[Stage], Replica]:
     """Return the stages with the steps for the way back, and the copy to query."""
-    stages, replica = stages_of(net, asked)
+    stages, replica = stages_of(net, question)
     if kinks is not None:
         # Not a compiled one, which has been traced without them.
         stages = [_with_step(stage, TrainingStep, kinks) for stage in stages]
@@ -164,3 +186,81 @@ def _query_bytes(stage: Stage) -> int:
     size = trajectory.state(trajectory.n_steps).parameters.numel()
     parameters = size * step.live.dtype.itemsize
     return step.activation_bytes(record) + vectors * parameters
+
+
+def check_smoothing(smoothing: object) -> None:
+    """Refuse what is no width.
+
+    Parameters
+    ----------
+    smoothing : object
+        What was given.
+
+    Raises
+    ------
+    ValueError
+        If it is not None, "auto" or a finite number of at least 0.
+    """
+    if smoothing is None or (isinstance(smoothing, str) and smoothing == "auto"):
+        return
+    number = isinstance(smoothing, Real) and not isinstance(smoothing, (bool, np.bool_))
+    if not number or not 0 <= float(smoothing) < math.inf:  # type: ignore[arg-type]
+        raise ValueError(
+            "`smoothing` must be None, 'auto' or a finite width of at least 0, got "
+            f"{smoothing!r}."
+        )
+
+
+def smoothed(
+    smoothing: Smoothing, estimate: Callable[[SmoothedKinks | None], Estimate]
+) -> Estimate:
+    """Return the estimate with kinks smoothed by a width, or by that of least growth.
+
+    `estimate` differentiates the kinks as it is told; None for the exact derivative.
+    """
+    if smoothing == "auto":
+        return _least_growth(estimate)
+    if not smoothing:
+        return estimate(None)
+    kinks = SmoothedKinks(float(smoothing))
+    result = _with_kinks(estimate, kinks)
+    if not kinks.seen:
+        warn_caller(
+            f"`smoothing` ({smoothing!r}) changed nothing: no function with a kink was "
+            "seen in this run, and the influence is exact.",
+            UserWarning,
+        )
+    return result
+
+
+def _least_growth(estimate: Callable[[SmoothedKinks | None], Estimate]) -> Estimate:
+    best = None
+    for width in _WIDTHS:
+        kinks = SmoothedKinks(width) if width else None
+        try:
+            result = estimate(None) if kinks is None else _with_kinks(estimate, kinks)
+        except DivergedTrainingError:
+            if not width and best is None:
+                raise
+            continue
+        if kinks is not None and not kinks.seen:
+            return result
+        margin = 1.0 if width else _TIE
+        if best is None or result.growth <= margin * best.growth:
+            best = result
+    assert best is not None
+    return best
+
+
+def _with_kinks(
+    estimate: Callable[[SmoothedKinks | None], Estimate], kinks: SmoothedKinks
+) -> Estimate:
+    try:
+        return estimate(kinks)
+    except CheckpointError:
+        # What is computed again on the way back is computed as it was in training.
+        raise UnsupportedModuleError(
+            "`smoothing` must be None for a module that uses torch.utils.checkpoint: "
+            f"kinks in it cannot be smoothed, got a width of {kinks.width}. Set the "
+            "module to keep its activations, and fit again."
+        ) from None

@@ -1,5 +1,7 @@
 """The influence of the training samples."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -8,17 +10,19 @@ from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from .counterfactual import exact_changes
-from .epochs import is_integer
 from .estimate import (
+    Estimate,
     check_derivatives,
+    check_smoothing,
     differentiable_stages,
     estimate,
     progress_of,
     reliable,
+    smoothed,
 )
 from .question import Question, ask, query_of
+from .recorded_run import is_integer
 from .samples import run_weights
-from .smoothing import Estimate, check_smoothing, smoothed
 
 
 class InfluenceMixin(InfluenceNet):
@@ -186,9 +190,7 @@ class InfluenceMixin(InfluenceNet):
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         kind = Query if aggregate == "mean" else SampleQueries
-        found = smoothed(
-            smoothing, lambda kinks: estimate(self, question, kind, kinks=kinks)
-        )
+        found = smoothed(smoothing, partial(estimate, self, question, kind=kind))
         scores = reliable(*found)
         if verify:
             rows = _extremes(scores, verify)
@@ -267,15 +269,13 @@ class InfluenceMixin(InfluenceNet):
         """
         check_smoothing(smoothing)
         question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        return reliable(
-            *smoothed(smoothing, lambda kinks: _by_epoch(self, question, kinks))
-        )
+        return reliable(*smoothed(smoothing, partial(_by_epoch, self, question)))
 
 
 def _by_epoch(
     net: InfluenceNet, question: Question, kinks: SmoothedKinks | None
 ) -> Estimate:
-    (run,), replica = differentiable_stages(net, question, kinks=kinks)
+    (run,), replica = differentiable_stages(net, question, kinks)
     query = query_of(replica, question)
     retraced = retrace(
         run.trajectory,

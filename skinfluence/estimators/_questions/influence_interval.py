@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,14 @@ from ...training import differentiating
 from .._runs import ScoresOverRuns, answers_over_runs
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
-from .epochs import is_integer
-from .estimate import estimate, reliable
+from .estimate import check_smoothing, estimate, reliable, smoothed
 from .influence_check import SMOOTHER, is_smooth
 from .intervals import check_level
 from .metasmoothness import metasmoothness
 from .over_runs import check_estimator
 from .question import Question, ask
+from .recorded_run import is_integer
 from .samples import run_weights
-from .smoothing import check_smoothing, smoothed
 
 # The spread over the runs that are left when each is left out in turn needs two.
 _FEWEST_RUNS = 3
@@ -204,7 +204,7 @@ def influence_interval(
         question = ask(run, X_val, y_val, sample_weight_val, query, at, last_epochs)
         used = question.used().numpy()
         _check_enough(n_runs * min(n_samples, int(used.sum())), least, level)
-        found = smoothed(smoothing, lambda kinks: estimate(run, question, kinks=kinks))
+        found = smoothed(smoothing, partial(estimate, run, question))
         scores = np.where(used, reliable(*found), np.nan)
         return np.stack([scores, *_verified(run, question, n_samples)])
 

@@ -9,14 +9,13 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
-from ...influence import LabelStep, Query, TargetStep
+from ...influence import LabelStep, TargetStep
 from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._replica import fetcher_of
 from .._typing import At, QueryLike, Smoothing
-from .estimate import estimate, reliable
+from .estimate import Estimate, check_smoothing, estimate, reliable, smoothed
 from .question import Question, ask
-from .smoothing import Estimate, check_smoothing, smoothed
 
 # Memory for the outputs of a batch, repeated for every label.
 _LABEL_BYTES = 2**25
@@ -138,9 +137,7 @@ class LabelInfluenceMixin(InfluenceNet):
         owner = question.owner(self)
         _check_labels(owner)
         parts = list(_label_parts(owner))
-        return reliable(
-            *smoothed(smoothing, lambda kinks: _all(self, question, parts, kinks))
-        )
+        return reliable(*smoothed(smoothing, partial(_all, self, question, parts)))
 
 
 class TargetInfluenceMixin(InfluenceNet):
@@ -227,10 +224,8 @@ class TargetInfluenceMixin(InfluenceNet):
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         _check_targets(question.owner(self))
-        found = smoothed(
-            smoothing, lambda kinks: estimate(self, question, Query, TargetStep, kinks)
-        )
-        return reliable(*found)
+        targets = partial(estimate, self, question, step_kind=TargetStep)
+        return reliable(*smoothed(smoothing, targets))
 
 
 def _all(
@@ -241,7 +236,7 @@ def _all(
 ) -> Estimate:
     """Return the influence of all labels."""
     estimates = [
-        estimate(net, question, Query, partial(LabelStep, labels=part), kinks)
+        estimate(net, question, kinks, step_kind=partial(LabelStep, labels=part))
         for part in parts
     ]
     scores = np.concatenate([each.scores for each in estimates], axis=1)

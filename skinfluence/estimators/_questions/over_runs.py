@@ -1,5 +1,6 @@
 """The influence over several runs of a training."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,9 @@ from ...training import differentiating
 from .._net import InfluenceNet
 from .._runs import ScoresOverRuns, answers_over_runs
 from .._typing import At, QueryLike, RandomState, Smoothing
-from .epochs import is_integer
-from .estimate import estimate, reliable
+from .estimate import check_smoothing, estimate, reliable, smoothed
 from .question import ask
-from .smoothing import check_smoothing, smoothed
+from .recorded_run import is_integer
 
 
 def influence_over_runs(
@@ -112,7 +112,7 @@ def influence_over_runs(
     @differentiating
     def scores_of(run: Any) -> np.ndarray:
         question = ask(run, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        found = smoothed(smoothing, lambda kinks: estimate(run, question, kinks=kinks))
+        found = smoothed(smoothing, partial(estimate, run, question))
         return np.where(question.used().numpy(), reliable(*found), np.nan)
 
     return ScoresOverRuns.of(

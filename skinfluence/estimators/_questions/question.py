@@ -1,4 +1,4 @@
-"""A question about a recorded run, checked."""
+"""A question about a recorded run and those before it, checked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,38 @@ from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import At, MapDataset, QueryLike
 from .._validation import validation_data
-from .earlier_runs import EarlierRun, earlier_runs
-from .epochs import state_weights
-from .recorded_run import RecordedRun
+from .recorded_run import RecordedRun, is_integer, state_weights
+
+NEAREST = "pretraining"
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """The run of an estimator that another one started from.
+
+    Attributes
+    ----------
+    net : InfluenceNet
+        The estimator.
+    run : RecordedRun
+        Its run.
+    at : mapping of int to float
+        Its final state, from which the other run started.
+    """
+
+    net: InfluenceNet
+    run: RecordedRun
+    at: Mapping[int, float]
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What was recorded."""
+        return self.run.trajectory
+
+    @property
+    def first(self) -> int:
+        """The step before which everything is taken as given."""
+        return self.run.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +141,62 @@ def _check_retraceable(net: InfluenceNet) -> None:
             "'replay': the run can only be repeated. Use counterfactual_influence or "
             "refit_without, or fit again with record='all' if the module can be "
             "differentiated twice."
+        )
+
+
+def stages_back(net: InfluenceNet, stage: str | int | None) -> int:
+    """Return how many stages back `stage` is."""
+    if stage is None:
+        return 0
+    chain = [net]
+    # What was set after fit is no part of what was trained.
+    while hasattr(chain[-1], "pretrained_parameters_"):
+        chain.append(chain[-1].pretrained)
+    last = len(chain) - 1
+    if last == 0:
+        raise ValueError(
+            "`stage` must be None for an estimator that did not start from another "
+            f"one, got {stage!r}. Fit it with `pretrained`."
+        )
+    number = 1 if isinstance(stage, str) and stage == NEAREST else stage
+    if not is_integer(number) or not 1 <= number <= last:
+        raise ValueError(
+            f"`stage` must be None, {NEAREST!r}, or how many stages back, 1 to {last} "
+            f"for this estimator, got {stage!r}."
+        )
+    return int(number)
+
+
+def earlier_runs(
+    net: InfluenceNet, stage: str | int | None, last_epochs: int | None
+) -> tuple[EarlierRun, ...]:
+    """Return the runs back to a stage, the nearest first, checked."""
+    number = stages_back(net, stage)
+    if number and last_epochs is not None:
+        raise ValueError(
+            "`last_epochs` must be None with `stage`, for the way to earlier stages "
+            f"leads through the whole run, got {last_epochs!r}."
+        )
+    runs = []
+    for k in range(number):
+        assert net.trajectory_ is not None
+        _check_whole(net.trajectory_, k)
+        net = net.pretrained
+        run = RecordedRun.of(net)
+        n_steps = run.trajectory.n_steps
+        run.check(n_steps, run.first)
+        runs.append(EarlierRun(net, run, {n_steps: 1.0}))
+    return tuple(runs)
+
+
+def _check_whole(trajectory: Trajectory, back: int) -> None:
+    """Refuse to retrace a run whose beginning was not recorded."""
+    if trajectory.first_recorded_step:
+        which = f"The estimator {back} stages back" if back else "The estimator"
+        raise NotRecordedError(
+            f"{which} must have recorded its whole run, for the way to earlier stages "
+            f"leads through all of it, but {trajectory.first_recorded_step} steps at "
+            "its beginning are missing. Fit it with record='all'."
         )
 
 

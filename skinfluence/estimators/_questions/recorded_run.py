@@ -1,21 +1,22 @@
 """The gate to a recorded run, for every question about it and every repetition."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ...exceptions import IrreproducibleStepError
+from ...exceptions import IrreproducibleStepError, NotRecordedError
 from ...influence import Query
 from ...training import Address, LiveState, TrainingStep
 from ...trajectory import Replay, Trajectory
 from .._net import InfluenceNet
 from .._replica import Replica, mean_loss, retraceable
 from .._training_data import TrainingData, check_unchanged
-from .epochs import first_step
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ class RecordedRun:
             )
         check_unchanged(self.training_data)
 
-    def repeatable(self, given: Sequence[Address] = ()) -> tuple[TrainingStep, Replica]:
+    def repeatable(self, extra: Sequence[Address] = ()) -> tuple[TrainingStep, Replica]:
         """Return the run's step on a copy of the net.
 
         Whoever takes the steps again compares them with the record (`Replay`).
 
         Parameters
         ----------
-        given : sequence of (int, int)
+        extra : sequence of (int, int)
             Parameters that were not trained, to append to the state.
 
         Returns
@@ -117,7 +118,7 @@ class RecordedRun:
             The copy.
         """
         replica = self.replicate()
-        step = replica.step(self.trajectory, given)
+        step = replica.step(self.trajectory, extra)
         _check_model_unchanged(self.trajectory, step.live)
         return step, replica
 
@@ -213,3 +214,73 @@ def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
             "The model must be as the recorded run left it, but its parameters "
             "were changed since (by set_params, load_params or by hand). Fit again."
         )
+
+
+def first_step(trajectory: Trajectory, last_epochs: object) -> int:
+    """Return the earliest step to retrace."""
+    recorded = trajectory.first_recorded_step
+    if last_epochs is None:
+        return recorded
+    if not is_integer(last_epochs):
+        raise TypeError(
+            f"`last_epochs` must be an integer or None, got {last_epochs!r}."
+        )
+    ends = trajectory.epoch_ends()
+    kept = sum(end > recorded for end in ends.values())
+    if not 1 <= int(last_epochs) <= kept:
+        raise NotRecordedError(
+            f"`last_epochs` must be between 1 and the number of recorded epochs "
+            f"({kept}), got {last_epochs}."
+        )
+    return trajectory.first_step_of_last(int(last_epochs))
+
+
+def state_weights(trajectory: Trajectory, at: object) -> dict[int, float]:
+    """Return the weight in the query by number of the state."""
+    ends = trajectory.epoch_ends()
+    epochs = _epoch_weights(list(ends), at)
+    return {ends[epoch]: weight for epoch, weight in epochs.items() if weight}
+
+
+def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
+    if isinstance(at, str):
+        named = {
+            "final": {epochs[-1]: 1.0},
+            "epochs": dict.fromkeys(epochs, 1.0),
+            "path": {epoch: 1.0 / epoch for epoch in epochs},
+        }
+        if at not in named:
+            raise ValueError(
+                "`at` must be 'final', 'epochs', 'path', a sequence of epoch numbers "
+                f"or a mapping of epoch number to weight, got {at!r}."
+            )
+        pairs = list(named[at].items())
+    elif isinstance(at, Mapping):
+        pairs = list(at.items())
+    elif isinstance(at, (Sequence, np.ndarray)):
+        pairs = [(epoch, 1.0) for epoch in at]
+    else:
+        raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
+    for epoch, weight in pairs:
+        if not is_integer(epoch) or epoch not in epochs:
+            raise ValueError(
+                f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
+                f"{epoch!r}."
+            )
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+            raise ValueError(
+                f"`at` must give finite weights that are not negative, got {weight!r} "
+                f"for epoch {epoch}."
+            )
+    weights = {int(epoch): float(weight) for epoch, weight in pairs}
+    if len(weights) != len(pairs):
+        raise ValueError(f"`at` must name each epoch once, got {list(at)}.")
+    total = sum(weights.values())
+    if not total > 0:
+        raise ValueError(f"`at` must give some epoch a positive weight, got {at!r}.")
+    return {epoch: weight / total for epoch, weight in weights.items()}
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, and not a boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

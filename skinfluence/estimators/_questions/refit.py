@@ -14,14 +14,14 @@ from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
 from ...trajectory import Replay, Trajectory, parameters_digest
-from .._net import InfluenceNet
+from .._net import InfluenceNet, net_modules
 from .._recording.pretraining import take_over
-from .._replica import Replica, net_modules
+from .._replica import Replica
 from .._training_data import TrainingData, fingerprint
-from .earlier_runs import check_start, earlier_runs
-from .epochs import first_step
-from .recorded_run import RecordedRun
+from .question import earlier_runs
+from .recorded_run import RecordedRun, first_step
 from .samples import sample_rows
+from .stages import check_start
 
 
 def refitted(
@@ -136,10 +136,11 @@ def _relabelled(
             "`relabel` needs targets that were given to fit as y, but a Dataset holds "
             "them. Change them there, and fit again."
         )
-    given = np.asarray([labels[row] for row in rows])
-    encoded = net._encode_targets(given, reset=False, name="relabel")
+    new = np.asarray([labels[row] for row in rows])
     y = data.y.copy()
-    y[np.asarray(rows) - data.offset] = encoded
+    y[np.asarray(rows) - data.offset] = net._encode_targets(
+        new, reset=False, name="relabel"
+    )
     dataset = net.get_dataset(data.X, y)
     return replace(data, y=y, dataset=dataset, digest=fingerprint(data.X, y))
 

@@ -1,5 +1,6 @@
 """The error of the estimate: measured on some samples, bounded for linear models."""
 
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -13,15 +14,14 @@ from ...trajectory import Replay
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
-from .epochs import is_integer
-from .estimate import estimate
+from .estimate import check_smoothing, estimate, smoothed
 from .influence_check import InfluenceCheck, check_of_samples, with_groups
 from .intervals import check_level
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .metasmoothness import metasmoothness
 from .question import ask, query_of
+from .recorded_run import is_integer
 from .samples import run_weights
-from .smoothing import check_smoothing, smoothed
 
 # An interval for a rank correlation needs more than three pairs.
 _FEWEST = 4
@@ -162,7 +162,7 @@ class ReliabilityMixin(InfluenceNet):
         subsets = _subsets(rng, used, n_subsets, keep)
         weights = run_weights([*samples[:, None], *subsets], question.used())
         halves = (1 + weights[len(samples) :][:_DIRECTIONS]) / 2
-        found = smoothed(smoothing, lambda kinks: estimate(self, question, kinks=kinks))
+        found = smoothed(smoothing, partial(estimate, self, question))
         changes = exact_changes(
             self,
             question,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from ...training import all_seeded
 from .._array_dataset import ArrayDataset
-from .._seeding import all_seeded, seeded_keys
+from .._seeding import seeded_keys
 from .training_run import TrainingRun
 
 
@@ -58,7 +59,7 @@ class RecordingBatchSampler:
     def _noted(self) -> Iterator[tuple[list[int], Tensor]]:
         with all_seeded(self.run.begin_epoch()):
             # Samplers use the global generator while iterated: draw all at once.
-            drawn = [list(batch) for batch in self.batches]
+            drawn = [*map(list, self.batches)]
         sizes = [*map(len, drawn)]
         self.run.expect(sizes)
         # One tensor for the epoch: making one costs as much for a batch as for all.

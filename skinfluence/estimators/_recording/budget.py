@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...training import state_nbytes
 from ...trajectory import (
@@ -16,8 +16,7 @@ from ...trajectory import (
     smallest_interval,
     spill,
 )
-from .._net import InfluenceNet
-from .._replica import net_buffers, net_modules
+from .._net import InfluenceNet, net_buffers, norm_buffers
 from .batches import Batches
 
 _AT_MOST = 4 * 2**30
@@ -40,39 +39,31 @@ def plan_checkpoints(
     epoch_steps = -(-n_batches // net.accumulate_steps)
     n_steps = trajectory.n_steps - trajectory.first_recorded_step
     n_steps += int(net.max_epochs) * epoch_steps  # of NumPy, it could overflow
+    kept, held, folder = trajectory.kept, trajectory.nbytes, trajectory.folder
     # This call's first state is kept too, and one before the oldest epoch.
-    n_fixed = sum(number % trajectory.interval != 0 for number in trajectory.kept)
+    n_fixed = sum(number % trajectory.interval != 0 for number in kept)
     if trajectory.keep_epochs is not None:
         n_steps = min(n_steps, trajectory.keep_epochs * max(epoch_steps, 1))
         n_fixed += 1
     device = torch.device(net.device)
     trajectory.max_bytes = trajectory_bytes(
-        net.max_trajectory_bytes, device, trajectory.nbytes, trajectory.folder
+        net.max_trajectory_bytes, device, held, folder
     )
-    if device.type == "cuda" and trajectory.folder is None:
+    if device.type == "cuda" and folder is None:
         on_device = trajectory_bytes("auto", device, held_on_device(trajectory))
         trajectory.max_bytes = with_host(
             net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))
         )
         spill(trajectory, min(on_device, trajectory.max_bytes), device)
-    changing = _changing_buffers(net)
+    # Where others change too, states are larger, and fewer of them are kept.
+    buffers, changing = net_buffers(net), norm_buffers(net)
     size = state_nbytes(net.optimizer_, changing)
-    shared = _nbytes(net_buffers(net)) - _nbytes(changing)
+    shared = _nbytes(buffers) - _nbytes(changing)
     trajectory.widen(
         choose_interval(
             net.checkpoint_every, n_steps, size, trajectory.max_bytes, n_fixed, shared
         )
     )
-
-
-def _changing_buffers(net: InfluenceNet) -> list[Tensor]:
-    """Return the buffers that training is known to change.
-
-    Where others change too, states turn out larger, and fewer of them are kept.
-    """
-    every = (m for module in net_modules(net) for m in module.modules())
-    norms = (m for m in every if isinstance(m, nn.modules.batchnorm._NormBase))
-    return [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
 
 def _nbytes(tensors: list[Tensor]) -> int:

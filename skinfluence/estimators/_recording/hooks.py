@@ -1,43 +1,34 @@
 """Recording while skorch trains: seeded steps, and a record of their batches."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import torch
-from skorch.callbacks import PrintLog
 from skorch.dataset import unpack_data
-from skorch.utils import to_tensor
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from ...training import (
     CompiledFunctions,
     CompiledGradient,
+    all_seeded,
     batch_coefficients,
     derive_seed,
+    descend,
     seeded,
 )
 from .._array_dataset import ArrayDataset, collate_whole
-from .._net import InfluenceNet
-from .._outputs import criterion_takes, outputs_of
-from .._replica import net_modules
-from .._seeding import SeededItems, all_seeded, seeded_keys
+from .._losses import movable
+from .._net import InfluenceNet, net_modules
+from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
 from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
-from .components import (
-    cast,
-    losses_by_sample,
-    make_criterion,
-    make_module,
-    targets_like,
-)
-from .epoch_table import EpochTable
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -58,29 +49,20 @@ class RecordingMixin(InfluenceNet):
         state: dict[str, Any] = super().__getstate__()
         return {k: v for k, v in state.items() if k != "compiled_functions_"}
 
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
-        default: list[tuple[str, Any]] = super()._default_callbacks
-        return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
-
     def initialize_module(self) -> Self:
-        """Make the module; an instance is copied, so that every fit starts from it."""
-        make_module(self, super().initialize_module)
-        if self.run_ is not None and any(map(is_lazy, self.module_.parameters())):
+        """Make the module; a lazy one takes its sizes from the first rows."""
+        super().initialize_module()
+        tensors = (*self.module_.parameters(), *self.module_.buffers())
+        if self.run_ is not None and any(map(is_lazy, tensors)):
             self.module_.to(self.device).eval()
             self._first_outputs()
-        return self
-
-    def initialize_criterion(self) -> Self:
-        """Make the criterion, with one loss for each sample."""
-        make_criterion(self, super().initialize_criterion)
         return self
 
     def _first_outputs(self) -> tuple[Any, Any, Any]:
         """Return outputs, inputs and targets of the first rows, for their shapes."""
         assert self.run_ is not None
         data = self.run_.data
-        rows = torch.arange(min(2, len(data)))
+        rows = torch.arange(min(2, len(data.dataset)))
         inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad():
             return self.infer(inputs, **data.fit_params), inputs, targets
@@ -93,52 +75,6 @@ class RecordingMixin(InfluenceNet):
             return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
         rows = torch.arange(min(64, len(dataset)))
         return self._fetcher(self.run_.data)(rows)[1]
-
-    def infer(self, x: object, **fit_params: Any) -> Any:
-        """Run the module on a batch, in the module's dtype."""
-        x = cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
-        if not isinstance(x, Tensor):
-            return super().infer(x, **fit_params)
-        return self.module_(x, **fit_params)
-
-    def get_losses(
-        self, y_pred: object, y_true: object, X: object = None, training: bool = False
-    ) -> Tensor:
-        """Return the loss of each sample of a batch.
-
-        Override this method to use another loss: everything else is derived from it.
-
-        Parameters
-        ----------
-        y_pred : object
-            What the module returned.
-        y_true : Tensor
-            Targets.
-        X : object, optional
-            Inputs of the batch.
-        training : bool, default=False
-            Whether this is a training batch.
-
-        Returns
-        -------
-        Tensor of shape (batch,)
-            One loss for each sample; the mean over its outputs if there are several.
-
-        Raises
-        ------
-        UnsupportedCriterionError
-            If the criterion does not return one loss for each sample.
-        """
-        outputs = criterion_takes(self.criterion_, y_pred)
-        targets = targets_like(outputs, y_true, self.device)
-        losses = super().get_loss(outputs, targets, X=X, training=training)
-        return losses_by_sample(self, losses, len(targets))
-
-    def get_loss(
-        self, y_pred: object, y_true: object, X: object = None, training: bool = False
-    ) -> Tensor:
-        """Return the mean loss of a batch; see :meth:`get_losses`."""
-        return self.get_losses(y_pred, y_true, X=X, training=training).mean()
 
     def get_dataset(self, X: object, y: object = None) -> Any:
         """Return the data as a dataset; during a fit always the same one."""
@@ -174,7 +110,7 @@ class RecordingMixin(InfluenceNet):
         elif isinstance(kwargs["batch_size"], Integral):
             # torch takes Python's own integers only.
             kwargs["batch_size"] = int(kwargs["batch_size"])
-        if isinstance(_base(dataset), ArrayDataset) and iterator is DataLoader:
+        if isinstance(base_of(dataset), ArrayDataset) and iterator is DataLoader:
             kwargs.setdefault("collate_fn", collate_whole)
         # A loader draws a seed for its workers, by default from the global generator.
         if training and self.run_ is not None:
@@ -186,7 +122,7 @@ class RecordingMixin(InfluenceNet):
                 return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
             if self.run_.data.draws:
-                dataset = SeededItems(dataset)
+                dataset, kwargs = SeededItems(dataset), _seeding_collation(kwargs)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
         loader: Iterable[Any] = iterator(dataset, **kwargs)
@@ -206,19 +142,21 @@ class RecordingMixin(InfluenceNet):
             ``fetch(rows, item_seed=None) -> (inputs, targets)`` for an int64 tensor of
             rows, and the seed of what the Dataset draws.
         """
-        dataset = data.dataset
+        dataset: Any = data.dataset
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         if isinstance(dataset, ArrayDataset) and plain:
             return lambda rows, _=None: dataset.batch(rows)
         options = {k: v for k, v in kwargs.items() if k not in _LOADING}
+        if data.draws:
+            dataset, options = SeededItems(dataset), _seeding_collation(options)
 
         def fetch(rows: Tensor, item_seed: int | None = None) -> tuple[Any, Any]:
             keys: list[Any] = rows.tolist()
             if data.draws:
                 keys = seeded_keys(keys, rows, item_seed or 0)
             (batch,) = self.iterator_train(
-                SeededItems(dataset) if data.draws else dataset,
+                dataset,
                 batch_sampler=[keys],
                 generator=torch.Generator(),
                 **options,
@@ -252,7 +190,7 @@ class RecordingMixin(InfluenceNet):
             return super().train_step(batch, **fit_params)
         if (recorded := run.repeat(self)) is not None:
             return recorded
-        seed = run.begin_batch(self)
+        seed = run.begin_batch(self, batch)
         with seeded(seed, torch.device(self.device)) as draws:
             if run.completes:
                 step = super().train_step(batch, **fit_params)
@@ -281,7 +219,7 @@ class RecordingMixin(InfluenceNet):
             coefficients = batch_coefficients(weights, losses)
             loss = losses.detach() @ coefficients
             share = 1.0 if run is None else run.share
-            losses.backward(coefficients if share == 1.0 else share * coefficients)
+            descend(losses, coefficients if share == 1.0 else share * coefficients)
         else:
             arguments = (inputs, fit_params), targets, weights
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
@@ -307,40 +245,19 @@ class RecordingMixin(InfluenceNet):
             self.compiled_functions_ = CompiledFunctions()
         return self.compiled_functions_
 
-    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
-        """Return a module as it is: whole steps are compiled instead."""
-        return module
-
-    def _get_predict_nonlinearity(self) -> Callable[[Any], Any]:
-        nonlinearity = super()._get_predict_nonlinearity()
-        return lambda returned: nonlinearity(outputs_of(returned))
-
     def validation_step(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the outputs and the mean loss of a validation batch."""
         return _movable(super().validation_step(batch, **fit_params))
 
-    def _outputs(self, inputs: tuple[Any, dict[str, Any]]) -> Any:
-        x, fit_params = inputs
-        return self.infer(x, **fit_params)
-
-    def _step_losses(
-        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
-    ) -> Tensor:
-        return self.get_losses(outputs, targets, X=inputs[0], training=True)
-
 
 def _movable(step: dict[str, Any]) -> dict[str, Any]:
-    """Leave nothing in a step but tensors, which skorch's cache can move to a device.
-
-    Mappings may hold others beside the outputs, such as a language model's cache.
-    """
-    returned = step["y_pred"]
-    if not isinstance(returned, Mapping):
-        return step
-    return {**step, "y_pred": outputs_of(returned)}
+    """Leave nothing in a step but what skorch's cache can move to a device."""
+    return {**step, "y_pred": movable(step["y_pred"])}
 
 
-def _base(dataset: object) -> object:
-    while isinstance(dataset, torch.utils.data.Subset):
-        dataset = dataset.dataset
-    return dataset
+def _seeding_collation(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a loader's options with its `collate_fn` seeded, if it is given one."""
+    collate = options.get("collate_fn")
+    if collate is None:
+        return options
+    return {**options, "collate_fn": SeededCollation(collate)}

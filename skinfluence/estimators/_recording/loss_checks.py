@@ -1,5 +1,6 @@
 """Whether a module's outputs, the targets and the criterion fit each other."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -7,10 +8,9 @@ from sklearn.base import is_classifier
 from torch import Tensor, nn
 
 from ..._warnings import warn_caller
-from ...exceptions import UnsupportedCriterionError
+from ...exceptions import SkinfluenceError, UnsupportedCriterionError
+from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet
-from .._outputs import criterion_takes
-from .components import targets_like
 
 # One loss for each output and target: with other shapes torch repeats one of them.
 _ELEMENTWISE = (
@@ -21,25 +21,48 @@ _ELEMENTWISE = (
     nn.MSELoss,
     nn.SmoothL1Loss,
 )
+_NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
-def check_losses(net: InfluenceNet, outputs: Any, targets: Any, many: Any) -> None:
-    """Refuse outputs and targets that the criterion takes for something else.
+def check_losses(
+    net: InfluenceNet, outputs: Any, targets: Any, inputs: Any, many: Any
+) -> None:
+    """Refuse outputs and targets that the criterion does not take, or for another.
 
     Parameters
     ----------
     net : InfluenceNet
         An initialized net whose losses are its criterion's.
-    outputs, targets : object
+    outputs, targets, inputs : object
         Those of some rows of the training data.
     many : object
         Further targets, to see the classes in.
     """
+    _check_arguments(net)
     first = criterion_takes(net.criterion_, outputs)
-    if not isinstance(first, Tensor):
-        return
-    targets = targets_like(first, targets, net.device)
+    if isinstance(first, Tensor):
+        _check_shapes(net, first, targets_like(first, targets, net.device), many)
+    try:
+        net.get_losses(outputs, targets, X=inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        # What a criterion of the user's own raises says best what is wrong with it.
+        if isinstance(error, SkinfluenceError) or not is_known(net.criterion_):
+            raise
+        raise UnsupportedCriterionError(
+            f"`criterion` must take the module's outputs, {_described(first)}, and the "
+            f"targets, {_described(targets)}, but {_name(net)} does not: {error} "
+            "Choose another criterion, or override `get_losses`."
+        ) from error
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"of shape {tuple(value.shape)} and {value.dtype}"
+
+
+def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any, many: Any) -> None:
     if is_classifier(net):
         _check_classes(net, first, many)
     elementwise = type(net.criterion_) in _ELEMENTWISE and isinstance(targets, Tensor)
@@ -49,6 +72,20 @@ def check_losses(net: InfluenceNet, outputs: Any, targets: Any, many: Any) -> No
             "targets must have the same shape but for axes of size 1, got "
             f"{tuple(first.shape)} and {tuple(targets.shape)}. Let the module return "
             "outputs of the targets' shape."
+        )
+
+
+def _check_arguments(net: InfluenceNet) -> None:
+    """Refuse criteria that need more than outputs and targets."""
+    if not isinstance(net.criterion_, nn.Module):
+        return
+    arguments = inspect.signature(net.criterion_.forward).parameters.values()
+    needed = [a.name for a in arguments if a.default is a.empty and a.kind in _NAMED]
+    if len(needed) > 2:
+        raise UnsupportedCriterionError(
+            f"`criterion` must take outputs and targets alone, but {_name(net)} takes "
+            f"{', '.join(needed)}. Override `get_losses`, which returns one loss for "
+            "each sample and is given all that the module returns."
         )
 
 

@@ -7,8 +7,11 @@ from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
 from torch import Tensor
 
+from ..._warnings import warn_caller
+from ...exceptions import InfluenceReliabilityWarning
 from ...training import Clipping, Hyperparameters, LiveState, State
 from ...trajectory import StepRecord, Trajectory
+from .._net import net_buffers, norm_buffers
 
 
 def continues(final: State, state: State) -> bool:
@@ -27,6 +30,24 @@ def continues(final: State, state: State) -> bool:
 
 def same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return all(map(torch.equal, tensors, others))
+
+
+def warn_of_buffers(
+    net: NeuralNet, final: State | None, buffers: Sequence[Tensor]
+) -> None:
+    """Warn if buffers changed since the last step, but for norms' statistics."""
+    if final is None or same(final.buffers, buffers):
+        return
+    norms = set(norm_buffers(net))
+    pairs = zip(net_buffers(net), final.buffers, buffers, strict=True)
+    changed = (own for own, a, b in pairs if not torch.equal(a, b))
+    if any(own.is_floating_point() and own not in norms for own in changed):
+        warn_caller(
+            "Something other than a training step, such as a callback, changed the "
+            "module's buffers. Influence takes their new values as given: it is wrong "
+            "if they were computed from the parameters, such as an average of weights.",
+            InfluenceReliabilityWarning,
+        )
 
 
 def callbacks_touch_gradients(net: NeuralNet) -> bool:

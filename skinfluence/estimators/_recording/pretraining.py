@@ -13,8 +13,6 @@ from .._replica import retraceable
 
 def check_pretrained(net: InfluenceNet) -> None:
     """Refuse a `pretrained` that cannot be started from, or not be retraced."""
-    if net.pretrained is None:
-        return
     source: object = net.pretrained
     if not isinstance(source, InfluenceNet):
         raise TypeError(

@@ -26,8 +26,7 @@ from ..._warnings import warn_caller
 from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
 from ...training import LiveState, moment_names
 from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reopened
-from .._net import InfluenceNet
-from .._replica import net_buffers
+from .._net import InfluenceNet, net_buffers
 from .._training_data import TrainingData
 from .observations import hyperparameters
 from .pretraining import digest_of

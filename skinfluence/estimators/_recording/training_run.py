@@ -16,18 +16,19 @@ from ...training import (
     Clipping,
     CompiledGradient,
     LiveState,
+    MicroBatch,
     State,
-    check_second_derivative,
     derive_seed,
     derive_seeds,
     moment_names,
     observe_clipping,
 )
 from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
-from .._copies import check_hooks
-from .._net import InfluenceNet
-from .._replica import Replica, net_buffers, net_modules, objective_of
+from .._net import InfluenceNet, net_buffers, net_modules
+from .._replica import Replica
 from .._training_data import TrainingData
+from .first_step import check_first_step
+from .fixed_parts import FixedParts
 from .observations import (
     active,
     add_trained,
@@ -36,6 +37,7 @@ from .observations import (
     declared_clipping,
     hyperparameters,
     same,
+    warn_of_buffers,
 )
 
 
@@ -104,6 +106,7 @@ class TrainingRun:
         self._live: LiveState | None = None
         self._new_epoch = True
         self._before: State | None = None
+        self._fixed: FixedParts | None = None
         # The parameters that the last step led to.
         final = None if trajectory is None else trajectory.final
         self._after = None if final is None else final.parameters
@@ -147,16 +150,17 @@ class TrainingRun:
         """Return the outcome of a step that need not be taken."""
         return None
 
-    def begin_batch(self, net: InfluenceNet) -> int:
-        """Begin with the next batch and return its seed."""
+    def begin_batch(self, net: InfluenceNet, loaded: Any) -> int:
+        """Begin with the next batch, as it was loaded, and return its seed."""
         self.take_batch()
         if not self.n_taken and self.trajectory is not None:
             begins = self._live is None and self.number == 0
+            new_epoch = self._new_epoch
             self._before = self._state_before(net, self.trajectory)
+            if new_epoch:
+                self._check_fixed(net, self.trajectory)
             if begins:
-                check_hooks(net_modules(net))
-            if begins and net.retraceable_:
-                self._check_derivative(net, self.seed_of_step)
+                self._check_first_step(net, loaded)
         return self.seed_of_step + self.n_taken
 
     def take_batch(self) -> None:
@@ -169,18 +173,24 @@ class TrainingRun:
         self.rows = self.batches.popleft()
         self.n_left -= 1
 
-    def _check_derivative(self, net: InfluenceNet, seed: int) -> None:
-        """Refuse what cannot be retraced, on the first batch."""
+    def _check_fixed(self, net: InfluenceNet, trajectory: Trajectory) -> None:
+        """Refuse a net that was changed since the last epoch where no state shows it.
+
+        Callbacks that change modules mostly do so between epochs.
+        """
         assert self._live is not None
-        check_second_derivative(
-            objective_of(net),
-            self._live.parameters,
-            self.number,
-            self.rows + self.data.offset,
-            seed,
-            remedy="Use record='replay' for the exact counterfactual_influence alone, "
-            "or record=None to train without influence.",
+        now, step = FixedParts(net, self._live.parameters), trajectory.n_steps
+        if self._fixed is not None:
+            self._fixed.check(now, step)
+        self._fixed = now
+
+    def _check_first_step(self, net: InfluenceNet, loaded: Any) -> None:
+        assert self._live is not None
+        rows = self.rows + self.data.offset
+        batch = MicroBatch(
+            self.number, rows, self.seed_of_step, item_seed=self.item_seed
         )
+        check_first_step(net, loaded, batch, self._live.parameters)
 
     def _state_before(self, net: NeuralNet, trajectory: Trajectory) -> State | None:
         """Return the state, or None if it is not kept."""
@@ -202,6 +212,7 @@ class TrainingRun:
             state = live.read()
             if after is not None:
                 self._compare(trajectory, after, state, grown and not new_call)
+                warn_of_buffers(net, trajectory.final, state.buffers)
         elif trajectory.keeps(number):
             state = live.read() if trajectory.final is None else trajectory.final
         else:
@@ -310,7 +321,7 @@ class TrainingRun:
             )
         return self._known_clipping
 
-    def end(self, net: NeuralNet) -> None:
+    def end(self, net: InfluenceNet) -> None:
         """Close the run: look for a return to an earlier state, and for divergence."""
         trajectory = self.trajectory
         live, after = self._live, self._after
@@ -318,10 +329,12 @@ class TrainingRun:
             return
         if not live.holds(after):
             self._go_back(net, trajectory, live.read().parameters)
+        self._check_fixed(net, trajectory)
         self.close(net)
         assert trajectory.final is not None
         # Callbacks may have renewed BatchNorm's statistics: predictions use them.
         buffers = live.read().buffers
+        warn_of_buffers(net, trajectory.final, buffers)
         if not same(buffers, trajectory.final.buffers):
             trajectory.anchors.add(trajectory.n_steps)
         trajectory.final = replace(trajectory.final, buffers=buffers)

@@ -12,8 +12,7 @@ from ..._files import damaged, read_file, unsealed
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
-from .._net import InfluenceNet
-from .._replica import net_modules
+from .._net import InfluenceNet, net_modules
 from .._typing import Device
 from .save import (
     FORMAT,

@@ -38,7 +38,8 @@ PRETRAINED = "pretrained"
 PARTS = (*RUN, f"{PRETRAINED}/{MANIFEST}")
 
 # Compiled code, and a call of fit that is still running.
-_TRANSIENT = ("compiled_functions_", "run_")
+# Of no use to the loaded one, or written on their own.
+_LEFT_OUT = ("compiled_functions_", "run_", "_keywords")
 
 
 def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None:
@@ -116,7 +117,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
 
 def _written(net: InfluenceNet) -> dict[str, bytes]:
     """Return the estimator as files, without trajectory and pretrained estimator."""
-    left_out = {*_TRANSIENT}
+    left_out = {*_LEFT_OUT}
     if _trajectory(net) is not None:
         left_out.add("trajectory_")
     if isinstance(net.pretrained, InfluenceNet):

@@ -27,8 +27,8 @@ from ..._names import with_current_modules
 from ...exceptions import UntrustedTypeError
 from .._array_dataset import ArrayDataset
 from .._criteria import SmoothHinge
+from .._epoch_table import EpochTable
 from .._modules import LinearModule, MLPModule
-from .._recording.epoch_table import EpochTable
 from .._training_data import TrainingData
 
 # None of them reads or writes files when it is made, called or trained with.

@@ -1,0 +1,118 @@
+"""Checks of an estimator's parameters, and of those that it trains."""
+
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from torch import nn
+
+from ..exceptions import UnsupportedModuleError
+from ._modules import BUILT_IN
+from ._net import DTYPES, InfluenceNet
+
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+_CONSTRAINTS: dict[str, list[Any]] = {
+    "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
+    "criterion": [nn.Module, callable],
+    "optimizer": [callable],
+    "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
+    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "batch_size": [_POSITIVE, Options(Integral, {-1})],
+    "accumulate_steps": [_POSITIVE],
+    "shuffle": ["boolean"],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+    "dtype": [StrOptions({"auto", *DTYPES})],
+    "random_state": ["random_state"],
+    "record": [StrOptions({"all", "replay"}), _POSITIVE, None],
+    "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
+    "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
+    "trajectory_dir": [str, PathLike, None],
+    "compile": ["boolean"],
+    "train_split": [callable, None],
+    "warm_start": ["boolean"],
+    "freeze_pretrained": ["boolean"],
+    "verbose": ["verbose"],
+    "classes": ["array-like", None],
+    "predict_nonlinearity": [StrOptions({"auto"}), callable, None],
+    "iterator_train": [callable],
+    "iterator_valid": [callable],
+    "dataset": [callable],
+}
+
+
+def check_parameters(net: InfluenceNet) -> None:
+    """Check the values of the estimator's own parameters."""
+    parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
+    validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    callbacks = net.callbacks
+    if (
+        callbacks is not None
+        and callbacks != "disable"
+        and not isinstance(callbacks, list)
+    ):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
+            f"{callbacks!r}."
+        )
+    options = net.get_params_for("compile")
+    if options:
+        raise ValueError(
+            f"`compile__{next(iter(options))}` must not be given: it is for "
+            "torch.compile, by which steps are not compiled. Use `compile` alone."
+        )
+    if net.record is not None and hasattr(net, "accelerator"):
+        raise ValueError(
+            "Accelerate changes how a step is computed, and it cannot be recorded. "
+            "Use record=None to train without influence."
+        )
+    net._check_hooks()
+
+
+def check_resume(net: InfluenceNet, resume: bool, start: bool) -> None:
+    """Refuse `resume` where there can be no run to resume."""
+    if not isinstance(resume, (bool, np.bool_)):
+        raise TypeError(f"`resume` must be True or False, got {resume!r}.")
+    if not resume:
+        return
+    if net.trajectory_dir is None or net.record is None:
+        raise ValueError(
+            "`resume` needs a run that is recorded on disk, got trajectory_dir="
+            f"{net.trajectory_dir!r} and record={net.record!r}. Set `trajectory_dir` "
+            "to the folder of the run, and `record` as it was."
+        )
+    if not start:
+        raise ValueError(
+            "`resume` must be False where training continues from a fitted model "
+            "(warm_start=True), got True."
+        )
+
+
+def check_tensors(net: InfluenceNet) -> None:
+    """Refuse tensors that a state cannot hold, or a step not be differentiated in.
+
+    The steps of several optimizers have no derivative in complex parameters.
+    """
+    for name, tensor in (*net.module_.named_parameters(), *net.module_.named_buffers()):
+        if tensor.layout is not torch.strided:
+            raise UnsupportedModuleError(
+                f"Parameters and buffers must be dense, got {tensor.layout} for "
+                f"`{name}`. Keep a constant matrix as a plain attribute, or use "
+                "record=None to train without influence."
+            )
+    for name, parameter in net.module_.named_parameters():
+        if parameter.is_complex() and parameter.requires_grad:
+            raise UnsupportedModuleError(
+                f"The trained parameters must be real, got {parameter.dtype} for "
+                f"`{name}`. Make it of a last axis of two (torch.view_as_real), which "
+                "the module turns into complex numbers (torch.view_as_complex), or use "
+                "record=None to train without influence."
+            )
