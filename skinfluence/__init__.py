@@ -5,6 +5,7 @@ from .cleaning import InfluenceCleaner, InfluenceCleanerCV
 from .estimators import (
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    influence_interval,
     influence_over_runs,
     load_estimator,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "SGDInfluenceRegressor",
     "Trajectory",
     "__version__",
+    "influence_interval",
     "influence_over_runs",
     "load_estimator",
 ]

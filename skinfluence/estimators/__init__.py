@@ -10,9 +10,10 @@ from ._losses import outputs_of
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._questions.estimate import check_smoothing
+from ._questions.influence_check import InfluenceCheck
+from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun
-from ._questions.reliability import InfluenceCheck
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._runs import ScoresOverRuns
@@ -30,6 +31,7 @@ __all__ = [
     "ArrayDataset",
     "FinalModel",
     "InfluenceCheck",
+    "InfluenceInterval",
     "LinearModule",
     "MLPModule",
     "RecordedRun",
@@ -41,6 +43,7 @@ __all__ = [
     "check_smoothing",
     "final_model",
     "has_probabilities",
+    "influence_interval",
     "influence_over_runs",
     "is_log_loss",
     "load_estimator",

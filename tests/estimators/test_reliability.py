@@ -12,12 +12,14 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
+from skinfluence.estimators._questions import influence_check
 from skinfluence.estimators._questions import reliability as _reliability
 from skinfluence.exceptions import (
     InfluenceReliabilityWarning,
     UnsupportedCriterionError,
     UnsupportedOptimizerError,
 )
+from skinfluence.metrics import linear_datamodeling_score
 from tests.cases import Case
 
 
@@ -129,16 +131,97 @@ def test_check_gives_the_figures_of_scipy(run):
     exact = clf.counterfactual_influence(X_val, y_val, check.samples)
     np.testing.assert_array_equal(check.estimated, estimate)
     np.testing.assert_allclose(check.exact, exact, rtol=0, atol=1e-12)
-    # Fisher: atanh(r) is normal with variance 1/(n - 3).
-    r = np.corrcoef(estimate, exact)[0, 1]
-    half = stats.norm.ppf(0.975) / np.sqrt(9 - 3)
-    interval = np.tanh(np.arctanh(r) + [-half, half])
-    assert check.correlation == pytest.approx(r, abs=1e-9)
-    assert check.confidence_interval == pytest.approx(interval, abs=1e-9)
+    tau = stats.kendalltau(estimate, exact).statistic
+    assert check.correlation == pytest.approx(tau, abs=1e-9)
+    assert check.confidence_interval[0] < tau <= check.confidence_interval[1]
+    error = np.median(np.abs(estimate - exact) / np.abs(exact))
+    assert check.relative_error == pytest.approx(error, rel=1e-6)
     line = stats.linregress(check.estimated, check.exact)
     assert check.slope == pytest.approx(line.slope, rel=1e-9)
-    assert f"correlation {r:.2f}" in str(check)
+    assert f"rank correlation {tau:.2f}" in str(check)
     assert check.verdict in str(check)
+
+
+def test_check_of_groups_gives_the_figures_of_the_metrics(run):
+    clf, X_val, y_val = run
+    weights = np.arange(1.0, 8.0)
+    asked = {"at": "path", "sample_weight_val": weights}
+    check = clf.check_influence(
+        X_val, y_val, 4, n_subsets=12, keep=0.7, random_state=0, **asked
+    )
+    assert check.subsets.shape == (12, 4)
+    scores = clf.influence(X_val, y_val, **asked)
+    exact = clf.counterfactual_influence(X_val, y_val, list(check.subsets), **asked)
+    np.testing.assert_allclose(check.subset_exact, exact, rtol=0, atol=1e-12)
+    lds = stats.spearmanr(scores[check.subsets].sum(axis=1), exact).statistic
+    assert check.lds == pytest.approx(lds, abs=1e-9)
+    assert check.lds_interval[0] < lds < check.lds_interval[1]
+
+
+def test_groups_have_the_score_of_skinfluence_metrics(run):
+    clf, X_val, y_val = run
+
+    class Drawn(np.random.RandomState):
+        """Draws the subsets of a check."""
+
+        def permutation(self, x):
+            return np.append(next(self.rows), range(x))
+
+    check = clf.check_influence(X_val, y_val, 4, n_subsets=8, keep=0.5, random_state=1)
+    drawn = Drawn()
+    drawn.rows = iter(check.subsets)
+    lds = linear_datamodeling_score(
+        clf,
+        clf.influence(X_val, y_val),
+        X_val,
+        y_val,
+        n_subsets=8,
+        keep=0.5,
+        random_state=drawn,
+    )
+    assert check.lds == pytest.approx(lds, abs=1e-9)
+
+
+def test_metasmoothness_of_the_check_is_that_of_three_trainings(run):
+    clf, X_val, y_val = run
+    check = clf.check_influence(X_val, y_val, 4, n_subsets=4, random_state=0)
+    found = []
+    for rows in check.subsets:
+        weights = np.ones((2, 14))
+        weights[0, rows], weights[1, rows] = 0.5, 0.0
+        half, whole = np.transpose(
+            [
+                clf.counterfactual_influence(
+                    X_val[k : k + 1], y_val[k : k + 1], weights
+                )
+                for k in range(7)
+            ]
+        )
+        same = np.where(half * (whole - half) > 0, 1.0, -1.0)
+        found.append(np.average(same, weights=np.abs(half)))
+    assert check.metasmoothness == pytest.approx(np.mean(found), abs=1e-6)
+
+
+def test_no_groups(run):
+    clf, X_val, y_val = run
+    check = clf.check_influence(X_val, y_val, 5, n_subsets=0, random_state=0)
+    assert len(check.subsets) == 0
+    assert np.isnan([check.lds, *check.lds_interval, check.metasmoothness]).all()
+    assert "groups" not in str(check)
+
+
+def test_a_smooth_run_and_a_chaotic_one_by_metasmoothness():
+    # One step of least squares: the parameters are linear in the weights.
+    X, y = scale(load_diabetes().data), scale(load_diabetes().target)
+    est = SGDInfluenceRegressor(
+        "linear", max_epochs=1, batch_size=-1, lr=1e-4, random_state=0, dtype="float64"
+    ).fit(X[:100], y[:100].astype(np.float32))
+    smooth = est.check_influence(X[100:150], y[100:150], 4, random_state=0)
+    assert smooth.metasmoothness > 0.999
+    clf, X_val, y_val = rough_digits(lr=1.0)
+    chaotic = clf.check_influence(X_val, y_val, 10, random_state=0)
+    assert chaotic.metasmoothness_interval[1] < 0.5
+    assert "smooth activation" in chaotic.verdict
 
 
 def test_check_draws_only_samples_that_were_used():
@@ -152,7 +235,7 @@ def test_check_draws_only_samples_that_were_used():
 def test_check_says_so_of_a_run_that_cannot_be_trusted():
     clf, X_val, y_val = rough_digits()
     check = clf.check_influence(X_val, y_val, 40, random_state=0)
-    assert check.confidence_interval[1] < 0.5
+    assert check.confidence_interval[1] < 1 / 3
     assert "cannot be trusted" in check.verdict
     assert "at='path'" in check.verdict
 
@@ -163,19 +246,38 @@ def test_check_says_so_of_a_run_that_cannot_be_trusted():
         (0.95, 0.99, 1.0, "in order and in size"),
         (0.95, 0.99, 0.3, "multiplied by 0.3"),
         (0.6, 0.95, 1.0, "rough on this run: good for a ranking"),
-        (-0.2, 0.4, 0.1, "cannot be trusted"),
+        (-0.2, 0.3, 0.1, "cannot be trusted"),
         (0.2, 0.8, 1.0, "verify more samples"),
         (np.nan, np.nan, np.nan, "Nothing can be said"),
     ],
 )
 def test_verdicts(low, high, slope, words):
-    assert words in _reliability._verdict(low, high, slope)
+    assert words in influence_check.verdict(low, high, slope)
 
 
 def test_constant_estimates_say_nothing():
-    check = _reliability._check(np.arange(5), np.zeros(5), np.arange(5.0))
+    check = influence_check.check_of_samples(
+        np.arange(5), np.zeros(5), np.arange(1.0, 6.0), 0.9, 10
+    )
     assert np.isnan(check.correlation)
     assert "Nothing can be said" in str(check)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_subsets": 3}, "`n_subsets` must be None, 0 or an integer of at least 4"),
+        ({"n_subsets": True}, "`n_subsets` must be None, 0 or an integer"),
+        ({"keep": 0}, "`keep` must be the fraction .* between 0 and 1, got 0"),
+        ({"keep": "most"}, "`keep` must be the fraction"),
+        ({"level": 95}, "`level` must be a number between 0 and 1, .* got 95"),
+        ({"level": True}, "`level` must be a number between 0 and 1"),
+    ],
+)
+def test_wrong_groups_and_levels(run, options, message):
+    clf, X_val, y_val = run
+    with pytest.raises(ValueError, match=message):
+        clf.check_influence(X_val, y_val, 5, **options)
 
 
 @pytest.mark.parametrize("n_samples", [3, 0, 10.0, True])

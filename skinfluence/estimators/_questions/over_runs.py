@@ -107,7 +107,7 @@ def influence_over_runs(
     """
     check_n_runs(n_runs)
     check_smoothing(smoothing)
-    _check_estimator(estimator)
+    check_estimator(estimator)
 
     @differentiating
     def scores_of(run: Any) -> np.ndarray:
@@ -126,7 +126,8 @@ def check_n_runs(n_runs: object) -> None:
         raise ValueError(f"`n_runs` must be an integer of at least 1, got {n_runs!r}.")
 
 
-def _check_estimator(estimator: object) -> None:
+def check_estimator(estimator: object) -> None:
+    """Refuse what did not record its training."""
     if not isinstance(estimator, InfluenceNet):
         raise TypeError(
             "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "

@@ -166,7 +166,13 @@ def _check(check: InfluenceCheck | None) -> Content | None:
         "n": len(check.samples),
         "correlation": _number(check.correlation),
         "interval": [_number(end) for end in check.confidence_interval],
+        "level": check.level,
         "slope": _number(check.slope),
+        "relative_error": _number(check.relative_error),
+        "n_groups": len(check.subsets),
+        "lds": _number(check.lds),
+        "lds_interval": [_number(end) for end in check.lds_interval],
+        "metasmoothness": _number(check.metasmoothness),
         "estimated": check.estimated.tolist(),
         "exact": check.exact.tolist(),
     }

@@ -151,9 +151,9 @@ class AuditReport:
         about : mapping of str to object or None, default=None
             Further facts for the head of the page, such as the name of a file.
         n_check : int, default=20
-            How many samples to verify by
+            How many samples, and random groups of them, to verify by
             :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`; 0 for none.
-            Each costs one training run.
+            Each costs one training run, and the smoothness of the run up to ten.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
             it raises most, of the 100 with the highest losses. Each of these costs a
