@@ -1,4 +1,4 @@
-"""Activations of a small network: its accuracy, and how well the influence foretells.
+"""Activations of a small network: its accuracy, and how well the influence predicts.
 
 Data with one label in five flipped (targets of regression: exchanged), and networks
 with one hidden layer. With each activation: accuracy (R² for regression) on the
@@ -10,8 +10,9 @@ With ReLU also for its kinks smoothed on the way back.
 
 writes benchmarks/activations.csv, a row for each data set, seed, activation and width,
 and the documentation's tables, benchmarks/results/activations.csv and smoothing.csv.
-Seeds already in the file are skipped. `--report` computes nothing: it prints means and
-standard errors over the seeds and writes the tables.
+Runs already in the file are skipped. `--report` computes nothing: it prints means and
+standard errors over the seeds and writes the tables. `--scores` computes the accuracy
+alone, over ten seeds, and writes benchmarks/activation_scores.csv and its table.
 """
 
 import argparse
@@ -45,6 +46,7 @@ ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 SMOOTHINGS: dict[str, tuple[float | str, ...]] = {"relu": (0.0, 0.1, "auto")}
 N_REMOVED, N_SUBSETS = 40, 40
 OUTPUT = Path("benchmarks/activations.csv")
+SCORES = Path("benchmarks/activation_scores.csv")
 KEYS = ["data", "seed", "activation"]
 MEASURES = {
     "score": "accuracy, R²",
@@ -141,10 +143,17 @@ def one_run(data: str, seed: int, activation: str) -> Iterator[dict[str, Any]]:
             }
 
 
+def only_score(data: str, seed: int, activation: str) -> Iterator[dict[str, Any]]:
+    """Yield a row with the score alone."""
+    problem = DATA[data](seed=seed, module__activation=activation, record=None)
+    score = problem.clf.score(problem.X_val, problem.y_val)
+    yield {"data": data, "seed": seed, "activation": activation, "score": score}
+
+
 def todo(options: argparse.Namespace, done: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Return data, seed and activation of each run that is not in the file."""
     known = set(done[KEYS].itertuples(index=False, name=None)) if len(done) else set()
-    every = itertools.product(options.data, range(options.seeds), ACTIVATIONS)
+    every = itertools.product(options.data, range(options.seeds), options.activations)
     return [run for run in every if run not in known]
 
 
@@ -188,27 +197,61 @@ def write_tables(rows: pd.DataFrame, output: Path) -> None:
     tables.write(widths.replace({"smoothing": {"0.0": "0"}}), "smoothing", output)
 
 
+def write_scores(rows: pd.DataFrame, output: Path) -> None:
+    """Write the scores' table: those of ReLU, and what the others differ from them."""
+    wide = rows.pivot(index=["data", "seed"], columns="activation", values="score")
+    others = wide.drop(columns="relu").sub(wide["relu"], axis=0)
+    found = pd.concat([wide[["relu"]], others], axis=1).groupby("data", sort=False)
+    mean, error = found.mean(), found.sem()
+    table = [
+        {
+            "data": data,
+            **{
+                name: tables.plus_minus(
+                    mean.loc[data, name],
+                    error.loc[data, name],
+                    ".3f" if name == "relu" else "+.3f",
+                )
+                for name in ["relu", *others]
+            },
+        }
+        for data in DATA
+        if data in mean.index
+    ]
+    tables.write(pd.DataFrame(table), "activation_scores", output)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument(
+        "--activations", nargs="+", choices=ACTIVATIONS, default=[*ACTIVATIONS]
+    )
+    parser.add_argument("--scores", action="store_true", help="nothing but accuracy")
     parser.add_argument("--data", nargs="+", choices=DATA, default=[*DATA])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
+    options.seeds = options.seeds or (10 if options.scores else 3)
+    output = options.output or (SCORES if options.scores else OUTPUT)
     torch.set_num_threads(options.threads)
     # The table itself shows how reliable the influence is.
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     rows = pd.DataFrame()
-    if options.output.exists():
-        rows = pd.read_csv(options.output, dtype={"smoothing": str})
+    if output.exists():
+        rows = pd.read_csv(output, dtype={"smoothing": str})
+    compute = only_score if options.scores else one_run
     for run in [] if options.report else todo(options, rows):
-        rows = pd.concat([rows, pd.DataFrame(one_run(*run))], ignore_index=True)
-        rows.to_csv(options.output, index=False, float_format="%.6g")
+        rows = pd.concat([rows, pd.DataFrame(compute(*run))], ignore_index=True)
+        rows.to_csv(output, index=False, float_format="%.6g")
         print(*run, "done", file=sys.stderr)
-    write_tables(rows, options.output)
+    if options.scores:
+        write_scores(rows, output)
+        return
+    write_tables(rows, output)
     for group, part in parts(rows).items():
         print(summary(part, group).to_string(float_format="{:.3f}".format))
 

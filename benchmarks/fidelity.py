@@ -22,7 +22,6 @@ tables. Libraries that are not installed are skipped, with a message. Needs MNIS
 
 import argparse
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -228,7 +227,7 @@ def measured(
     problems: list[Problem], truth: Truth, method: Method
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for one run and one for the mean over all of them."""
-    found, start = [], time.perf_counter()
+    found = []
     each: Callable[[Problem, Any], Any] = method.each  # type: ignore[assignment]
     for problem in problems:
         found.append(np.asarray(each(problem, method.fit(problem)), np.float64))
@@ -245,7 +244,6 @@ def measured(
             "LDS error": error,
             "loss": loss,
             "loss error": loss_error,
-            "seconds": time.perf_counter() - start,
         }
 
 
@@ -279,7 +277,6 @@ def documented(rows: pd.DataFrame) -> pd.DataFrame:
                 tables.plus_minus(mean, width * error, "+.3f")
                 for mean, error in zip(rows["loss"], rows["loss error"], strict=True)
             ],
-            "seconds": rows["seconds"].map("{:.0f}".format),
         }
     )
 

@@ -40,7 +40,7 @@ print(gentle.check_influence(X_val, y_val, 40, random_state=0))
 # -------------
 # The same with ten times the learning rate and half as many epochs more: it memorizes
 # the wrong labels, and a small change at the start leads to a different model. (With
-# the default activation, SiLU, this run would be less chaotic.)
+# the default activation, GELU, this run would be less chaotic.)
 rough = clone(gentle).set_params(lr=1.0, max_epochs=30).fit(X, y)
 print(rough.check_influence(X_val, y_val, 40, random_state=0))
 

@@ -67,7 +67,7 @@ class MLPModule(_Dense):
         Number of outputs; None for one, without an axis of its own.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
-    activation : {"silu", "gelu", "tanh", "relu"}
+    activation : {"gelu", "silu", "tanh", "relu"}
         Activation of the hidden layers. All but ReLU are smooth: the derivative of a
         run sees all that they do.
     dropout : float
@@ -87,7 +87,7 @@ class MLPModule(_Dense):
         n_outputs: int | None = None,
         *,
         hidden_layer_sizes: Sequence[int] = (100,),
-        activation: str = "silu",
+        activation: str = "gelu",
         dropout: float = 0.0,
     ) -> None:
         if activation not in _ACTIVATIONS:

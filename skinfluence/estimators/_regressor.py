@@ -53,7 +53,7 @@ class SGDInfluenceRegressor(
         What is trained. The built-in modules
         (:class:`~skinfluence.estimators.MLPModule`,
         :class:`~skinfluence.estimators.LinearModule`) take their sizes and their dtype
-        from the data. "mlp" has one hidden layer of 100 units with SiLU, which is
+        from the data. "mlp" has one hidden layer of 100 units with GELU, which is
         smooth: the influence of its samples predicts what a real change does better
         than that of a ReLU network. An instance is copied at each fit and never
         changed.

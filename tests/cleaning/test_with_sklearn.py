@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 from torch import nn
-from torch.nn.functional import silu
+from torch.nn.functional import gelu
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
@@ -197,7 +197,7 @@ def test_representation_is_the_last_hidden_layer(blobs):
     cleaner.fit(X, y)
     first, _, second, *_ = cleaner.final_estimator_.module_.layers
     with torch.no_grad():
-        expected = silu(second(silu(first(torch.from_numpy(X_val))))).numpy()
+        expected = gelu(second(gelu(first(torch.from_numpy(X_val))))).numpy()
     found = cleaner.transform(X_val)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert found.dtype == np.float32

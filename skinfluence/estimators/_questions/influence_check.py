@@ -13,7 +13,7 @@ _ORDERED, _ROUGH = 0.75, 0.4
 
 SMOOTHER = (
     "The run does not respond smoothly to its data. What makes it smoother: a smooth "
-    "activation such as SiLU, a smaller learning rate, fewer epochs, larger batches."
+    "activation such as GELU, a smaller learning rate, fewer epochs, larger batches."
 )
 
 
