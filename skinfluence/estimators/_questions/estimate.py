@@ -240,8 +240,9 @@ def smoothed(
     result = _with_kinks(estimate, kinks)
     if not kinks.seen:
         warn_caller(
-            f"`smoothing` ({smoothing!r}) changed nothing: no function with a kink was "
-            "seen in this run, and the influence is exact.",
+            f"`smoothing` ({smoothing!r}) changed nothing: this run has none of the "
+            "functions whose kinks can be smoothed, and the influence is its exact "
+            "derivative.",
             UserWarning,
         )
     return result
