@@ -218,7 +218,7 @@ def test_a_smooth_run_and_a_chaotic_one_by_metasmoothness():
     ).fit(X[:100], y[:100].astype(np.float32))
     smooth = est.check_influence(X[100:150], y[100:150], 4, random_state=0)
     assert smooth.metasmoothness > 0.999
-    clf, X_val, y_val = rough_digits(lr=1.0)
+    clf, X_val, y_val = rough_digits(lr=1.0, module__activation="relu")
     chaotic = clf.check_influence(X_val, y_val, 10, random_state=0)
     assert chaotic.metasmoothness_interval[1] < 0.5
     assert "smooth activation" in chaotic.verdict
