@@ -209,6 +209,8 @@ def test_names_stand_for_scorers_with_options():
         "last_epochs": 3,
         "query": "loss",
         "smoothing": None,
+        "n_runs": 1,
+        "n_jobs": None,
         "verify": 0,
     }
     assert isinstance(get_scorer("loss", at="path", last_epochs=3), Loss)
