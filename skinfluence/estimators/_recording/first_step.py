@@ -89,15 +89,22 @@ def _check_repeatable(replica: Replica, loaded: Any, batch: MicroBatch) -> None:
     _check_bound(_tensors(objective), tensors)
     _write(tensors, start)
     second, _ = _loss(objective, again, batch, device)
-    if drew or not same_loss(second, first, rounding_tolerance(tensors)):
+    if drew:
+        raise UnsupportedModuleError(
+            "`forward` and `get_losses` must draw from torch's global generators "
+            "alone, which are set again when a step is repeated, but they drew from "
+            "NumPy's or Python's. Draw with torch (`torch.rand(())`), or use "
+            "record=None to train without influence."
+        )
+    if not same_loss(second, first, rounding_tolerance(tensors)):
         raise UnsupportedModuleError(
             "The training loss must be the same when it is computed again from the "
             "same batch, parameters, buffers and seed of torch's global generators, "
             f"got {first:.6g} and then {second:.6g}: `forward` or `get_losses` draws "
-            "from a generator of its own, NumPy's or Python's, or keeps a state that "
-            "is neither a parameter nor a buffer, such as a counter. Draw from torch's "
-            "global generators and register the state as a buffer, or use record=None "
-            "to train without influence."
+            "from a generator of its own, or keeps a state that is neither a parameter "
+            "nor a buffer, such as a counter. Draw from torch's global generators and "
+            "register the state as a buffer, or use record=None to train without "
+            "influence."
         )
 
 
