@@ -69,6 +69,7 @@ def check_first_step(
             remedy="Use record='replay' for the exact counterfactual_influence alone, "
             "or record=None to train without influence.",
         )
+        _check_reached(replica, batch)
     # A repetition alone follows what is written to the parameters in the states.
     states = () if net.retraceable_ else parameters
     _check_written(replica, batch, _places(modules, states))
@@ -160,6 +161,29 @@ def _check_bound(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
             "names, which a state does not hold. Write to them in place, or use "
             "record=None to train without influence."
         )
+
+
+def _check_reached(replica: Replica, batch: MicroBatch) -> None:
+    """Refuse parameters that a backward pass reaches and a repeated step does not."""
+    objective = replica.objective
+    named = {p: name for m in objective.modules for name, p in m.named_parameters()}
+    trained = [p for p in named if p.requires_grad]
+    objective.train(True)
+    with seeded(batch.seed, torch.device(replica.net.device)):
+        losses, coefficients = objective.batch_losses(batch)
+        loss = losses @ coefficients
+        if not loss.requires_grad:  # training says so
+            return
+        found = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
+        loss.backward()
+    for parameter, gradient in zip(trained, found, strict=True):
+        if gradient is None and parameter.grad is not None:
+            raise UnsupportedModuleError(
+                f"The gradient of `{named[parameter]}` must be one that "
+                "torch.autograd.grad finds, but only a backward pass does, as with "
+                "torch.utils.checkpoint(use_reentrant=True). Set use_reentrant=False, "
+                "or use record=None to train without influence."
+            )
 
 
 def _places(modules: Sequence[nn.Module], parameters: Sequence[Tensor]) -> set[int]:
