@@ -166,14 +166,20 @@ def answers_over_runs(
         delayed(_ask_again)(*_blank(net, seed), ask) for seed in seeds
     )
     answers = np.stack([first, *others])
-    if n_runs > 1 and _same(answers):
+    if n_runs > 1:
+        check_different(answers)
+    return answers
+
+
+def check_different(answers: np.ndarray) -> None:
+    """Refuse several runs that all gave the same answer."""
+    if all(np.array_equal(answers[0], each, equal_nan=True) for each in answers):
         raise ValueError(
             "The runs must differ, but all have the same bits: nothing in this "
             "training is random. Set shuffle=True, or give `module` as a class or "
             "function, which makes other initial weights in each run, instead of an "
             "instance."
         )
-    return answers
 
 
 def run_seeds(n_seeds: int, random_state: RandomState) -> list[int]:
@@ -247,7 +253,3 @@ def _folder(net: InfluenceNet) -> AbstractContextManager[str | None]:
     if net.trajectory_dir is None:
         return nullcontext()
     return tempfile.TemporaryDirectory(dir=net.trajectory_dir)
-
-
-def _same(answers: np.ndarray) -> bool:
-    return all(np.array_equal(answers[0], each, equal_nan=True) for each in answers)

@@ -167,6 +167,7 @@ class SGDInfluence(BaseScorer, name="influence"):
             over several runs, the mean.
             The lowest values of the `verify` most promising samples are exact.
         """
+        self.check_estimator(estimator)
         options = {
             "sample_weight_val": sample_weight_val,
             "query": self.query,

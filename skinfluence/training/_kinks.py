@@ -129,7 +129,7 @@ class SmoothedKinks(TorchFunctionMode):
         if find is None or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         found = find(*args, **kwargs)
-        if found is None or not found.x.requires_grad:
+        if found is None or not found.x.requires_grad or found.x.is_complex():
             return func(*args, **kwargs)
         self.seen = True
         if not (kwargs.get("inplace") or func in _IN_PLACE):

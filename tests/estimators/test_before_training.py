@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.exceptions import (
@@ -214,11 +215,38 @@ class Global(Net):
 
 
 @pytest.mark.parametrize("record", ["all", "replay"])
-@pytest.mark.parametrize("module", [OwnGenerator, NumpysOwn, Counter, Global])
-def test_a_loss_that_is_another_one_each_time_is_refused(module, record):
-    with pytest.raises(UnsupportedModuleError, match="must be the same when it is"):
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (OwnGenerator, "must be the same when it is"),
+        (NumpysOwn, "must be the same when it is"),
+        (Counter, "must be the same when it is"),
+        (Global, "but they drew from NumPy's or Python's"),
+    ],
+)
+def test_a_loss_that_is_another_one_each_time_is_refused(module, message, record):
+    with pytest.raises(UnsupportedModuleError, match=message):
         classifier(module, record=record).fit(X, Y)
     classifier(module, record=None).fit(X, Y)
+
+
+class Reentrant(Net):
+    def forward(self, x):
+        # As adapters in a frozen network: the input leads to no parameter.
+        return checkpoint(self.layers, x.requires_grad_(), use_reentrant=True)
+
+
+def test_parameters_that_only_a_backward_pass_reaches_are_refused():
+    net, data = Reentrant().double(), torch.from_numpy(X).requires_grad_()
+    assert (
+        torch.autograd.grad(net(data).sum(), [*net.parameters()], allow_unused=True)
+        == (None,) * 4
+    )
+    with pytest.raises(
+        UnsupportedModuleError, match=r"`layers\.0\.weight` .* backward"
+    ):
+        classifier(Reentrant).fit(X, Y)
+    classifier(Reentrant, record=None).fit(X, Y)
 
 
 def test_the_check_changes_no_bit():

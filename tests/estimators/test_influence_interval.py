@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, influence_interval, influence_over_runs
 from skinfluence.estimators import ScoresOverRuns
@@ -116,3 +117,33 @@ def test_bad_input_is_refused_before_any_training(blobs, options, message, monke
 def test_only_estimators_that_record():
     with pytest.raises(TypeError, match="`estimator` must be an SGDInfluence"):
         influence_interval(object(), np.zeros((2, 2)), np.zeros(2))
+
+
+def test_exact_zeros_that_are_right_count_as_right():
+    zeros = np.zeros((3, 20))
+    found = calibrated(ScoresOverRuns.of(zeros), zeros, 0.9, 1.0)
+    assert found.n_verified == 60
+    np.testing.assert_array_equal(found.interval, np.zeros((20, 2)))
+
+
+def test_changes_where_all_estimates_are_zero_are_not_left_out():
+    # A quarter of the true changes is beyond every interval of a finite width.
+    scores = np.random.default_rng(0).normal(size=(3, 20))
+    scores[:, :15] = 0.0
+    exact = np.zeros((3, 20))
+    exact[:, :5] = 1.0
+    runs = ScoresOverRuns.of(scores)
+    assert np.isinf(calibrated(runs, exact, 0.9, 1.0).interval).all()
+    assert np.isfinite(calibrated(runs, exact, 0.7, 1.0).interval).all()
+
+
+def test_runs_that_are_all_the_same_are_refused(blobs):
+    _, X, y, X_val, y_val = blobs
+    clf = SGDInfluenceClassifier(
+        nn.Linear(4, 3), shuffle=False, max_epochs=2, random_state=0
+    ).fit(X, y)
+    with (
+        pytest.warns(UserWarning, match="start from the same weights"),
+        pytest.raises(ValueError, match="runs must differ"),
+    ):
+        influence_interval(clf, X_val, y_val, n_runs=3, n_samples=3)

@@ -140,6 +140,20 @@ def test_many_runs_at_once_are_the_runs_one_by_one(module):
     np.testing.assert_allclose(scores[[0, 3, 7]], expected, rtol=1e-6)
 
 
+class FixedFeatures(Net):
+    def forward(self, X):
+        with torch.no_grad():
+            hidden = torch.tanh(self.hidden(X.flatten(1)))
+        return self.output(hidden)
+
+
+def test_a_part_without_gradients_that_never_moves_is_no_fault():
+    clf = fitted(FixedFeatures)
+    rows = [0, 3, 7]
+    scores = clf.influence(*Case().validation())[rows]
+    np.testing.assert_allclose(scores, small_changes(clf, rows), rtol=1e-6)
+
+
 REFUSED_AT_FIT = {
     Centred: r"The buffer `mean` must not be both computed from the parameters and",
     Rebound: "Buffers must be written to in place",

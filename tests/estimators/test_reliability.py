@@ -218,7 +218,7 @@ def test_a_smooth_run_and_a_chaotic_one_by_metasmoothness():
     ).fit(X[:100], y[:100].astype(np.float32))
     smooth = est.check_influence(X[100:150], y[100:150], 4, random_state=0)
     assert smooth.metasmoothness > 0.999
-    clf, X_val, y_val = rough_digits(lr=1.0)
+    clf, X_val, y_val = rough_digits(lr=1.0, module__activation="relu")
     chaotic = clf.check_influence(X_val, y_val, 10, random_state=0)
     assert chaotic.metasmoothness_interval[1] < 0.5
     assert "smooth activation" in chaotic.verdict
@@ -415,3 +415,14 @@ def test_a_loss_of_ones_own_has_no_bound():
     clf = Doubled("linear", max_epochs=1, random_state=0).fit(X, y)
     with pytest.raises(UnsupportedCriterionError, match="a `get_losses` of your own"):
         clf.influence_error_bound(X, y)
+
+
+def test_a_check_is_equal_to_itself_alone():
+    # Arrays have no single truth value: a comparison by fields would raise.
+    values = np.arange(5.0)
+    check, same = (
+        influence_check.check_of_samples(np.arange(5), values, values, 0.9, 9)
+        for _ in range(2)
+    )
+    assert check != same
+    assert len({check, same, check}) == 2

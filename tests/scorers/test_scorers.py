@@ -98,9 +98,13 @@ def test_influence_that_no_run_knows_is_none(iris):
         ({"n_runs": 2, "verify": 3}, "`verify` must be 0 with n_runs > 1"),
     ],
 )
-def test_refuses_what_is_no_number_of_runs(options, message):
+def test_refuses_what_is_no_number_of_runs(options, message, iris):
     with pytest.raises(ValueError, match=message):
         SGDInfluence(**options).check_estimator(SGDInfluenceClassifier())
+    X, y, X_val, y_val = iris
+    clf = SGDInfluenceClassifier(max_epochs=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        SGDInfluence(**options).by_label(clf, X, y, X_val, y_val)
 
 
 def test_negative_influence_means_that_removal_helps(iris):
@@ -209,6 +213,8 @@ def test_names_stand_for_scorers_with_options():
         "last_epochs": 3,
         "query": "loss",
         "smoothing": None,
+        "n_runs": 1,
+        "n_jobs": None,
         "verify": 0,
     }
     assert isinstance(get_scorer("loss", at="path", last_epochs=3), Loss)

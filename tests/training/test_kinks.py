@@ -191,6 +191,7 @@ def test_a_loss_of_all_is_the_sum_of_its_parts(name, reduction):
         lambda x: x.clamp(TARGETS.min(), TARGETS.max()),  # bounds that are tensors
         lambda x: x.clamp(2.0, 1.0),  # a constant
         lambda x: F.relu(x.detach()) + x,  # nothing to differentiate
+        lambda x: torch.complex(x, x + 1).abs(),  # smooth but in one point
     ],
 )
 def test_others_are_left_as_they_are(function):

@@ -117,7 +117,7 @@ def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
     """
     for stage in stages:
         _check_later_steps(stage)
-    _check_query(query, stages[0])
+    _check_query(query, stages)
 
 
 def _check_later_steps(stage: Stage) -> None:
@@ -138,8 +138,9 @@ def _check_later_steps(stage: Stage) -> None:
         )
 
 
-def _check_query(query: Query, stage: Stage) -> None:
+def _check_query(query: Query, stages: Sequence[Stage]) -> None:
     """Refuse a query whose gradient is wrong, on its first batch at the last state."""
+    stage = stages[0]
 
     def value(objective: Objective) -> Tensor:
         objective.train(False)
@@ -148,7 +149,17 @@ def _check_query(query: Query, stage: Stage) -> None:
 
     live, last = stage.step.live, max(stage.at)
     live.show(stage.trajectory.state(stage.trajectory.last_kept(last)))
-    check_first_derivative(query.objective, live.parameters, value, last, remedy=_EXACT)
+    parameters = [live.parameters[k] for k in _needed(stages)]
+    check_first_derivative(query.objective, parameters, value, last, remedy=_EXACT)
+
+
+def _needed(stages: Sequence[Stage]) -> list[int]:
+    """Return the parameters in which the query is differentiated."""
+    if len(stages) > 1:  # an earlier run may have moved any of them
+        return list(range(len(stages[0].step.live.parameters)))
+    (stage,) = stages
+    records = stage.trajectory.records[stage.first : max(stage.at)]
+    return sorted({k for record in records for k in record.active})
 
 
 def reliable(scores: np.ndarray, growth: float) -> np.ndarray:
@@ -229,8 +240,9 @@ def smoothed(
     result = _with_kinks(estimate, kinks)
     if not kinks.seen:
         warn_caller(
-            f"`smoothing` ({smoothing!r}) changed nothing: no function with a kink was "
-            "seen in this run, and the influence is exact.",
+            f"`smoothing` ({smoothing!r}) changed nothing: this run has none of the "
+            "functions whose kinks can be smoothed, and the influence is its exact "
+            "derivative.",
             UserWarning,
         )
     return result

@@ -131,7 +131,7 @@ class InfluenceMixin(InfluenceNet):
             If the run amplifies small changes so much that its derivative may predict
             little. :meth:`check_influence` measures how good the estimate is.
         UserWarning
-            If `smoothing` is a width, and there was no kink.
+            If `smoothing` is a width, and there was no kink that it smooths.
 
         Notes
         -----

@@ -17,7 +17,7 @@ SMOOTHER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InfluenceCheck:
     """How far the influence can be trusted, by exact retraining.
 

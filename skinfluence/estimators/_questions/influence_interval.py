@@ -13,7 +13,7 @@ from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
 from ...influence import SampleQueries
 from ...training import differentiating
-from .._runs import ScoresOverRuns, answers_over_runs
+from .._runs import ScoresOverRuns, answers_over_runs, check_different
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
 from .estimate import check_smoothing, estimate, reliable, smoothed
@@ -42,7 +42,8 @@ class InfluenceInterval:
         Mean over the runs of the estimated change of the query without each sample.
     interval : ndarray of shape (n_samples, 2), float64
         Lower and upper end for the true change in a fresh run. NaN for all samples if
-        the runs are chaotic, and for those that fewer than two runs used.
+        the runs are chaotic, and for those that fewer than two runs used. Infinite if
+        too many samples change something whose estimate is exactly 0 in all runs.
     level : float
         The level of the intervals.
     n_verified : int
@@ -210,6 +211,8 @@ def influence_interval(
 
     answers = answers_over_runs(estimator, answers_of, n_runs, random_state, n_jobs)
     scores, exact, smoothness = answers.swapaxes(0, 1)
+    # What is verified differs in any case: each run draws its samples.
+    check_different(scores)
     return calibrated(ScoresOverRuns.of(scores), exact, level, float(smoothness.mean()))
 
 
@@ -254,8 +257,7 @@ def calibrated(
     residuals = []
     for run, changes in enumerate(exact):
         others = ScoresOverRuns.of(np.delete(runs.scores, run, axis=0))
-        errors = np.abs(changes - others.mean) / _scale(others)
-        residuals.append(errors[np.isfinite(errors)])
+        residuals.append(_residuals(np.abs(changes - others.mean), _scale(others)))
     errors = np.sort(np.concatenate(residuals))
     place = math.ceil(round((len(errors) + 1) * level, 9))
     half = np.full(len(runs.mean), np.nan)
@@ -266,11 +268,21 @@ def calibrated(
             InfluenceReliabilityWarning,
         )
     elif place <= len(errors):
-        half = errors[place - 1] * _scale(runs)
+        quantile = errors[place - 1]
+        half[:] = np.inf if np.isinf(quantile) else quantile * _scale(runs)
     interval = np.stack([runs.mean - half, runs.mean + half], axis=1)
     return InfluenceInterval(
         runs.mean, interval, float(level), len(errors), smoothness, runs
     )
+
+
+def _residuals(errors: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the errors where something was verified, in units of the scale."""
+    known = ~np.isnan(errors)
+    errors, scale = errors[known], scale[known]
+    # Where every estimate is exactly 0, any other change is infinitely far from it.
+    beyond = np.where(errors > 0, np.inf, 0.0)
+    return np.divide(errors, scale, out=beyond, where=scale > 0)
 
 
 def _scale(runs: ScoresOverRuns) -> np.ndarray:

@@ -69,6 +69,7 @@ def check_first_step(
             remedy="Use record='replay' for the exact counterfactual_influence alone, "
             "or record=None to train without influence.",
         )
+        _check_reached(replica, batch)
     # A repetition alone follows what is written to the parameters in the states.
     states = () if net.retraceable_ else parameters
     _check_written(replica, batch, _places(modules, states))
@@ -89,15 +90,22 @@ def _check_repeatable(replica: Replica, loaded: Any, batch: MicroBatch) -> None:
     _check_bound(_tensors(objective), tensors)
     _write(tensors, start)
     second, _ = _loss(objective, again, batch, device)
-    if drew or not same_loss(second, first, rounding_tolerance(tensors)):
+    if drew:
+        raise UnsupportedModuleError(
+            "`forward` and `get_losses` must draw from torch's global generators "
+            "alone, which are set again when a step is repeated, but they drew from "
+            "NumPy's or Python's. Draw with torch (`torch.rand(())`), or use "
+            "record=None to train without influence."
+        )
+    if not same_loss(second, first, rounding_tolerance(tensors)):
         raise UnsupportedModuleError(
             "The training loss must be the same when it is computed again from the "
             "same batch, parameters, buffers and seed of torch's global generators, "
             f"got {first:.6g} and then {second:.6g}: `forward` or `get_losses` draws "
-            "from a generator of its own, NumPy's or Python's, or keeps a state that "
-            "is neither a parameter nor a buffer, such as a counter. Draw from torch's "
-            "global generators and register the state as a buffer, or use record=None "
-            "to train without influence."
+            "from a generator of its own, or keeps a state that is neither a parameter "
+            "nor a buffer, such as a counter. Draw from torch's global generators and "
+            "register the state as a buffer, or use record=None to train without "
+            "influence."
         )
 
 
@@ -153,6 +161,29 @@ def _check_bound(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
             "names, which a state does not hold. Write to them in place, or use "
             "record=None to train without influence."
         )
+
+
+def _check_reached(replica: Replica, batch: MicroBatch) -> None:
+    """Refuse parameters that a backward pass reaches and a repeated step does not."""
+    objective = replica.objective
+    named = {p: name for m in objective.modules for name, p in m.named_parameters()}
+    trained = [p for p in named if p.requires_grad]
+    objective.train(True)
+    with seeded(batch.seed, torch.device(replica.net.device)):
+        losses, coefficients = objective.batch_losses(batch)
+        loss = losses @ coefficients
+        if not loss.requires_grad:  # training says so
+            return
+        found = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
+        loss.backward()
+    for parameter, gradient in zip(trained, found, strict=True):
+        if gradient is None and parameter.grad is not None:
+            raise UnsupportedModuleError(
+                f"The gradient of `{named[parameter]}` must be one that "
+                "torch.autograd.grad finds, but only a backward pass does, as with "
+                "torch.utils.checkpoint(use_reentrant=True). Set use_reentrant=False, "
+                "or use record=None to train without influence."
+            )
 
 
 def _places(modules: Sequence[nn.Module], parameters: Sequence[Tensor]) -> set[int]:
