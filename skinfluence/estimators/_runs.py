@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
+from skorch.callbacks import Checkpoint, TrainEndCheckpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -242,10 +243,36 @@ def _ask_again(
     n_threads: int | None,
     ask: Callable[[Any], np.ndarray],
 ) -> np.ndarray:
-    with on_threads(n_threads), _folder(again) as folder:
+    with (
+        on_threads(n_threads),
+        _folder(again) as folder,
+        tempfile.TemporaryDirectory() as files,
+    ):
         again.trajectory_dir = folder
+        again.callbacks = _writing_to(files, again.callbacks)
         again._train_again(data)
         return ask(again)
+
+
+def _writing_to(folder: str, callbacks: Any) -> Any:
+    """Return callbacks that leave the files of the estimator's own run alone."""
+    if not isinstance(callbacks, list):
+        return callbacks
+    return [
+        (entry[0], _elsewhere(folder, entry[1]))
+        if isinstance(entry, tuple)
+        else _elsewhere(folder, entry)
+        for entry in callbacks
+    ]
+
+
+def _elsewhere(folder: str, callback: Any) -> Any:
+    kinds = Checkpoint, TrainEndCheckpoint
+    if isinstance(callback, type) and issubclass(callback, kinds):
+        return callback(dirname=folder)
+    if isinstance(callback, kinds):
+        callback.dirname = folder
+    return callback
 
 
 def _folder(net: InfluenceNet) -> AbstractContextManager[str | None]:

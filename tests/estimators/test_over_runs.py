@@ -7,6 +7,8 @@ import torch
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Checkpoint, TrainEndCheckpoint
+from skorch.dataset import ValidSplit
 from torch import nn
 
 from skinfluence import (
@@ -229,6 +231,22 @@ def test_a_run_on_disk_leaves_nothing_behind(blobs, tmp_path):
         quick().fit(X, y), X_val, y_val, n_runs=3, random_state=0
     )
     assert np.array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
+def test_files_of_callbacks_stay_those_of_the_estimators_own_run(blobs, tmp_path, kind):
+    X, y, X_val, y_val = blobs
+    clf = SGDInfluenceClassifier(
+        "linear",
+        max_epochs=2,
+        random_state=0,
+        train_split=ValidSplit(5),
+        callbacks=[("files", kind(dirname=str(tmp_path)))],
+    ).fit(X, y)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    influence_over_runs(clf, X_val, y_val, n_runs=3, random_state=0)
+    assert before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_loaded_estimator_is_trained_again(blobs, tmp_path):

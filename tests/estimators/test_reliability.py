@@ -12,7 +12,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
-from skinfluence.estimators._questions import influence_check
+from skinfluence.estimators._questions import influence_check, intervals
 from skinfluence.estimators._questions import reliability as _reliability
 from skinfluence.exceptions import (
     InfluenceReliabilityWarning,
@@ -426,3 +426,12 @@ def test_a_check_is_equal_to_itself_alone():
     )
     assert check != same
     assert len({check, same, check}) == 2
+
+
+def test_kendall_counts_pairs_that_are_tied_in_both_as_in_order():
+    estimate = np.array([0.0, 0.0, 1.0, 2.0])
+    exact = np.array([0.0, 0.0, 1.0, 3.0])
+    assert intervals.kendall(estimate, exact, 0.9, np.inf)[0] == 1.0
+    # One of the six pairs is tied in one of them only.
+    found, _ = intervals.kendall(estimate, np.array([0.0, 0.5, 1.0, 3.0]), 0.9, np.inf)
+    assert found == pytest.approx(5 / 6)

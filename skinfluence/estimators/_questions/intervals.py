@@ -36,8 +36,10 @@ def kendall(
     if not _comparable(x, y):
         return math.nan, (math.nan, math.nan)
     n = len(x)
-    concordant = np.sign(x[:, None] - x) * np.sign(y[:, None] - y)
-    each = concordant.sum(axis=1) / (n - 1)
+    orders = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    # Pairs that are tied in both, such as samples of weight 0, agree.
+    concordant = np.where(orders[0] == orders[1], 1.0, orders[0] * orders[1])
+    each = (concordant.sum(axis=1) - 1) / (n - 1)
     found = float(each.mean())
     left = 1 - n / population
     each = np.append(each, 0.0)
