@@ -54,7 +54,7 @@ class InfluenceInterval:
 
     See Also
     --------
-    influence_interval : Returns it.
+    skinfluence.influence_interval : Returns it.
 
     Examples
     --------
