@@ -169,11 +169,20 @@ class EstimatorContract(RecordingMixin):
             self._initialize()
         self._check_trainable()
         with self._kernels():
-            # skorch's own `partial_fit` is only the training loop.
-            super().partial_fit(
-                data.X, data.y, _routing_method="fit", **data.fit_params
-            )
+            self.notify("on_train_begin", X=data.X, y=data.y)
+            self._loop(data)
+            self.notify("on_train_end", X=data.X, y=data.y)
         self.run_.end(self)
+
+    def _loop(self, data: TrainingData) -> None:
+        """Run skorch's training loop. Its own `partial_fit` ignores interrupts."""
+        try:
+            self.fit_loop(data.X, data.y, _routing_method="fit", **data.fit_params)
+        except KeyboardInterrupt:
+            if not self.stop_on_interrupt:
+                raise
+            assert self.run_ is not None
+            self.run_.stopped = True
 
     @differentiating
     def _train_again(self, data: TrainingData) -> None:
@@ -199,13 +208,14 @@ class EstimatorContract(RecordingMixin):
                 self.__dict__.update(before)
                 del (self.history_ or [])[n_lines:]
             else:
-                run.close(self)
+                run.break_off(self)
             if trajectory is not None:
                 close_run(trajectory, finished=False)
             raise
         else:
             if self.trajectory_ is not None:
-                close_run(self.trajectory_)
+                assert self.run_ is not None
+                close_run(self.trajectory_, finished=not self.run_.stopped)
         finally:
             run = self.__dict__.pop("run_", None)
             if run is not None:

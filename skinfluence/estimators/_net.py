@@ -54,6 +54,7 @@ class InfluenceNet(NeuralNet):
     callbacks: list[Any] | str | None
     train_split: Callable[..., object] | None
     warm_start: bool
+    stop_on_interrupt: bool
     pretrained: Any  # another net of this kind, or None
     freeze_pretrained: bool
     verbose: int

@@ -39,6 +39,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "compile": ["boolean"],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
+    "stop_on_interrupt": ["boolean"],
     "freeze_pretrained": ["boolean"],
     "verbose": ["verbose"],
     "classes": ["array-like", None],

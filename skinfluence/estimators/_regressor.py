@@ -124,6 +124,12 @@ class SGDInfluenceRegressor(
     warm_start : bool, default=False
         Whether a further call of :meth:`fit` continues training, as
         :meth:`partial_fit` does.
+    stop_on_interrupt : bool, default=False
+        What an interrupt (Ctrl-C) does while a call trains. By default it ends the
+        call: `fit` leaves the estimator as it was before, :meth:`partial_fit` after its
+        last whole step, and KeyboardInterrupt is raised. With True it ends the
+        training only, as in skorch: the model so far is kept and the call returns.
+        Either way a run on disk (`trajectory_dir`) can be resumed.
     pretrained : SGDInfluenceClassifier, SGDInfluenceRegressor or None, default=None
         A fitted and recorded estimator whose final parameters and buffers training
         starts from, where they have the same name and shape in both modules. It is
@@ -239,6 +245,7 @@ class SGDInfluenceRegressor(
         train_split: Callable[..., object] | None = None,
         callbacks: list[Any] | str | None = None,
         warm_start: bool = False,
+        stop_on_interrupt: bool = False,
         pretrained: InfluenceNet | None = None,
         freeze_pretrained: bool = False,
         verbose: int = 0,

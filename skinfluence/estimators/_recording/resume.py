@@ -44,6 +44,7 @@ _FREE = {
     "trajectory_dir",
     "use_caching",
     "verbose",
+    "stop_on_interrupt",
     "warm_start",
 }
 

@@ -10,6 +10,7 @@ import torch
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
+from ..._interrupts import deferred_interrupts
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning, IrreproducibleStepError
 from ...training import (
@@ -112,6 +113,7 @@ class TrainingRun:
         self._after = None if final is None else final.parameters
         self._raw: list[Tensor] | None = None
         self._known_clipping: Clipping | None = None
+        self.stopped = False  # by an interrupt
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.
@@ -248,11 +250,12 @@ class TrainingRun:
 
     def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
         """Note the batch just taken, and record the step if it was its last."""
-        self._taken.append((self.rows, loss, drew))
-        if self.completes:
-            self._end_step(net)
-            self._taken.clear()
-        self.n_taken = len(self._taken)
+        with deferred_interrupts():
+            self._taken.append((self.rows, loss, drew))
+            if self.completes:
+                self._end_step(net)
+                self._taken.clear()
+            self.n_taken = len(self._taken)
 
     def _end_step(self, net: NeuralNet) -> None:
         self.n_steps += 1
@@ -362,6 +365,16 @@ class TrainingRun:
                 if holds
                 else replay_of(net, trajectory).state(trajectory.n_steps)
             )
+
+    def break_off(self, net: NeuralNet) -> None:
+        """Close the run on its last whole step, and take the net back to it."""
+        self.close(net)
+        live, after = self._live, self._after
+        if self.trajectory is None or live is None or after is None:
+            return
+        assert self.trajectory.final is not None
+        if not live.holds(after):
+            live.write(self.trajectory.final)
 
     def _go_back(
         self, net: NeuralNet, trajectory: Trajectory, parameters: Tensor

@@ -1,0 +1,170 @@
+"""An interrupt ends a call, and leaves nothing that is half-trained."""
+
+import copy
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
+from skinfluence._interrupts import deferred_interrupts
+
+OPTIONS = {
+    "module__hidden_layer_sizes": (4,),
+    "optimizer": torch.optim.Adam,
+    "lr": 0.01,
+    "max_epochs": 3,
+    "batch_size": 8,
+    "random_state": 0,
+}
+
+
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)).astype(np.float32)
+    return X, (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture
+def after(monkeypatch):
+    """Interrupt the n-th step from now on, in its middle, by a signal."""
+    left, step = [-1], torch.optim.Adam.step
+
+    def interrupted(optimizer, closure=None):
+        loss = step(optimizer, closure)
+        left[0] -= 1
+        if left[0] == 0:
+            with torch.no_grad():
+                # As if only this parameter had been changed by a part of a step.
+                optimizer.param_groups[0]["params"][0].add_(1.0)
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
+
+    def arm(n):
+        left[0] = n
+
+    return arm
+
+
+def weights(net):
+    return [p.detach().clone() for p in net.module_.parameters()]
+
+
+def same(one, other):
+    return all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 11])
+def test_fit_raises_and_leaves_the_estimator_as_it_was(after, n):
+    X, y = data()
+    clf = SGDInfluenceClassifier(**OPTIONS)
+    after(n)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
+    assert not hasattr(clf, "classes_inferred_")
+    clf.fit(X, y)
+    before, scores = weights(clf), clf.influence(X, y)
+    after(n)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
+    assert same(weights(clf), before)
+    np.testing.assert_array_equal(clf.influence(X, y), scores)
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 4])
+@pytest.mark.parametrize("n", [1, 3, 5, 8])
+def test_training_on_stops_after_a_whole_step(after, n, checkpoint_every):
+    X, y = data()
+    clf = SGDInfluenceClassifier(checkpoint_every=checkpoint_every, **OPTIONS).fit(X, y)
+    whole = copy.deepcopy(clf)
+    after(n)
+    with pytest.raises(KeyboardInterrupt):
+        clf.partial_fit(X, y)
+    n_steps = clf.trajectory_.n_steps
+    # A step that is repeated to be checked counts as one, too.
+    assert 15 <= n_steps < 15 + n
+    assert clf.n_steps_ == n_steps
+    # The oracle: the same training without an interrupt, read at that step.
+    whole.partial_fit(X, y)
+    state = whole.trajectory_.state(n_steps) if checkpoint_every == 1 else None
+    if state is not None:
+        flat = torch.cat([w.flatten() for w in weights(clf)])
+        assert torch.equal(flat, state.parameters)
+    # What is recorded is what the model is: it can be retraced and trained on.
+    assert np.isfinite(clf.influence(X, y)).all()
+    clf.partial_fit(X, y)
+    assert np.isfinite(clf.influence(X, y)).all()
+
+
+def test_a_run_on_disk_is_not_finished_and_can_be_resumed(after, tmp_path):
+    X, y = data()
+    options = {"trajectory_dir": tmp_path, **OPTIONS}
+    after(7)
+    with pytest.raises(KeyboardInterrupt):
+        SGDInfluenceClassifier(**options).fit(X, y)
+    (folder,) = tmp_path.iterdir()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert manifest["content"]["finished"] is False
+    resumed = SGDInfluenceClassifier(**options).fit(X, y, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    unbroken = SGDInfluenceClassifier(**OPTIONS).fit(X, y)
+    assert same(weights(resumed), weights(unbroken))
+
+
+def test_skorchs_way_on_request(tmp_path):
+    X, y = data()
+
+    class Interrupt(Callback):
+        def on_batch_end(self, net, training=False, **kwargs):
+            if training and net.run_.n_steps == 7:
+                raise KeyboardInterrupt
+
+    clf = SGDInfluenceClassifier(
+        callbacks=[Interrupt()],
+        stop_on_interrupt=True,
+        trajectory_dir=tmp_path,
+        **OPTIONS,
+    ).fit(X, y)
+    assert clf.trajectory_.n_steps == 7
+    assert np.isfinite(clf.influence(X, y)).all()
+    (folder,) = tmp_path.iterdir()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert manifest["content"]["finished"] is False
+
+
+def test_a_cleaner_caches_nothing_of_an_interrupted_fold(after, tmp_path):
+    X, y = data()
+    net = SGDInfluenceClassifier(**OPTIONS)
+    options = {"n_remove": 4, "cv": 2, "random_state": 0}
+    expected = InfluenceCleaner(net, **options).fit(X, y)
+    cleaner = InfluenceCleaner(net, memory=str(tmp_path), **options)
+    after(13)  # in the second fold
+    with pytest.raises(KeyboardInterrupt):
+        cleaner.fit(X, y)
+    cleaner.fit(X, y)
+    np.testing.assert_array_equal(cleaner.influence_, expected.influence_)
+
+
+def test_an_interrupt_waits_for_the_end_of_a_block():
+    done = []
+    handler = signal.getsignal(signal.SIGINT)
+
+    def block():
+        with deferred_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == [True]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_error_in_the_block_is_not_hidden():
+    with pytest.raises(ZeroDivisionError), deferred_interrupts():
+        1 / 0  # noqa: B018
