@@ -48,7 +48,7 @@ class ScoresOverRuns:
 
     See Also
     --------
-    influence_over_runs : Returns it.
+    skinfluence.influence_over_runs : Returns it.
 
     Examples
     --------

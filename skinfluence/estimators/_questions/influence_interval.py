@@ -55,7 +55,7 @@ class InfluenceInterval:
 
     See Also
     --------
-    influence_interval : Returns it.
+    skinfluence.influence_interval : Returns it.
 
     Examples
     --------
