@@ -1,6 +1,6 @@
 """Modules lent out, in double precision if need be, and given back to the bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -58,13 +58,23 @@ def attributes_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 
     A forward pass may bind others: counters, buffers, weights that hooks compute.
     """
-    parts = (part for module in modules for part in module.modules())
-    spaces = [s for p in parts for s in (vars(p), p._parameters, p._buffers)]
-    kept = [(space, dict(space)) for space in spaces]
+    put_back = attributes_of(modules)
     try:
         yield
     finally:
-        for space, before in kept:
-            if [*map(id, space.values())] != [*map(id, before.values())]:
+        put_back()
+
+
+def attributes_of(modules: Sequence[nn.Module]) -> Callable[[], None]:
+    """Note what the modules' attributes are bound to; return what binds them again."""
+    parts = (part for module in modules for part in module.modules())
+    spaces = [s for p in parts for s in (vars(p), p._parameters, p._buffers)]
+    kept = [(space, dict(space), [*map(id, space.values())]) for space in spaces]
+
+    def put_back() -> None:
+        for space, before, bound in kept:
+            if [*map(id, space.values())] != bound:
                 space.clear()
                 space.update(before)
+
+    return put_back
