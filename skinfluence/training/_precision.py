@@ -70,7 +70,7 @@ class _WiderPrecision(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         args = wide(tuple(args), self.dtype)
-        kwargs = wide(dict(kwargs or {}), self.dtype)
+        kwargs = wide(dict(kwargs), self.dtype) if kwargs else {}
         if func in _CASTS:
             func, args = Tensor.to, (args[0], _widened(_CASTS[func], self.dtype))
         return wide(func(*args, **kwargs), self.dtype)

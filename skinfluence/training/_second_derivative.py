@@ -1,8 +1,7 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
-from ._borrowed import attributes_of, borrowed
+from ._borrowed import AttributesKept, borrowed
 from ._culprit import culprit
 from ._finite_differences import agrees, norm, proven_error
 from ._flat import LiveState, State
@@ -210,20 +209,20 @@ class _DerivativeTest:
 
     def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
         addresses = [(0, k) for k in range(len(parameters))]
-        optimizer = torch.optim.SGD(parameters)
-        live = LiveState(optimizer, addresses, objective.buffers, ())
-        fixed = replace(objective, fetch=lambda *_: _copied(self._batch))
-        self._step = TrainingStep(fixed, live)
-        self._every = tuple(range(len(parameters)))
+        live = LiveState(torch.optim.SGD(parameters), addresses, objective.buffers, ())
+        held: list[Batch] = []  # without a circle, which would keep states in memory
+        fixed = replace(objective, fetch=lambda *_: _copied(held[0]))
+        self._held, self._step = held, TrainingStep(fixed, live)
         self._dtype = max((p.dtype for p in parameters), key=_eps)
         objective.train(True)
-        self._put_back = attributes_of(objective.modules)
+        self._kept = AttributesKept(objective.modules)  # and the mode with them
 
     def begin(self, batch: Batch, seed: int) -> None:
         """Test on a batch, near the values that the parameters have now."""
-        self._batch = batch
+        self._held[:] = [batch]
         self._start = self._step.live.read()
-        self._record = StepRecord(0, 1, 0, _NO_ROWS, seed, (), self._every)
+        every = tuple(range(len(self._step.live.parameters)))
+        self._record = StepRecord(0, 1, 0, _NO_ROWS, seed, (), every)
         self._draws = torch.Generator().manual_seed(seed)
 
     def passes(self) -> bool:
@@ -279,17 +278,15 @@ class _DerivativeTest:
         self, parameters: Tensor, buffers: Sequence[Tensor]
     ) -> tuple[float, list[Tensor]]:
         """Return loss and buffers of a forward pass."""
-        state = replace(
-            self._start, parameters=parameters.clone(), buffers=tuple(buffers)
-        )
-        with self._kept():
+        state = replace(self._at(parameters), buffers=tuple(buffers))
+        with self._kept:
             loss = float(self._step.loss_at(state, self._record))
             return loss, [b.clone() for b in self._step.live.buffers]
 
     def _evaluated(self, buffers: Sequence[Tensor]) -> float:
         """Return the loss in evaluation mode."""
         self._step.live.show(replace(self._start, buffers=tuple(buffers)))
-        with self._kept():
+        with self._kept:
             self._step.objective.train(False)
             return float(self._losses()[0].sum())
 
@@ -317,7 +314,7 @@ class _DerivativeTest:
     def _differentiated(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a point, a direction, and there the gradient and its derivative."""
         point, direction = self._draw()
-        with self._kept():
+        with self._kept:
             gradient_of, pull = self._step._linearize(self._at(point), self._record)
             # What does not move, such as an embedding's padding, may move others: its
             # own derivative is of no use, and torch does not give it.
@@ -336,26 +333,17 @@ class _DerivativeTest:
     def _gradient(self, point: Tensor) -> Tensor:
         """Return the gradient as training takes it, without a graph of it."""
         self._step.live.show(self._at(point))
-        with self._kept():
+        with self._kept:
             return self._step.gradient(*self._losses())
 
     def _losses(self) -> tuple[Tensor, Tensor]:
         """Return losses and coefficients as the modules are."""
-        (batch,) = self._record.micro_batches()
-        with seeded(batch.seed, self._step.device):
-            return self._step.objective.batch_losses(batch)
+        with seeded(self._record.seed, self._step.device):
+            return self._step.objective.batch_losses(MicroBatch(0, _NO_ROWS))
 
     def _at(self, point: Tensor) -> State:
         # A forward pass may write to the parameters it is given.
         return replace(self._start, parameters=point.clone())
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """Leave the modules' attributes, their mode too, as they are before a pass."""
-        try:
-            yield
-        finally:
-            self._put_back()
 
 
 def _eps(dtype: torch.dtype) -> float:
