@@ -12,6 +12,7 @@ from ._gradient import CompiledGradient
 from ._handover import Handover
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
+from ._later_steps import check_later_steps
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import (
@@ -56,6 +57,7 @@ __all__ = [
     "all_seeded",
     "batch_coefficients",
     "check_first_derivative",
+    "check_later_steps",
     "check_second_derivative",
     "derive_seed",
     "derive_seeds",

@@ -43,7 +43,7 @@ def borrowed(
         else:
             for tensor, values, *_ in before:
                 tensor.grad, tensor.data = None, values.clone()
-        with attributes_kept(modules):
+        with AttributesKept(modules):
             yield in_precision(objective, torch.float64) if double else objective
     finally:
         for tensor, values, gradient, required in before:
@@ -52,19 +52,23 @@ def borrowed(
             tensor.requires_grad_(required).grad = gradient
 
 
-@contextmanager
-def attributes_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Bind the modules' attributes after the block to what they were bound to.
+class AttributesKept:
+    """Binds the modules' attributes after a block to what they are bound to now.
 
-    A forward pass may bind others: counters, buffers, weights that hooks compute.
+    A forward pass may bind others: counters, buffers, weights that hooks compute. The
+    same instance serves any number of blocks.
     """
-    parts = (part for module in modules for part in module.modules())
-    spaces = [s for p in parts for s in (vars(p), p._parameters, p._buffers)]
-    kept = [(space, dict(space)) for space in spaces]
-    try:
-        yield
-    finally:
-        for space, before in kept:
-            if [*map(id, space.values())] != [*map(id, before.values())]:
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        parts = (part for module in modules for part in module.modules())
+        spaces = [s for p in parts for s in (vars(p), p._parameters, p._buffers)]
+        self._kept = [(s, dict(s), [*map(id, s.values())]) for s in spaces]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        for space, before, bound in self._kept:
+            if [*map(id, space.values())] != bound:
                 space.clear()
                 space.update(before)

@@ -41,19 +41,35 @@ def proven_error(
     float
         The error; infinite for a derivative that is not finite.
     """
-    finite = bool(derivative.isfinite().all())
     earlier: list[Tensor] = []
     for step in steps:
         after, before = at(step), at(-step)
         found = (after - before) / (2 * step)
-        error = norm(found - derivative) if finite else math.inf
-        size = max(norm(found), norm(derivative)) if finite else 1.0
-        if error <= tolerance * size + rounding * norm(after) / step:
+        if agrees(found, derivative, norm(after) / step, tolerance, rounding):
             return 0.0
+        error, size = _compared(found, derivative)
         if any(norm(found - other) <= _PROOF * error for other in earlier):
             return error / size
         earlier.append(found)
     return 0.0
+
+
+def agrees(
+    found: Tensor, derivative: Tensor, scale: float, tolerance: float, rounding: float
+) -> bool:
+    """Whether a difference acquits a derivative, see :func:`proven_error`.
+
+    `scale` is that of its rounding: the norm of the values over the step.
+    """
+    error, size = _compared(found, derivative)
+    return error <= tolerance * size + rounding * scale
+
+
+def _compared(found: Tensor, derivative: Tensor) -> tuple[float, float]:
+    """Return the distance, and the size that it is relative to."""
+    if not derivative.isfinite().all():
+        return math.inf, 1.0
+    return norm(found - derivative), max(norm(found), norm(derivative))
 
 
 def norm(vector: Tensor) -> float:

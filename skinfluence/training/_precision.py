@@ -69,29 +69,31 @@ class _WiderPrecision(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        args, kwargs = self._wide(tuple(args)), self._wide(dict(kwargs or {}))
+        args = wide(tuple(args), self.dtype)
+        kwargs = wide(dict(kwargs), self.dtype) if kwargs else {}
         if func in _CASTS:
             func, args = Tensor.to, (args[0], _widened(_CASTS[func], self.dtype))
-        return self._wide(func(*args, **kwargs))
+        return wide(func(*args, **kwargs), self.dtype)
 
-    def _wide(self, value: Any) -> Any:
-        """Return tensors and dtypes widened, everything else as it is."""
-        if isinstance(value, Tensor):
-            dtype = _widened(value.dtype, self.dtype)
-            return value if dtype is value.dtype else value.to(dtype)
-        if isinstance(value, torch.dtype):
-            return _widened(value, self.dtype)
-        if type(value) in (tuple, list):
-            return type(value)(map(self._wide, value))
-        if type(value) is dict:
-            return {name: self._wide(part) for name, part in value.items()}
-        return value
+
+def wide(value: Any, to: torch.dtype) -> Any:
+    """Return tensors and dtypes widened, everything else as it is."""
+    if isinstance(value, Tensor):
+        dtype = _widened(value.dtype, to)
+        return value if dtype is value.dtype else value.to(dtype)
+    if isinstance(value, torch.dtype):
+        return _widened(value, to)
+    if type(value) in (tuple, list):
+        return type(value)([wide(part, to) for part in value])
+    if type(value) is dict:
+        return {name: wide(part, to) for name, part in value.items()}
+    return value
 
 
 def in_precision(objective: Objective, dtype: torch.dtype) -> Objective:
     """Return an objective that computes in a dtype or wider."""
 
-    def wide(function: Callable[..., Any]) -> Callable[..., Any]:
+    def inside(function: Callable[..., Any]) -> Callable[..., Any]:
         def widened(*args: Any) -> Any:
             with _WiderPrecision(dtype):
                 return function(*args)
@@ -100,7 +102,7 @@ def in_precision(objective: Objective, dtype: torch.dtype) -> Objective:
 
     return replace(
         objective,
-        forward=wide(objective.forward),
-        criterion=wide(objective.criterion),
-        fetch=wide(objective.fetch),
+        forward=inside(objective.forward),
+        criterion=inside(objective.criterion),
+        fetch=inside(objective.fetch),
     )

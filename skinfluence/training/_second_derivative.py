@@ -1,8 +1,7 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,15 +10,15 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
-from ._borrowed import attributes_kept, borrowed
+from ._borrowed import AttributesKept, borrowed
 from ._culprit import culprit
-from ._finite_differences import proven_error
-from ._flat import LiveState
+from ._finite_differences import agrees, norm, proven_error
+from ._flat import LiveState, State
 from ._kernels import twice_differentiable
-from ._objective import Objective
+from ._objective import Batch, Objective
 from ._randomness import seeded
 from ._record import MicroBatch, StepRecord
-from ._step import Linearization, TrainingStep
+from ._step import TrainingStep
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
@@ -38,6 +37,8 @@ _STEPS: dict[torch.dtype, tuple[float, ...]] = {
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
 # Rounding errors of a gradient, in units in the last place of its norm.
 _ROUNDING = 16
+
+_NO_ROWS = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +100,12 @@ def check_second_derivative(
     UnsupportedModuleError
         If torch cannot compute the derivative, or not rightly.
     """
-    for name, option, why in _undifferentiable_options(objective):
-        raise UnsupportedModuleError(f"{name} must have {option}: {why}. {remedy}")
+    check_options(objective, remedy)
     # Checkpointed parts run again in the backward pass: with the same kernels.
     with warnings.catch_warnings(), twice_differentiable(objective.modules):
         warnings.simplefilter("ignore")  # training gives the same warnings again
-        batch = objective.fetch(MicroBatch(data, rows[:_MOST_ROWS]))
-        case = replace(
-            objective,
-            fetch=lambda *_: pytree.tree_map_only(Tensor, torch.clone, batch),
-        )
+        batch = objective.fetch(few(data, rows))
+        case = replace(objective, fetch=lambda *_: _copied(batch))
         fault = _fault(case, parameters, seed)
         if fault is None:
             if carried := _carried(case, parameters, seed):
@@ -119,6 +116,17 @@ def check_second_derivative(
         "Influence needs the second derivative of the training loss: "
         f"{fault.message(where)} {remedy}"
     )
+
+
+def few(data: int, rows: Tensor) -> MicroBatch:
+    """Return the first rows of a data set, as many as are tested."""
+    return MicroBatch(data, rows[:_MOST_ROWS])
+
+
+def _copied(batch: Batch) -> Batch:
+    """Return a batch that a forward pass may write to."""
+    copied: Batch = pytree.tree_map_only(Tensor, torch.clone, batch)
+    return copied
 
 
 # Options that a few rows need not show, with the demand and the reason.
@@ -134,14 +142,17 @@ _OPTIONS = {
 }
 
 
-def _undifferentiable_options(objective: Objective) -> Iterator[tuple[str, str, str]]:
-    """Yield embeddings with options that have no derivative: name, demand, reason."""
+def check_options(objective: Objective, remedy: str) -> None:
+    """Refuse embeddings with options that have no derivative."""
     for module in objective.modules:
         for name, part in module.named_modules():
             shown = type(part).__name__
             for option, (demand, why) in _OPTIONS.items():
                 if isinstance(part, _EMBEDDINGS) and getattr(part, option):
-                    yield (f"`{name}` ({shown})" if name else f"`{shown}`"), demand, why
+                    where = f"`{name}` ({shown})" if name else f"`{shown}`"
+                    raise UnsupportedModuleError(
+                        f"{where} must have {demand}: {why}. {remedy}"
+                    )
 
 
 def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:
@@ -150,7 +161,7 @@ def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> s
         return ""
     with borrowed(objective, parameters, False) as own:
         try:
-            return _DerivativeTest(own, parameters, seed).carried()
+            return _begun(own, parameters, seed).carried()
         except Exception:  # what cannot be evaluated is left to training
             return ""
 
@@ -171,7 +182,7 @@ def _found(
     objective: Objective, parameters: Sequence[Tensor], seed: int, double: bool
 ) -> _Fault | None:
     with borrowed(objective, parameters, double) as own:
-        test = _DerivativeTest(own, parameters, seed)
+        test = _begun(own, parameters, seed)
         try:
             error = test.error()
         except Exception as raised:
@@ -184,21 +195,47 @@ def _found(
     return _Fault(error, double) if error else None
 
 
+def _begun(
+    objective: Objective, parameters: Sequence[Tensor], seed: int
+) -> "_DerivativeTest":
+    """Return the test at the present parameters, on the objective's one batch."""
+    test = _DerivativeTest(objective, parameters)
+    test.begin(objective.fetch(MicroBatch(0, _NO_ROWS)), seed)
+    return test
+
+
 class _DerivativeTest:
     """Compares a derivative with finite differences, on borrowed modules."""
 
-    def __init__(
-        self, objective: Objective, parameters: Sequence[Tensor], seed: int
-    ) -> None:
+    def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
         addresses = [(0, k) for k in range(len(parameters))]
-        optimizer = torch.optim.SGD(parameters)
-        live = LiveState(optimizer, addresses, objective.buffers, ())
-        self._step = TrainingStep(objective, live)
-        self._start = live.read()
-        rows, every = torch.empty(0, dtype=torch.int64), tuple(range(len(parameters)))
-        self._record = StepRecord(0, 1, 0, rows, seed, (), every)
-        self._draws = torch.Generator().manual_seed(seed)
+        live = LiveState(torch.optim.SGD(parameters), addresses, objective.buffers, ())
+        held: list[Batch] = []  # without a circle, which would keep states in memory
+        fixed = replace(objective, fetch=lambda *_: _copied(held[0]))
+        self._held, self._step = held, TrainingStep(fixed, live)
         self._dtype = max((p.dtype for p in parameters), key=_eps)
+        objective.train(True)
+        self._kept = AttributesKept(objective.modules)  # and the mode with them
+
+    def begin(self, batch: Batch, seed: int) -> None:
+        """Test on a batch, near the values that the parameters have now."""
+        self._held[:] = [batch]
+        self._start = self._step.live.read()
+        every = tuple(range(len(self._step.live.parameters)))
+        self._record = StepRecord(0, 1, 0, _NO_ROWS, seed, (), every)
+        self._draws = torch.Generator().manual_seed(seed)
+
+    def passes(self) -> bool:
+        """Whether it is seen to be right at once: by one difference, in one direction.
+
+        The difference is one-sided, as the gradient in the middle is known.
+        """
+        point, direction, gradient, derivative = self._differentiated()
+        step, *_ = _STEPS[self._dtype]
+        after = self._gradient(point + step * direction)
+        found = (after - gradient) / step
+        right = agrees(found, derivative, norm(after) / step, *self._precision)
+        return right and not (self._start.buffers and self.carried())
 
     def error(self) -> float:
         """Return the relative error if it shows in two directions, else 0."""
@@ -209,7 +246,7 @@ class _DerivativeTest:
         at, start = self._start.parameters, self._start.buffers
         loss, written = self._after(at, start)
         _, others = self._after(self._draw()[0], start)
-        for k, (name, norm) in enumerate(self._named_buffers()):
+        for k, (name, of_norm) in enumerate(self._named_buffers()):
             if torch.equal(start[k], written[k]) or torch.equal(written[k], others[k]):
                 continue
             changed = [*start[:k], written[k], *start[k + 1 :]]
@@ -219,7 +256,7 @@ class _DerivativeTest:
                     "parameters and used in training: influence does not follow what "
                     "it carries from one step to the next."
                 )
-            if not norm and self._evaluated(start) != self._evaluated(changed):
+            if not of_norm and self._evaluated(start) != self._evaluated(changed):
                 return (
                     f"The buffer `{name}` must not be both computed from the "
                     "parameters in training, such as an average of weights, and used "
@@ -241,53 +278,49 @@ class _DerivativeTest:
         self, parameters: Tensor, buffers: Sequence[Tensor]
     ) -> tuple[float, list[Tensor]]:
         """Return loss and buffers of a forward pass."""
-        state = replace(
-            self._start, parameters=parameters.clone(), buffers=tuple(buffers)
-        )
-        with attributes_kept(self._step.objective.modules):
+        state = replace(self._at(parameters), buffers=tuple(buffers))
+        with self._kept:
             loss = float(self._step.loss_at(state, self._record))
             return loss, [b.clone() for b in self._step.live.buffers]
 
     def _evaluated(self, buffers: Sequence[Tensor]) -> float:
         """Return the loss in evaluation mode."""
-        objective = self._step.objective
         self._step.live.show(replace(self._start, buffers=tuple(buffers)))
-        with attributes_kept(objective.modules):
-            objective.train(False)
-            with seeded(self._record.seed, self._step.device):
-                losses, _ = objective.batch_losses(MicroBatch(0, self._record.rows))
-        return float(losses.sum())
+        with self._kept:
+            self._step.objective.train(False)
+            return float(self._losses()[0].sum())
 
     def has_losses(self) -> bool:
         """Whether there are losses, which depend on anything."""
         try:
-            with seeded(self._record.seed, self._step.device):
-                losses, _ = self._step.objective.batch_losses(
-                    MicroBatch(0, self._record.rows)
-                )
+            return self._losses()[0].requires_grad
         except Exception:
             return False
-        return losses.requires_grad
 
     def _error(self) -> float:
         """Return the relative error along a random direction, 0 if none is proven."""
-        point, direction = self._draw()
-        with self._linearized(point) as (gradient, pull):
-            # What does not move, such as an embedding's padding, may move others: its
-            # own derivative is of no use, and torch does not give it.
-            direction[gradient() == 0] = 0.0
-            derivative = pull(direction)[1]
+        point, direction, _, derivative = self._differentiated()
 
         def shifted(step: float) -> Tensor:
             return self._gradient(point + step * direction)
 
-        return proven_error(
-            derivative,
-            shifted,
-            _STEPS.get(self._dtype, ()),
-            _TOLERANCES[self._dtype],
-            _ROUNDING * _eps(self._dtype),
-        )
+        steps = _STEPS.get(self._dtype, ())
+        return proven_error(derivative, shifted, steps, *self._precision)
+
+    @property
+    def _precision(self) -> tuple[float, float]:
+        return _TOLERANCES[self._dtype], _ROUNDING * _eps(self._dtype)
+
+    def _differentiated(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a point, a direction, and there the gradient and its derivative."""
+        point, direction = self._draw()
+        with self._kept:
+            gradient_of, pull = self._step._linearize(self._at(point), self._record)
+            # What does not move, such as an embedding's padding, may move others: its
+            # own derivative is of no use, and torch does not give it.
+            gradient = gradient_of()
+            direction[gradient == 0] = 0.0
+            return point, direction, gradient, pull(direction).through
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return a point near the start, and a direction as long as the parameters."""
@@ -298,15 +331,19 @@ class _DerivativeTest:
         return point, along * layout.flatten(scales)
 
     def _gradient(self, point: Tensor) -> Tensor:
-        with self._linearized(point) as (gradient, _):
-            return gradient()
+        """Return the gradient as training takes it, without a graph of it."""
+        self._step.live.show(self._at(point))
+        with self._kept:
+            return self._step.gradient(*self._losses())
 
-    @contextmanager
-    def _linearized(self, point: Tensor) -> Iterator[Linearization]:
+    def _losses(self) -> tuple[Tensor, Tensor]:
+        """Return losses and coefficients as the modules are."""
+        with seeded(self._record.seed, self._step.device):
+            return self._step.objective.batch_losses(MicroBatch(0, _NO_ROWS))
+
+    def _at(self, point: Tensor) -> State:
         # A forward pass may write to the parameters it is given.
-        state = replace(self._start, parameters=point.clone())
-        with attributes_kept(self._step.objective.modules):
-            yield self._step._linearize(state, self._record)
+        return replace(self._start, parameters=point.clone())
 
 
 def _eps(dtype: torch.dtype) -> float:

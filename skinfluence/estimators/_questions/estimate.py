@@ -24,7 +24,7 @@ from ...training import (
     SmoothedKinks,
     TrainingStep,
     check_first_derivative,
-    check_second_derivative,
+    check_later_steps,
 )
 from .._net import InfluenceNet
 from .._replica import Replica
@@ -122,20 +122,12 @@ def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
 
 def _check_later_steps(stage: Stage) -> None:
     """Refuse what shows no fault in the first step, but does in a later one."""
-    trajectory, live = stage.trajectory, stage.step.live
+    trajectory = stage.trajectory
     kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
     # The second, which may use what the first has written, and some up to the last.
-    for number in {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}:
-        record = trajectory.records[number]
-        live.show(trajectory.state(number))
-        check_second_derivative(
-            stage.step.objective,
-            [live.parameters[k] for k in record.active],
-            record.data,
-            record.rows,
-            record.seed or 0,
-            remedy=_EXACT,
-        )
+    numbers = {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}
+    steps = ((trajectory.state(k), trajectory.records[k]) for k in numbers)
+    check_later_steps(stage.step, steps, remedy=_EXACT)
 
 
 def _check_query(query: Query, stages: Sequence[Stage]) -> None:
