@@ -14,7 +14,11 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.exceptions import IrreproducibleStepError, NondeterminismWarning
+from skinfluence.exceptions import (
+    IrreproducibleStepError,
+    NondeterminismWarning,
+    UnsupportedModuleError,
+)
 from tests.cases import SIDE, Case, dropout, mlp
 
 EPOCHS = 4
@@ -110,8 +114,17 @@ class Dropped(nn.Module):
         return self.last(hidden)
 
 
-def dropped(draw):
+def dropped(draw=lambda: 0.0):
     return lambda: Dropped(draw)
+
+
+def drawing_from(draw):
+    """Return what lets a module draw later than in its first step."""
+
+    def begin(net):
+        net.module_.draw = draw
+
+    return begin
 
 
 CHANGES = {
@@ -124,8 +137,14 @@ CHANGES = {
     "lr": {"callbacks": [AtEpoch(1, slow_down), AtEpoch(2, remove)]},
     "hook": {"callbacks": [AtEpoch(2, halve_gradients), AtEpoch(3, remove)]},
     "gradient": {"callbacks": [AtEpoch(2, clear_gradients), AtEpoch(3, remove)]},
-    "random": {"module": dropped(random.random)},
-    "np.random": {"module": dropped(np.random.random_sample)},
+    "random": {
+        "module": dropped(),
+        "callbacks": [AtEpoch(2, drawing_from(random.random))],
+    },
+    "np.random": {
+        "module": dropped(),
+        "callbacks": [AtEpoch(2, drawing_from(np.random.random_sample))],
+    },
 }
 
 
@@ -155,6 +174,12 @@ def test_a_change_that_is_not_recorded_is_noticed(change, optimizer, every):
     ):
         with pytest.raises(IrreproducibleStepError, match=message):
             ask()
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.random_sample])
+def test_what_draws_in_the_first_step_is_refused_before_it(draw):
+    with pytest.raises(UnsupportedModuleError, match="NumPy's or Python's"):
+        fitted(module=dropped(draw))
 
 
 @pytest.mark.parametrize("every", [1, 3])
