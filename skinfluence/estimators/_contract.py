@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from skorch.utils import is_dataset, to_device
 from torch import Tensor, nn
 
+from .._interrupts import Interrupted, told_apart
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
@@ -177,12 +178,15 @@ class EstimatorContract(RecordingMixin):
     def _loop(self, data: TrainingData) -> None:
         """Run skorch's training loop. Its own `partial_fit` ignores interrupts."""
         try:
-            self.fit_loop(data.X, data.y, _routing_method="fit", **data.fit_params)
-        except KeyboardInterrupt:
+            with told_apart():
+                self.fit_loop(data.X, data.y, _routing_method="fit", **data.fit_params)
+        except Interrupted:
             if not self.stop_on_interrupt:
                 raise
             assert self.run_ is not None
             self.run_.stopped = True
+        except KeyboardInterrupt:
+            pass  # a callback's way to end the training
 
     @differentiating
     def _train_again(self, data: TrainingData) -> None:

@@ -7,6 +7,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, Trajectory
+from skinfluence.exceptions import InfluenceReliabilityWarning
 from tests.cases import N_CLASSES, SIDE, Case, batch_norm
 
 N_STEPS = 9
@@ -67,12 +68,14 @@ def test_a_buffer_is_kept_once_while_it_does_not_change():
 
 
 def test_a_buffer_that_changes_is_kept_as_it_was():
-    clf = fitted(Encoded, callbacks=[Shift()])
+    with pytest.warns(InfluenceReliabilityWarning, match="module's buffers"):
+        clf = fitted(Encoded, callbacks=[Shift()])
     run = clf.trajectory_
     assert run.nbytes == 2 * ENCODING + (N_STEPS + 1) * HEAD
     (first,), (last,) = run.state(0).buffers, run.final.buffers
     torch.testing.assert_close(last, first + 0.5, rtol=0.0, atol=1e-15)
-    again = fitted(Encoded, callbacks=[Shift()], checkpoint_every=4)
+    with pytest.warns(InfluenceReliabilityWarning, match="module's buffers"):
+        again = fitted(Encoded, callbacks=[Shift()], checkpoint_every=4)
     np.testing.assert_array_equal(influence(again), influence(clf))
 
 

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
 from skinfluence._interrupts import deferred_interrupts
@@ -122,7 +122,7 @@ def test_skorchs_way_on_request(tmp_path):
     class Interrupt(Callback):
         def on_batch_end(self, net, training=False, **kwargs):
             if training and net.run_.n_steps == 7:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
     clf = SGDInfluenceClassifier(
         callbacks=[Interrupt()],
@@ -135,6 +135,17 @@ def test_skorchs_way_on_request(tmp_path):
     (folder,) = tmp_path.iterdir()
     manifest = json.loads((folder / "manifest.json").read_bytes())
     assert manifest["content"]["finished"] is False
+
+
+def test_a_callback_that_ends_the_training_is_no_interrupt(tmp_path):
+    X, y = data()
+    stop = EarlyStopping("train_loss", patience=1, threshold=10.0)
+    options = {**OPTIONS, "max_epochs": 9, "trajectory_dir": tmp_path}
+    clf = SGDInfluenceClassifier(callbacks=[stop], **options).fit(X, y)
+    assert clf.n_epochs_ < 9
+    (folder,) = tmp_path.iterdir()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert manifest["content"]["finished"] is True
 
 
 def test_a_cleaner_caches_nothing_of_an_interrupted_fold(after, tmp_path):

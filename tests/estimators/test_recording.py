@@ -871,7 +871,7 @@ def test_interrupted_in_the_middle_of_an_epoch(samples_at):
             if len(net.history) == 2 and len(net.history[-1, "batches"]) == batch + 1:
                 raise KeyboardInterrupt
 
-    clf = case.fitted(callbacks=[Interrupt()], stop_on_interrupt=True)
+    clf = case.fitted(callbacks=[Interrupt()])
     assert clf.trajectory_.n_steps == 3 + batch
     assert_repeats(clf)
     spy = Spy()
