@@ -104,6 +104,8 @@ class AgreementDisplay:
         AgreementDisplay
             The display, drawn.
         """
+        # Groups are not shown.
+        options = {"n_subsets": 0, **options}
         check = estimator.check_influence(
             X_val, y_val, n_samples, random_state=random_state, **options
         )
