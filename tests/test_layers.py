@@ -17,6 +17,7 @@ RANKS = {
     "_names": 0,
     "_version": 0,
     "_warnings": 0,
+    "_interrupts": 0,
     "datasets": 0,
     "training": 1,
     "trajectory": 2,

@@ -28,6 +28,14 @@ def data():
     return X, (X[:, 0] > 0).astype(int)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Have Python's own handler, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def after(monkeypatch):
     """Interrupt the n-th step from now on, in its middle, by a signal."""

@@ -176,7 +176,10 @@ def test_a_change_that_is_not_recorded_is_noticed(change, optimizer, every):
             ask()
 
 
-@pytest.mark.parametrize("draw", [random.random, np.random.random_sample])
+DRAWS = random.random, lambda: np.random.random_sample()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("draw", DRAWS)
 def test_what_draws_in_the_first_step_is_refused_before_it(draw):
     with pytest.raises(UnsupportedModuleError, match="NumPy's or Python's"):
         fitted(module=dropped(draw))

@@ -70,7 +70,7 @@ class AuditReport:
     ... )
     >>> report.scores
                 score  loss
-    validation   0.93  0.30
+    validation   0.93  0.28
     >>> len(report.to_dict()["suspects"])
     10
     """
