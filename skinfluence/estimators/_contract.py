@@ -207,12 +207,12 @@ class EstimatorContract(RecordingMixin):
             yield
         except BaseException:
             run, trajectory = self.run_, self.__dict__.get("trajectory_")
+            if run is not None and not start:
+                run.break_off(self)
             if start or run is None or run.n_steps == before.get("n_steps_"):
                 self.__dict__.clear()
                 self.__dict__.update(before)
                 del (self.history_ or [])[n_lines:]
-            else:
-                run.break_off(self)
             if trajectory is not None:
                 close_run(trajectory, finished=False)
             raise

@@ -127,9 +127,10 @@ class SGDInfluenceRegressor(
     stop_on_interrupt : bool, default=False
         What an interrupt (Ctrl-C) does while a call trains. By default it ends the
         call: `fit` leaves the estimator as it was before, :meth:`partial_fit` after its
-        last whole step, and KeyboardInterrupt is raised. With True it ends the
-        training only, as in skorch: the model so far is kept and the call returns.
-        Either way a run on disk (`trajectory_dir`) can be resumed.
+        last whole step (with record=None it may be a part of one), and
+        KeyboardInterrupt is raised. With True it ends the training only, as in skorch:
+        the model so far is kept and the call returns. Either way a run on disk
+        (`trajectory_dir`) can be resumed.
     pretrained : SGDInfluenceClassifier, SGDInfluenceRegressor or None, default=None
         A fitted and recorded estimator whose final parameters and buffers training
         starts from, where they have the same name and shape in both modules. It is
