@@ -22,6 +22,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
@@ -49,12 +51,17 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",  # the others are shown, not run
     "doc_module": ("skinfluence",),
     "write_computation_times": False,
+    "default_thumb_file": str(ROOT / "docs" / "_static" / "logo.svg"),
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = f"skinfluence {release}"
+html_title = "skinfluence"
+html_logo = html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
 html_show_sourcelink = False
-html_sidebars = {"*": []}  # pages without pages below them have nothing to show there
+html_theme_options = {"logo": {"text": "skinfluence"}}
+html_sidebars = {"index": []}  # the front page has cards in their place
+copybutton_exclude = ".linenos, .gp, .go"  # prompts and output are not copied
 
 
 # Browsers show MathML by themselves; MathJax would have to be downloaded by the reader.
