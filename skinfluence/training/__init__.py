@@ -6,7 +6,7 @@ from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import descend, differentiating
 from ._first_derivative import check_first_derivative
-from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
+from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._handover import Handover
@@ -70,6 +70,7 @@ __all__ = [
     "parameters_digest",
     "pull_back",
     "rounding_tolerance",
+    "same_values",
     "seed_others",
     "seeded",
     "state_nbytes",
