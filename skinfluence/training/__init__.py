@@ -9,6 +9,7 @@ from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
 from ._gradient import CompiledGradient
+from ._graph import passes_narrower
 from ._handover import Handover
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
@@ -68,6 +69,7 @@ __all__ = [
     "observe_clipping",
     "other_generators",
     "parameters_digest",
+    "passes_narrower",
     "pull_back",
     "rounding_tolerance",
     "same_values",
