@@ -7,16 +7,12 @@ from functools import cache
 import torch
 
 from ._borrowed import borrowed
+from ._embeddings import check_options
 from ._flat import State
 from ._kernels import twice_differentiable
 from ._precision import wide, widen
 from ._record import StepRecord
-from ._second_derivative import (
-    _DerivativeTest,
-    check_options,
-    check_second_derivative,
-    few,
-)
+from ._second_derivative import _DerivativeTest, check_second_derivative, few
 from ._step import TrainingStep
 
 

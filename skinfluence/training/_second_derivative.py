@@ -1,17 +1,19 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
 from ._borrowed import AttributesKept, borrowed
 from ._culprit import culprit
+from ._embeddings import check_options
 from ._finite_differences import agrees, norm, proven_error
 from ._flat import LiveState, State
 from ._kernels import twice_differentiable
@@ -19,8 +21,6 @@ from ._objective import Batch, Objective
 from ._randomness import seeded
 from ._record import MicroBatch, StepRecord
 from ._step import TrainingStep
-
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 # What a few samples show, many do; fewer kinks lie near them.
 _MOST_ROWS = 32
@@ -53,6 +53,12 @@ class _Fault:
     def message(self, where: str) -> str:
         if isinstance(self.found, str):
             return f"torch cannot differentiate {where} twice ({self.found})."
+        if math.isinf(self.found):
+            return (
+                f"in {where} it is infinite or NaN at these inputs, as is that of a "
+                "square root, a norm or a standard deviation at 0. Keep them away from "
+                "there, such as by torch.sqrt(x + 1e-6)."
+            )
         return (
             f"autograd gets it wrong in {where} (relative error {self.found:.2g}). "
             "Causes are a `detach` or another stop-gradient, an autograd Function "
@@ -127,32 +133,6 @@ def _copied(batch: Batch) -> Batch:
     """Return a batch that a forward pass may write to."""
     copied: Batch = pytree.tree_map_only(Tensor, torch.clone, batch)
     return copied
-
-
-# Options that a few rows need not show, with the demand and the reason.
-_OPTIONS = {
-    "max_norm": (
-        "max_norm=None",
-        "it rewrites its weights while it reads them, which autograd does not see",
-    ),
-    "scale_grad_by_freq": (
-        "scale_grad_by_freq=False",
-        "it scales its gradient, and not the gradient's derivative",
-    ),
-}
-
-
-def check_options(objective: Objective, remedy: str) -> None:
-    """Refuse embeddings with options that have no derivative."""
-    for module in objective.modules:
-        for name, part in module.named_modules():
-            shown = type(part).__name__
-            for option, (demand, why) in _OPTIONS.items():
-                if isinstance(part, _EMBEDDINGS) and getattr(part, option):
-                    where = f"`{name}` ({shown})" if name else f"`{shown}`"
-                    raise UnsupportedModuleError(
-                        f"{where} must have {demand}: {why}. {remedy}"
-                    )
 
 
 def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:

@@ -629,8 +629,15 @@ class Constant(nn.Linear):
 def test_a_derivative_that_is_not_a_number_is_refused():
     # Where a factor is 0 so is the gradient; its derivative is 0 times infinity.
     power = Function(lambda x: (x * (x > 0)) ** 1.5)
-    with pytest.raises(UnsupportedModuleError, match=r"`2` \(Function\).* error inf"):
+    message = r"in `2` \(Function\) it is infinite or NaN at these inputs.* \+ 1e-6"
+    with pytest.raises(UnsupportedModuleError, match=message):
         check(between(power), *large(4)[1:])
+    # ReLU's gradient hides what is infinite below it, from the parameters before it
+    # alone: no part by itself has the fault.
+    root = Function(lambda x: torch.sqrt(torch.relu(x)))
+    with pytest.raises(UnsupportedModuleError, match="it is infinite or NaN at these"):
+        check(between(root), *large(4)[1:])
+    check(between(Function(lambda x: torch.sqrt(x.relu() + 1e-6))), *large(4)[1:])
     # But a run that has diverged says so itself.
     module, loss, X, y = large(4)
     check(module, loss, X * float("inf"), y)
