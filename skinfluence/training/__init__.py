@@ -27,7 +27,7 @@ from ._randomness import (
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import rounding_tolerance
-from ._second_derivative import check_second_derivative
+from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back, state_nbytes
 
@@ -64,6 +64,7 @@ __all__ = [
     "derive_seeds",
     "descend",
     "differentiating",
+    "few",
     "in_precision",
     "moment_names",
     "observe_clipping",

@@ -1,7 +1,5 @@
 """The graph that autograd has recorded of a batch's losses."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -9,16 +7,12 @@ from torch.autograd.graph import Node
 from ._precision import widened
 
 
-def _nodes(values: Tensor) -> Iterator[Node]:
-    """Yield the nodes in a fixed order, each before those that follow it."""
-    waiting = [] if values.grad_fn is None else [values.grad_fn]
-    seen = set(waiting)
-    for node in waiting:  # it grows meanwhile
-        yield node
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
+def structure(values: Tensor) -> int:
+    """Return a hash of which operations values come from, and how they are joined.
+
+    It is another one where a branch that depends on the data stops a gradient.
+    """
+    return hash(tuple(_walk(values)[1]))
 
 
 def passes_narrower(values: Tensor, dtype: torch.dtype) -> bool:
@@ -27,5 +21,23 @@ def passes_narrower(values: Tensor, dtype: torch.dtype) -> bool:
     What is not differentiated, such as the outputs of frozen parameters, is not in
     their way, whatever its dtype.
     """
-    dtypes = {each.dtype for node in _nodes(values) for each in node._input_metadata}
+    dtypes = {each.dtype for node in _walk(values)[0] for each in node._input_metadata}
     return any(widened(own, dtype) is not own for own in dtypes)
+
+
+def _walk(values: Tensor) -> tuple[list[Node], list[type | int]]:
+    """Return the nodes, and each one's type with the places of those that follow it."""
+    first = values.grad_fn
+    nodes = [] if first is None else [first]
+    places: dict[Node | None, int] = {None: -1, first: 0}
+    described: list[type | int] = []
+    for node in nodes:  # it grows meanwhile
+        described.append(type(node))  # its name takes longer
+        for following, _ in node.next_functions:
+            place = places.get(following)
+            if place is None:
+                assert following is not None
+                place = places[following] = len(nodes)
+                nodes.append(following)
+            described.append(place)
+    return nodes, described

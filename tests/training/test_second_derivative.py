@@ -20,10 +20,12 @@ from torch.utils.checkpoint import checkpoint
 
 from skinfluence.exceptions import UnsupportedModuleError
 from skinfluence.training import (
+    MicroBatch,
     Objective,
     _derivatives,
     _second_derivative,
     check_second_derivative,
+    few,
 )
 
 REMEDY = "Train without influence (record=None)."
@@ -212,9 +214,8 @@ def check(module, loss, X, y, seed=3, parameters=None):
         lambda batch: (X[batch.rows], y[batch.rows], None),
     )
     with sdpa_kernel(SDPBackend.MATH):
-        check_second_derivative(
-            objective, parameters, 0, torch.arange(len(X)), seed, REMEDY
-        )
+        batch = MicroBatch(0, torch.arange(len(X)), seed)
+        check_second_derivative(objective, parameters, few(batch), REMEDY)
 
 
 def oracle(case):
@@ -450,10 +451,9 @@ def test_what_surrounds_the_modules_has_a_name_too():
         lambda outputs, targets, _: loss(outputs, targets),
         lambda batch: (X[batch.rows], y[batch.rows], None),
     )
+    batch = MicroBatch(0, torch.arange(9), 0)
     with pytest.raises(UnsupportedModuleError, match="wrong in the forward pass"):
-        check_second_derivative(
-            objective, list(module.parameters()), 0, torch.arange(9), 0, REMEDY
-        )
+        check_second_derivative(objective, list(module.parameters()), batch, REMEDY)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is:DeprecationWarning")
