@@ -15,7 +15,7 @@ from ._derivatives import (
     weighted_gradients,
 )
 from ._flat import PARAMETERS, LiveState, Scalars, State
-from ._graph import structure
+from ._graph import passes_narrower, structure
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Objective
@@ -88,6 +88,7 @@ class TrainingStep:
         # where one was new: a branch may leave out parameters that others move.
         self.graphs: dict[int, tuple[int, ...]] = {}
         self.reached = torch.zeros(live.layout.size, dtype=torch.bool)
+        self.in_half = False  # whether a gradient passed half precision there
         self._known: set[tuple[int, ...]] = set()
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
@@ -237,7 +238,7 @@ class TrainingStep:
             )
             slopes = [self._slopes(*each) for each in zip(found, parts, strict=False)]
             gradient = self._flat_gradient(step, gradients)
-            self._note_graphs(step, graphs, gradient)
+            self._note_graphs(step, graphs, gradient, losses)
             return Pulled(
                 _joined(slopes),
                 self.live.layout.flatten(found[len(parts) :]),
@@ -248,12 +249,17 @@ class TrainingStep:
         return lambda: self._flat_gradient(step, gradients), pull
 
     def _note_graphs(
-        self, step: StepRecord, graphs: tuple[int, ...], gradient: Tensor
+        self,
+        step: StepRecord,
+        graphs: tuple[int, ...],
+        gradient: Tensor,
+        losses: Tensor,
     ) -> None:
         self.graphs[step.step] = graphs
         if graphs not in self._known:
             self._known.add(graphs)
             self.reached = self.reached.to(gradient.device) | (gradient != 0)
+            self.in_half |= passes_narrower(losses, torch.float32)
 
     def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
         """Return losses, coefficients, and the leaf to differentiate in."""

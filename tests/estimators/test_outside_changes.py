@@ -58,6 +58,10 @@ def renew_optimizer(net):
     net.initialize_optimizer()
 
 
+def use_another_optimizer(net):
+    net.optimizer_ = torch.optim.AdamW(net.module_.parameters())
+
+
 # What is changed, by which hook, and where that shows first. Three steps make an epoch.
 CHANGES = {
     "weight noise, before batches": (
@@ -87,6 +91,11 @@ CHANGES = {
         "on_epoch_begin",
         renew_optimizer,
         "between steps 5 and 6",
+    ),
+    "another kind of optimizer": (
+        "on_batch_end",
+        use_another_optimizer,
+        "between steps 3 and 4",
     ),
     "weights with the gradients": ("on_grad_computed", add_noise, "in step 4"),
     "gradient noise": ("on_grad_computed", add_gradient_noise, "in step 4"),

@@ -15,7 +15,10 @@ from skorch.callbacks import Freezer, Unfreezer
 from torch import Tensor, nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
-from skinfluence.exceptions import UnsupportedModuleError
+from skinfluence.exceptions import (
+    InfluenceReliabilityWarning,
+    UnsupportedModuleError,
+)
 from tests.cases import N_CLASSES, SIDE, Case, rough
 from tests.oracles import Spy, relative_error
 
@@ -334,6 +337,40 @@ def test_parameters_that_are_frozen_and_trained_later(frozen, base, optimizer, e
         expected.append((loss(1 - shift) - loss(1 + shift)) / 2e-4)
     # The run's single-precision steps are not the oracle's: some eps of it a step.
     assert relative_error(clf.influence(X_val, y_val), np.array(expected)) <= 1e-5
+
+
+class Casts(nn.Module):
+    """Computes in half precision inside, by torch.autocast or by itself."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.base = nn.Linear(SIDE * SIDE, 5)
+        self.head = nn.Linear(5, N_CLASSES)
+
+    def forward(self, X):
+        with torch.autocast("cpu", HALF, enabled=self.how == "autocast"):
+            hidden = torch.tanh(self.base(X.flatten(1)))
+            if self.how == "cast":
+                hidden = hidden.to(HALF).to(self.head.weight.dtype)
+            outputs = self.head(hidden)
+        return outputs if self.how is None else outputs.float()
+
+
+@pytest.mark.parametrize("how", ["autocast", "cast"])
+def test_casts_to_half_precision_inside_are_warned_of(how):
+    X, y, _ = Case().data()
+
+    def scores(how, dtype):
+        clf = SGDInfluenceClassifier(
+            Casts, module__how=how, dtype=dtype, lr=0.1, batch_size=5, random_state=0
+        ).fit(X, y)
+        return clf.influence(*Case().validation())
+
+    with pytest.warns(InfluenceReliabilityWarning, match="casts to bfloat16 or float1"):
+        found = scores(how, "float32")
+    # bfloat16 has three digits.
+    assert 1e-5 < relative_error(found, scores(None, "float64")) < 0.05
 
 
 class Complex(nn.Module):

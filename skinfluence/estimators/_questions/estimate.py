@@ -122,6 +122,14 @@ def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
     for stage in stages:
         _check_later_steps(stage)
     _check_query(query, stages)
+    if any(stage.back.in_half for stage in stages):
+        warn_caller(
+            "The influence has the precision of half-precision numbers (about 1 %): "
+            "the forward pass casts to bfloat16 or float16, as torch.autocast does, "
+            "and gradients pass through it. Train without these casts, or give the "
+            "module parameters in half precision, which are widened on the way back.",
+            InfluenceReliabilityWarning,
+        )
 
 
 def _check_later_steps(stage: Stage) -> None:

@@ -214,6 +214,8 @@ class TrainingRun:
         # A setting that changed between two calls concerns the steps of one only.
         new_call = live is None
         grown = live is not None and len(live.addresses) < len(trajectory.addresses)
+        if live is not None and type(live.optimizer) is not type(net.optimizer_):
+            changed_state(net, trajectory, within_call=True)
         if live is None or grown or live.optimizer is not net.optimizer_:
             names = moment_names(net.optimizer_)
             self._live = live = LiveState(
