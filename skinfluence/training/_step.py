@@ -87,7 +87,9 @@ class TrainingStep:
         # The graphs of the losses of each step pulled back, and what has had a gradient
         # where one was new: a branch may leave out parameters that others move.
         self.graphs: dict[int, tuple[int, ...]] = {}
-        self.reached = torch.zeros(live.layout.size, dtype=torch.bool)
+        self.reached = torch.zeros(
+            live.layout.size, dtype=torch.bool, device=self.device
+        )
         self.in_half = False  # whether a gradient passed half precision there
         self._known: set[tuple[int, ...]] = set()
         parameters = [p for module in objective.modules for p in module.parameters()]
@@ -258,7 +260,7 @@ class TrainingStep:
         self.graphs[step.step] = graphs
         if graphs not in self._known:
             self._known.add(graphs)
-            self.reached = self.reached.to(gradient.device) | (gradient != 0)
+            self.reached |= gradient != 0
             self.in_half |= passes_narrower(losses, torch.float32)
 
     def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
