@@ -14,7 +14,7 @@ from torch import Tensor
 from .._warnings import warn_caller
 from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
-from ..training import check_second_derivative
+from ..training import MicroBatch, check_second_derivative, few
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
 from ._gradients import FinalGradients
@@ -155,9 +155,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
         check_second_derivative(
             model.objective,
             model.parameters,
-            0,
-            model.batches[0],
-            seed=0,
+            few(MicroBatch(0, model.batches[0], 0)),
             remedy="Use a scorer that takes no second derivative, such as 'loss'.",
         )
         query = model.query(*data.validation)
