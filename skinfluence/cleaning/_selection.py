@@ -1,22 +1,21 @@
 """How many of the ranked samples are removed, and which."""
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+from .._numbers import is_integer, is_real
 from ._ranking import Ranking
 
 
 def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
     """Return a count or a fraction of all samples as a count."""
-    # bool is a Real too.
-    if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
+    if not is_real(n_remove):
         raise TypeError(
             "`n_remove` must be a count (an integer), a fraction (a float) or 'auto', "
             f"got {n_remove!r}."
         )
-    if isinstance(n_remove, Integral):
+    if is_integer(n_remove):
         count = int(n_remove)
         if count < 0:
             raise ValueError(f"`n_remove` must not be negative, got {count}.")

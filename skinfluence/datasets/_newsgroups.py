@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
+from .._numbers import random_generator
 from . import _local, _remote
 from ._remote import Home
 from ._subsets import splits_of
@@ -101,7 +102,7 @@ def fetch_20newsgroups(
         posts = _local_posts(folder, splits, parts)
     chosen, names = _groups(posts, categories)
     if shuffle:
-        check_random_state(random_state).shuffle(chosen)
+        random_generator(random_state).shuffle(chosen)
     codes = [posts.target_names.index(name) for name in names]
     bunch = Bunch(
         data=[posts.data[i] for i in chosen],

@@ -3,6 +3,7 @@
 from .._names import set_public_module
 from ._array_dataset import ArrayDataset
 from ._classifier import SGDInfluenceClassifier
+from ._components import check_device
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
@@ -39,6 +40,7 @@ __all__ = [
     "SGDInfluenceRegressor",
     "ScoresOverRuns",
     "SmoothHinge",
+    "check_device",
     "check_query",
     "check_smoothing",
     "final_model",

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from skorch.utils import is_dataset, to_device
 from torch import Tensor, nn
 
 from .._interrupts import Interrupted, told_apart
+from .._numbers import random_generator
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
@@ -233,7 +233,7 @@ class EstimatorContract(RecordingMixin):
 
     def _begin_record(self) -> None:
         self.seed_ = int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            random_generator(self.random_state).randint(np.iinfo(np.int32).max)
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._numbers import check_integer
 from ..estimators import ScoresOverRuns
 from ..metrics import kendall_tau
 from ..scorers import Loss
@@ -13,7 +14,6 @@ from ._style import (
     HARMFUL,
     HELPFUL,
     OTHERS,
-    check_count,
     check_errors,
     check_row,
     described,
@@ -186,7 +186,7 @@ class InfluenceDisplay:
         truth = np.zeros(len(influence), dtype=bool)
         if self.truth is not None:
             truth = check_row("truth", self.truth, len(influence)).astype(bool)
-        n_marked = check_count("n_marked", self.n_marked)
+        n_marked = check_integer("n_marked", self.n_marked)
         ranked = ~np.isnan(influence)
         if not ranked.any():
             raise ValueError(

@@ -11,6 +11,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _num_samples
 
+from .._parallel import check_n_jobs
 from ._agreement import check_scores
 
 
@@ -73,6 +74,7 @@ def removal_curve(
     ... )["n_removed"].tolist()
     [0, 5]
     """
+    check_n_jobs(n_jobs)
     X, y = indexable(X, y)
     n_samples = _num_samples(X)
     scores = check_scores(scores, n_samples)

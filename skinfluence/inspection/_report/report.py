@@ -13,9 +13,10 @@ from sklearn.base import is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..._files import write_file
+from ..._numbers import check_integer
 from ...cleaning import InfluenceCleaner, read_decisions
 from ...estimators import ScoresOverRuns
-from .._style import check_count, check_row
+from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
@@ -182,8 +183,8 @@ class AuditReport:
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
         _check_estimator(estimator)
-        n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
-        n_check = check_count("n_check", n_check, 4) if n_check else 0
+        n, n_harmed = check_integer("n", n, 1), check_integer("n_harmed", n_harmed)
+        n_check = check_integer("n_check", n_check, 4) if n_check != 0 else 0
         y = check_row("y", y, _num_samples(X))
         scores, over_runs = checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
