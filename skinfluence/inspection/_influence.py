@@ -151,6 +151,7 @@ class InfluenceDisplay:
         InfluenceDisplay
             The display, drawn.
         """
+        check_integer("n_marked", n_marked)
         display = cls(
             **one_or_several(
                 runs, lambda: estimator.influence(X_val, y_val, at=at, **options)

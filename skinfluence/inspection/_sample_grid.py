@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._numbers import check_integer
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
-from ..estimators import ScoresOverRuns
+from ..estimators import ScoresOverRuns, check_fitted_on
 from ..scorers import SGDInfluence
 from ._sample_views import View, title_of, view_of
 from ._style import (
@@ -176,6 +176,7 @@ class SampleGridDisplay:
         SampleGridDisplay
             The display, drawn.
         """
+        check_fitted_on(estimator, X, y)
         display = cls(
             samples=X if samples is None else samples,
             labels=y,
