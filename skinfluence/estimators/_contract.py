@@ -26,6 +26,7 @@ from ..trajectory import Trajectory, close_run, reopen_run
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume, check_tensors
+from ._recording.free_memory import in_progress
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
@@ -169,7 +170,7 @@ class EstimatorContract(RecordingMixin):
         if start:
             self._initialize()
         self._check_trainable()
-        with self._kernels():
+        with in_progress(), self._kernels():
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
