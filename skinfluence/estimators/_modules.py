@@ -161,12 +161,12 @@ def built_in(
     name: str, n_features: int, n_outputs: int | None, **options: Any
 ) -> nn.Module:
     """Return a built-in module in single precision, by its name."""
-    with _default_dtype(torch.float32):
+    with default_dtype(torch.float32):
         return BUILT_IN[name](n_features, n_outputs, **options)
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
     own = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

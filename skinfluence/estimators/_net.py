@@ -18,7 +18,7 @@ from ._components import check_callbacks, check_names, making
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
 from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
-from ._modules import built_in
+from ._modules import built_in, default_dtype
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
@@ -227,7 +227,8 @@ class InfluenceNet(NeuralNet):
             check_scripted([self.module])
             self.module_ = deep_copy(self.module)
         else:
-            super().initialize_module()
+            with default_dtype(torch.float32):
+                super().initialize_module()
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
         """Make the optimizer."""

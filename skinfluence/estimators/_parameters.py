@@ -61,6 +61,7 @@ def check_parameters(net: InfluenceNet) -> None:
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
     check_callbacks(net.callbacks)
     check_device(net.device)
+    _check_default_dtype(net)
     _check_lr(net.lr)
     _check_folder(net.trajectory_dir)
     _check_class_weight(getattr(net, "class_weight", None))
@@ -77,6 +78,19 @@ def check_parameters(net: InfluenceNet) -> None:
             "Use record=None to train without influence."
         )
     net._check_hooks()
+
+
+def _check_default_dtype(net: InfluenceNet) -> None:
+    """Refuse to make a module in a dtype that was set for this process alone."""
+    made = callable(net.module) and not isinstance(net.module, nn.Module)
+    default = torch.get_default_dtype()
+    if made and net.dtype == "auto" and default is not torch.float32:
+        raise ValueError(
+            "`dtype` must be 'float32' or 'float64' while torch's default dtype is "
+            f"{default}, got 'auto': a module that is made here would have that dtype, "
+            "and one made in another process not. Set `dtype`, or give an instance as "
+            "`module`, which keeps its own."
+        )
 
 
 def _check_lr(lr: object) -> None:

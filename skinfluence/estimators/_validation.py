@@ -11,7 +11,11 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_regressor
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
 from skorch.dataset import get_len
 from skorch.utils import is_dataset, to_numpy
 from torch import Tensor
@@ -53,7 +57,7 @@ def check_inputs(net: InfluenceNet, X: object) -> Any:
         return _opaque(net, X)
     X = _on_cpu(X)
     _check_no_dates(X)
-    array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
+    array = _validated(net, X, reset=False)
     _check_shape(net, array)
     return array
 
@@ -81,21 +85,28 @@ def check_data(
         return X, targets
     X = _on_cpu(X)
     _check_no_dates(X)
-    options = _array_options(net, X)
+    X = _validated(net, X, reset=reset)
     regression = is_regressor(net)
-    X, y = validate_data(
-        net,
-        X,
-        y,
-        reset=reset,
-        multi_output=regression,
-        y_numeric=regression,
-        **options,
+    y = validate_data(
+        net, y=y, reset=reset, multi_output=regression, y_numeric=regression
     )
+    check_consistent_length(X, y)
     if reset:
         net.input_shape_ = X.shape[1:]
     _check_shape(net, X)
     return X, y
+
+
+def _validated(net: InfluenceNet, X: object, *, reset: bool) -> np.ndarray:
+    """Return X as an array that the module takes; with `reset` its shape is learned."""
+    kind = "a 2-D array or CSR matrix" if isinstance(net.module, str) else "an array"
+    shape = getattr(X, "shape", None)
+    got = f"{X!r:.100}" if shape is None else f"{type(X).__name__} of shape {shape}"
+    with explained(f"X must be {kind} of finite numbers, got {got}"):
+        array: np.ndarray = validate_data(
+            net, X, y="no_validation", reset=reset, **_array_options(net, X)
+        )
+    return array
 
 
 def _array_options(net: InfluenceNet, X: object) -> dict[str, Any]:
