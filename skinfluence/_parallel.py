@@ -13,10 +13,11 @@ def check_n_jobs(n_jobs: object) -> None:
     A forked process has none of the threads that torch's pool is made of, and waits
     for them for ever.
     """
-    if n_jobs is not None and (not is_integer(n_jobs) or n_jobs == 0):
+    number = is_integer(n_jobs) and 0 < abs(n_jobs) < 2**31
+    if n_jobs is not None and not number:
         raise ValueError(
-            "`n_jobs` must be None or an integer other than 0 (-1 for all processors), "
-            f"got {n_jobs!r}."
+            "`n_jobs` must be None or an integer other than 0, such as 2, or -1 for "
+            f"all processors, got {n_jobs!r}."
         )
     backend, _ = get_active_backend()
     forks = type(backend).__name__ == "MultiprocessingBackend"

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Collection, Mapping
 from inspect import Parameter, signature
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._cache import check_cacheable
-from .._numbers import RANDOM_STATE, Count, Number
+from .._numbers import RANDOM_STATE, Count
 from .._parallel import check_n_jobs
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -25,7 +25,6 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "refit": [StrOptions({"full", "counterfactual"})],
     "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-    "n_jobs": [Number(Integral, None, None, closed="neither"), None],
     "random_state": RANDOM_STATE,
 }
 """Constraints on the parameters that all cleaners have."""

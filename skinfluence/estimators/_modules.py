@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._numbers import is_integer, is_real
+from .._numbers import check_integer, is_integer, is_real
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -56,6 +56,7 @@ class LinearModule(_Dense):
     def __init__(
         self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
     ) -> None:
+        _check_ends(n_features, n_outputs)
         _check_bias(bias)
         super().__init__(
             [nn.Linear(n_features, n_outputs or 1, bias=bool(bias))], n_outputs
@@ -96,6 +97,7 @@ class MLPModule(_Dense):
         activation: str = "gelu",
         dropout: float = 0.0,
     ) -> None:
+        _check_ends(n_features, n_outputs)
         _check_sizes(hidden_layer_sizes)
         if activation not in list(_ACTIVATIONS):
             raise ValueError(
@@ -115,6 +117,12 @@ class MLPModule(_Dense):
                 layers.append(nn.Dropout(dropout))
             width = size
         super().__init__([*layers, nn.Linear(width, n_outputs or 1)], n_outputs)
+
+
+def _check_ends(n_features: object, n_outputs: object) -> None:
+    check_integer("n_features", n_features, 1)
+    if n_outputs is not None:
+        check_integer("n_outputs", n_outputs, 1)
 
 
 def _check_bias(bias: object) -> None:

@@ -1,7 +1,7 @@
 """Checks that scorers share, made before any work is done."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
@@ -13,7 +13,6 @@ SHARED: dict[str, list[Any]] = {
     "batch_size": [Count(1)],
     "last_epochs": [Count(1), None],
     "max_iter": [Count(1)],
-    "n_jobs": [Number(Integral, None, None, closed="neither"), None],
     "random_state": RANDOM_STATE,
     "tol": [Number(Real, 0, None, closed="left")],
     "verify": [Count(0)],
