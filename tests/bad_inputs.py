@@ -33,8 +33,9 @@ from skinfluence import (
 )
 from skinfluence.cleaning import compare_scorers, data_fingerprint
 from skinfluence.datasets import fetch_20newsgroups, fetch_mnist, flip_labels
-from skinfluence.estimators import LinearModule, MLPModule, SmoothHinge
+from skinfluence.estimators import LinearModule, MLPModule, RecordedRun, SmoothHinge
 from skinfluence.inspection import (
+    AgreementDisplay,
     AuditReport,
     CleaningCurveDisplay,
     InfluenceDisplay,
@@ -153,6 +154,10 @@ TARGETS: dict[str, Callable[..., object]] = {
     "InfluenceDisplay": lambda **o: InfluenceDisplay.from_estimator(
         fitted(), *VAL, **o
     ),
+    "AgreementDisplay": lambda **o: AgreementDisplay.from_estimator(
+        fitted(), *VAL, **o
+    ),
+    "RecordedRun": lambda **o: RecordedRun.of(fitted(), **o),
     "SampleGridDisplay": lambda **o: SampleGridDisplay.from_estimator(
         fitted(), X, Y, *VAL, **o
     ),
@@ -317,6 +322,18 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("refit_without", "samples", [[1, 2], 3], "row numbers or a mask"),
     ("InfluenceCleaner", "n_remove", "some", "'auto'"),
     ("InfluenceCleaner", "n_remove", True, "a count"),
+    ("InfluenceCleaner", "n_remove", -1, "not be negative"),
+    ("InfluenceCleaner", "n_remove", 1.5, "a fraction"),
+    ("InfluenceCleaner", "n_remove", np.nan, "a fraction"),
+    ("InfluenceCleaner", "n_remove", 2**70, "below the number of samples"),
+    ("InfluenceCleaner", "n_remove", None, "a float|a count|'auto'"),
+    ("InfluenceCleaner", "cv", "five", "an int"),
+    ("InfluenceCleaner", "cv", 1, "2|two"),
+    ("InfluenceCleaner", "cv", -3, "2|two"),
+    ("InfluenceCleanerCV", "cv", True, "an int|2"),
+    ("InfluenceCleanerCV", "n_removes", [], "at least one"),
+    ("InfluenceCleanerCV", "n_removes", [True], "a count"),
+    ("InfluenceCleanerCV", "n_removes", 3, "Sequence"),
     ("InfluenceCleaner", "scorer", "lost", "one of"),
     ("InfluenceCleaner", "action", "keep", "a str among"),
     ("InfluenceCleaner", "memory", 3, "an instance of 'str'"),
@@ -359,6 +376,8 @@ OPTIONAL = Kind(1, also=(None,))
 AUTO = Kind(1, also=("auto",))
 SEED = Kind(0, 2**32)
 JOBS = Kind()
+# None of the estimators here started from another one.
+STAGE = Kind(1)
 RATE = Kind(0, integer=False)
 WITHIN = Kind(0, 1, integer=False, open_low=True)
 WIDTH = Kind(0, integer=False, also=("auto",))
@@ -371,6 +390,7 @@ _NET = {
     "accumulate_steps": COUNT,
     "random_state": SEED,
     "record": Kind(1, also=("all", "replay")),
+    "verbose": Kind(0, also=(True, False)),
     "checkpoint_every": AUTO,
     "max_trajectory_bytes": AUTO,
     "module__dropout": Kind(0, 1, integer=False),
@@ -385,11 +405,16 @@ _CLEANER = {
 NUMBERS: dict[str, dict[str, Kind]] = {
     "SGDInfluenceClassifier": _NET,
     "SGDInfluenceRegressor": _NET,
-    "influence": {"last_epochs": OPTIONAL, "verify": ANY_COUNT, "smoothing": WIDTH},
+    "influence": {
+        "last_epochs": OPTIONAL,
+        "verify": ANY_COUNT,
+        "smoothing": WIDTH,
+        "stage": STAGE,
+    },
     "influence_by_epoch": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
     "influence_error_bound": {"last_epochs": OPTIONAL},
-    "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
-    "target_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
+    "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "target_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
     "check_influence": {
         "n_samples": Kind(4),
         "n_subsets": Kind(0),
@@ -399,9 +424,14 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "random_state": SEED,
         "n_jobs": JOBS,
         "smoothing": WIDTH,
+        "stage": STAGE,
     },
-    "counterfactual_influence": {"last_epochs": OPTIONAL, "n_jobs": JOBS},
-    "refit_without": {"last_epochs": OPTIONAL},
+    "counterfactual_influence": {
+        "last_epochs": OPTIONAL,
+        "n_jobs": JOBS,
+        "stage": STAGE,
+    },
+    "refit_without": {"last_epochs": OPTIONAL, "stage": STAGE},
     "influence_over_runs": {
         "n_runs": COUNT,
         "last_epochs": OPTIONAL,
@@ -413,10 +443,14 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "level": WITHIN,
         "n_runs": Kind(3),
         "n_samples": COUNT,
+        "last_epochs": OPTIONAL,
         "random_state": SEED,
         "n_jobs": JOBS,
         "smoothing": WIDTH,
     },
+    "RecordedRun": {"last_epochs": OPTIONAL},
+    "AgreementDisplay": {"n_samples": COUNT, "random_state": SEED},
+    "fetch_20newsgroups": {"random_state": SEED},
     "InfluenceCleaner": _CLEANER,
     "InfluenceCleanerCV": _CLEANER,
     "compare_scorers": {"n_seeds": COUNT, "random_state": SEED, "n_jobs": JOBS},
@@ -431,6 +465,7 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_harmful": ANY_COUNT,
         "n_helpful": ANY_COUNT,
         "n_features": COUNT,
+        "last_epochs": OPTIONAL,
     },
     "CleaningCurveDisplay": {"n_jobs": JOBS, "random_state": SEED},
     "removal_curve": {"n_jobs": JOBS},

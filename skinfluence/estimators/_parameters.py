@@ -46,7 +46,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "stop_on_interrupt": ["boolean"],
     "freeze_pretrained": ["boolean"],
-    "verbose": ["verbose"],
+    "verbose": [Count(0), "boolean"],
     "classes": ["array-like", None],
     "predict_nonlinearity": [StrOptions({"auto"}), callable, None],
     "iterator_train": [callable],

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_regressor
 from sklearn.utils.validation import (
+    _check_y,
     check_array,
     check_consistent_length,
     validate_data,
@@ -86,10 +87,13 @@ def check_data(
     X = _on_cpu(X)
     _check_no_dates(X)
     X = _validated(net, X, reset=reset)
+    if y is None:
+        raise ValueError(
+            "`y` must be given with an array: a fit requires y to be passed, but the "
+            "target y is None."
+        )
     regression = is_regressor(net)
-    y = validate_data(
-        net, y=y, reset=reset, multi_output=regression, y_numeric=regression
-    )
+    y = _check_y(y, multi_output=regression, y_numeric=regression, estimator=net)
     check_consistent_length(X, y)
     if reset:
         net.input_shape_ = X.shape[1:]

@@ -105,23 +105,23 @@ def _free_in(folder: Path, limit: str, usage: str, reclaimed: str) -> Iterator[i
     yield max(0, int(most) - int(used) + (int(found[1]) if found else 0))
 
 
-def n_workers() -> int:
+def n_workers(root: Path = Path("/")) -> int:
     """Return how many processes like this one its parent has, such as loky's workers.
 
     They were started by the same command, but for the numbers in it. Only Linux tells.
     """
-    own = _command("self")
-    listed = Path(f"/proc/{os.getppid()}/task").glob("*/children")
+    own = _command(root, "self")
+    listed = (root / f"proc/{os.getppid()}/task").glob("*/children")
     try:
         children = [child for each in listed for child in each.read_text().split()]
     except OSError:
         return 1
-    return max(1, sum(_command(child) == own for child in children))
+    return max(1, sum(_command(root, child) == own for child in children))
 
 
-def _command(process: str) -> bytes:
+def _command(root: Path, process: str) -> bytes:
     try:
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        command = (root / f"proc/{process}/cmdline").read_bytes()
     except OSError:
         return b""
     return re.sub(rb"\d+", b"", command)

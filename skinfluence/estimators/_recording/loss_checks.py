@@ -105,7 +105,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
     if isinstance(net.criterion_, _BY_CLASS) and outputs.dim() == 2:
-        _check_outputs(net, outputs.shape[1])
+        _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
         count = _n_classes(net, targets)
         single = isinstance(targets, Tensor) and targets.numel() == len(targets)
@@ -118,18 +118,23 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             )
 
 
-def _check_outputs(net: InfluenceNet, n_outputs: int) -> None:
-    """Refuse another number of outputs than of classes, where these are known."""
-    classes = getattr(net, "classes_", None)
-    if classes is None or len(classes) == n_outputs:
+def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
+    """Refuse another number of outputs than of classes.
+
+    A Dataset may have more classes than its first targets show.
+    """
+    known = getattr(net, "classes_", None) is not None
+    numbered = isinstance(targets, Tensor) and not targets.is_floating_point()
+    count = _n_classes(net, targets) if known or numbered else n_outputs
+    if n_outputs == count or (n_outputs > count and not known):
         return
     more = (
         "give all labels that may occur as `classes`"
-        if n_outputs > len(classes)
+        if n_outputs > count
         else "for one output and two classes use criterion=nn.BCEWithLogitsLoss"
     )
     raise UnsupportedModuleError(
-        f"`module` must return an output for each of the {len(classes)} classes with "
+        f"`module` must return an output for each of the {count} classes with "
         f"{_name(net)}, got {n_outputs}. Change its last layer, or {more}."
     )
 
