@@ -27,7 +27,7 @@ def sample_rows(samples: object, n_samples: int, name: str = "samples") -> np.nd
     if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be a one-dimensional array of row numbers or a mask, got "
-            f"{samples!r:.200}, of dtype {rows.dtype} and shape {rows.shape}."
+            f"dtype {rows.dtype} and shape {rows.shape} of {samples!r:.200}."
         )
     if rows.size and not (rows.min() >= 0 and rows.max() < n_samples):
         raise ValueError(
