@@ -14,7 +14,7 @@ from sklearn.utils.parallel import delayed
 from torch import get_num_threads
 
 from .._cache import cached_call, digest
-from .._progress import parallel_calls
+from .._parallel import parallel_calls
 from ..estimators import ScoresOverRuns
 from ..trajectory import on_threads
 from ._data import CleaningData

@@ -373,6 +373,35 @@ def test_casts_to_half_precision_inside_are_warned_of(how):
     assert 1e-5 < relative_error(found, scores(None, "float64")) < 0.05
 
 
+def own_module(X, y, **options):
+    return SGDInfluenceClassifier(
+        nn.Linear,
+        module__in_features=X.shape[1],
+        module__out_features=len(np.unique(y)),
+        max_epochs=2,
+        random_state=0,
+        **options,
+    ).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("default", [torch.float64, torch.float16])
+def test_a_module_of_ones_own_under_another_default_dtype(default, dtype):
+    X, y, _ = Case().data()
+    X = X.reshape(len(X), -1)
+    expected = own_module(X, y, dtype=dtype).predict_proba(X)
+    torch.set_default_dtype(default)
+    try:
+        with pytest.raises(
+            ValueError, match=f"`dtype` must be .*{default}, got 'auto'"
+        ):
+            own_module(X, y)
+        found = own_module(X, y, dtype=dtype).predict_proba(X)
+    finally:
+        torch.set_default_dtype(SINGLE)
+    np.testing.assert_array_equal(found, expected)
+
+
 class Complex(nn.Module):
     """Multiplies by complex numbers."""
 

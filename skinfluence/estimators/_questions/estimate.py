@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 from tqdm.auto import tqdm
 
+from ..._numbers import is_real
 from ..._warnings import warn_caller
 from ...exceptions import (
     DivergedTrainingError,
@@ -246,8 +246,7 @@ def check_smoothing(smoothing: object) -> None:
     """
     if smoothing is None or (isinstance(smoothing, str) and smoothing == "auto"):
         return
-    number = isinstance(smoothing, Real) and not isinstance(smoothing, (bool, np.bool_))
-    if not number or not 0 <= float(smoothing) < math.inf:  # type: ignore[arg-type]
+    if not is_real(smoothing) or not 0 <= float(smoothing) < math.inf:
         raise ValueError(
             "`smoothing` must be None, 'auto' or a finite width of at least 0, got "
             f"{smoothing!r}."
