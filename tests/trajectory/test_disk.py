@@ -404,8 +404,26 @@ def check_killed(folder, keep):
     assert_state(again.final, state(n_steps + 8) if n_steps else state(8))
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing after it is carried out."""
+def test_killed_when_the_journal_has_forgotten_more_than_the_states_have(
+    tmp_path, monkeypatch
+):
+    run = on_disk(tmp_path / "run", [1, 1, 1, 1], keep=1)
+    run._store._wait()
+    with monkeypatch.context() as patch:
+        # The writer's thread does not come to it any more.
+        patch.setattr(DiskStore, "_flush", lambda store: None)
+        extend(run, [2, 2])
+    copy_folder(tmp_path / "run", tmp_path / "killed")
+    close_run(run)
+    left = reopened(tmp_path / "killed")
+    assert (left.oldest, left.kept[-1]) == (4, 3)
+    left.truncate(3)
+    assert left.last_kept(3) == 3
+    extend(left, [1, 2, 2])
+    close_run(left)
+    assert_run(
+        Trajectory.load(tmp_path / "killed"), in_memory([1, 1, 1, 1, 2, 2], keep=1)
+    )
 
 
 @pytest.mark.parametrize("keep", [None, 1])
