@@ -283,7 +283,7 @@ def test_a_used_folder_is_refused(tmp_path):
     with pytest.raises(TrajectoryFileError, match=r"new or empty, but it holds a run"):
         DiskStore.create(tmp_path / "run", Trajectory(0))
     close_run(run)
-    with pytest.raises(TrajectoryFileError, match=r"run.* must not exist yet"):
+    with pytest.raises(TrajectoryFileError, match=r"run.* must be new or empty"):
         run.save(tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("all of it")

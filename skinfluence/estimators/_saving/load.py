@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from skorch.exceptions import DeviceWarning
 
-from ..._files import damaged, read_file, unsealed
+from ..._files import damaged, is_link, read_file
+from ..._folders import settled
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
@@ -16,16 +17,14 @@ from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
 from .._typing import Device
 from .save import (
-    FORMAT,
     LEAVES,
-    MANIFEST,
     OBJECTS,
     PARTS,
     PRETRAINED,
     RUN,
     TENSORS,
     TRAJECTORY,
-    VERSION,
+    read_manifest,
 )
 from .trusted import Trusted, load, names_of
 from .unpacking import Unpacker
@@ -95,12 +94,15 @@ def load_estimator(
     ...     load_estimator(f"{folder}/plan").lr
     0.2
     """
-    folder, names = Path(path).absolute(), names_of(trusted)
+    folder, names = settled(Path(path)), names_of(trusted)
     if device is not None and not _is_available(device):
         raise ValueError(
             f"`device` must be one that torch can use here, got {str(device)!r}."
         )
-    manifest = unsealed(folder / MANIFEST, FORMAT, VERSION)
+    manifest = read_manifest(folder)
+    for name in (TRAJECTORY, PRETRAINED):
+        if is_link(folder / name):
+            raise damaged(folder / name, "it is a link")
     recorded = RUN[0] in manifest["files"]
     for name in (name for name in PARTS if name in manifest["files"]):
         _read(folder, manifest, name)

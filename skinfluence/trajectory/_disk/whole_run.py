@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..._files import new_folder
+from ..._folders import new_folder, settled
 from ...training import State, StepRecord
 from .._facts import RunFacts
 from .._store import StateStore
@@ -24,7 +24,7 @@ def save(
     overwrite: bool,
 ) -> None:
     """Write a run into a new folder."""
-    with new_folder(Path(path).absolute(), overwrite=overwrite) as folder:
+    with new_folder(Path(path), read_manifest, overwrite=overwrite) as folder:
         store = DiskStore.create(folder, facts)
         try:
             for record in records:
@@ -39,7 +39,7 @@ def load(
     path: str | Path, device: torch.device | str
 ) -> tuple[RunFacts, list[StepRecord], SavedStates]:
     """Return the run in a folder, whose states are read when they are asked for."""
-    folder = Path(path).absolute()
+    folder = settled(Path(path))
     content, shards = read_run(folder, read_manifest(folder))
     content.facts.untrained = [x.to(device) for x in content.facts.untrained]
     return content.facts, content.records, SavedStates(folder, shards, device)
