@@ -5,12 +5,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..._files import PART, writing
+from ..._files import PART, damaged, is_link, writing
 from ...exceptions import TrajectoryFileError, TrajectoryInUseError
-from .manifest import MANIFEST
-from .shards import Shard
+from .manifest import MANIFEST, UNTRAINED
+from .shards import SHARD, Shard
 
 LOCK = "lock"
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise an error if a folder or something in it is a link: it may lead anywhere."""
+    for path in (folder, *folder.iterdir()):
+        if is_link(path):
+            raise damaged(path, "it is a link")
 
 
 def refuse_used(folder: Path) -> None:
@@ -29,6 +36,7 @@ def locked(folder: Path) -> FileLock:
     """Return the held lock of a folder, or raise an error if another run has it."""
     lock = FileLock(folder / LOCK)
     try:
+        refuse_links(folder)
         lock.acquire(timeout=0)
     except Timeout:
         raise TrajectoryInUseError(
@@ -49,6 +57,6 @@ def remove_strays(
     if untrained is not None:
         known.add(untrained["file"])
     for path in folder.iterdir():
-        ours = path.name.startswith(("states-", "untrained-"))
+        ours = SHARD.fullmatch(path.name) or UNTRAINED.fullmatch(path.name)
         if path.name.endswith(PART) or (ours and path.name not in known):
             path.unlink(missing_ok=True)

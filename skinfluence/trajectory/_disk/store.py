@@ -56,8 +56,7 @@ class DiskStore(SavedStates):
         self._writer = ThreadPoolExecutor(1, "skinfluence-store")
         self._pending: Future[None] | None = None
         self._closed = False
-        numbers = [int(shard.file[7:13]) for shard in shards]
-        self._next = max(numbers, default=-1) + 1
+        self._next = max((shard.number for shard in shards), default=-1) + 1
         self._open = self._new_shard()
 
     @classmethod
