@@ -272,7 +272,6 @@ def test_reopening_goes_on(tmp_path):
     assert_run(run, in_memory())
     close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), in_memory())
-    assert "lock" not in names(tmp_path / "run")
 
 
 # One run, one folder

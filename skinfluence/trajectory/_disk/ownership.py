@@ -1,5 +1,6 @@
 """The lock of a folder: one run at a time writes into it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from filelock import FileLock, Timeout
 
 from ..._files import PART, damaged, is_link, writing
 from ...exceptions import TrajectoryFileError, TrajectoryInUseError
+from .journal import JOURNAL
 from .manifest import MANIFEST, UNTRAINED
 from .shards import SHARD, Shard
 
@@ -47,6 +49,22 @@ def locked(folder: Path) -> FileLock:
         with writing(folder):
             raise error
     return lock
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether another run has the lock of a folder."""
+    try:
+        locked(folder).release()
+    except TrajectoryInUseError:
+        return True
+    except TrajectoryFileError:
+        pass
+    return False
+
+
+def is_blank(folder: Path) -> bool:
+    """Return whether a folder is gone, or its run was killed before its first step."""
+    return not any(os.path.lexists(folder / name) for name in (MANIFEST, JOURNAL))
 
 
 def remove_strays(

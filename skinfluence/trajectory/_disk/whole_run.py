@@ -10,6 +10,7 @@ from ...training import State, StepRecord
 from .._facts import RunFacts
 from .._store import StateStore
 from .manifest import read_manifest, read_run
+from .ownership import LOCK
 from .shards import SavedStates
 from .store import DiskStore
 
@@ -33,6 +34,7 @@ def save(
                 store[step] = state
         finally:
             store.close(facts, final)
+            (folder / LOCK).unlink(missing_ok=True)  # nobody else knows this folder
 
 
 def load(
