@@ -53,8 +53,8 @@ def recorded(options, folder):
     return clf.fit(*data(), resume=True)
 
 
-def killed(options, folder, after):
-    """Train in a process that is killed after so many seconds."""
+def killed(options, folder, after, number):
+    """Train in a process that gets a signal after so many seconds."""
     process = os.fork()
     if not process:
         try:
@@ -62,7 +62,7 @@ def killed(options, folder, after):
         finally:
             os._exit(0)
     time.sleep(after)
-    os.kill(process, signal.SIGKILL)
+    os.kill(process, number)
     os.waitpid(process, 0)
 
 
@@ -77,7 +77,9 @@ def test_a_run_that_is_killed_goes_on(tmp_path, kind):
     moments = random.Random(kind)
     for number in range(4):
         folder = tmp_path / str(number)
-        killed(options, folder, moments.uniform(0, duration))
+        # SIGTERM too ends a process at once, unless the program handles it.
+        kind = moments.choice([signal.SIGKILL, signal.SIGTERM])
+        killed(options, folder, moments.uniform(0, duration), kind)
         clf = recorded(options, folder)
         assert all(map(torch.equal, weights(clf), weights(unbroken)))
         np.testing.assert_array_equal(clf.influence(*data()), scores)
