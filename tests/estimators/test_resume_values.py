@@ -1,6 +1,9 @@
 """Another run is never taken for this one: values are compared, and all rows."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -213,3 +216,21 @@ def test_a_manifest_without_values_is_compared_by_its_texts(tmp_path):
     path.write_bytes(sealed(content))
     clf = net(**options).fit(X, y, resume=True)
     assert clf.trajectory_.folder.name == "run-000001"
+
+
+STABLE = """
+from skinfluence.estimators._recording.values import digest_of_value
+print(digest_of_value([lambda x: x in {"p", "q", "r"}, {"one", "two"}]))
+"""
+
+
+def test_digests_are_the_same_in_every_process():
+    digests = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", STABLE]
+        done = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -74,6 +74,9 @@ class _ValueHasher(NumpyHasher):
         if isinstance(obj, torch.Tensor):
             flat = obj.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
             obj = (str(obj.dtype), obj.shape, obj.requires_grad, flat.numpy())
+        elif type(obj) is frozenset:
+            # joblib orders sets only, and code holds constants of this kind.
+            obj = ("frozenset", set(obj))
         elif isinstance(obj, Callback):
             # What ends in _ it has found out in a run.
             own = {k: v for k, v in vars(obj).items() if not k.endswith("_")}
