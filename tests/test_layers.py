@@ -12,10 +12,12 @@ ROOT = Path(skinfluence.__file__).parent
 # influence and counterfactual stand side by side: neither knows the other.
 RANKS = {
     "_numbers": -1,
+    "_short_repr": -1,
     "_parallel": -0.5,
     "exceptions": 0,
     "_cache": 0.5,
     "_files": 0.5,
+    "_folders": 0.6,
     "_names": 0,
     "_version": 0,
     "_warnings": 0,

@@ -34,7 +34,13 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import TrainingData, check_repeatable, fingerprint, may_draw
+from ._training_data import (
+    TrainingData,
+    check_repeatable,
+    fingerprint,
+    is_fingerprint,
+    may_draw,
+)
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
 
@@ -258,9 +264,9 @@ class EstimatorContract(RecordingMixin):
             check_repeatable(data.dataset)
             data.digest = fingerprint(X, y)
             earlier = self.training_data_
-            offsets = {each.digest: each.offset for each in earlier}
+            same = [each for each in earlier if is_fingerprint(each.digest, data)]
             ends = (each.offset + len(each) for each in earlier)
-            data.offset = offsets.get(data.digest, max(ends, default=0))
+            data.offset = same[-1].offset if same else max(ends, default=0)
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:

@@ -17,10 +17,12 @@ from ._later_steps import check_later_steps
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import (
+    all_generators,
     all_seeded,
     derive_seed,
     derive_seeds,
     other_generators,
+    seed_anew,
     seed_others,
     seeded,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "StepRecord",
     "TrainingStep",
     "UpdateRule",
+    "all_generators",
     "all_seeded",
     "batch_coefficients",
     "check_first_derivative",
@@ -74,6 +77,7 @@ __all__ = [
     "pull_back",
     "rounding_tolerance",
     "same_values",
+    "seed_anew",
     "seed_others",
     "seeded",
     "state_nbytes",
