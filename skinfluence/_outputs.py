@@ -68,6 +68,13 @@ def new_output(path: Path) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(file, stream)
         return
     assert isinstance(place, Path)
+    with new_file(place) as file:
+        yield file
+
+
+@contextmanager
+def new_file(place: Path) -> Iterator[BinaryIO]:
+    """Yield a file to be filled, which takes its place, even that of a link."""
     with _part(place) as (part, descriptor), open(descriptor, "wb") as file:
         yield file
         _flush(file)
@@ -83,7 +90,7 @@ def _part(place: Path) -> Iterator[tuple[Path, int]]:
     part = place.with_name(f".skinfluence-{secrets.token_hex(8)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        old = os.stat(place) if place.exists() else None
+        old = place.lstat() if place.is_file() and not place.is_symlink() else None
         descriptor = os.open(part, flags, 0o666 if old is None else 0o600)
         if old is not None:
             with suppress(OSError, AttributeError):  # only root may give files away
