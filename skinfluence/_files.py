@@ -63,17 +63,22 @@ def write_file(path: Path, data: bytes) -> None:
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to be filled, which takes its name once it is whole.
 
-    It has the permissions of the file that it replaces. A link is replaced, and not
-    followed.
+    It has the mode and the owner of the file that it replaces. A link is replaced, and
+    not followed.
     """
     part = path.with_name(beside(path.name))
     try:
-        with open(os.open(part, _NEW, 0o666), "wb") as file:
+        old = path.lstat() if path.is_file() and not is_link(path) else None
+        # Nobody else reads it before it has the mode of the old one.
+        descriptor = os.open(part, _NEW, 0o666 if old is None else 0o600)
+        with open(descriptor, "wb") as file:
+            if old is not None:
+                with suppress(OSError, AttributeError):  # only root may give files away
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.chmod(part, stat.S_IMODE(old.st_mode))
             yield file
             file.flush()
-            with suppress(FileNotFoundError):
-                os.chmod(part, stat.S_IMODE(os.lstat(path).st_mode))
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
         os.replace(part, path)
     except BaseException:
         with suppress(OSError):
@@ -93,7 +98,8 @@ def sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with suppress(OSError):  # not every file system can; the file is there
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

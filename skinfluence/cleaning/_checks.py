@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from .._cache import check_cacheable
+from .._keys import check_cacheable
 from .._numbers import RANDOM_STATE, Count
 from .._parallel import check_n_jobs
 

@@ -101,9 +101,9 @@ class InfluenceCleaner(BaseCleaner):
         the last hidden layer of the cleaned network; it then does not resample.
     memory : str, path or joblib.Memory, default=None
         Where to cache scores: a ranking of the same data with the same parameters is
-        computed once, for all values of `n_remove` and in all processes. Changes in the
-        code of your own classes and functions are not detected: clear the folder after
-        such a change.
+        computed once, for all values of `n_remove` and in all processes. The code of
+        your own functions and classes counts; installed packages count by name. A path
+        is best: a ``joblib.Memory`` pickles, and what can be exchanged there runs code.
     n_jobs : int, default=None
         Number of runs (or, for ``"auto"``, of folds) in parallel, through joblib.
     verbose : int, default=0

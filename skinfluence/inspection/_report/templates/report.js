@@ -73,20 +73,43 @@
   };
   window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
 
-  const rows = () => suspects.filter((s) => marks.has(s.sample)).map((s) => {
-    const mark = marks.get(s.sample);
-    const relabelled = mark.decision === "relabel";
-    return { sample: s.sample, decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
-  });
+  // Each row has a check of its own, so that a spreadsheet may sort them: how many rows there are, and a CRC-32 of this one.
+  const crc32 = (text) => {
+    let crc = ~0;
+    for (const byte of new TextEncoder().encode(text)) {
+      crc ^= byte;
+      for (let k = 0; k < 8; k++) crc = (crc >>> 1) ^ (0xedb88320 & -(crc & 1));
+    }
+    return (~crc >>> 0).toString(16).padStart(8, "0");
+  };
+  // Of a number its bits, since programs spell numbers differently.
+  const bits = (text) => {
+    const view = new DataView(new ArrayBuffer(8));
+    view.setFloat64(0, Number(text));
+    return view.getBigUint64(0).toString(16).padStart(16, "0");
+  };
+  const check = (row, count, fingerprint, numeric) => {
+    const label = row.decision === "relabel" && numeric ? bits(row.label) : row.label;
+    return "v1-" + count + "-" + crc32([row.sample, row.decision, label, fingerprint, count].join("\n"));
+  };
+  const rows = () => {
+    const marked = suspects.filter((s) => marks.has(s.sample));
+    return marked.map((s) => {
+      const mark = marks.get(s.sample);
+      const relabelled = mark.decision === "relabel";
+      const row = { sample: s.sample, decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
+      return { ...row, check: check(row, marked.length, data.fingerprint, !isClassifier) };
+    });
+  };
   // A spreadsheet runs text that begins like a formula, unless an apostrophe precedes it.
   const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
   const cell = (text) => {
     const safe = FORMULA.test(text) && !PLAIN_NUMBER.test(text) ? "'" + text : text;
     return '"' + safe.replaceAll('"', '""') + '"';
   };
-  const asCsv = () => "\ufeff" + [["sample", "decision", "label", "fingerprint"].join(",")].concat(
-    rows().map((row) => [row.sample, row.decision, cell(row.label), data.fingerprint].join(","))).join("\r\n") + "\r\n";
-  const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 1, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
+  const asCsv = () => "\ufeff" + [["sample", "decision", "label", "fingerprint", "check"].join(",")].concat(
+    rows().map((row) => [row.sample, row.decision, cell(row.label), data.fingerprint, row.check].join(","))).join("\r\n") + "\r\n";
+  const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 2, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
   const save = (kind) => {
     if (!marks.size) { say("There is no decision to save yet."); return; }
     const blob = new Blob([kind === "csv" ? asCsv() : asJson()], { type: kind === "csv" ? "text/csv" : "application/json" });
