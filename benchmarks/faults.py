@@ -27,11 +27,24 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import tables
-from benchmarks.fault_families import Family, Outcome, interrupts, kills
+from benchmarks.fault_families import (
+    Family,
+    Outcome,
+    corruptions,
+    hostile,
+    inputs,
+    interrupts,
+    kills,
+    writers,
+)
 
 FAMILIES: dict[str, Family] = {
     "kills": kills.FAMILY,
     "interrupts": interrupts.FAMILY,
+    "corruptions": corruptions.FAMILY,
+    "hostile": hostile.FAMILY,
+    "inputs": inputs.FAMILY,
+    "writers": writers.FAMILY,
 }
 BY = ["family", "kind", "fault", "outcome", "promised"]
 

@@ -54,6 +54,9 @@ class Fork:
         code = self._end()
         return json.loads(data) if data else [DIED, str(code)]
 
+    def _ready(self, seconds: float) -> bool:
+        return bool(select.select([self._reader], [], [], max(0.0, seconds))[0])
+
     def _end(self) -> int:
         os.close(self._reader)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -62,6 +65,9 @@ class Fork:
 def _answer(writer: int, function: Callable[..., Any], arguments: Any) -> None:
     """Call the function, write its answer, and end without any clean-up."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silent, stream)
     try:
         found = function(*arguments)
     except BaseException as error:
@@ -75,11 +81,10 @@ def described(error: BaseException) -> Answer:
     return [RAISED, f"{type(error).__name__}: {error}"[:300]]
 
 
-def limited(bytes_more: int) -> Callable[[], int]:
-    """Limit this process's further memory; return what tells its peak since then."""
+def limited(more: int) -> Callable[[], int]:
+    """Limit this process's further memory; return what tells the most it has taken."""
     with open("/proc/self/statm") as file:
-        size, resident = (
-            int(x) * resource.getpagesize() for x in file.read().split()[:2]
-        )
-    resource.setrlimit(resource.RLIMIT_AS, (size + bytes_more, size + bytes_more))
+        pages = [int(number) for number in file.read().split()]
+    size, resident = (number * resource.getpagesize() for number in pages[:2])
+    resource.setrlimit(resource.RLIMIT_AS, (size + more, size + more))
     return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident

@@ -50,9 +50,9 @@ def _continued(case: Case, folder: Path, resume: bool) -> Any:
     return clf.fit(X, y, resume=resume).partial_fit(X, y)
 
 
-def _scheduled() -> list[Any]:
+def _scheduled() -> dict[str, Any]:
     steps = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=3, gamma=0.7)
-    return [steps, GradientNormClipping(0.5)]
+    return {"callbacks": [steps, GradientNormClipping(0.5)]}
 
 
 def _stopping() -> dict[str, Any]:
@@ -73,9 +73,7 @@ RUNS: dict[str, Run] = {
         _fit, Case("batch_norm", "nesterov", {"record": 3})
     ),
     "RMSprop, dropout": partial(_fit, Case("dropout", "rmsprop")),
-    "schedule, clipping": partial(
-        _fit, Case("mlp", "sgd", {"callbacks": _scheduled()})
-    ),
+    "schedule, clipping": partial(_fit, Case("mlp", "sgd", _scheduled())),
     "early stopping": partial(_fit, Case("batch_norm", "adam", _stopping())),
     "accumulation, Dataset": partial(
         _dataset, Case("mlp", "momentum", {"accumulate_steps": 2})
