@@ -192,6 +192,11 @@ def damage(
     return name
 
 
+def _sort_of(name: Path) -> tuple[str, str]:
+    """Return what two files of the same sort have in common."""
+    return name.name[:6], name.suffix
+
+
 def digest(values: Any) -> str:
     """Return a digest of values that repr tells to the bit."""
     return hashlib.sha256(repr(values).encode()).hexdigest()

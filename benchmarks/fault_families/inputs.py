@@ -1,32 +1,28 @@
-"""Bad inputs: each is refused by an error that says what is wrong with which parameter.
+"""Bad inputs: each is refused before any work, by an error that names the parameter.
 
-They are those of tests/bad_inputs.py, which also tells what an error must say.
+They are those of tests/bad_inputs.py, which also judges what the errors say.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import Family, Outcome
-from .forks import Answer, Fork
+from .forks import Fork
 
-NAMED, UNCLEAR = "named", "unclear"
-
-
-def _tried(each: Any) -> Answer:
-    """Return what came of a bad input."""
-    lacks = each.complaint()
-    return [UNCLEAR, lacks] if lacks else [NAMED, ""]
+REFUSED = "refused"
 
 
 def run(n: int, rng: np.random.Generator, folder: Path) -> Iterator[Outcome]:
-    """Yield the outcomes of bad inputs."""
+    """Yield what came of bad inputs."""
     from tests import bad_inputs
 
-    for each in bad_inputs.generated(n, seed=int(rng.integers(2**32))):
-        yield Outcome(each.kind, each.fault, *Fork(_tried, each).answer())
+    with bad_inputs.no_training():
+        for each in bad_inputs.generated(n, int(rng.integers(2**32))):
+            outcome, said = Fork(each.outcome).answer()
+            detail = f"{each.value!r}: {said}"[:300]
+            yield Outcome("a parameter", f"{each.target}: {each.name}", outcome, detail)
 
 
-FAMILY = Family(run, 1000, (NAMED,))
+FAMILY = Family(run, 1000, (REFUSED,))
