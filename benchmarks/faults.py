@@ -97,6 +97,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     rows = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame()
     for name in options.only:
         if len(rows):

@@ -39,7 +39,7 @@ class Family(NamedTuple):
     ----------
     run : callable
         ``run(n, rng, folder) -> iterator of Outcome`` for about n trials, which work in
-        the folder.
+        the folder. Where processes work for a time, n is in seconds.
     n_trials : int
         How many there are by default.
     promised : tuple of str

@@ -122,8 +122,8 @@ VALUES = {
     "-5": -5,
     "NaN": float("nan"),
     "10^15": 10**15,
-    "a list": [],
-    "a dict": {},
+    "a list": [1],
+    "a dict": {"x": 1},
 }
 NAMES = (
     "../../outside/mine",
@@ -154,6 +154,13 @@ def forged(
         holder[last] = value.format(outside=outside) if is_text else value
     file.write_bytes(sealed(content))
     _count(place, name)
+
+
+def useless(name: str, path: str, place: Path, outside: Path) -> None:
+    """Let a run have a file without states, which is removed when the run goes on."""
+    content = json.loads((place / name).read_bytes())["content"]
+    entry = {**content["shards"][0], "file": path.format(outside=outside), "states": []}
+    forged(name, ("shards",), [*content["shards"], entry], place, outside)
 
 
 def journaled(name: str, change: Any, place: Path, outside: Path) -> None:
@@ -197,6 +204,7 @@ def _of_runs(kind: str, run: str) -> Iterator[Attack]:
     for name in NAMES:
         entry = ("shards", 0, "file")
         yield Attack(kind, "path in a name", partial(forged, manifest, entry, name))
+        yield Attack(kind, "path in a name", partial(useless, manifest, name))
         change = partial(_untrained, name)
         yield Attack(kind, "path in a name", partial(journaled, journal, change))
     for value in RANGES.values():

@@ -1,6 +1,7 @@
 """Runs on disk that are killed at random moments, resumed, and compared to the bit."""
 
 import hashlib
+import json
 import shutil
 import signal
 import time
@@ -136,12 +137,31 @@ def killed(run: Run, folder: Path, moments: Iterable[float]) -> bool:
     return True
 
 
+def unflushed_lost(folder: Path, rng: np.random.Generator) -> None:
+    """Zero some of what a journal has more than when its run was last flushed.
+
+    That is what a power loss may leave; all other files are flushed when written.
+    """
+    for manifest in folder.glob("run-*/manifest.json"):
+        flushed = json.loads(manifest.read_bytes())["content"]["journal_bytes"]
+        journal = manifest.with_name("journal.jsonl")
+        data = bytearray(journal.read_bytes() if journal.exists() else b"")
+        if len(data) > flushed:
+            start, stop = np.sort(rng.integers(flushed, len(data) + 1, 2))
+            data[start:stop] = bytes(stop - start)
+            journal.write_bytes(data)
+
+
 def resumed(run: Run, folder: Path, expected: str) -> tuple[str, str]:
     """Resume a run; return the outcome and its detail."""
     kind, found = Fork(finished, run, folder, True).answer()
     if kind != "bits":
         return kind, found
     return (RESUMED, "") if found == expected else (OTHER_BITS, "")
+
+
+# How often a run is killed in a trial, and whether the machine goes down with it.
+FAULTS = {"killed": (1, False), "killed twice": (2, False), "power loss": (1, True)}
 
 
 def run(n: int, rng: np.random.Generator, folder: Path) -> Iterator[Outcome]:
@@ -152,11 +172,14 @@ def run(n: int, rng: np.random.Generator, folder: Path) -> Iterator[Outcome]:
     for (kind, each), n_trials in zip(RUNS.items(), shares(n, len(RUNS)), strict=True):
         expected, seconds = undisturbed(each, folder / "undisturbed")
         for trial in range(n_trials):
-            times = 1 + trial % 2
+            fault = list(FAULTS)[trial % len(FAULTS)]
+            times, loses = FAULTS[fault]
             # Trials that a kill missed, as the run had ended, are made anew.
             while not killed(each, place, rng.uniform(0, seconds / times, times)):
                 shutil.rmtree(place)
-            yield Outcome(kind, f"killed {times}×", *resumed(each, place, expected))
+            if loses:
+                unflushed_lost(place, rng)
+            yield Outcome(kind, fault, *resumed(each, place, expected))
             shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(folder / "undisturbed")
 
