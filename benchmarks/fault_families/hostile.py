@@ -258,7 +258,7 @@ FOREIGN = {"a user's folder": _user_folder, "a linked folder": _linked_folder}
 
 
 def _overwrite(save: Callable[[Path], Any], place: Path) -> Any:
-    """Save over a folder; return what it holds that is the user's."""
+    """Save over a folder, which must be refused."""
     save(place / "target")
     return "saved"
 
@@ -274,10 +274,11 @@ OVERWRITTEN: dict[str, Callable[[Path], Any]] = {
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return what is in a folder, with modes."""
+    """Return what is in a folder, with modes; of none, nothing."""
     return {
         str(path): (path.lstat().st_mode, path.is_file() and path.read_bytes())
         for path in sorted([folder, *folder.rglob("*")])
+        if os.path.lexists(path)
     }
 
 
@@ -297,19 +298,17 @@ def struck(
 ) -> Outcome:
     """Carry out an attack."""
     attack.harm(place, outside)
-    before, mine = contents(outside), (place / "target/thesis.txt").exists()
+    users = (outside, place / "target")
+    before = [contents(folder) for folder in users]
     found, detail = Fork(outcome, read, place, expected).answer(SECONDS)
-    if contents(outside) != before:
+    # A run of no version is passed over when one is resumed, and nothing else is read.
+    passed_over = attack.kind == "run on disk, resumed"
+    if [contents(folder) for folder in users] != before:
         found = OUTSIDE
-    if mine and not (place / "target/thesis.txt").exists():
-        found = OUTSIDE
-    # A version that is no version must not be read, even if all else can be.
-    if found == HARMLESS and attack.fault == "wrong version":
+    elif found == HARMLESS and attack.fault == "wrong version" and not passed_over:
         found = ACCEPTED
-    what = (
-        f"{attack.harm.args} {detail}" if isinstance(attack.harm, partial) else detail
-    )
-    return Outcome(attack.kind, attack.fault, found, what)
+    harm = str(getattr(attack.harm, "args", ""))
+    return Outcome(attack.kind, attack.fault, found, f"{harm} {detail}")
 
 
 def run(n: int, rng: np.random.Generator, folder: Path) -> Iterator[Outcome]:
