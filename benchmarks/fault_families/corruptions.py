@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from skinfluence import InfluenceCleaner, Trajectory, load_estimator
+from skinfluence._files import checksum
 from skinfluence.cleaning import data_fingerprint, read_decisions
 from skinfluence.exceptions import SkinfluenceError
 from skinfluence.trajectory import to_json
 from tests.cases import Case, batch_norm
-from tests.commands.tables import write_decisions
 
 from . import Family, Outcome, shares
 from .forks import Answer, Fork, limited
@@ -89,32 +90,28 @@ def clean(folder: Path, seed: int) -> Any:
 
 
 def decide(folder: Path, seed: int) -> None:
-    """Write decisions about data, as a report saves them."""
-    decisions = _decisions()
-    write_decisions(folder / "decisions.csv", _fingerprint(seed), decisions)
-    names = "sample", "decision", "label"
+    """Write decisions about data, as a report's page saves them."""
+    fingerprint = data_fingerprint(*_reviewed(seed))
+    words = np.random.default_rng(0).choice(["keep", "remove", "relabel"], 60).tolist()
+    labels = ["no" if word == "relabel" else "" for word in words]
+    rows = pd.DataFrame({"sample": range(60), "decision": words, "label": labels})
+    decided = rows.assign(fingerprint=fingerprint, count=60).astype(str)
+    texts = decided.agg("\n".join, axis=1)
+    rows["check"] = ["v1-60-" + checksum(text.encode()) for text in texts]
     content = {
         "format": "skinfluence-decisions",
-        "version": 1,
-        "fingerprint": _fingerprint(seed),
-        "decisions": [dict(zip(names, each, strict=True)) for each in decisions],
+        "version": 2,
+        "fingerprint": fingerprint,
+        "decisions": rows.to_dict("records"),
     }
-    (folder / "decisions.json").write_text(json.dumps(content))
-
-
-def _decisions() -> list[tuple[int, str, str]]:
-    rng = np.random.default_rng(0)
-    words = rng.choice(["keep", "remove", "relabel"], 60).tolist()
-    return [(k, word, "no" * (word == "relabel")) for k, word in enumerate(words)]
+    (folder / "decisions.json").write_text(json.dumps(content, indent=1))
+    rows.insert(3, "fingerprint", fingerprint)
+    rows.to_csv(folder / "decisions.csv", index=False)
 
 
 def _reviewed(seed: int) -> tuple[np.ndarray, np.ndarray]:
     X = np.random.default_rng(seed).normal(size=(60, 2))
     return X, np.where(X[:, 0] > 0, "yes", "no")
-
-
-def _fingerprint(seed: int) -> str:
-    return data_fingerprint(*_reviewed(seed))
 
 
 def decided(name: str) -> Callable[[Path], Any]:

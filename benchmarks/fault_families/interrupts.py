@@ -26,7 +26,7 @@ from .forks import Answer, Fork
 CASE, N_EPOCHS = Case("mlp", "adam"), 12
 
 RAISED_AGAIN, SWALLOWED, KEPT, LATE = (
-    "raised, nothing kept",
+    "raised and nothing kept",
     "swallowed",
     "something kept",
     "late",
