@@ -172,9 +172,9 @@ TASKS = {
 }
 
 
-def timed(task: type[Any]) -> list[Any]:
+def timed(task: type[Any], where: Path) -> list[Any]:
     """Return the seconds that undisturbed work takes, and its result in hexadecimal."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=where) as folder:
         work = task(Path(folder))
         began = time.monotonic()
         work()
@@ -185,9 +185,9 @@ def _bytes(work: Any) -> str:
     return np.asarray(work.result()).tobytes().hex()
 
 
-def interrupted(task: type[Any], moment: float, expected: str) -> Answer:
+def interrupted(task: type[Any], where: Path, moment: float, expected: str) -> Answer:
     """Interrupt work at a moment; return what came of it."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         work, struck = task(folder), []
 
@@ -217,16 +217,17 @@ def _afterwards(work: Any, folder: Path, expected: str) -> Answer:
 
 def run(n: int, rng: np.random.Generator, folder: Path) -> Iterator[Outcome]:
     """Yield the outcomes of interrupts."""
-    tempfile.tempdir = str(folder)
     for (kind, task), n_trials in zip(
         TASKS.items(), shares(n, len(TASKS)), strict=True
     ):
-        timed(task)  # what is imported lazily is imported once
-        seconds, expected = timed(task)
+        timed(task, folder)  # what is imported lazily is imported once
+        seconds, expected = timed(task, folder)
         for _ in range(n_trials):
             outcome = LATE
             while outcome == LATE:
-                fork = Fork(interrupted, task, rng.uniform(0, seconds), expected)
+                fork = Fork(
+                    interrupted, task, folder, rng.uniform(0, seconds), expected
+                )
                 outcome, detail = fork.answer()
             yield Outcome(kind, "SIGINT", outcome, detail)
 
