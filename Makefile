@@ -17,10 +17,10 @@ export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint types check docs bench dist format clean
+.PHONY: help demo test test-lowest lint types check docs bench faults dist format clean
 
 help:
-	@echo "make demo | test | check | docs | bench | dist | format | clean"
+	@echo "make demo | test | check | docs | bench | faults | dist | format | clean"
 
 # Made anew when a requirement changes, so that nothing left over can hide a missing one.
 $(STAMP): pyproject.toml constraints.txt
@@ -60,6 +60,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+faults: $(STAMP)
+	$(BIN)/python benchmarks/faults.py
 
 # A wheel and an sdist; each must install and import in an environment of its own.
 dist: $(STAMP)

@@ -66,7 +66,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     It has the mode and the owner of the file that it replaces. A link is replaced, and
     not followed.
     """
-    part = path.with_name(beside(path.name))
+    # Not made of the name, which may be as long as names can be.
+    part = path.with_name(f".skinfluence-{secrets.token_hex(8)}{PART}")
     try:
         old = path.lstat() if path.is_file() and not is_link(path) else None
         # Nobody else reads it before it has the mode of the old one.
@@ -85,11 +86,6 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def beside(name: str) -> str:
-    """Return a name that nobody has, for what will take the given one."""
-    return f".{name}-{secrets.token_hex(4)}{PART}"
 
 
 def sync_folder(folder: Path) -> None:

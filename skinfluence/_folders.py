@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import re
+import secrets
 import shutil
 import stat
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ._files import PART, beside, is_link, sync_folder, writing
+from ._files import PART, is_link, sync_folder, writing
 from .exceptions import TrajectoryFileError
 
 try:
@@ -109,7 +110,7 @@ def _hidden(path: Path) -> tuple[Path, int]:
     """Make a folder beside another one, as open as that one at most, and lock it."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o777
     while True:
-        folder = path.with_name(beside(path.name))
+        folder = path.with_name(_beside(path.name))
         folder.mkdir(mode | stat.S_IRWXU)
         descriptor = _locked(folder)
         if descriptor is not None:
@@ -147,6 +148,11 @@ def _clean(path: Path) -> None:
     for old in _hidden_beside(path, _OLD):
         if path.exists() and not old.with_suffix(PART).exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(name: str) -> str:
+    """Return a name that nobody has, for what will take the given one."""
+    return f".{name}-{secrets.token_hex(4)}{PART}"
 
 
 def _hidden_beside(path: Path, suffix: str) -> list[Path]:
