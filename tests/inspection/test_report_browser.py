@@ -202,7 +202,7 @@ def test_in_a_notebook_it_is_alone_and_needs_no_storage(browser, report):
     browser.driver.switch_to.frame(browser.one("iframe"))
     browser.one(".suspect-card .remove").click()
     assert browser.one("#count").text.startswith("1 of")
-    assert "save them before" in browser.one("#storage").get_attribute("textContent")
+    assert "save them first" in browser.one("#storage").get_attribute("textContent")
     browser.saved("json")
     # An origin of its own: the notebook, with its token, is out of reach.
     assert browser.run("return origin") == "null"
