@@ -134,6 +134,8 @@ def make_report(
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
+        columns=[(each.name, each.kind, each.note) for each in problem.columns],
+        apply_command=_next_command(options),
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
     )
