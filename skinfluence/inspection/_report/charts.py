@@ -66,7 +66,7 @@ def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
     return _chart(
         x,
         f"{name}{x.unit(unit)}",
-        "training samples",
+        "samples",
         [(y(power), f"{10**power:,}") for power in powers],
         bars=bars,
         zero=x(0.0),

@@ -115,7 +115,7 @@ def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]
             [
                 "Targets",
                 f"{as_it_stands(y.min())} to {as_it_stands(y.max())}, mean "
-                f"{y.mean():.5g}",
+                f"{written(float(y.mean()))}",
             ]
         )
     return facts

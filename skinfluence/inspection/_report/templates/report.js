@@ -33,7 +33,7 @@
       return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
     }
     const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
-    return ((value / 10 ** exponent).toPrecision(digits) + " × 10" + (exponent < 0 ? "⁻" : "") + power).replace("-", "−");
+    return ((value / 10 ** exponent).toPrecision(digits) + "\u00a0×\u00a010" + (exponent < 0 ? "⁻" : "") + power).replace("-", "−");
   };
   const inBrackets = (unit) => unit ? " (" + unit + ")" : "";
   // As it stands in the data: only a computed number has more than ten digits.
