@@ -58,14 +58,17 @@ def audit(options: Namespace) -> Iterable[str]:
         progress.stage("Examining the suspects")
         report = make_report(problem, model, folds, scores, options)
     report.write_html(options.report)
-    count = n_shown(problem, options)
+    count = len(report.to_dict()["suspects"])
+    if not count:
+        yield f"No row is harmful: there is nothing to review in {options.report}."
+        return
     yield f"The {count} most suspicious rows are in {options.report}."
     yield "Open it in a browser, decide, save the decisions, and then run:"
     yield "  " + _next_command(options)
 
 
 def n_shown(problem: Problem, options: Namespace) -> int:
-    """Return how many rows the report shows: half of them at most."""
+    """Return how many rows the report shows at most: as asked, or half of them."""
     return min(options.n, len(problem.table) // 2)
 
 
