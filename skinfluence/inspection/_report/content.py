@@ -338,12 +338,11 @@ def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Conte
     """Return a dict for each validation sample that is shown, by its row."""
     rows = np.unique(harmed.rows[harmed.influence < 0])
     shown = [{}] * len(rows) if others is None else others.show(rows)
-    # No room for a table.
     return {
         str(row): {
             "given": _label(harmed.labels[row], places),
             "predicted": _label(harmed.predictions[row], places),
-            **{name: part for name, part in entry.items() if name != "table"},
+            **entry,
         }
         for row, entry in zip(rows, shown, strict=True)
     }

@@ -29,7 +29,7 @@
     if (value === null) return "—";
     if (value === 0) return "0";
     const exponent = Math.floor(Math.log10(Math.abs(value)));
-    if (exponent >= -4 && exponent < 6) {
+    if (exponent >= -5 && exponent < 6) {
       return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
     }
     const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
@@ -236,6 +236,11 @@
       words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
       if (!agrees) words.append(predictedLabel(other.predicted), " ");
       words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
+      if (other.table) {
+        const values = add(words, "details"), filled = () => values.append(tableOf(other));
+        add(values, "summary", { text: "its values", "aria-label": "its values, " + (other.name === undefined ? "row " + row : visible(other.name)) });
+        values.addEventListener("toggle", filled, { once: true });
+      }
       if (other.text) add(words, "span", { class: "quote", dir: "auto", text: visible(short(other.text.map((part) => part[0]).join(""), 160)) });
     }
     return list;
