@@ -19,6 +19,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from skorch.dataset import ValidSplit
+from torch import nn
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
@@ -27,6 +28,7 @@ from skinfluence.exceptions import DecisionsError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
 from skinfluence.inspection._report.values import as_it_stands
+from skinfluence.inspection._style import unit_of_loss
 from tests.inspection.hostile import HOSTILE, LONG
 from tests.inspection.reports import blobs, fitted, hostile_data, report_of
 
@@ -435,6 +437,34 @@ def test_says_that_a_model_has_learnt_nothing():
     assert good["warnings"] == []
     said = report_of(DATA, warnings=["Column 'x' gives <y> away."]).to_dict()
     assert "Column &#39;x&#39; gives &lt;y&gt; away." in page(said)
+
+
+class Scaled(nn.MSELoss):
+    """A loss in another unit, which it does not name."""
+
+    def forward(self, input, target):
+        return 3 * super().forward(input, target)
+
+
+class Named(Scaled):
+    """A loss that names its unit."""
+
+    unit = "thirds"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "unit"),
+    [
+        (nn.MSELoss, "squared target units"),
+        (nn.L1Loss, "target units"),
+        (Scaled, ""),
+        (Named, "thirds"),
+    ],
+)
+def test_the_unit_of_a_loss(criterion, unit):
+    X, _, *_ = DATA
+    reg = SGDInfluenceRegressor("linear", criterion=criterion, max_epochs=1)
+    assert unit_of_loss(reg.fit(X, X[:, 0])) == unit
 
 
 def test_says_how_many_samples_were_trained_on():

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const suspects = data.suspects;
   const isClassifier = data.classes !== null;
-  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, CELL_FIRST = 200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60, NAMED = 8;
+  const PAGE = 20, SHORT = 60, TEXT_FIRST = 900, LINES_FIRST = 16, CELL_FIRST = 200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60, NAMED = 8;
 
   // Suspects that are alike share the card of the first, and its decision.
   const firsts = new Map(suspects.map((suspect) => [suspect.sample, suspect]));
@@ -141,9 +141,10 @@
   };
   const textOf = (shown, name = "Text of the sample") => {
     const box = add(null, "div");
-    const held = shown.text.reduce((sum, part) => sum + part[0].length, 0);
     const body = add(box, "p", { class: "text", dir: "auto", tabindex: "0", role: "group", "aria-label": name });
-    textParts(body, shown.text, TEXT_FIRST);
+    const whole = shown.text.map((part) => part[0]).join("");
+    const first = Math.min(TEXT_FIRST, whole.split("\n", LINES_FIRST).join("\n").length);
+    textParts(body, shown.text, first);
     if (shown.text.some((part) => part[1] !== 0)) {
       const legend = add(box, "p", { class: "legend" }, "To the model, ");
       add(legend, "mark", { class: "for", text: "these words" });
@@ -151,7 +152,8 @@
       add(legend, "mark", { class: "against", text: "these" });
       legend.append(" against it.");
     }
-    if (held > TEXT_FIRST || shown.length > held) {
+    const held = whole.length;
+    if (held > first || shown.length > held) {
       const count = shown.length.toLocaleString("en");
       const rest = shown.length > held ? ", of which the first " + held.toLocaleString("en") + " are in this file" : "";
       const more = add(box, "button", { type: "button", class: "link", text: "Show more (" + count + " characters" + rest + ")", "aria-expanded": "false" });
@@ -159,7 +161,8 @@
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
         body.textContent = "";
-        textParts(body, shown.text, open ? TEXT_FIRST : Infinity);
+        body.classList.toggle("whole", !open);
+        textParts(body, shown.text, open ? first : Infinity);
         more.textContent = open ? "Show more (" + count + " characters" + rest + ")" : "Show less" + rest;
       });
     }
