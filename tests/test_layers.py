@@ -11,6 +11,8 @@ import skinfluence
 ROOT = Path(skinfluence.__file__).parent
 # influence and counterfactual stand side by side: neither knows the other.
 RANKS = {
+    "_numbers": -1,
+    "_parallel": -0.5,
     "exceptions": 0,
     "_cache": 0.5,
     "_files": 0.5,

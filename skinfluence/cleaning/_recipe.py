@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
+from .._numbers import random_generator
 from ..estimators import SGDInfluenceClassifier, has_probabilities, warn_if_alike
 from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
@@ -31,7 +32,7 @@ class CleaningRecipe(BaseEstimator):
     # scikit-learn makes this method for classes that are made after imbalanced-learn is
     # imported only.
     set_fit_resample_request = RequestMethod(
-        RESAMPLING, ["X_val", "sample_weight", "sample_weight_val", "y_val"]
+        RESAMPLING, ["X_val", "groups", "sample_weight", "sample_weight_val", "y_val"]
     )
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -48,6 +49,7 @@ class CleaningRecipe(BaseEstimator):
     refit: str
     memory: Any
     n_jobs: int | None
+    verbose: int
     random_state: Any
 
     def __sklearn_tags__(self) -> Any:
@@ -115,7 +117,7 @@ class CleaningRecipe(BaseEstimator):
         """Return the seeds of the split, of the final fit, and of each run."""
         # A cached ranking is found again only with the same seeds.
         fixed = self.random_state is None and self.memory is not None
-        rng = check_random_state(0 if fixed else self.random_state)
+        rng = random_generator(0 if fixed else self.random_state)
         return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
 
     def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:
@@ -138,7 +140,9 @@ class CleaningRecipe(BaseEstimator):
             run_seeds,
             by_label=self._action().by_label,
         )
-        scores, estimator = score_runs(runs, data, self.memory, self.n_jobs)
+        scores, estimator = score_runs(
+            runs, data, self.memory, self.n_jobs, self.verbose
+        )
         if self.n_runs > 1:
             warn_if_alike(estimator)
         return Ranking.of(scores, estimator, runs, final_seed)

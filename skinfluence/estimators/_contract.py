@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from skorch.utils import is_dataset, to_device
 from torch import Tensor, nn
 
 from .._interrupts import Interrupted, told_apart
+from .._numbers import random_generator
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
@@ -26,6 +26,7 @@ from ..trajectory import Trajectory, close_run, reopen_run
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume, check_tensors
+from ._recording.free_memory import in_progress
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
@@ -169,7 +170,7 @@ class EstimatorContract(RecordingMixin):
         if start:
             self._initialize()
         self._check_trainable()
-        with self._kernels():
+        with in_progress(), self._kernels():
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
@@ -233,7 +234,7 @@ class EstimatorContract(RecordingMixin):
 
     def _begin_record(self) -> None:
         self.seed_ = int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            random_generator(self.random_state).randint(np.iinfo(np.int32).max)
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []

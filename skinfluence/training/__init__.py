@@ -6,9 +6,10 @@ from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import descend, differentiating
 from ._first_derivative import check_first_derivative
-from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
+from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
 from ._gradient import CompiledGradient
+from ._graph import passes_narrower
 from ._handover import Handover
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
@@ -26,7 +27,7 @@ from ._randomness import (
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import rounding_tolerance
-from ._second_derivative import check_second_derivative
+from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back, state_nbytes
 
@@ -63,13 +64,16 @@ __all__ = [
     "derive_seeds",
     "descend",
     "differentiating",
+    "few",
     "in_precision",
     "moment_names",
     "observe_clipping",
     "other_generators",
     "parameters_digest",
+    "passes_narrower",
     "pull_back",
     "rounding_tolerance",
+    "same_values",
     "seed_others",
     "seeded",
     "state_nbytes",

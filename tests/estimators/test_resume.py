@@ -284,7 +284,7 @@ def other_data(clf, case):
         ({}, {"random_state": 1}, "other `random_state`"),
         ({}, {"random_state": np.int64(1)}, "other `random_state`"),
         ({}, {"max_epochs": 1}, "it has 2 epochs, more than `max_epochs`"),
-        ({"callbacks": [Halving()]}, {}, "changed its states"),
+        ({"callbacks": [Halving()], "record": 2}, {}, "changed its states"),
         (
             {"callbacks": [EpochScoring("accuracy", on_train=True)]},
             {},

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..._cache import cached_call, check_cacheable, digest
+from ..._parallel import check_n_jobs
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...training import differentiating
@@ -134,6 +135,7 @@ class CounterfactualMixin(InfluenceNet):
         >>> clf.counterfactual_influence(X_val, y_val, suspects).shape
         (5,)
         """
+        check_n_jobs(n_jobs)
         if memory is not None:
             check_cacheable(query=query)
         question = ask(

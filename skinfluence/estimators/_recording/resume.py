@@ -29,9 +29,10 @@ from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reop
 from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_buffers
 from .._training_data import TrainingData
+from .going_back import replay_of
 from .observations import hyperparameters
 from .pretraining import digest_of
-from .training_run import TrainingRun, replay_of
+from .training_run import TrainingRun
 
 # Parameters that may change when a run is resumed: they do not affect its steps. The
 # seed is the recorded one.
