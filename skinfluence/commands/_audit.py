@@ -57,15 +57,19 @@ def audit(options: Namespace) -> Command:
         scores = rank(problem, model, folds)
         progress.stage("Examining the suspects")
         report = make_report(problem, model, folds, scores, options)
-    count = n_shown(problem, options)
-    return Outcome(
-        lambda: report.write_html(options.path),
-        [
-            f"The {count} most suspicious rows are in {options.path}.",
-            "Open it in a browser, decide, save the decisions, and then run:",
-            "  " + _next_command(options),
-        ],
-    )
+    return Outcome(lambda: report.write_html(options.path), _told(report, options))
+
+
+def _told(report: AuditReport, options: Namespace) -> list[str]:
+    """Return what is said once the page is there."""
+    count = len(report.to_dict()["suspects"])
+    if not count:
+        return [f"No row is harmful: there is nothing to review in {options.path}."]
+    return [
+        f"The {count} most suspicious rows are in {options.path}.",
+        "Open it in a browser, decide, save the decisions, and then run:",
+        "  " + _next_command(options),
+    ]
 
 
 def _is_page(path: Path) -> bool:
@@ -73,7 +77,7 @@ def _is_page(path: Path) -> bool:
 
 
 def n_shown(problem: Problem, options: Namespace) -> int:
-    """Return how many rows the report shows: half of them at most."""
+    """Return how many rows the report shows at most: as asked, or half of them."""
     return min(options.n, len(problem.table) // 2)
 
 
@@ -142,6 +146,8 @@ def make_report(
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
+        columns=[(each.name, each.kind, each.note) for each in problem.columns],
+        apply_command=_next_command(options),
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -79,6 +80,9 @@ class Audit:
         The comparison of the estimate with exact retraining.
     judged : dict of str to (float, float, int)
         Score, loss and number of samples of the validation and of the test data.
+    baseline : dict of str to float
+        The scores there of a model that does not look at the samples: it always
+        predicts the commonest label, or the mean target.
     fingerprint : str
         Digest of the data.
     """
@@ -95,6 +99,7 @@ class Audit:
     harmed: Harmed
     check: InfluenceCheck | None
     judged: Mapping[str, tuple[float, float, int]]
+    baseline: Mapping[str, float]
     fingerprint: str
 
 
@@ -110,6 +115,7 @@ def audit(
     raw: object,
     scores: np.ndarray | None,
     over_runs: ScoresOverRuns | None,
+    harmful_only: bool,
     random_state: RandomState,
     **question: Any,
 ) -> Audit:
@@ -120,6 +126,9 @@ def audit(
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores
     suspects = extremes(ranked, n, 0)[0]
+    if harmful_only:
+        suspects = suspects[ranked[suspects] < 0]
+    n_harmed = n_harmed if len(suspects) else 0
     of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
     with warnings.catch_warnings():
         # influence_by_epoch has issued the warning already.
@@ -131,23 +140,27 @@ def audit(
             check = estimator.check_influence(
                 X_val, y_val, n_check, random_state=random_state, **question
             )
-    X_suspects = _safe_indexing(X, suspects)
-    probabilities = None
-    if len(suspects) and hasattr(estimator, "predict_proba"):
-        probabilities = estimator.predict_proba(X_suspects)
+    # Estimators refuse data without rows.
+    predictions, probabilities = y[suspects], None
+    if len(suspects):
+        X_suspects = _safe_indexing(X, suspects)
+        predictions = estimator.predict(X_suspects)
+        if hasattr(estimator, "predict_proba"):
+            probabilities = estimator.predict_proba(X_suspects)
     return Audit(
         influence,
         ranked,
         over_runs,
         suspects,
         y[suspects],
-        estimator.predict(X_suspects),
+        predictions,
         probabilities,
         by_label,
         _paths(by_epoch[suspects]),
         harmed,
         check,
         {name: judge(estimator, *data) for name, data in judges.items()},
+        {name: _baseline(estimator, y, target) for name, (_, target) in judges.items()},
         fingerprint_of(X, raw, y),
     )
 
@@ -171,6 +184,13 @@ def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, 
     with torch.no_grad():
         loss = float(final_model(estimator).query(X, y).here())
     return float(estimator.score(X, y)), loss, _num_samples(X)
+
+
+def _baseline(estimator: Estimator, y: np.ndarray, y_val: ArrayLike) -> float:
+    """Return the score of always predicting the commonest label, or the mean."""
+    dummy = DummyClassifier() if is_classifier(estimator) else DummyRegressor()
+    blind, targets = np.zeros((len(y), 1)), np.asarray(y_val)
+    return float(dummy.fit(blind, y).score(np.zeros((len(targets), 1)), targets))
 
 
 def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
