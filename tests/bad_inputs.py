@@ -20,7 +20,9 @@ from unittest import mock
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
 from skorch.net import NeuralNet
+from torch.utils.data import DataLoader
 
 from skinfluence import (
     InfluenceCleaner,
@@ -299,6 +301,8 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "lr", True, "a float in the range"),
     ("SGDInfluenceClassifier", "lr", torch.tensor(-1.0), "one finite number"),
     ("SGDInfluenceClassifier", "lr", torch.tensor([0.1, 0.2]), "one finite number"),
+    ("SGDInfluenceClassifier", "optimizer", "adam", "torch.optim.Adam"),
+    ("SGDInfluenceClassifier", "optimizer", "nonsense", "torch.optim."),
     ("SGDInfluenceClassifier", "record", True, "an int in the range"),
     ("SGDInfluenceClassifier", "trajectory_dir", "", "name of a folder"),
     ("SGDInfluenceClassifier", "trajectory_dir", "\0", "name of a folder"),
@@ -309,9 +313,12 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("fit", "X", [], "a 2-D array or CSR matrix"),
     ("fit", "X", X[:, 0], "a 2-D array or CSR matrix"),
     ("fit", "X", 3, "a 2-D array or CSR matrix"),
+    ("fit", "X", DataLoader([1, 2]), "Pass its `dataset`"),
+    ("fit", "y", np.eye(2)[Y], "one label for each"),
     ("influence", "at", "last", "'final', 'epochs', 'path'"),
     ("influence", "at", {1: True}, "finite weights"),
     ("influence", "query", 3, "'loss', 'error' or a callable"),
+    ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
     ("influence", "aggregate", "sum", "'mean' or None"),
     ("counterfactual_influence", "samples", {1: 2}, "a sequence of row numbers"),
     ("counterfactual_influence", "samples", 3, "a sequence of row numbers"),
@@ -321,6 +328,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("refit_without", "samples", 3, "row numbers or a mask"),
     ("refit_without", "samples", [[1, 2], 3], "row numbers or a mask"),
     ("InfluenceCleaner", "n_remove", "some", "'auto'"),
+    ("InfluenceCleaner", "n_remove", "10%", "A tenth of the samples is 0.1"),
     ("InfluenceCleaner", "n_remove", True, "a count"),
     ("InfluenceCleaner", "n_remove", -1, "not be negative"),
     ("InfluenceCleaner", "n_remove", 1.5, "a fraction"),
@@ -375,6 +383,7 @@ COUNT = Kind(1)
 OPTIONAL = Kind(1, also=(None,))
 AUTO = Kind(1, also=("auto",))
 SEED = Kind(0, 2**32)
+VERBOSE = Kind(0, also=(True, False))
 JOBS = Kind()
 # None of the estimators here started from another one.
 STAGE = Kind(1)
@@ -390,7 +399,7 @@ _NET = {
     "accumulate_steps": COUNT,
     "random_state": SEED,
     "record": Kind(1, also=("all", "replay")),
-    "verbose": Kind(0, also=(True, False)),
+    "verbose": VERBOSE,
     "checkpoint_every": AUTO,
     "max_trajectory_bytes": AUTO,
     "module__dropout": Kind(0, 1, integer=False),
@@ -400,6 +409,7 @@ _CLEANER = {
     "n_runs": COUNT,
     "last_epochs": OPTIONAL,
     "n_jobs": JOBS,
+    "verbose": VERBOSE,
     "random_state": SEED,
 }
 NUMBERS: dict[str, dict[str, Kind]] = {

@@ -15,7 +15,7 @@ def check_n_remove(
     if not is_real(n_remove):
         raise TypeError(
             f"`{name}` must be a count (an integer), a fraction (a float) or 'auto', "
-            f"got {n_remove!r}."
+            f"got {n_remove!r}. A tenth of the samples is 0.1."
         )
     if is_integer(n_remove):
         count = int(n_remove)

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -58,6 +59,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 def check_parameters(net: InfluenceNet) -> None:
     """Check the values of the estimator's own parameters."""
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
+    _check_optimizer(net.optimizer)
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
     check_callbacks(net.callbacks)
     check_device(net.device)
@@ -78,6 +80,18 @@ def check_parameters(net: InfluenceNet) -> None:
             "Use record=None to train without influence."
         )
     net._check_hooks()
+
+
+def _check_optimizer(optimizer: object) -> None:
+    """Say which class a name may mean."""
+    if not isinstance(optimizer, str):
+        return
+    known = {name.lower(): name for name in dir(torch.optim) if name[0].isupper()}
+    (name,) = get_close_matches(optimizer.lower(), known, 1) or ["sgd"]
+    raise ValueError(
+        "`optimizer` must be a class of optimizers, not its name, got "
+        f"{optimizer!r}. Use optimizer=torch.optim.{known[name]}."
+    )
 
 
 def _check_default_dtype(net: InfluenceNet) -> None:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 from skorch.dataset import get_len
 from skorch.utils import is_dataset, to_numpy
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ._net import InfluenceNet
 from ._typing import MapDataset
@@ -68,6 +68,12 @@ def check_data(
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
     y = plain_targets(y)
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be arrays or a torch Dataset, got a DataLoader. Pass its "
+            "`dataset`, and `batch_size` and `shuffle` to the estimator, which makes "
+            "the batches and records them."
+        )
     if _is_opaque(X):
         X = _opaque(net, X)
         if reset:
@@ -93,6 +99,13 @@ def check_data(
             "target y is None."
         )
     regression = is_regressor(net)
+    if not regression and np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            "`y` must hold one label for each sample, a 1d array, got an array of "
+            f"shape {np.shape(y)} instead. Of one-hot labels take y.argmax(axis=1); "
+            "for several labels of a sample use SGDInfluenceRegressor with "
+            "criterion=torch.nn.BCEWithLogitsLoss."
+        )
     y = _check_y(y, multi_output=regression, y_numeric=regression, estimator=net)
     check_consistent_length(X, y)
     if reset:
