@@ -122,6 +122,12 @@ def _checks(rows: pd.DataFrame) -> list[str] | None:
 
 
 def _text(path: Path, where: str) -> str:
+    # A pipe without a writer would be waited for without end.
+    if path.exists() and not path.is_file():
+        raise DecisionsError(
+            f"The file of decisions {where} must be a file, and not a folder, pipe or "
+            "device. Pass the file that the report saved."
+        )
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._files import writing
+from .._files import sync_folder, writing
 from ._disk.ownership import in_use, is_blank
 from ._disk.store import DiskStore
 from ._trajectory import Trajectory
@@ -98,4 +98,5 @@ def _next_folder(parent: Path) -> Path:
             (folder := parent / f"run-{number:06d}").mkdir()
         except FileExistsError:
             continue
+        sync_folder(parent)
         return folder

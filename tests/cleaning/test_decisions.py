@@ -1,6 +1,7 @@
 """Files and tables of decisions, read back and checked."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -160,8 +161,12 @@ def test_refuses_unreadable_files(tmp_path, content, match):
 
 
 def test_refuses_what_is_no_file(tmp_path):
-    for path in (tmp_path, tmp_path / "nothing.csv"):
-        with pytest.raises(DecisionsError, match="cannot be read"):
+    with pytest.raises(DecisionsError, match="cannot be read"):
+        read_decisions(tmp_path / "nothing.csv", X, Y)
+    # A pipe that nobody writes to would never end.
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(DecisionsError, match="must be a file, and not a folder, p"):
             read_decisions(path, X, Y)
     with pytest.raises(TypeError, match="`decisions` must be the path"):
         read_decisions([1, 2], X, Y)

@@ -254,7 +254,7 @@ def test_a_part_may_not_be_a_link(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "files", [{}, [], None, {"estimator.json": {"bytes": -1, "crc32": 3}}]
+    "files", [{}, [], [1], None, {"estimator.json": {"bytes": -1, "crc32": 3}}]
 )
 def test_a_manifest_that_lacks_files(tmp_path, files):
     SGDInfluenceClassifier().save(tmp_path / "clf")

@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> Any:
     manifest = unsealed(path, FORMAT, VERSION)
     try:
         files, versions = manifest["files"], manifest["written_by"]
-        sizes = [(files[name]["bytes"], files[name]["crc32"]) for name in files]
+        sizes = [(each["bytes"], each["crc32"]) for each in files.values()]
         lacks = {OBJECTS, TENSORS, LEAVES} - files.keys()
         known = all(type(size) is int and type(crc) is str for size, crc in sizes)
         named = all(type(version) is str for version in versions.values())
