@@ -120,7 +120,7 @@ def make_report(
         n=n,
         raw=shown,
         raw_val=shown_valid,
-        feature_names=problem.feature_names,
+        feature_names=problem.words,
         X_test=X_test,
         y_test=y_test,
         at=AT,
@@ -158,6 +158,8 @@ def _next_command(options: Namespace) -> str:
         value = getattr(options, name)
         if value != plain:
             words += [f"--{name}", *map(str, value if name == "drop" else [value])]
+    if options.column:
+        words += ["--column", *("=".join(each) for each in options.column)]
     if options.encoding != "utf-8":
         words += ["--encoding", options.encoding]
     for name in ("valid", "test"):

@@ -8,13 +8,14 @@ import numpy as np
 
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
+from ._cells import texts
 from ._choice import FRACTIONS, choose, n_choice_fits
+from ._choices import CLASSIFICATION, REGRESSION
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
 from ._tables import check_new, listed, quoted, table_format
-from ._target import CLASSIFICATION, REGRESSION
 from ._words import introduce
 
 
@@ -113,8 +114,15 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
     else:
         yield "Removed: nothing."
     if cleaning.relabelled:
+        # Numbers as in the file: 15917, not 15917.0.
+        cells = texts(problem.table.frame[problem.target.name])
         moves = [
-            f"{problem.table.where([row])} from {problem.target.y[row]} to {label}"
+            f"{problem.table.where([row])} from {cells[row]} to {_as_it_stands(label)}"
             for row, label in sorted(cleaning.relabelled.items())
         ]
         yield f"Relabelled: {len(moves):,} rows ({listed(moves)})."
+
+
+def _as_it_stands(label: object) -> str:
+    whole = isinstance(label, float) and label.is_integer()
+    return f"{label:.0f}" if whole else str(label)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from .._files import new_file
 from ..exceptions import TableError
+from ._numbers import decimal_mark, written_like
 
 DELIMITERS = ",;\t|"
 _BOM = b"\xef\xbb\xbf"
@@ -41,6 +42,8 @@ class CSVFile:
         with self._readable(), self._open() as file:
             first = file.readline()
         self.delimiter = max(DELIMITERS, key=lambda mark: len(_cells(first, mark)))
+        # Until the cells are read, which may show another decimal mark.
+        self.decimal = "," if self.delimiter == ";" else "."
         header = next(self._records(), None)
         if header is None:
             raise TableError(f"The file {str(path)!r} is empty.")
@@ -49,11 +52,6 @@ class CSVFile:
             name if name.strip() else f"column {place}"
             for place, name in enumerate(header.cells, start=1)
         ]
-
-    @property
-    def decimal(self) -> str:
-        """The decimal mark: a comma if semicolons separate the cells."""
-        return "," if self.delimiter == ";" else "."
 
     def count(self) -> int:
         """Return the number of rows, without the header."""
@@ -67,6 +65,7 @@ class CSVFile:
                 rows.append(record.cells)
                 lines.append(record.line)
         frame = pd.DataFrame(rows, columns=self.columns, dtype=object)
+        self.decimal = decimal_mark(frame, self.decimal)
         return frame, np.array(lines, dtype=np.intp)
 
     def copy(
@@ -131,13 +130,7 @@ class CSVFile:
         """Return the text of a row with another label."""
         label = str(value)
         if isinstance(value, float):
-            # A whole number stays one: 3, not 3.0.
-            if (
-                value.is_integer()
-                and record.cells[column].strip().lstrip("-").isdigit()
-            ):
-                label = str(int(value))
-            label = label.replace(".", self.decimal)
+            label = written_like(record.cells[column], value, self.decimal)
         # By position: written anew from its cells, the row would lose its quotes.
         mark = re.escape(self.delimiter)
         pattern = rf'("(?:[^"]|"")*"|[^{mark}\r\n]*)(?:{mark}|\r\n|\r|\n|$)'

@@ -11,9 +11,8 @@ from typing import Any
 from .. import exceptions
 from .._version import __version__
 from ._audit import audit
+from ._choices import CLASSIFICATION, HIDDEN, KINDS, REGRESSION
 from ._clean import clean
-from ._models import HIDDEN
-from ._target import CLASSIFICATION, REGRESSION
 
 OK, UNEXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -180,6 +179,15 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         help="columns to hide from the model",
     )
     command.add_argument(
+        "--column",
+        nargs="+",
+        action="extend",
+        type=_kind_of_column,
+        default=[],
+        metavar="NAME=KIND",
+        help=f"columns of another kind than their cells suggest: {', '.join(KINDS)}",
+    )
+    command.add_argument(
         "--task",
         choices=["auto", CLASSIFICATION, REGRESSION],
         default="auto",
@@ -218,6 +226,15 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--debug", action="store_true", help="show the traceback of an error"
     )
+
+
+def _kind_of_column(text: str) -> tuple[str, str]:
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in KINDS:
+        raise argparse.ArgumentTypeError(
+            f"must be a name, '=' and one of {', '.join(KINDS)}, got {text!r}"
+        )
+    return name, kind
 
 
 def _positive(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Table:
         The lines or rows of the file, from 1, where a user finds them.
     n_total : int
         How many rows the file has.
+    n_drawn : int
+        How many of them were read; the others of these have no target.
     """
 
     file: TableFile
@@ -44,6 +46,7 @@ class Table:
     rows: np.ndarray
     places: np.ndarray
     n_total: int
+    n_drawn: int
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -52,6 +55,13 @@ class Table:
     def name(self) -> str:
         """The name of the file."""
         return self.file.path.name
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return some of the rows, by their places in the frame."""
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return replace(
+            self, frame=frame, rows=self.rows[rows], places=self.places[rows]
+        )
 
     def where(self, rows: Iterable[int]) -> str:
         """Return where some rows are in the file, for a message."""
@@ -112,7 +122,7 @@ def read_table(
         rows = np.sort(np.random.RandomState(seed).permutation(n_total)[:sample])
         chosen = set(rows.tolist())
     frame, places = file.read(chosen)
-    return Table(file, frame, rows, places, n_total)
+    return Table(file, frame, rows, places, n_total, len(frame))
 
 
 def check_new(path: Path, force: bool) -> None:

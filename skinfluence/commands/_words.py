@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._columns import UNUSED, in_words
+from ._choices import CLASSIFICATION
+from ._columns import in_words
 from ._problem import Problem
 from ._tables import Table, quoted
-from ._target import CLASSIFICATION
+
+_WIDEST = 40  # characters of a column's name that still keep the kinds aligned
 
 
 def introduce(problem: Problem) -> Iterator[str]:
@@ -15,10 +17,11 @@ def introduce(problem: Problem) -> Iterator[str]:
     for name, table in _tables(problem).items():
         yield f"{name}: {table}"
     yield f"Target: {_target(problem)}"
+    yield from _left_out(problem)
+    yield "Columns (--column name=kind chooses another kind):"
+    width = min(max(len(column.name) for column in problem.columns), _WIDEST)
     for column in problem.columns:
-        if column.note:
-            unused = ", and is not used" if column.kind == UNUSED else ""
-            yield f"Note: column {column.note}{unused}."
+        yield f"  {column.name:{width}}  {column.kind:8}  {column.why}"
     for labels in look_alikes(problem):
         yield f"Note: the labels {labels} differ in spaces or capitals only."
 
@@ -48,18 +51,13 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 
 def facts(problem: Problem) -> dict[str, str]:
     """Return the facts for the head of the report."""
-    used = [column for column in problem.columns if column.kind != UNUSED]
-    slips = "; ".join(column.note for column in used if column.note)
+    left_out, alike = _left_out(problem), look_alikes(problem)
     return {
         **_tables(problem),
         "Target": _target(problem),
+        **({"Without a target": " ".join(left_out)} if left_out else {}),
         **in_words(problem.columns),
-        **({"Taken as missing": slips} if slips else {}),
-        **(
-            {"Nearly the same": "; ".join(alike)}
-            if (alike := look_alikes(problem))
-            else {}
-        ),
+        **({"Nearly the same": "; ".join(alike)} if alike else {}),
     }
 
 
@@ -83,9 +81,22 @@ def _tables(problem: Problem) -> dict[str, str]:
 
 
 def _size(table: Table) -> str:
-    drawn = len(table) < table.n_total
+    drawn = table.n_drawn < table.n_total
     total = f" drawn at random from {table.n_total:,}" if drawn else ""
-    return f"{table.name}, {len(table):,} rows{total}, {table.frame.shape[1]} columns"
+    return (
+        f"{table.name}, {table.n_drawn:,} rows{total}, {table.frame.shape[1]} columns"
+    )
+
+
+def _left_out(problem: Problem) -> list[str]:
+    """Return sentences on the rows without a target."""
+    tables = (problem.table, problem.valid_table, problem.test_table)
+    return [
+        f"{table.n_drawn - len(table):,} rows of {table.name} have no "
+        f"{problem.target.name}: they are left out, and stay in the table as they are."
+        for table in tables
+        if table is not None and len(table) < table.n_drawn
+    ]
 
 
 def _target(problem: Problem) -> str:

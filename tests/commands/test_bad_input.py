@@ -52,18 +52,27 @@ def test_target_to_drop(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("missing", ["", "NA", " ", "?"])
-def test_missing_labels(tmp_path, capsys, missing):
-    frame = customers()
-    frame.loc[[4, 7], "stays"] = missing
+def test_no_label_at_all(tmp_path, capsys, missing):
+    frame = customers().assign(stays=missing)
     message = refused(capsys, write(tmp_path, frame=frame))
-    assert "'stays' is missing in lines 6 and 9 of 'train.csv'" in message
+    assert "The target 'stays' is empty in 'train.csv'." in message
 
 
-def test_many_missing_labels_are_not_all_named(tmp_path, capsys):
+def test_few_labels(tmp_path, capsys):
     frame = customers()
-    frame.loc[:29, "stays"] = ""
+    frame.loc[19:, "stays"] = ""
     message = refused(capsys, write(tmp_path, frame=frame))
-    assert "lines 2, 3, 4, 5, 6, 7, 8 and 23 more" in message
+    assert "must have at least 20 rows with a target, got 19" in message
+
+
+def test_kind_of_no_column(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--column", "ages=number")
+    assert "no column 'ages'. Did you mean 'age'?" in message
+
+
+def test_kind_of_the_target(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--column", "stays=category")
+    assert "has no kind but its --task" in message
 
 
 def test_one_class(tmp_path, capsys):
@@ -96,7 +105,7 @@ def test_numbers_for_a_classification_that_all_differ(tmp_path, capsys):
 
 def test_few_rows(tmp_path, capsys):
     message = refused(capsys, write(tmp_path, frame=customers().head(9)))
-    assert "must have at least 20 rows, got 9" in message
+    assert "must have at least 20 rows with a target, got 9" in message
 
 
 def test_no_rows(tmp_path, capsys):

@@ -77,7 +77,13 @@ def test_new_label_changes_its_cell_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "value", "expected"),
-    [("3", 4.0, "4"), ("3,5", 4.25, "4,25"), ("3,5", 4.0, "4,0"), ("-3", -2.0, "-2")],
+    [
+        ("3", 4.0, "4"),
+        ("3,5", 4.25, "4,25"),
+        ("3,5", 4.0, "4,0"),
+        ("-3", -2.0, "-2"),
+        ("1.234,50 €", 2345.5, "2.345,5 €"),
+    ],
 )
 def test_numbers_are_written_as_in_the_table(tmp_path, cell, value, expected):
     file = table(tmp_path, f"a;label\n1;{cell}\n".encode())

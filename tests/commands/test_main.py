@@ -56,6 +56,8 @@ def test_version(capsys):
         ["audit", "t.csv", "--target", "y"],
         ["audit", "t.csv", "--target", "y", "--report", "r.html", "--n", "0"],
         ["audit", "t.csv", "--target", "y", "--report", "r.html", "--seed", "-1"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--column", "a"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--column", "a=b"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "0.1"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1",
