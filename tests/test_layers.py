@@ -14,6 +14,7 @@ RANKS = {
     "exceptions": 0,
     "_cache": 0.5,
     "_files": 0.5,
+    "_outputs": 0.6,
     "_names": 0,
     "_version": 0,
     "_warnings": 0,

@@ -2,8 +2,8 @@
 
 import shlex
 from argparse import Namespace
-from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,16 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from skorch.dataset import ValidSplit
 
+from .._outputs import is_stream
 from ..cleaning import InfluenceCleaner
 from ..estimators import ScoresOverRuns
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
 from ._models import default_epochs, make_model
+from ._outcome import Command, Outcome, check_new
 from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import check_new
 from ._words import facts, how_validated, introduce, query_of
 
 N_RUNS = 4
@@ -30,13 +31,12 @@ N_RUNS = 4
 _N_HARMED, _DETAILED_ROWS = 3, 5_000
 
 
-def audit(options: Namespace) -> Iterable[str]:
-    """Write the report; yield the lines to print."""
-    check_new(options.report, options.force)
-    if options.report.suffix.lower() not in (".html", ".htm"):
+def audit(options: Namespace) -> Command:
+    """Make the report."""
+    check_new(options.path, options.force)
+    if not is_stream(options.path) and not _is_page(options.path):
         raise TableError(
-            "--report must name a file that ends in .html, got "
-            f"{options.report.name!r}."
+            f"--report must name a file that ends in .html, got {options.path.name!r}."
         )
     # Before the work, which may take minutes.
     if find_spec("jinja2") is None:
@@ -57,11 +57,19 @@ def audit(options: Namespace) -> Iterable[str]:
         scores = rank(problem, model, folds)
         progress.stage("Examining the suspects")
         report = make_report(problem, model, folds, scores, options)
-    report.write_html(options.report)
     count = n_shown(problem, options)
-    yield f"The {count} most suspicious rows are in {options.report}."
-    yield "Open it in a browser, decide, save the decisions, and then run:"
-    yield "  " + _next_command(options)
+    return Outcome(
+        lambda: report.write_html(options.path),
+        [
+            f"The {count} most suspicious rows are in {options.path}.",
+            "Open it in a browser, decide, save the decisions, and then run:",
+            "  " + _next_command(options),
+        ],
+    )
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() in (".html", ".htm")
 
 
 def n_shown(problem: Problem, options: Namespace) -> int:

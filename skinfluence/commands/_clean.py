@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._outputs import is_stream
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._cells import texts
@@ -13,19 +14,22 @@ from ._choice import FRACTIONS, choose, n_choice_fits
 from ._choices import CLASSIFICATION, REGRESSION
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
+from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import check_new, listed, quoted, table_format
+from ._tables import listed, quoted, table_format
 from ._words import introduce
 
 
-def clean(options: Namespace) -> Iterable[str]:
-    """Write the cleaned table; yield the lines to print."""
-    check_new(options.output, options.force)
-    if table_format(options.output) != table_format(options.table):
+def clean(options: Namespace) -> Command:
+    """Clean the table."""
+    check_new(options.path, options.force)
+    if not is_stream(options.path) and (
+        table_format(options.path) != table_format(options.table)
+    ):
         raise TableError(
             f"--output must have the format of {options.table.name!r}, got "
-            f"{options.output.name!r}."
+            f"{options.path.name!r}."
         )
     problem = read_problem(options)
     yield from introduce(problem)
@@ -54,18 +58,26 @@ def clean(options: Namespace) -> Iterable[str]:
             cleaning = decided
         _check_left(problem, cleaning)
         changes = judge(problem, model, cleaning, judges)
-    yield from _done(problem, cleaning)
-    for change in changes:
-        yield change.in_words(measure_name(problem)).capitalize() + "."
+    measure = measure_name(problem)
+    return Outcome(
+        lambda: _write(problem, cleaning, options.path),
+        [
+            *_done(problem, cleaning),
+            *(change.in_words(measure).capitalize() + "." for change in changes),
+            f"{problem.table.n_total - len(cleaning.removed):,} rows written to "
+            f"{options.path}.",
+        ],
+    )
+
+
+def _write(problem: Problem, cleaning: Cleaning, path: Path) -> None:
     rows = problem.table.rows
     problem.table.file.copy(
-        options.output,
+        path,
         set(rows[cleaning.removed].tolist()),
         {int(rows[row]): label for row, label in cleaning.relabelled.items()},
         problem.target.name,
     )
-    n_left = problem.table.n_total - len(cleaning.removed)
-    yield f"{n_left:,} rows written to {options.output}."
 
 
 def _decided(problem: Problem, options: Namespace) -> Cleaning:

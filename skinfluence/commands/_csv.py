@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from .._files import new_file
+from .._outputs import new_output
 from ..exceptions import TableError
 from ._numbers import decimal_mark, written_like
 
@@ -77,7 +77,7 @@ class CSVFile:
         """
         # The header comes first, as number -1; blank lines have no number of their own.
         column, number = self.columns.index(name), -1
-        with new_file(path) as raw, _text(raw, path, self.encoding) as file:
+        with new_output(path) as raw, _text(raw, path, self.encoding) as file:
             for record in self._records():
                 if number in removed:
                     text = ""

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import exceptions
+from .._outputs import is_stdout
 from .._version import __version__
 from ._audit import audit
 from ._choices import CLASSIFICATION, HIDDEN, KINDS, REGRESSION
 from ._clean import clean
+from ._console import flush, note, tell
+from ._outcome import Command, Outcome, check_new, unwritable
+from ._stopping import Stopping
 
-OK, UNEXPECTED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, UNEXPECTED, BAD_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 2 for invalid input, 1 for any other error.
+        The exit code: 0 for success, 2 for invalid input, 1 for any other error, and
+        130 after an interrupt (143 after SIGTERM). Unless it is 0, no file is written.
 
     Raises
     ------
@@ -42,19 +47,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["audit", "nothing.csv", "--target", "income", "--report", "report.html"])
     2
     """
-    options = _parser().parse_args(arguments)
-    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with warnings.catch_warnings():
+        options = _parser().parse_args(arguments)
+    except SystemExit:  # after --help, for instance
+        flush()
+        raise
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    stopping = Stopping()
+    before = _identity(options.path)
+    try:
+        with stopping, warnings.catch_warnings():
             # Other libraries' warnings are about code that this user did not write.
             if not options.debug:
                 warnings.simplefilter("ignore")
             _announce(warnings)
-            for line in options.run(options):
-                print(line, flush=True)
+            _carry_out(options, stopping)
     except KeyboardInterrupt:
-        print("skinfluence: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        # One that arrives when the file is there has come too late.
+        if _identity(options.path) == before:
+            note("interrupted")
+            return stopping.exit_code
     except exceptions.SkinfluenceError as error:
         return _failed(error, str(error), options.debug, BAD_INPUT)
     except Exception as error:
@@ -63,11 +75,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
+def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
+    """Do the work and write its file; what was done is said when it is there."""
+    out = sys.stderr if is_stdout(options.path) else sys.stdout
+    command: Command = options.run(options)
+    try:
+        while True:
+            tell(next(command), out)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+    stopping.check()
+    check_new(options.path, options.force)
+    try:
+        outcome.write()
+    except OSError as error:
+        raise unwritable(options.path, error) from error
+    for line in outcome.lines:
+        tell(line, out)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file of this name from the one that takes its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _announce(module: Any) -> None:
     """Show the library's warnings on the standard error, one line each."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"skinfluence: note: {message}", file=sys.stderr, flush=True)
+        note(f"note: {message}")
 
     for name in exceptions.__all__:
         kind = getattr(exceptions, name)
@@ -78,8 +118,9 @@ def _announce(module: Any) -> None:
 
 def _failed(error: Exception, text: str, debug: bool, code: int) -> int:
     if debug:
-        traceback.print_exception(error)
-    print(f"skinfluence: error: {text}", file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            note(line)
+    note(f"error: {text}")
     return code
 
 
@@ -107,6 +148,7 @@ def _add_audit(commands: Any) -> None:
     _add_table(command)
     command.add_argument(
         "--report",
+        dest="path",
         type=Path,
         required=True,
         metavar="HTML",
@@ -143,6 +185,7 @@ def _add_clean(commands: Any) -> None:
     )
     command.add_argument(
         "--output",
+        dest="path",
         type=Path,
         required=True,
         metavar="TABLE",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._files import new_file
+from .._outputs import new_output
 from ..exceptions import TableError
 from ._numbers import written_like
 
@@ -67,5 +67,5 @@ class ParquetFile:
             table = table.set_column(place, table.schema.field(place), column)
         gone = set(removed)
         kept = [row for row in range(len(table)) if row not in gone]
-        with new_file(path) as file:
+        with new_output(path) as file:
             self._parquet.write_table(table.take(kept), file)

@@ -125,19 +125,6 @@ def read_table(
     return Table(file, frame, rows, places, n_total, len(frame))
 
 
-def check_new(path: Path, force: bool) -> None:
-    """Refuse a path that cannot be written, or a file that exists already."""
-    if path.is_dir():
-        raise TableError(f"{str(path)!r} is a folder: name a file.")
-    if path.exists() and not force:
-        raise TableError(
-            f"The file {str(path)!r} exists: pass --force to replace it, or name "
-            "another one."
-        )
-    if not path.parent.is_dir():
-        raise TableError(f"There is no folder {str(path.parent)!r} to write to.")
-
-
 def check_column(name: str, columns: Sequence[str], table: str) -> None:
     """Refuse a column that is not in the table, and suggest the nearest."""
     if name in columns:

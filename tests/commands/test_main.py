@@ -8,8 +8,14 @@ import pytest
 
 from skinfluence import __version__
 from skinfluence.commands import _main, main
+from skinfluence.commands._outcome import Outcome
 from skinfluence.exceptions import InfluenceReliabilityWarning, TableError
 from tests.commands.tables import write
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
 
 
 def run(monkeypatch, work, *options):
@@ -102,10 +108,13 @@ def test_own_warnings_are_notes_and_others_are_not_shown(monkeypatch, capsys):
             warnings.warn("It is rough.", InfluenceReliabilityWarning, stacklevel=1)
         warnings.warn("inner matters", UserWarning, stacklevel=1)
         yield "done"
+        return Outcome(lambda: None, ["told"])
 
     before = warnings.showwarning
     assert run(monkeypatch, work) == 0
-    assert capsys.readouterr().err == "skinfluence: note: It is rough.\n"
+    said = capsys.readouterr()
+    assert said.err == "skinfluence: note: It is rough.\n"
+    assert said.out == "done\ntold\n"
     assert warnings.showwarning is before
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..._files import write_file
+from ..._outputs import new_output
 from ...cleaning import InfluenceCleaner, read_decisions
 from ...estimators import ScoresOverRuns
 from .._style import check_count, check_row
@@ -310,8 +310,8 @@ class AuditReport:
         path : str or path
             The file.
         """
-        target = Path(path)
-        write_file(target, page(self._content).encode("utf-8", "replace"))
+        with new_output(Path(path)) as file:
+            file.write(page(self._content).encode("utf-8", "replace"))
 
     def _repr_html_(self) -> str:
         # Sandboxed: data in the page cannot reach the notebook, whatever it holds.

@@ -1,0 +1,44 @@
+"""The end of a command: a file, and what to say once it is written."""
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from .._outputs import check_output, is_stream
+from ..exceptions import TableError
+
+
+class Outcome(NamedTuple):
+    """What is left to do when all has been computed."""
+
+    write: Callable[[], None]
+    lines: Sequence[str]
+
+
+Command: TypeAlias = Generator[str, None, Outcome]
+"""Yields what to say before and during the work."""
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Refuse a path that cannot be written, or a file that exists already."""
+    if path.is_dir():
+        raise TableError(f"{str(path)!r} is a folder: name a file.")
+    if path.exists() and not force and not is_stream(path):
+        raise TableError(
+            f"The file {str(path)!r} exists: pass --force to replace it, or name "
+            "another one."
+        )
+    if not path.parent.is_dir():
+        raise TableError(f"There is no folder {str(path.parent)!r} to write to.")
+    try:
+        check_output(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> TableError:
+    """Return the error of a file that cannot be written."""
+    return TableError(
+        f"The file {str(path)!r} cannot be written: {error.strerror or error}. Free "
+        "some space, grant write permission, or name another file."
+    )
