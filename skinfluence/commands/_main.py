@@ -5,15 +5,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import exceptions
 from .._outputs import is_stdout
 from .._version import __version__
-from ._audit import audit
 from ._choices import CLASSIFICATION, HIDDEN, KINDS, REGRESSION
-from ._clean import clean
 from ._console import flush, note, tell
 from ._outcome import Command, Outcome, check_new, unwritable
 from ._stopping import Stopping
@@ -73,6 +72,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
         return _failed(error, text, options.debug, UNEXPECTED)
     return OK
+
+
+# Imported late: torch alone takes seconds, and --help and wrong usage need nothing.
+
+
+def audit(options: argparse.Namespace) -> Command:
+    """Make the report."""
+    from ._audit import audit
+
+    return audit(options)
+
+
+def clean(options: argparse.Namespace) -> Command:
+    """Clean the table."""
+    from ._clean import clean
+
+    return clean(options)
 
 
 def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
@@ -180,8 +196,9 @@ def _add_clean(commands: Any) -> None:
         "--n-remove",
         type=_count_or_auto,
         metavar="N",
-        help="how many of the most harmful rows to remove; 'auto' chooses the number "
-        "by cross-validation, 0 included",
+        help="how many of the most harmful rows to remove, or which fraction of the "
+        "rows (such as 0.05); 'auto' chooses the number by cross-validation, 0 "
+        "included",
     )
     command.add_argument(
         "--output",
@@ -190,6 +207,12 @@ def _add_clean(commands: Any) -> None:
         required=True,
         metavar="TABLE",
         help="where to write the cleaned table",
+    )
+    command.add_argument(
+        "--changes",
+        type=Path,
+        metavar="CSV",
+        help="where to list all rows that are removed or relabelled, as decisions",
     )
     _add_model(command)
     command.set_defaults(run=clean)
@@ -295,11 +318,15 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _count_or_auto(text: str) -> int | str:
+def _count_or_auto(text: str) -> float | str:
     if text == "auto":
         return text
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number or 'auto', got {text!r}"
-        )
-    return int(text)
+    if text.isascii() and text.isdigit():
+        return int(text)
+    with suppress(ValueError):
+        if 0 <= float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        "must be a whole number, a fraction from 0 and below 1 (0.05 for 5 %), or "
+        f"'auto', got {text!r}"
+    )
