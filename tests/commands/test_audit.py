@@ -180,6 +180,43 @@ def test_n_remove_takes_what_the_cleaner_ranks_first(tmp_path):
     assert len(removed & set(FLIPPED)) >= 2
 
 
+def test_fraction_is_one_of_the_rows(tmp_path, capsys):
+    train, output = write(tmp_path), tmp_path / "clean.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]
+    assert main([*arguments, "--n-remove", "0.125", *QUICK]) == 0
+    assert "Removed: 10 rows" in capsys.readouterr().out
+    assert len(output.read_text().splitlines()) == 71
+
+
+def test_all_changes_are_listed_and_can_be_repeated(tmp_path):
+    train, output = write(tmp_path), tmp_path / "clean.csv"
+    changes, again = tmp_path / "changes.csv", tmp_path / "again.csv"
+    common = ["clean", str(train), "--target", "stays", *QUICK]
+    how = ["--n-remove", "12", "--changes", str(changes)]
+    assert main([*common, *how, "--output", str(output)]) == 0
+    listed = pd.read_csv(changes)
+    lines = train.read_text().splitlines()
+    left = [text for k, text in enumerate(lines, 1) if k not in set(listed["line"])]
+    assert output.read_text().splitlines() == left
+    assert len(listed) == 12
+    how = ["--decisions", str(changes), "--output", str(again)]
+    assert main([*common, *how]) == 0
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_number_that_empties_a_class_is_refused(tmp_path, capsys):
+    frame = customers()
+    # All of the rarer label are wrong.
+    frame["stays"] = np.where(frame.index % 20 == 3, "no", "yes")
+    train, output = write(tmp_path, frame=frame), tmp_path / "clean.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]
+    assert main([*arguments, "--n-remove", "60", *QUICK]) == 2
+    said = capsys.readouterr()
+    assert "would remove all rows whose 'stays' is 'no'" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not output.exists()
+
+
 def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be ranked")

@@ -237,6 +237,14 @@ def test_all_rows_to_remove(tmp_path, capsys):
     )
 
 
+def test_more_rows_to_remove_than_are_ranked(tmp_path, capsys):
+    output = ["--n-remove", "0.8", "--output", str(tmp_path / "c.csv")]
+    assert cleaned(write(tmp_path), *output) == 2
+    assert "must be at most 75% of the rows (60) without --valid, got 64" in (
+        capsys.readouterr().err
+    )
+
+
 def test_no_decisions(tmp_path, capsys):
     missing = ["--decisions", str(tmp_path / "none.csv")]
     output = ["--output", str(tmp_path / "c.csv")]
