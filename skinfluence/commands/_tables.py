@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -94,6 +95,11 @@ def table_format(path: Path) -> str:
         return "csv"
     if path.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
+    if path.suffix.lower() in (".xlsx", ".xls", ".xlsm", ".ods"):
+        raise TableError(
+            f"{path.name!r} is a workbook: save the sheet as CSV in UTF-8 (in Excel: "
+            "File, Save As), and pass that file."
+        )
     raise TableError(
         f"A table must be CSV (.csv, .tsv, .txt, each also with .gz) or Parquet "
         f"(.parquet), got {path.name!r}."
@@ -133,8 +139,28 @@ def check_column(name: str, columns: Sequence[str], table: str) -> None:
     # Names that differ in capitals only may be too far apart for the matcher.
     folded = {str(other).casefold(): other for other in columns}
     near = [folded[name.casefold()]] if name.casefold() in folded else near
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(columns)}."
+    if near:
+        hint = f"Did you mean {near[0]!r}?"
+    elif len(columns) == 1:
+        hint = (
+            f"Its only column is {columns[0]!r}: separate the cells by commas, "
+            "semicolons, tabs or bars."
+        )
+    elif any(_is_number(column) for column in columns):
+        hint = (
+            f"Its first line must name the columns, but it is {quoted(columns)}: add a "
+            "line with their names."
+        )
+    else:
+        hint = f"It has {quoted(columns)}."
     raise TableError(f"{table!r} has no column {name!r}. {hint}")
+
+
+def _is_number(text: object) -> bool:
+    with suppress(ValueError):
+        float(str(text))
+        return True
+    return False
 
 
 def quoted(names: Iterable[object]) -> str:

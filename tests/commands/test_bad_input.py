@@ -1,5 +1,7 @@
 """What cannot be used is refused in one sentence, before any work."""
 
+import gzip
+
 import pytest
 
 from skinfluence.commands import _audit, _tables, main
@@ -152,8 +154,48 @@ def test_binary_file(tmp_path, capsys):
 
 
 def test_other_format(tmp_path, capsys):
+    (tmp_path / "t.json").touch()
+    assert "must be CSV" in refused(capsys, tmp_path / "t.json")
+
+
+def test_workbook(tmp_path, capsys):
     (tmp_path / "t.xlsx").touch()
-    assert "must be CSV" in refused(capsys, tmp_path / "t.xlsx")
+    message = refused(capsys, tmp_path / "t.xlsx")
+    assert "'t.xlsx' is a workbook: save the sheet as CSV" in message
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\3\4", "an Excel workbook: save its sheet as CSV"),
+        (b"PAR1", "a Parquet file"),
+        (gzip.compress(b"a,b"), "compressed: give it a name that ends in .gz"),
+    ],
+)
+def test_other_format_under_the_name_of_a_text(tmp_path, capsys, start, what):
+    (tmp_path / "t.csv").write_bytes(start)
+    assert what in refused(capsys, tmp_path / "t.csv")
+
+
+def test_no_header(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text(path.read_text().split("\n", 1)[1])
+    message = refused(capsys, path)
+    assert "Its first line must name the columns, but it is '" in message
+
+
+def test_no_delimiter(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace(",", " "))
+    message = refused(capsys, path)
+    assert "Its only column is 'code age plan since paid stays'" in message
+
+
+def test_title_above_the_header(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text("Customers of 2020\n\n" + path.read_text())
+    message = refused(capsys, path, target="Customers of 2020")
+    assert "delete the lines above the names" in message
 
 
 def test_unknown_encoding(tmp_path, capsys):
