@@ -11,8 +11,9 @@ from pandas.tseries.api import guess_datetime_format
 
 from ._cells import is_missing, is_text, texts
 
-_ISO = "ISO8601"
+_ISO, _QUARTERS = "ISO8601", "quarters"
 _ISO_DATE = r"\d{4}-\d\d(?:-\d\d(?:[ T].*)?)?"
+_QUARTER = r"(\d{4})[ :-]?[Qq]0?([1-4])"
 _DIGITS_DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 
 # What pandas does not guess. The day comes first: where the month may as well, the
@@ -31,7 +32,7 @@ _GUESSES, _TRIED = 5, 200  # cells to guess formats from, and to try formats on
 _WORDS = {
     "%d": "DD", "%m": "MM", "%Y": "YYYY", "%y": "YY", "%b": "Mon", "%B": "Month",
     "%H": "hh", "%I": "hh", "%M": "mm", "%S": "ss", "%p": "AM", "%f": "ffffff",
-    _ISO: "YYYY-MM-DD",
+    _ISO: "YYYY-MM-DD", _QUARTERS: "YYYYQ1",
 }  # fmt: skip
 
 
@@ -77,7 +78,8 @@ def dates(
 
 def in_words(written: str) -> str:
     """Return a format as people write it."""
-    return re.sub(r"%[a-zA-Z]|ISO8601", lambda found: _WORDS[found[0]], written)
+    codes = "|".join(["%[a-zA-Z]", _ISO, _QUARTERS])
+    return re.sub(codes, lambda found: _WORDS[found[0]], written)
 
 
 def _as_good(other: np.ndarray | None, values: np.ndarray) -> bool:
@@ -101,6 +103,8 @@ def _formats(cells: pd.Series) -> Iterator[str]:
     """Yield formats in which cells may be written."""
     if cells.str.fullmatch(_ISO_DATE).mean() > 0.5:
         yield _ISO
+    elif cells.str.fullmatch(_QUARTER).mean() > 0.5:
+        yield _QUARTERS
     elif cells.str.fullmatch(_DIGITS_DATE).mean() > 0.5:
         yield "%Y%m%d"
     # Plain numbers and plain words are no dates.
@@ -132,6 +136,10 @@ def _days(column: pd.Series, written: str) -> np.ndarray:
         values = texts(column)
         if written == _ISO:
             values = values.where(values.str.fullmatch(_ISO_DATE).astype(bool))
+        elif written == _QUARTERS:
+            parts = values.str.extract(rf"\A{_QUARTER}\Z").astype(float)
+            months = (3 * parts[1] - 2).map("{:02.0f}".format)
+            values, written = parts[0].map("{:.0f}".format) + "-" + months, _ISO
     # In UTC: cells with and without a time zone cannot be compared otherwise.
     stamps = pd.to_datetime(values, format=written, errors="coerce", utc=True)
     epoch = pd.Timestamp(0, tz="UTC")

@@ -42,6 +42,8 @@ _CODE_NAMES = {
     *("zip", "zipcode", "postcode", "postal", "plz", "phone", "telephone", "tel"),
     *("fax", "barcode"),
 }  # fmt: skip
+_NAME_WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_YEAR_NAMES = {"year", "yr", "jahr"}  # which go on from row to row in time series
 _ID_ENDING = (
     "(?:customer|user|passenger|person|product|order|client|patient|row|sample|"
     "student|employee|account|transaction|session)id"
@@ -183,22 +185,25 @@ def _identifies(table: Table, name: str, values: np.ndarray) -> tuple[str, str] 
         return None
     n, distinct = len(present), len(np.unique(present))
     # Compared with the row numbers, so that a random sample is recognized too.
+    words = {word.lower() for word in _NAME_WORDS.findall(name)}
+    if words & _YEAR_NAMES:
+        return None
     counts = np.array_equal(np.diff(values), np.diff(table.rows))
     if counts and len(values) > _MANY:
         return UNUSED, "only numbers the rows"
-    if distinct > _MANY and _is_code_name(name):
+    is_id = bool(words & _CODE_NAMES) or re.fullmatch(_ID_ENDING, name.lower())
+    if distinct > _MANY and is_id:
         if distinct <= 0.5 * n:
             return CATEGORY, f"codes, by its name; {_different(distinct)}"
         return UNUSED, "identifies rows, by its name"
     if distinct == n >= _FEWEST_IDS and (why := _numbering(present)):
         return UNUSED, why
+    size = n // distinct
+    if distinct > _MANY and size > 1 and n == len(values) == size * distinct:
+        blocks = values.reshape(distinct, size)
+        if (blocks == blocks[:, :1]).all():
+            return UNUSED, f"numbers groups of {size} rows"
     return None
-
-
-def _is_code_name(name: str) -> bool:
-    words = re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    known = _CODE_NAMES & {word.lower() for word in words}
-    return bool(known) or re.fullmatch(_ID_ENDING, name.lower()) is not None
 
 
 def _numbering(values: np.ndarray) -> str:

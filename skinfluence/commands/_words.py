@@ -6,6 +6,7 @@ import numpy as np
 
 from ._choices import CLASSIFICATION
 from ._columns import in_words
+from ._giveaways import giveaways
 from ._problem import Problem
 from ._tables import Table, quoted
 
@@ -22,6 +23,8 @@ def introduce(problem: Problem) -> Iterator[str]:
     width = min(max(len(column.name) for column in problem.columns), _WIDEST)
     for column in problem.columns:
         yield f"  {column.name:{width}}  {column.kind:8}  {column.why}"
+    for line in warnings_on(problem):
+        yield f"Note: {line}"
     for labels in look_alikes(problem):
         yield f"Note: the labels {labels} differ in spaces or capitals only."
 
@@ -52,13 +55,24 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 def facts(problem: Problem) -> dict[str, str]:
     """Return the facts for the head of the report."""
     left_out, alike = _left_out(problem), look_alikes(problem)
+    told = warnings_on(problem)
     return {
         **_tables(problem),
         "Target": _target(problem),
         **({"Without a target": " ".join(left_out)} if left_out else {}),
         **in_words(problem.columns),
+        **({"Gives the target away": " ".join(told)} if told else {}),
         **({"Nearly the same": "; ".join(alike)} if alike else {}),
     }
+
+
+def warnings_on(problem: Problem) -> list[str]:
+    """Return sentences on what makes the model say little about the rows."""
+    return [
+        f"{name!r} alone gives {problem.target.name!r} away: --drop it, unless it is "
+        "known before what it predicts."
+        for name in giveaways(problem)
+    ]
 
 
 def look_alikes(problem: Problem) -> list[str]:
@@ -92,10 +106,10 @@ def _left_out(problem: Problem) -> list[str]:
     """Return sentences on the rows without a target."""
     tables = (problem.table, problem.valid_table, problem.test_table)
     return [
-        f"{table.n_drawn - len(table):,} rows of {table.name} have no "
-        f"{problem.target.name}: they are left out, and stay in the table as they are."
+        f"{table.name} has {n:,} row{'s' * (n > 1)} without {problem.target.name}, "
+        "left out here and copied as they are."
         for table in tables
-        if table is not None and len(table) < table.n_drawn
+        if table is not None and (n := table.n_drawn - len(table))
     ]
 
 

@@ -274,7 +274,7 @@ def test_rows_without_a_target_are_left_out_and_copied(tmp_path, capsys):
     common = [str(train), "--target", "stays", *QUICK]
     assert main(["audit", *common, "--report", str(report), "--n", "6"]) == 0
     said = capsys.readouterr().out
-    assert "2 rows of train.csv have no stays: they are left out" in said
+    assert "train.csv has 2 rows without stays, left out here" in said
     assert "80 rows, 6 columns" in said
     data = page_data(report)
     assert data["n_samples"] == 78

@@ -109,6 +109,8 @@ def test_kinds(cells, kind, why):
         ("zip", many(lambda k: str(10_000 + k % 25)), "category"),
         ("user_id", many(lambda k: str(k % 25 * 7)), "category"),
         ("paid", many(lambda k: str(k * k)), "number"),
+        ("year", many(lambda k: str(1960 + k)), "number"),
+        ("nr", many(lambda k: str(k // 2 * 7)), "unused"),
         ("humid", many(lambda k: str(k * k)), "number"),
     ],
 )
