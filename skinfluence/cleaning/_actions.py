@@ -145,7 +145,11 @@ class Reweighting(Removal):
             if step:
                 weighted = data.weighted(weights)
                 scores = score_runs(
-                    ranking.runs, weighted, cleaner.memory, cleaner.n_jobs
+                    ranking.runs,
+                    weighted,
+                    cleaner.memory,
+                    cleaner.n_jobs,
+                    cleaner.verbose,
                 )[0].mean
             slopes = weight_slopes(scores, base, weights)
             # The largest spread so far, so that the steps shrink as the slopes level.

@@ -29,6 +29,7 @@ from ._data import (
     CleaningData,
     GivenValidation,
     Samples,
+    check_groups,
     check_validation,
     with_weights,
 )
@@ -74,6 +75,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         **fit_params: object,
     ) -> Any:
         """Rank the samples, remove the most harmful, and refit on the others.
@@ -95,6 +97,9 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             out for validation, in their mean. Passed on as `fit_params` are.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
+        groups : array-like of shape (n_samples,), optional
+            Group of each sample, such as a patient. Wherever samples are held out, for
+            the ranking or to choose how many to remove, whole groups are.
         **fit_params : dict
             Passed to the ``fit`` of `estimator` and of `final_estimator`, or, with
             scikit-learn's metadata routing enabled, to those that request them.
@@ -113,7 +118,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
             params = with_weights(fit_params, sample_weight)
-            self._finish(*self._clean(X, y, validation, params))
+            self._finish(*self._clean(X, y, validation, params, groups))
         return self
 
     def _finish(
@@ -138,6 +143,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         **fit_params: object,
     ) -> tuple[Any, Any]:
         """Rank the samples and return those that are kept.
@@ -157,6 +163,9 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             Non-negative weights of the samples, as in :meth:`fit`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
+        groups : array-like of shape (n_samples,), optional
+            Group of each sample, such as a patient. Wherever samples are held out, for
+            the ranking or to choose how many to remove, whole groups are.
         **fit_params : dict
             As in :meth:`fit`.
 
@@ -177,7 +186,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             if self._action().by_label or getattr(self, "decisions", None) is not None:
                 check_writable(y)
             params = with_weights(fit_params, sample_weight)
-            cleaned, ranking, chosen = self._clean(X, y, validation, params)
+            cleaned, ranking, chosen = self._clean(X, y, validation, params, groups)
             if had_model:
                 self._finish(cleaned, ranking, chosen)
         X_kept = kept_rows(X, self.sample_indices_)
@@ -189,11 +198,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         y: Any,
         validation: tuple[Any, Any, Any],
         fit_params: dict[str, object],
+        groups: ArrayLike | None,
     ) -> tuple[CleaningData, Ranking, np.ndarray]:
         """Check everything, rank, and clean; return what a final fit needs."""
         self._validate_params()
         check_choices(self)
-        data = self._check_data(X, y, validation, fit_params)
+        data = self._check_data(X, y, validation, fit_params, groups)
         cleaned, ranking, chosen = self._act(data)
         if ranking.runs:  # none with `decisions`
             self.estimator_ = ranking.estimator
@@ -231,6 +241,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         y: Any,
         given: tuple[Any, Any, Any],
         fit_params: dict[str, object],
+        groups: ArrayLike | None,
     ) -> CleaningData:
         # SciPy's dok_matrix is a dict too.
         if isinstance(X, (Dataset, dict)) and not sparse.issparse(X):
@@ -270,7 +281,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         params, final_params = self._route(fit_params)
         for routed in (params, final_params):
             check_weights(routed.get("sample_weight"), len(y))
-        return CleaningData(X, y, params, final_params, validation)
+        groups = check_groups(groups, len(y))
+        return CleaningData(X, y, params, final_params, validation, groups)
 
     def _check_several_classes(self, y: np.ndarray) -> None:
         if self._action().by_label and len(np.unique(y)) < 2:

@@ -24,6 +24,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "n_jobs": [Integral, None],
+    "verbose": ["verbose"],
     "random_state": ["random_state"],
 }
 """Constraints on the parameters that all cleaners have."""

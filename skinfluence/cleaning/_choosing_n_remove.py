@@ -5,8 +5,9 @@ from dataclasses import replace
 from inspect import signature
 
 import numpy as np
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
+from .._progress import parallel_calls
 from ._data import CleaningData, Validation
 from ._recipe import CleaningRecipe
 from ._selection import beneficial_removals, check_n_remove, emptied_classes
@@ -34,7 +35,8 @@ def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fo
             f"n_remove='auto' needs at least {N_FOLDS} samples for its folds, got "
             f"n_samples={len(y)}."
         )
-    folds = stratified_folds(class_codes(y, classifier), N_FOLDS, seed)
+    groups = data.groups if validation is None else None
+    folds = stratified_folds(class_codes(y, classifier), groups, N_FOLDS, seed)
     for number in range(N_FOLDS):
         rest, part = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
         if validation is None:
@@ -72,9 +74,16 @@ def score_path(
     ndarray of shape (n_folds, len(n_removes))
         NaN where a class would be emptied.
     """
-    rows = Parallel(n_jobs=cleaner.n_jobs)(
-        delayed(_score_fold)(cleaner, data, held_out, n_removes, scoring, beneficial)
-        for data, held_out in folds
+    folds = list(folds)
+    rows = parallel_calls(
+        (
+            delayed(_score_fold)(cleaner, *fold, n_removes, scoring, beneficial)
+            for fold in folds
+        ),
+        cleaner.n_jobs,
+        words="Folds, each cleaned with each number",
+        total=len(folds),
+        verbose=cleaner.verbose,
     )
     return np.array(rows, dtype=np.float64)
 

@@ -71,10 +71,12 @@ class InfluenceCleaner(BaseCleaner):
         Fitted on the kept samples, to predict; by default a clone of `estimator`.
     validation_fraction : float, default=0.2
         Stratified fraction of the samples that is held out for validation if no
-        validation data is given. These samples are not ranked, and always kept.
+        validation data is given. These samples are not ranked, and always kept. With
+        `groups`, whole groups are held out.
     cv : int, cross-validation generator or iterable, default=None
         Cross-influence instead of that fraction: each sample is scored by the models
         that were trained on it, each on its held-out fold, and the scores are averaged.
+        With `groups`, a number is one of folds of whole groups.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states: other initial
         weights and batches. Each costs a training and a retrace for every fold of `cv`.
@@ -104,6 +106,8 @@ class InfluenceCleaner(BaseCleaner):
         such a change.
     n_jobs : int, default=None
         Number of runs (or, for ``"auto"``, of folds) in parallel, through joblib.
+    verbose : int, default=0
+        1 for a progress bar over runs or folds.
     random_state : int, RandomState instance or None, default=None
         Determines the split, and the random states of `estimator`, `scorer` and
         `final_estimator` where these are None (in further runs, always). With `memory`,
@@ -205,6 +209,7 @@ class InfluenceCleaner(BaseCleaner):
         output: str = "prediction",
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -223,6 +228,7 @@ class InfluenceCleaner(BaseCleaner):
         self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def _ranking_cv(self) -> Any:

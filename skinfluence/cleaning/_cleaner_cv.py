@@ -8,13 +8,13 @@ import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from ._base import BaseCleaner
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
+from ._splits import cv_splits
 
 
 class InfluenceCleanerCV(BaseCleaner):
@@ -31,7 +31,8 @@ class InfluenceCleanerCV(BaseCleaner):
         The numbers to try: counts and fractions of the samples, as in
         :class:`InfluenceCleaner`. By default 0, and 1.25 % to 40 % in factors of 2.
     cv : int, cross-validation generator or iterable, default=5
-        The folds on which the final estimators are scored.
+        The folds on which the final estimators are scored; with `groups`, a number is
+        one of folds of whole groups.
     scoring : str or callable, default=None
         How they are scored; by default by their own ``score``.
     rule : {"best", "one_standard_error"}, default="best"
@@ -62,6 +63,8 @@ class InfluenceCleanerCV(BaseCleaner):
         Where to cache scores, as in :class:`InfluenceCleaner`.
     n_jobs : int, default=None
         Number of folds in parallel, through joblib.
+    verbose : int, default=0
+        1 for a progress bar over runs or folds.
     random_state : int, RandomState instance or None, default=None
         As in :class:`InfluenceCleaner`.
 
@@ -154,6 +157,7 @@ class InfluenceCleanerCV(BaseCleaner):
         output: str = "prediction",
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -173,16 +177,16 @@ class InfluenceCleanerCV(BaseCleaner):
         self.output = output
         self.memory = memory
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def _choose(self, data: CleaningData) -> tuple[Any, bool]:
         n_removes = list(self.n_removes)
         if not n_removes:
             raise ValueError("`n_removes` must hold at least one number, got none.")
-        splitter = check_cv(self.cv, data.y, classifier=is_classifier(self))
         folds = [
             (data.take(train), data.held_out(test))
-            for train, test in splitter.split(data.X, data.y)
+            for train, test in cv_splits(data, self.cv, is_classifier(self))
         ]
         if self.rule == "one_standard_error" and len(folds) < 2:
             raise ValueError(

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_method_params, _num_samples, indexable
+from sklearn.utils.validation import (
+    _check_method_params,
+    _num_samples,
+    column_or_1d,
+    indexable,
+)
 
 from ..estimators import check_weights, plain_targets
 
@@ -59,6 +64,8 @@ class CleaningData:
         Further arguments of ``fit``, for the ranking and for the final estimator.
     validation : Validation or None
         Validation data, if it was given.
+    groups : ndarray of n_samples rows, or None
+        Group of each sample; a group is held out as a whole.
     """
 
     X: Any
@@ -66,6 +73,7 @@ class CleaningData:
     params: Mapping[str, Any] = field(default_factory=dict)
     final_params: Mapping[str, Any] = field(default_factory=dict)
     validation: Validation | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -78,6 +86,7 @@ class CleaningData:
             _check_method_params(self.X, self.params, rows),
             _check_method_params(self.X, self.final_params, rows),
             self.validation,
+            None if self.groups is None else self.groups[rows],
         )
 
     def weighted(self, weights: np.ndarray) -> "CleaningData":
@@ -136,6 +145,19 @@ def _unpack(
             f"sample_weight_val), with nothing beside it, got {len(X_val)} items."
         )
     return X_val if len(X_val) == 3 else (*X_val, None)
+
+
+def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray | None:
+    """Return the group of each sample, as an array."""
+    if groups is None:
+        return None
+    found: np.ndarray = column_or_1d(groups)
+    if len(found) != n_samples:
+        raise ValueError(
+            f"`groups` must have one entry for each of the {n_samples} samples, got "
+            f"{len(found)}."
+        )
+    return found
 
 
 def with_weights(

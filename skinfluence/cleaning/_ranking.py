@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from torch import get_num_threads
 
 from .._cache import cached_call, digest
+from .._progress import parallel_calls
 from ..estimators import ScoresOverRuns
 from ..trajectory import on_threads
 from ._data import CleaningData
@@ -143,7 +144,11 @@ def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
 
 
 def score_runs(
-    runs: Sequence[Run], data: CleaningData, memory: Any, n_jobs: int | None
+    runs: Sequence[Run],
+    data: CleaningData,
+    memory: Any,
+    n_jobs: int | None,
+    verbose: int,
 ) -> tuple[ScoresOverRuns, Any]:
     """Return the scores over the runs, and the fitted estimator of the first."""
     content = "" if memory is None else _content(data)
@@ -157,8 +162,12 @@ def score_runs(
 
     # The first is fitted already, and need not travel to another process.
     parts = [cached_call(*call(runs[0], first))]
-    parts += Parallel(n_jobs=n_jobs)(
-        delayed(cached_call)(*call(run)) for run in runs[1:]
+    parts += parallel_calls(
+        (delayed(cached_call)(*call(run)) for run in runs[1:]),
+        n_jobs,
+        words="Further runs",
+        total=len(runs) - 1,
+        verbose=verbose,
     )
     scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
     for own, run, part in zip(scores, runs, parts, strict=True):

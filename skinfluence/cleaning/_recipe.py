@@ -31,7 +31,7 @@ class CleaningRecipe(BaseEstimator):
     # scikit-learn makes this method for classes that are made after imbalanced-learn is
     # imported only.
     set_fit_resample_request = RequestMethod(
-        RESAMPLING, ["X_val", "sample_weight", "sample_weight_val", "y_val"]
+        RESAMPLING, ["X_val", "groups", "sample_weight", "sample_weight_val", "y_val"]
     )
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -48,6 +48,7 @@ class CleaningRecipe(BaseEstimator):
     refit: str
     memory: Any
     n_jobs: int | None
+    verbose: int
     random_state: Any
 
     def __sklearn_tags__(self) -> Any:
@@ -138,7 +139,9 @@ class CleaningRecipe(BaseEstimator):
             run_seeds,
             by_label=self._action().by_label,
         )
-        scores, estimator = score_runs(runs, data, self.memory, self.n_jobs)
+        scores, estimator = score_runs(
+            runs, data, self.memory, self.n_jobs, self.verbose
+        )
         if self.n_runs > 1:
             warn_if_alike(estimator)
         return Ranking.of(scores, estimator, runs, final_seed)

@@ -1,9 +1,11 @@
 """Splits into samples to rank and samples to validate the ranking on."""
 
+import warnings
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import StratifiedGroupKFold, check_cv
 
 from ._data import CleaningData
 
@@ -31,16 +33,58 @@ def ranking_splits(
             raise ValueError("`cv` must be None where X_val is given, got both.")
         splits: list[Split] = [(np.arange(len(data)), None)]
     elif cv is not None:
-        splitter = check_cv(cv, data.y, classifier=classifier)
-        splits = list(splitter.split(data.X, data.y))
+        splits = [*cv_splits(data, cv, classifier)]
     else:
-        splits = [set_apart(class_codes(data.y, classifier), fraction, seed)]
+        codes = class_codes(data.y, classifier)
+        if data.groups is None:
+            splits = [set_apart(codes, fraction, seed)]
+        else:
+            n_folds = max(2, round(1 / fraction))
+            splits = [_split_off(_group_folds(codes, data.groups, n_folds, seed))]
     for train, rows in splits:
         if classifier:
             _check_classes(data, train, rows)
         if rows is not None:
             _check_weights(data, rows)
     return splits
+
+
+def cv_splits(
+    data: CleaningData, cv: Any, classifier: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the splits of a cross-validation, by groups if there are any."""
+    if data.groups is not None and isinstance(cv, Integral):
+        codes, n_folds = class_codes(data.y, classifier), int(cv)
+        folds = _group_folds(codes, data.groups, n_folds)
+        return [_split_off(folds, number) for number in range(n_folds)]
+    splitter = check_cv(cv, data.y, classifier=classifier)
+    return list(splitter.split(data.X, data.y, data.groups))
+
+
+def _group_folds(
+    codes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int | None = None
+) -> np.ndarray:
+    """Return the number of each sample's fold, the same within a group."""
+    n_groups = len(np.unique(groups))
+    if n_groups < n_folds:
+        raise ValueError(
+            f"`groups` must name at least {n_folds} groups, one for each fold, got "
+            f"{n_groups}. Use fewer folds, or leave `groups` out."
+        )
+    splitter = StratifiedGroupKFold(
+        n_folds, shuffle=seed is not None, random_state=seed
+    )
+    folds = np.empty(len(codes), dtype=np.intp)
+    with warnings.catch_warnings():
+        # Of classes that are too rare for the folds; what that harms is checked.
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, rows) in enumerate(splitter.split(codes, codes, groups)):
+            folds[rows] = number
+    return folds
+
+
+def _split_off(folds: np.ndarray, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return np.flatnonzero(folds != number), np.flatnonzero(folds == number)
 
 
 def set_apart(
@@ -64,8 +108,16 @@ def set_apart(
     return np.setdiff1d(np.arange(n_samples), chosen), np.sort(chosen)
 
 
-def stratified_folds(codes: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Return the number of each sample's fold, drawn at random within the classes."""
+def stratified_folds(
+    codes: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int
+) -> np.ndarray:
+    """Return the number of each sample's fold, drawn at random within the classes.
+
+    With groups, whole groups are drawn, and the classes are balanced as far as that
+    goes.
+    """
+    if groups is not None:
+        return _group_folds(codes, groups, n_folds, seed)
     folds = np.empty(len(codes), dtype=np.intp)
     order = _shuffled_by_class(codes, np.random.RandomState(seed))
     folds[order] = np.arange(len(codes)) % n_folds

@@ -70,6 +70,10 @@ class ScoresOverRuns:
     sign_agreement: np.ndarray
     n_used: np.ndarray
 
+    def __repr__(self) -> str:
+        n_runs, n_samples = self.scores.shape[:2]
+        return f"<ScoresOverRuns of {n_runs} runs over {n_samples} samples>"
+
     @classmethod
     def of(cls, scores: ArrayLike | Sequence[np.ndarray]) -> "ScoresOverRuns":
         """Summarize the scores of runs.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._short_repr import short_repr
 from ..metrics import kendall_tau
 from ._typing import Axes, Estimator, RandomState
 
@@ -63,6 +64,8 @@ class AgreementDisplay:
         self.estimated = estimated
         self.exact = exact
         self.name = name
+
+    __repr__ = short_repr
 
     @classmethod
     def from_estimator(

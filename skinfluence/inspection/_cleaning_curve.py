@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
+from .._short_repr import short_repr
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
 from ._style import COLORS, MARKERS
@@ -61,6 +62,8 @@ class CleaningCurveDisplay:
         self.n_removes = n_removes
         self.scores = scores
         self.score_name = score_name
+
+    __repr__ = short_repr
 
     @classmethod
     def from_estimator(
@@ -136,7 +139,7 @@ class CleaningCurveDisplay:
             # By name, split10 comes before split2: mean and error are the same.
             folds = sorted(k for k in results if k.startswith("split"))
             scores[name] = np.array([results[fold] for fold in folds])
-        name = scoring if isinstance(scoring, str) else "score"
+        name = scoring if isinstance(scoring, str) else _own_score(search)
         return cls(n_removes=n_removes, scores=scores, score_name=name).plot(ax=ax)
 
     def plot(self, ax: "Axes | None" = None) -> "CleaningCurveDisplay":
@@ -183,3 +186,10 @@ class CleaningCurveDisplay:
         ax.legend(title="removed first by", frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
         return self
+
+
+def _own_score(estimator: BaseEstimator) -> str:
+    """Return the name of scikit-learn's ``score`` of a kind of estimator."""
+    if is_classifier(estimator):
+        return "accuracy"
+    return "R²" if is_regressor(estimator) else "score"

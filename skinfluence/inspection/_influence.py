@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._short_repr import short_repr
 from ..estimators import ScoresOverRuns
 from ..metrics import kendall_tau
 from ..scorers import Loss
@@ -102,6 +103,8 @@ class InfluenceDisplay:
         self.n_marked = n_marked
         self.meaning = meaning
         self.unit = unit
+
+    __repr__ = short_repr
 
     @classmethod
     def from_estimator(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from .._short_repr import short_repr
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..estimators import ScoresOverRuns
 from ..scorers import SGDInfluence
@@ -119,6 +120,8 @@ class SampleGridDisplay:
         self.n_features = n_features
         self.meaning = meaning
         self.unit = unit
+
+    __repr__ = short_repr
 
     @classmethod
     def from_estimator(

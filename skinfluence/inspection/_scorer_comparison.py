@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._short_repr import short_repr
 from ..cleaning import compare_scorers
 from ._style import COLORS, MARKERS
 from ._typing import Axes, ManyAxes
@@ -70,6 +71,8 @@ class ScorerComparisonDisplay:
 
     def __init__(self, *, comparison: pd.DataFrame) -> None:
         self.comparison = comparison
+
+    __repr__ = short_repr
 
     @classmethod
     def from_estimator(

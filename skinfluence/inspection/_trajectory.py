@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._short_repr import short_repr
 from ._style import (
     CHANGE,
     COLORS,
@@ -88,6 +89,8 @@ class TrajectoryDisplay:
         self.meaning = meaning
         self.unit = unit
 
+    __repr__ = short_repr
+
     @classmethod
     def from_estimator(
         cls,
@@ -168,8 +171,11 @@ class TrajectoryDisplay:
         labels = self.labels
         if labels is not None:
             labels = check_row("labels", labels, len(parts))
+        legend: dict[str, Any] = {}
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+            # Beside the lines: this layout makes room for it.
+            legend = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         epochs = np.arange(parts.shape[1] + 1)
         for k, row in enumerate(self.rows_):
@@ -187,12 +193,13 @@ class TrajectoryDisplay:
             )
             self.lines_.append(line)
         ax.axhline(0, color=COLORS[-1], linewidth=0.8, zorder=0)
-        what = f"{self.meaning}, up to the epoch{in_brackets(self.unit)}"
         ax.set_xlabel("epoch of training")
-        ax.set_ylabel(textwrap.fill(what, 36))
+        ax.set_ylabel(f"influence up to the epoch{in_brackets(self.unit)}")
+        # Above the axes, where it is not cut off in axes of any layout.
+        ax.set_title(textwrap.fill(self.meaning, 60), loc="left", fontsize="small")
         short_ticks(ax, "y")
         ax.locator_params(axis="x", integer=True)
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.legend(frameon=False, **legend)
         ax.spines[["top", "right"]].set_visible(False)
         return self
 

@@ -67,6 +67,14 @@ class Trajectory(RunFacts):
     final: State | None = None
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        kept, where = len(self._store), self.folder or "memory"
+        return (
+            f"<Trajectory of {self.n_epochs} epochs, {self.n_steps} steps over "
+            f"{self.n_samples} samples; {kept} states kept, "
+            f"{self.nbytes / 2**20:.3g} MiB, in {where}>"
+        )
+
     def keeps(self, number: int) -> bool:
         """Return whether a state is on the grid, or could not be recomputed.
 

@@ -46,7 +46,7 @@ def test_a_class_always_keeps_a_sample_to_train_on(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_folds_are_of_the_same_size_in_every_class(seed):
     codes = np.repeat([0, 1, 2], [50, 10, 3])
-    folds = stratified_folds(codes, 5, seed)
+    folds = stratified_folds(codes, None, 5, seed)
     for code, size in enumerate([50, 10, 3]):
         counts = np.bincount(folds[codes == code], minlength=5)
         assert counts.min() >= size // 5

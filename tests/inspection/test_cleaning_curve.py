@@ -33,6 +33,7 @@ def test_scores_are_those_of_the_cleaner_in_each_fold():
         cleaner = InfluenceCleaner(clf, n_remove=count, scorer="loss", random_state=0)
         expected = cross_val_score(cleaner, X, y, cv=cv)
         np.testing.assert_array_equal(display.scores["loss"][:, column], expected)
+    assert display.ax_.get_ylabel() == "cross-validated accuracy"
 
 
 def test_draws_means_and_standard_errors():

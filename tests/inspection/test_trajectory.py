@@ -63,9 +63,9 @@ def test_labels_say_what_and_in_which_unit():
         "sample 0: a",
     ]
     assert display.ax_.get_xlabel() == "epoch of training"
-    assert display.ax_.get_ylabel().replace("\n", " ") == (
-        "change of the mean validation loss without the sample, up to the epoch (nats)"
-    )
+    assert display.ax_.get_ylabel() == "influence up to the epoch (nats)"
+    title = display.ax_.get_title(loc="left").replace("\n", " ")
+    assert title == "change of the mean validation loss without the sample"
 
 
 @rough
@@ -74,17 +74,26 @@ def test_a_query_is_named_and_has_no_unit():
     display = TrajectoryDisplay.from_estimator(
         case.fitted(), *case.validation(), query=lambda outputs, _: outputs[:, 0]
     )
-    label = display.ax_.get_ylabel().replace("\n", " ")
-    assert label == "change of the query without the sample, up to the epoch"
+    assert display.ax_.get_ylabel() == "influence up to the epoch"
+    title = display.ax_.get_title(loc="left").replace("\n", " ")
+    assert title == "change of the query without the sample"
 
 
-def test_axis_labels_lie_inside_the_figure():
-    display = TrajectoryDisplay(contributions=PARTS, unit="nats").plot()
+@pytest.mark.parametrize("own_axes", [False, True])
+def test_title_labels_and_legend_lie_inside_the_figure(own_axes):
+    import matplotlib.pyplot as plt
+
+    ax = plt.subplots()[1] if own_axes else None
+    display = TrajectoryDisplay(contributions=PARTS, labels=list("abcd"), unit="nats")
+    ax = display.plot(ax=ax).ax_
     display.figure_.canvas.draw()
-    box = display.ax_.yaxis.label.get_window_extent()
     whole = display.figure_.bbox
-    assert whole.y0 <= box.y0
-    assert box.y1 <= whole.y1
+    for part in (ax.yaxis.label, ax._left_title, ax.get_legend()):
+        box = part.get_window_extent()
+        assert whole.x0 <= box.x0
+        assert box.x1 <= whole.x1
+        assert whole.y0 <= box.y0
+        assert box.y1 <= whole.y1
 
 
 def test_draws_into_given_axes():

@@ -92,7 +92,8 @@ class InfluenceCheck:
     metasmoothness: float = _NAN
     metasmoothness_interval: tuple[float, float] = (_NAN, _NAN)
 
-    def __str__(self) -> str:
+    # The statement, in place of hundreds of numbers.
+    def __repr__(self) -> str:
         lines = [
             f"{len(self.samples)} samples: rank correlation "
             f"{_between(self.correlation, self.confidence_interval)}, median error "
