@@ -13,7 +13,7 @@ from skorch.dataset import ValidSplit
 
 from .._outputs import is_stream
 from ..cleaning import InfluenceCleaner
-from ..estimators import ScoresOverRuns
+from ..estimators import ScoresOverRuns, Skill, skill
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
@@ -56,12 +56,16 @@ def audit(options: Namespace) -> Command:
         progress.stage("Ranking the rows")
         scores = rank(problem, model, folds)
         progress.stage("Examining the suspects")
-        report = make_report(problem, model, folds, scores, options)
-    count = n_shown(problem, options)
+        report, model_skill = make_report(problem, model, folds, scores, options)
+    count = len(report.to_dict()["suspects"])
+    found = f"The {count} most suspicious rows are in {options.path}."
+    if not (scores.mean < 0).any():
+        found = f"No row is harmful to this model. The report is in {options.path}."
     return Outcome(
         lambda: report.write_html(options.path),
         [
-            f"The {count} most suspicious rows are in {options.path}.",
+            str(model_skill),
+            found,
             "Open it in a browser, decide, save the decisions, and then run:",
             "  " + _next_command(options),
         ],
@@ -100,8 +104,8 @@ def make_report(
     folds: Folds,
     scores: ScoresOverRuns,
     options: Namespace,
-) -> AuditReport:
-    """Return the report on the rows with the lowest scores.
+) -> tuple[AuditReport, Skill | None]:
+    """Return the report on the rows with the lowest scores, and the model's score.
 
     The details come from one more model, which is trained on all of these rows.
     """
@@ -120,8 +124,9 @@ def make_report(
             "that are not shown, on which it is validated"
         )
     X_test, y_test = problem.test or (None, None)
-    return AuditReport.from_estimator(
-        model.fit(X, y),
+    fitted = model.fit(X, y)
+    report = AuditReport.from_estimator(
+        fitted,
         X,
         y,
         *valid,
@@ -145,6 +150,7 @@ def make_report(
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
     )
+    return report, skill(fitted, *valid)
 
 
 def _keep_apart(

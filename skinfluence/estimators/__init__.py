@@ -2,6 +2,8 @@
 
 from .._names import set_public_module
 from ._array_dataset import ArrayDataset
+from ._baseline import Skill as Skill
+from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
@@ -51,4 +53,4 @@ __all__ = [
     "represent",
 ]
 
-set_public_module(globals(), "EpochTable", "TrainingData")
+set_public_module(globals(), "EpochTable", "Skill", "TrainingData")
