@@ -1,10 +1,11 @@
 """The command line `skinfluence`."""
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,29 @@ def audit(options: argparse.Namespace) -> Command:
     """Make the report."""
     from ._audit import audit
 
-    return audit(options)
+    return _on_threads(audit, options)
 
 
 def clean(options: argparse.Namespace) -> Command:
     """Clean the table."""
     from ._clean import clean
 
-    return clean(options)
+    return _on_threads(clean, options)
+
+
+def _on_threads(
+    run: Callable[[argparse.Namespace], Command], options: argparse.Namespace
+) -> Command:
+    """Do the work on a chosen number of threads, and put torch's setting back.
+
+    By default on one. The steps of so small networks are too short to be divided: on
+    two threads they are hardly faster, and on a busy machine they wait for each other.
+    """
+    from ..trajectory import on_threads
+
+    told = "OMP_NUM_THREADS" in os.environ
+    with on_threads(options.threads or (None if told else 1)):
+        return (yield from run(options))
 
 
 def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
@@ -287,6 +303,13 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--force", action="store_true", help="overwrite existing files"
+    )
+    command.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="processor threads (default: OMP_NUM_THREADS, or 1, which is mostly the "
+        "fastest for tables)",
     )
     command.add_argument("--quiet", action="store_true", help="show no progress")
     command.add_argument(
