@@ -21,7 +21,7 @@ from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._words import facts, how_validated, introduce, query_of
+from ._words import facts, how_validated, introduce, query_of, warnings_on
 
 N_RUNS = 4
 """Models that score each row; with five folds, four of them are trained on it."""
@@ -58,18 +58,15 @@ def audit(options: Namespace) -> Command:
         progress.stage("Examining the suspects")
         report, model_skill = make_report(problem, model, folds, scores, options)
     count = len(report.to_dict()["suspects"])
-    found = f"The {count} most suspicious rows are in {options.path}."
-    if not (scores.mean < 0).any():
-        found = f"No row is harmful to this model. The report is in {options.path}."
-    return Outcome(
-        lambda: report.write_html(options.path),
-        [
-            str(model_skill),
-            found,
+    if count:
+        found = [
+            f"The {count} most suspicious rows are in {options.path}.",
             "Open it in a browser, decide, save the decisions, and then run:",
             "  " + _next_command(options),
-        ],
-    )
+        ]
+    else:
+        found = [f"No row is harmful: there is nothing to review in {options.path}."]
+    return Outcome(lambda: report.write_html(options.path), [str(model_skill), *found])
 
 
 def _is_page(path: Path) -> bool:
@@ -77,7 +74,7 @@ def _is_page(path: Path) -> bool:
 
 
 def n_shown(problem: Problem, options: Namespace) -> int:
-    """Return how many rows the report shows: half of them at most."""
+    """Return how many rows the report shows at most: as asked, or half of them."""
     return min(options.n, len(problem.table) // 2)
 
 
@@ -147,6 +144,9 @@ def make_report(
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
+        columns=[(each.name, each.kind, each.why) for each in problem.columns],
+        warnings=warnings_on(problem),
+        apply_command=_next_command(options),
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
     )

@@ -113,7 +113,7 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
 
 
 def in_words(columns: Sequence[Column]) -> dict[str, str]:
-    """Describe the columns of each kind, and their preprocessing."""
+    """Describe what becomes of the columns of each kind."""
     steps = {
         NUMBER: "missing values replaced by the median, scaled to the quartiles, "
         "extremes limited",
@@ -121,12 +121,11 @@ def in_words(columns: Sequence[Column]) -> dict[str, str]:
         CATEGORY: "one-hot, those in fewer than 5 rows merged, at most "
         f"{MOST_CATEGORIES} of a column",
         TEXT: "words weighted by TF-IDF, the 1000 most frequent",
-        UNUSED: "not shown to the model",
     }
-    words = {}
-    for kind, how in steps.items():
-        those = [f"{each.name}: {each.why}" for each in columns if each.kind == kind]
-        if those:
-            plural = {CATEGORY: "categories", UNUSED: "not used"}.get(kind, kind + "s")
-            words[plural.capitalize()] = "; ".join(those) + f" ({how})"
-    return words
+    present = {column.kind for column in columns}
+    plurals = {CATEGORY: "Categories"}
+    return {
+        plurals.get(kind, kind.capitalize() + "s"): how
+        for kind, how in steps.items()
+        if kind in present
+    }

@@ -25,6 +25,8 @@ def giveaways(problem: Problem) -> list[str]:
     """
     kinds = (NUMBER, DATE, CATEGORY)
     columns = [column for column in problem.columns if column.kind in kinds]
+    if not columns:
+        return []
     rows = np.random.RandomState(0).permutation(len(problem.table))[:_ENOUGH]
     frame = convert(problem.table, columns).iloc[rows]
     y = problem.target.y[rows]
@@ -36,7 +38,7 @@ def _tells_label(cells: pd.Series, y: np.ndarray) -> bool:
     values: Any = cells
     if cells.dtype == object or pd.api.types.is_string_dtype(cells):
         values = pd.factorize(cells)[0]
-    values = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-1e300)
+    values = np.asarray(values, dtype=np.float64)
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     found = cross_val_predict(tree, values[:, None], y, cv=KFold(3))
     _, counts = np.unique(y, return_counts=True)

@@ -35,6 +35,8 @@ class ScaledMLP(MLPModule):
 class ScaledMSELoss(nn.MSELoss):
     """The squared error as a share of the target's variance."""
 
+    unit = "share of the target's variance"
+
     def __init__(self, scale: float, reduction: str = "mean"):
         super().__init__(reduction=reduction)
         self.scale = scale

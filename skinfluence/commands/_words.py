@@ -55,13 +55,11 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 def facts(problem: Problem) -> dict[str, str]:
     """Return the facts for the head of the report."""
     left_out, alike = _left_out(problem), look_alikes(problem)
-    told = warnings_on(problem)
     return {
         **_tables(problem),
         "Target": _target(problem),
         **({"Without a target": " ".join(left_out)} if left_out else {}),
         **in_words(problem.columns),
-        **({"Gives the target away": " ".join(told)} if told else {}),
         **({"Nearly the same": "; ".join(alike)} if alike else {}),
     }
 

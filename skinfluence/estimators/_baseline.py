@@ -56,29 +56,39 @@ def skill(
     X_val: object,
     y_val: ArrayLike | None,
     sample_weight_val: ArrayLike | None = None,
+    *,
+    y: ArrayLike | None = None,
 ) -> Skill | None:
     """Return the score of a fitted estimator, and of a constant.
 
+    `y` holds the targets of the training data, by default those that it was fitted on.
     None where the targets are inside of Datasets.
     """
-    targets = [data.y for data in net.training_data_]
-    if y_val is None or any(y is None for y in targets):
+    y = _training_targets(net) if y is None else np.asarray(y)
+    if y is None or y_val is None:
         return None
-    y, y_val = np.concatenate([to_numpy(y) for y in targets]), np.asarray(y_val)
+    y_val = np.asarray(y_val)
     blind, blind_val = np.zeros((len(y), 1)), np.zeros((len(y_val), 1))
     if is_classifier(net):
-        # In training labels are their places among the classes.
-        y = net.classes_[y.astype(np.intp)]
         dummy = DummyClassifier(strategy="most_frequent").fit(blind, y)
         measure, constant = "accuracy", repr(str(dummy.predict(blind_val[:1])[0]))
     else:
         dummy = DummyRegressor().fit(blind, y)
-        measure, constant = "R²", "the mean"
+        measure, constant = "R²", "the mean target"
     score, baseline = (
         float(model.score(X, y_val, sample_weight_val))
         for model, X in ((net, X_val), (dummy, blind_val))
     )
     return Skill(score, baseline, measure, constant)
+
+
+def _training_targets(net: Any) -> np.ndarray | None:
+    targets = [data.y for data in net.training_data_]
+    if any(y is None for y in targets):
+        return None
+    y = np.concatenate([to_numpy(part) for part in targets])
+    # In training, labels are their places among the classes.
+    return net.classes_[y.astype(np.intp)] if is_classifier(net) else y
 
 
 def _digits(value: float) -> str:

@@ -5,6 +5,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import nn
 
 from ..estimators import ScoresOverRuns, is_log_loss
 from ._typing import Axes, Estimator, ManyAxes
@@ -59,8 +60,21 @@ def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
 
 
 def unit_of_loss(estimator: Estimator) -> str:
-    """Return the unit of an estimator's loss: nats for logarithmic ones, else none."""
-    return "nats" if is_log_loss(getattr(estimator, "criterion_", None)) else ""
+    """Return the unit of an estimator's loss; none if it is unknown.
+
+    A criterion may name its own, as the attribute `unit`.
+    """
+    criterion = getattr(estimator, "criterion_", None)
+    if is_log_loss(criterion):
+        return "nats"
+    # Not of subclasses, which may scale the loss.
+    return str(getattr(criterion, "unit", _UNITS.get(type(criterion), "")))
+
+
+_UNITS: dict[type, str] = {
+    nn.MSELoss: "squared target units",
+    nn.L1Loss: "target units",
+}
 
 
 def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.ndarray:

@@ -39,7 +39,9 @@ def clean(folder, decisions, *options, output="clean.csv"):
 
 def test_wrong_labels_are_among_the_first(audited):
     suspects = page_data(audited / "report.html")["suspects"]
-    assert len(suspects) == 12
+    assert 4 <= len(suspects) <= 12
+    # Only those that do harm.
+    assert all(suspect["score"] < 0 for suspect in suspects)
     found = [row for row in FLIPPED if row in [s["sample"] for s in suspects]]
     # By chance 12 of 80 rows hold three of four or more once in 90 times.
     assert len(found) >= 3
@@ -339,7 +341,7 @@ def test_report_shows_half_of_the_rows_at_most(tmp_path):
     arguments = ["audit", str(train), "--target", "stays", "--report", str(report)]
     assert main([*arguments, *QUICK]) == 0
     data = page_data(report)
-    assert len(data["suspects"]) == 12
+    assert len(data["suspects"]) <= 12
     assert data["n_asked"] == 4
 
 
@@ -373,3 +375,15 @@ def test_texts_alone_are_shown_as_texts(tmp_path):
     assert "".join(text for text, _ in parts) == frame["review"][suspect["sample"]]
     # The words that speak for the label are marked.
     assert any(strength for _, strength in parts)
+
+
+def test_the_page_speaks_to_users_of_the_command_line(audited):
+    html = (audited / "report.html").read_text(encoding="utf-8")
+    assert "skinfluence clean" in html
+    assert "InfluenceCleaner(" not in html
+    kinds = [row.split("</th><td>")[1].split("<")[0] for row in _columns_of(html)]
+    assert {"number", "category"} <= set(kinds)
+
+
+def _columns_of(html):
+    return html.split('id="columns"')[1].split("</table>")[0].split("<tr>")[2:]

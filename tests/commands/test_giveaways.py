@@ -28,6 +28,7 @@ def found(tmp_path, column, target, *options):
     ("column", "target", "tells"),
     [
         ([CODES[label] for label in LABELS], LABELS, True),
+        (["" if label == "a" else CODES[label] for label in LABELS], LABELS, True),
         ([f"in {label}" for label in LABELS], LABELS, True),
         # Wrong labels in one row of sixty do not hide it.
         (np.where(np.arange(N) % 60 == 7, "a", LABELS), LABELS, True),

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy import sparse
-from scipy.stats import sem
+from scipy.stats import norm, sem
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from skorch.dataset import ValidSplit
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
@@ -24,6 +26,7 @@ from skinfluence.estimators import ScoresOverRuns
 from skinfluence.exceptions import DecisionsError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
+from skinfluence.inspection._report.values import as_it_stands
 from tests.inspection.hostile import HOSTILE, LONG
 from tests.inspection.reports import blobs, fitted, hostile_data, report_of
 
@@ -40,7 +43,14 @@ def clf():
 @pytest.fixture(scope="module")
 def report(clf):
     return AuditReport.from_estimator(
-        clf, *DATA, n=10, n_check=5, X_test=DATA[2], y_test=DATA[3], random_state=0
+        clf,
+        *DATA,
+        n=10,
+        n_check=5,
+        X_test=DATA[2],
+        y_test=DATA[3],
+        harmful_only=False,
+        random_state=0,
     )
 
 
@@ -53,6 +63,7 @@ def test_suspects_are_the_most_harmful(report, clf):
     influence = clf.influence(X_val, y_val, at="path")
     order = np.argsort(influence)[:10]
     assert of_suspects(report, "sample") == order.tolist()
+    assert "without each, by estimate" in page(report.to_dict())
     found = of_suspects(report, "influence")
     np.testing.assert_allclose(found, influence[order], rtol=TOLERANCE)
     labels = np.array(report.to_dict()["classes"])
@@ -84,7 +95,7 @@ def test_gains_paths_and_whom_they_harm(report, clf):
 def test_few_validation_samples_are_asked_at_once(monkeypatch, clf, report):
     name = "skinfluence.inspection._report.findings"
     monkeypatch.setattr(f"{name}._QUERIES_AT_ONCE", 4)
-    again = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
+    again = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0, harmful_only=False)
     assert of_suspects(again, "harms") == of_suspects(report, "harms")
     monkeypatch.setattr(f"{name}._MOST_QUERIES", 6)
     few = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
@@ -133,7 +144,9 @@ def test_scores_over_several_runs_are_shown_with_their_spread(clf):
     scores[:2, 0] = -9, -7
     scores[:, 1] = np.nan
     runs = ScoresOverRuns.of(scores)
-    report = AuditReport.from_estimator(clf, *DATA, n=60, n_check=0, scores=runs)
+    report = AuditReport.from_estimator(
+        clf, *DATA, n=60, n_check=0, scores=runs, harmful_only=False
+    )
     suspects = report.to_dict()["suspects"]
     assert [s["sample"] for s in suspects] == np.argsort(runs.mean)[:-1].tolist()
     first = suspects[0]
@@ -164,7 +177,7 @@ def test_the_expected_error_is_asked_for(clf):
     np.testing.assert_allclose(values, wanted, rtol=TOLERANCE)
     assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
     html = page(report.to_dict())
-    assert "would lower the expected validation error most" in html
+    assert "without each, by estimate, the expected validation error would be" in html
 
 
 def test_is_json(report):
@@ -237,7 +250,8 @@ def test_a_regressor_tells_slopes():
     slopes = reg.target_influence(X[40:], y[40:], at="path")
     assert (first["sample"], report.to_dict()["classes"]) == (7, None)
     assert first["slope"] == pytest.approx(slopes[7], rel=TOLERANCE)
-    assert first["given"] == pytest.approx(y[7], rel=TOLERANCE)
+    assert first["given"] == y[7]
+    assert report.to_dict()["unit"] == "squared target units"
     table = pd.DataFrame([[7, "relabel", f"'{y[7] - 20}", report.fingerprint]])
     table.columns = ["sample", "decision", "label", "fingerprint"]
     applied = report.apply(table)
@@ -288,9 +302,159 @@ def test_rows_show_what_is_unusual(clf):
     middle = table["far"].median()
     mad = 1.4826 * (table["far"] - middle).abs().median()
     assert rows["far"][2] == pytest.approx((table["far"][first] - middle) / mad, abs=1)
-    assert rows["rare"] == ("once", "1.7 % of rows", pytest.approx(59**0.5, abs=0.01))
-    assert rows["missing"] == ("—", "+0.0σ", 0)
-    assert rows["constant"][2] == 0
+    # As rare as a normal variable that far from its mean.
+    rare = -norm.ppf(0.5 / 60)
+    assert rows["rare"] == ("once", "this row only", pytest.approx(rare, abs=0.01))
+    assert rows["missing"] == ("—", "missing in all rows", 0)
+    assert rows["constant"] == ("1", "+0.0σ", 0)
+    assert rows["flag"][1] == "98 % of rows"
+
+
+def test_what_is_rare_by_its_nature_is_not_unusual():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "key": [f"k{k}" for k in range(60)],
+            "day": pd.date_range("2020-01-01", periods=60),
+            "size": rng.normal(size=60),
+            "word": ["a", "b"] * 30,
+            "story": [
+                f"It was the day number {k} of a very long journey" for k in range(60)
+            ],
+        }
+    )
+    table.loc[0, "day"] = pd.Timestamp("1900-01-01")
+    plain = report_of(DATA, raw=table, n=60).to_dict()["suspects"]
+    for suspect in plain:
+        row = suspect["sample"]
+        lines = {line[0]: line[1:] for line in suspect["table"]}
+        # A text first, with its length; the date last, as a date.
+        names = [*lines]
+        assert (names[0], names[-1]) == ("story", "day")
+        assert lines["story"] == [table["story"][row], "", 0, len(table["story"][row])]
+        assert lines["day"][0] == f"{table['day'][row]:%Y-%m-%d}"
+        assert lines["day"][2] == lines["key"][2] == 0
+    columns = [("word", "category", ""), ("size", "number", ""), ("day", "date", "")]
+    known = report_of(DATA, raw=table, n=60, columns=columns)
+    for suspect in known.to_dict()["suspects"]:
+        names = [line[0] for line in suspect["table"]]
+        assert {*names[:2]} == {"word", "size"}
+        why = {line[0]: line[2] for line in suspect["table"]}
+        assert (why["key"], why["story"], why["day"]) == ("not used", "not used", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (15917.0, "15917"),
+        (32982.52, "32982.52"),
+        (-0.5, "-0.5"),
+        (np.float32(0.1), "0.1"),
+        (123456789012.0, "123456789012"),
+        (1 / 3, "0.3333333…"),
+        (1e5 / 3, "33333.33…"),
+        (1e-7 / 3, "3.333333…e-08"),
+        (1e300, "1e+300"),
+        (np.int64(7), "7"),
+        (None, "—"),
+        (np.nan, "—"),
+        (pd.NaT, "—"),
+        (True, "True"),
+        ("1.10", "1.10"),
+        (pd.Timestamp("2020-02-03"), "2020-02-03"),
+        (pd.Timestamp("2020-02-03 04:05"), "2020-02-03 04:05:00"),
+    ],
+)
+def test_values_are_shown_as_they_stand(value, text):
+    assert as_it_stands(value) == text
+
+
+def test_all_columns_are_on_the_page():
+    wide = pd.DataFrame(np.arange(60 * 40.0).reshape(60, 40))
+    for suspect in report_of(DATA, raw=wide, n=5).to_dict()["suspects"]:
+        values = {int(line[0]): float(line[1]) for line in suspect["table"]}
+        assert values == dict(enumerate(wide.iloc[suspect["sample"]]))
+        assert suspect["more"] == 0
+
+
+def test_the_same_samples_share_a_card():
+    X, y, X_val, y_val = DATA
+    X, y = X.copy(), y.copy()
+    X[[3, 17, 40]], y[[3, 17]], y[40] = X[3], "a", "b"
+    data = X, y, X_val, y_val
+    suspects = report_of(data, n=60).to_dict()["suspects"]
+    alike = {s["sample"]: s["alike"] for s in suspects if "alike" in s}
+    first, second = [s["sample"] for s in suspects if s["sample"] in (3, 17)]
+    assert alike == {second: first}
+    # What the model does not use makes no difference; what it uses does.
+    table = pd.DataFrame(X, columns=[*"abcd"]).assign(id=range(60))
+    columns = [(name, "number", "") for name in "abcd"]
+    for given, expected in ((columns, alike), (None, {})):
+        some = report_of(data, n=60, raw=table, columns=given).to_dict()["suspects"]
+        assert {s["sample"]: s["alike"] for s in some if "alike" in s} == expected
+    assert not any("alike" in s for s in report_of(DATA, n=60).to_dict()["suspects"])
+
+
+def test_suspects_of_each_label(report):
+    content = report.to_dict()
+    y = DATA[1]
+    given = [content["classes"][k] for k in of_suspects(report, "given")]
+    expected = {label: [np.sum(y == label), given.count(label)] for label in given}
+    found = {content["classes"][k]: counts for k, *counts in content["by_label"]}
+    assert found == expected
+
+
+def test_shows_none_where_none_is_harmful(clf):
+    influence = clf.influence(*DATA[2:], at="path")
+    report = AuditReport.from_estimator(clf, *DATA, n=60, n_check=4, random_state=0)
+    assert len(report.to_dict()["suspects"]) == np.sum(influence < 0)
+    # Four models, whom all samples help.
+    runs = ScoresOverRuns.of(np.random.default_rng(0).uniform(1, 2, size=(4, 60)))
+    none = AuditReport.from_estimator(
+        clf, *DATA, n_check=0, scores=runs, raw=["text"] * 60, feature_names=[*"abcd"]
+    )
+    assert none.to_dict()["suspects"] == []
+    html = page(none.to_dict())
+    assert "None of the 60 samples is harmful" in html
+    assert Tags(html).tags.count("script") == 0
+    json.dumps(none.to_dict(), allow_nan=False)
+
+
+def test_says_that_a_model_has_learnt_nothing():
+    X, y, X_val, y_val = DATA
+    wrong = pd.Series(y).map(dict(zip("abc", "bca", strict=True))).to_numpy(object)
+    clf = fitted(X, wrong)
+    report = AuditReport.from_estimator(clf, X, wrong, X_val, y_val, n_check=4)
+    dummy = DummyClassifier().fit(X, wrong).score(X_val, y_val)
+    (judged,) = report.to_dict()["scores"]
+    assert judged["baseline"] == pytest.approx(dummy, rel=TOLERANCE)
+    assert clf.score(X_val, y_val) <= dummy
+    assert "The model has learnt nothing" in page(report.to_dict())
+    assert "<strong>The" not in page(report.to_dict())
+    good = report_of(DATA).to_dict()
+    assert good["warnings"] == []
+    said = report_of(DATA, warnings=["Column 'x' gives <y> away."]).to_dict()
+    assert "Column &#39;x&#39; gives &lt;y&gt; away." in page(said)
+
+
+def test_says_how_many_samples_were_trained_on():
+    X, y, X_val, y_val = DATA
+    split = ValidSplit([(np.arange(50), np.arange(50, 60))])
+    clf = fitted(X, y, train_split=split)
+    facts = dict(
+        AuditReport.from_estimator(clf, X, y, X_val, y_val, n_check=0).to_dict()[
+            "facts"
+        ]
+    )
+    assert facts["Training samples"] == "50 of 60; the other 10 were held out"
+
+
+def test_speaks_to_where_its_reader_comes_from():
+    python = page(report_of(DATA).to_dict())
+    assert "InfluenceCleaner(decisions=" in python
+    command = page(report_of(DATA, apply_command="clean 'a<b'").to_dict())
+    assert "InfluenceCleaner(" not in command
+    assert "clean &#39;a&lt;b&#39;" in command
 
 
 def test_words_that_matter_in_a_linear_model():
@@ -387,7 +551,7 @@ def test_the_page_needs_nothing_else(report, tmp_path):
     found = Tags(html)
     assert not {"link", "iframe", "object", "img", "base", "form"} & set(found.tags)
     sources = [v for k, v in found.attributes if k in ("src", "href", "action")]
-    assert sources == ["#suspects"]
+    assert sources == ["#suspects", "#details"]
     urls = set(re.findall(r"https?://[^\s\"']+", html))
     assert urls == {"http://www.w3.org/2000/svg"}  # a name, not an address
     policy = next(v for _, v in found.attributes if v and v.startswith("default-src"))
@@ -424,7 +588,7 @@ def test_hostile_text_makes_no_tags():
 def test_unseen_characters_are_seen():
     assert visible("a\u202eb\x00c\x7f\ud800") == "a‹U+202E›b␀c‹U+007F›‹U+D800›"
     assert visible("é\n\tعربي 👩‍👧") == "é\n\tعربي 👩‍👧"
-    assert len(visible(LONG)) == 500
+    assert visible(LONG) == LONG[:4999] + "…"
 
 
 def test_a_notebook_is_kept_apart(report):

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinfluence import SGDInfluenceRegressor
 from skinfluence.cleaning import read_decisions
+from skinfluence.estimators import ScoresOverRuns
+from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page
 from tests.inspection.hostile import HOSTILE, LONG
-from tests.inspection.reports import blobs, hostile_data, report_of
+from tests.inspection.reports import blobs, fitted, hostile_data, report_of
 
 pytest.importorskip("selenium")
 from selenium import webdriver
@@ -202,7 +205,7 @@ def test_in_a_notebook_it_is_alone_and_needs_no_storage(browser, report):
     browser.driver.switch_to.frame(browser.one("iframe"))
     browser.one(".suspect-card .remove").click()
     assert browser.one("#count").text.startswith("1 of")
-    assert "save them before" in browser.one("#storage").get_attribute("textContent")
+    assert "save them first" in browser.one("#storage").get_attribute("textContent")
     browser.saved("json")
     # An origin of its own: the notebook, with its token, is out of reach.
     assert browser.run("return origin") == "null"
@@ -256,6 +259,109 @@ def test_hostile_text_is_only_text(browser):
     )
     first = read["label"].str.lstrip().str[:1]
     assert not first[read["label"] != "-1"].isin([*"=+-@＝"]).any()
+    browser.check_quiet()
+
+
+def test_the_same_samples_share_a_card_and_its_decision(browser):
+    X, y, X_val, y_val = blobs()
+    X[[3, 17, 40]], y[[3, 17, 40]] = X[3], "a"
+    raw = pd.DataFrame(X, index=[f"line {k + 2}" for k in range(len(X))])
+    report = report_of((X, y, X_val, y_val), n=len(X), raw=raw)
+    browser.open(html_of(report))
+    browser.run("localStorage.clear()")
+    browser.open(html_of(report))
+    alike = {3, 17, 40}
+    first = next(
+        s["sample"] for s in report.to_dict()["suspects"] if s["sample"] in alike
+    )
+    while not browser.all(f"#s{first}"):
+        browser.one("#next").click()
+    assert [k for k in alike if browser.all(f"#s{k}")] == [first]
+    assert "3 alike: " in browser.one(f"#s{first} .id").text
+    browser.one(f"#s{first} .remove").click()
+    assert browser.one("#count").text == "3 of 60 decided"
+    for kind in ("csv", "json"):
+        decisions = read_decisions(browser.saved(kind), X, y)
+        assert sorted(decisions.removed) == sorted(alike)
+    # Named as on the page.
+    saved = pd.read_csv(browser.downloads / "decisions.csv")
+    assert saved["name"].tolist() == [f"line {k + 2}" for k in saved["sample"]]
+    browser.one(f"#s{first} .remove").click()
+    assert browser.one("#count").text == "0 of 60 decided"
+    browser.check_quiet()
+
+
+def test_targets_are_shown_as_they_stand(browser):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3)).astype(np.float32)
+    y = 15917 + 5000 * X[:, 0].astype(float).round(4)
+    y[:4] = 15917, 32982.52, 0.1, -1234567.25
+    reg = SGDInfluenceRegressor("linear", max_epochs=4, lr=0.01, random_state=0)
+    reg.fit(X[:40], y[:40])
+    report = AuditReport.from_estimator(
+        reg, X[:40], y[:40], X[40:], y[40:], n=40, n_check=0, harmful_only=False
+    )
+    browser.open(html_of(report))
+    titles = {}
+    for _ in range(2):
+        for card in browser.all(".suspect-card"):
+            title = card.find_element(By.CSS_SELECTOR, "h3 b").text
+            titles[int(card.get_attribute("id")[1:])] = title
+        browser.press("n")
+    shown = [titles[k] for k in range(4)]
+    assert shown == ["15917", "32982.52", "0.1", "-1234567.25"]
+    assert (
+        "validation loss without it (squared target units)"
+        in browser.one(".facts-of").text
+    )
+    browser.check_quiet()
+
+
+def test_long_values_can_be_read_whole(browser):
+    data = X, *_ = blobs()
+    end = " and the last word of it"
+    table = pd.DataFrame(X).assign(note=["x" * 300 + end] * len(X))
+    table["story"] = [f"{k} " + "once upon a time " * 100 + end for k in range(len(X))]
+    browser.open(html_of(report_of(data, raw=table)))
+    for selector in (".values .link", ".text ~ .link"):
+        assert end not in browser.one(".suspect-card").text
+        browser.run("arguments[0].click()", browser.one(f".suspect-card {selector}"))
+        assert end in browser.one(".suspect-card").text
+        browser.run("arguments[0].click()", browser.one(f".suspect-card {selector}"))
+    browser.check_quiet()
+
+
+def test_score_and_influence_do_not_contradict_each_other_unexplained(browser):
+    data = blobs()
+    influence = fitted(*data[:2]).influence(*data[2:], at="path")
+    # The mean over four models: of the other sign in half of the samples.
+    signs = np.where(np.arange(60) % 2, 1, -1)
+    runs = ScoresOverRuns.of(signs * influence * np.array([[0.9], [1], [1], [1.1]]))
+    browser.open(html_of(report_of(data, scores=runs)))
+    for card in browser.all(".suspect-card"):
+        differs = int(card.get_attribute("id")[1:]) % 2 == 0
+        assert ("Its sign differs" in card.text) == differs
+        assert "mean over 4 models" in card.text
+    browser.check_quiet()
+
+
+def test_the_first_suspect_is_on_the_first_screen_of_a_phone(browser):
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        browser.open(html_of(report_of(blobs(), n_check=5)))
+        place = "return arguments[0].getBoundingClientRect().top"
+        card = browser.run(place, browser.one(".suspect-card"))
+        assert 0 < card < 650
+        assert browser.run(place, browser.one("#details")) > card
+        assert not browser.one("#filter-label").is_displayed()
+        browser.one("#filters summary").click()
+        browser.choose("#filter-label", "1")
+        assert browser.one("#filter-label").is_displayed()
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.check_quiet()
 
 

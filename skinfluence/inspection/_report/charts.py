@@ -57,7 +57,7 @@ def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
             "y": y(np.log10(count)),
             "width": round(max(x(high) - x(low) - 0.8, 0.8), 2),
             "height": round(_HEIGHT - _BOTTOM - y(np.log10(count)), 2),
-            "suspect": low <= threshold,
+            "suspect": threshold is not None and low <= threshold,
         }
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         if count
@@ -66,7 +66,7 @@ def histogram(distribution: Mapping[str, Any], name: str, unit: str) -> Chart:
     return _chart(
         x,
         f"{name}{x.unit(unit)}",
-        "training samples",
+        "samples",
         [(y(power), f"{10**power:,}") for power in powers],
         bars=bars,
         zero=x(0.0),

@@ -1,10 +1,12 @@
 """The findings of an audit as a plain dict that can be written as JSON."""
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, SupportsFloat, TypeAlias
 
 import numpy as np
+import torch
 from sklearn.base import is_classifier
 
 from ..._version import __version__
@@ -13,9 +15,12 @@ from ...estimators import InfluenceCheck, ScoresOverRuns
 from .._style import described, unit_of_loss
 from .._typing import At, Estimator, QueryLike
 from .findings import Audit, Harmed
+from .rows import Columns
 from .samples import Showing
+from .values import as_it_stands, written
 
 _N_BINS = 60
+_LABEL_CHARACTERS = 40
 _AT = {
     "final": "of the final model",
     "epochs": "averaged over the models at all epoch ends",
@@ -31,6 +36,7 @@ Places: TypeAlias = Mapping[Hashable, int] | None
 def audit_dict(
     estimator: Estimator,
     findings: Audit,
+    samples: Showing,
     shown: Sequence[Content],
     others: Showing | None,
     *,
@@ -39,6 +45,9 @@ def audit_dict(
     query: QueryLike,
     curve: Content | None,
     about: Mapping[str, Any],
+    columns: Columns,
+    warnings: Sequence[str],
+    apply_command: str | None,
     title: str,
 ) -> Content:
     """Return all that a page shows."""
@@ -46,6 +55,7 @@ def audit_dict(
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
     assert estimator.trajectory_ is not None  # the influence comes from it
     n_epochs = int(estimator.trajectory_.n_epochs)
+    scores = scores_dict(findings)
     return {
         "title": title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
@@ -57,7 +67,10 @@ def audit_dict(
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
         "facts": _facts(estimator, n_epochs, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
-        "scores": scores_dict(findings, classes is not None),
+        "columns": [list(map(str, column)) for column in columns or ()],
+        "warnings": [*_warnings(scores), *map(str, warnings)],
+        "apply_command": apply_command,
+        "scores": scores,
         "n_samples": len(y),
         "distribution": _distribution(findings),
         "check": _check(findings.check),
@@ -67,7 +80,8 @@ def audit_dict(
         "epochs": n_epochs,
         "classes": None if classes is None else [str(label) for label in classes],
         "n_asked": findings.harmed.n_asked,
-        "suspects": _suspects(findings, shown, places),
+        "by_label": None if places is None else _by_label(findings, y, places),
+        "suspects": _alike(_suspects(findings, shown, places), samples),
         "validation": _validation(findings.harmed, others, places),
     }
 
@@ -86,34 +100,67 @@ def _facts(estimator: Estimator, n_epochs: int, y: np.ndarray) -> list[list[str]
             f"{estimator.lr:g}, "
             + (f"batches of {batch}" if batch > 0 else "the whole data as one batch"),
         ],
-        ["Training samples", f"{len(y):,}"],
+        ["Training samples", _n_trained(estimator, len(y))],
     ]
     if is_classifier(estimator):
         labels, counts = np.unique(y, return_counts=True)
         first = ", ".join(
-            f"{str(label)[:40]} ({count:,})"
+            f"{str(label)[:_LABEL_CHARACTERS]} ({count:,})"
             for label, count in zip(labels.tolist()[:8], counts, strict=False)
         )
         more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
         facts.append(["Labels", first + more])
     else:
         facts.append(
-            ["Targets", f"{y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"]
+            [
+                "Targets",
+                f"{as_it_stands(y.min())} to {as_it_stands(y.max())}, mean "
+                f"{written(float(y.mean()))}",
+            ]
         )
     return facts
 
 
-def scores_dict(findings: Audit, classifier: bool) -> list[Content]:
-    """Return score and loss on each data set."""
+def _n_trained(estimator: Estimator, n_samples: int) -> str:
+    """Return how many samples the training used, and what the others are."""
+    assert estimator.trajectory_ is not None
+    rows = [record.rows for record in estimator.trajectory_.records]
+    n_trained = len(torch.cat(rows).unique())
+    if n_trained == n_samples:
+        return f"{n_samples:,}"
+    return (
+        f"{n_trained:,} of {n_samples:,}; the other {n_samples - n_trained:,} were "
+        "held out"
+    )
+
+
+def scores_dict(findings: Audit) -> list[Content]:
+    """Return score and loss on each data set, and a baseline's score."""
     return [
         {
             "name": name,
-            "measure": "accuracy" if classifier else "R²",
+            "measure": skill.measure,
             "n": n,
             "score": _number(score),
             "loss": _number(loss),
+            "baseline": _number(skill.baseline),
+            "constant": skill.constant[:_LABEL_CHARACTERS],
         }
-        for name, (score, loss, n) in findings.judged.items()
+        for name, skill in findings.skills.items()
+        for score, loss, n in [findings.judged[name]]
+    ]
+
+
+def _warnings(scores: Sequence[Content]) -> list[str]:
+    """Say so where the model is no better than one that does not look at the data."""
+    judged = scores[0]
+    if judged["score"] is not None and judged["score"] > judged["baseline"]:
+        return []
+    return [
+        f"The model has learnt nothing: its {judged['measure']} on the validation data "
+        f"is {written(judged['score'])}, that of always predicting "
+        f"{judged['constant']} is {written(judged['baseline'])}. What harms such a "
+        "model says little about the data."
     ]
 
 
@@ -154,7 +201,7 @@ def _distribution(findings: Audit) -> Content:
         "edges": edges.tolist(),
         "counts": counts.tolist(),
         "n_harmful": int((scores < 0).sum()),
-        "threshold": _number(findings.scores[findings.suspects[-1]]),
+        "threshold": _number(findings.scores[findings.suspects].max(initial=-np.inf)),
     }
 
 
@@ -232,6 +279,26 @@ def _suspects(
     ]
 
 
+def _alike(suspects: list[Content], samples: Showing) -> list[Content]:
+    """Note in suspects that are the same as an earlier one which one that is."""
+    first: dict[Hashable, int] = {}
+    for suspect in suspects:
+        row = suspect["sample"]
+        same = first.setdefault((suspect["given"], samples.key(row)), row)
+        if same != row:
+            suspect["alike"] = same
+    return suspects
+
+
+def _by_label(findings: Audit, y: np.ndarray, places: Places) -> list[list[int]]:
+    """Return label, number of samples and of suspects, for those that have any."""
+    assert places is not None
+    labels, counts = np.unique(y, return_counts=True)
+    n_samples = {_label(k, places): int(n) for k, n in zip(labels, counts, strict=True)}
+    suspects = Counter(_label(label, places) for label in findings.labels)
+    return [[label, n_samples[label], n] for label, n in suspects.most_common()]
+
+
 def _spread(over_runs: ScoresOverRuns | None, row: int) -> Content:
     """Return the score's standard error, and how many runs agree in sign."""
     if over_runs is None:
@@ -280,8 +347,10 @@ def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Conte
 
 def _label(value: Any, places: Places) -> Any:
     """Return the index of a label, or a target."""
-    value = value.item() if hasattr(value, "item") else value
-    return _number(value) if places is None else places[value]
+    if places is not None:
+        return places[value.item() if hasattr(value, "item") else value]
+    # As it stands, in its own precision: as a double, the float 0.1 has 17 digits.
+    return float(str(value)) if np.isfinite(value) else None
 
 
 def _number(value: SupportsFloat) -> float | None:

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ...cleaning import data_fingerprint
-from ...estimators import InfluenceCheck, ScoresOverRuns, final_model
+from ...estimators import InfluenceCheck, ScoresOverRuns, Skill, final_model, skill
 from ...exceptions import InfluenceReliabilityWarning
 from .._style import check_row, extremes
 from .._typing import Estimator, RandomState
@@ -79,6 +79,8 @@ class Audit:
         The comparison of the estimate with exact retraining.
     judged : dict of str to (float, float, int)
         Score, loss and number of samples of the validation and of the test data.
+    skills : dict of str to Skill
+        The scores there, and those of a model that does not look at the samples.
     fingerprint : str
         Digest of the data.
     """
@@ -95,6 +97,7 @@ class Audit:
     harmed: Harmed
     check: InfluenceCheck | None
     judged: Mapping[str, tuple[float, float, int]]
+    skills: Mapping[str, Skill]
     fingerprint: str
 
 
@@ -110,6 +113,7 @@ def audit(
     raw: object,
     scores: np.ndarray | None,
     over_runs: ScoresOverRuns | None,
+    harmful_only: bool,
     random_state: RandomState,
     **question: Any,
 ) -> Audit:
@@ -120,6 +124,9 @@ def audit(
     influence = by_epoch.sum(axis=1)
     ranked = influence if scores is None else scores
     suspects = extremes(ranked, n, 0)[0]
+    if harmful_only:
+        suspects = suspects[ranked[suspects] < 0]
+    n_harmed = n_harmed if len(suspects) else 0
     of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
     with warnings.catch_warnings():
         # influence_by_epoch has issued the warning already.
@@ -131,23 +138,27 @@ def audit(
             check = estimator.check_influence(
                 X_val, y_val, n_check, random_state=random_state, **question
             )
-    X_suspects = _safe_indexing(X, suspects)
-    probabilities = None
-    if len(suspects) and hasattr(estimator, "predict_proba"):
-        probabilities = estimator.predict_proba(X_suspects)
+    # Estimators refuse data without rows.
+    predictions, probabilities = y[suspects], None
+    if len(suspects):
+        X_suspects = _safe_indexing(X, suspects)
+        predictions = estimator.predict(X_suspects)
+        if hasattr(estimator, "predict_proba"):
+            probabilities = estimator.predict_proba(X_suspects)
     return Audit(
         influence,
         ranked,
         over_runs,
         suspects,
         y[suspects],
-        estimator.predict(X_suspects),
+        predictions,
         probabilities,
         by_label,
         _paths(by_epoch[suspects]),
         harmed,
         check,
         {name: judge(estimator, *data) for name, data in judges.items()},
+        {name: _skill(estimator, y, *data) for name, data in judges.items()},
         fingerprint_of(X, raw, y),
     )
 
@@ -171,6 +182,12 @@ def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, 
     with torch.no_grad():
         loss = float(final_model(estimator).query(X, y).here())
     return float(estimator.score(X, y)), loss, _num_samples(X)
+
+
+def _skill(estimator: Estimator, y: np.ndarray, X: object, y_val: ArrayLike) -> Skill:
+    found = skill(estimator, X, y_val, y=y)
+    assert found is not None  # both targets are given
+    return found
 
 
 def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .charts import curve, histogram, scatter
 from .extras import needed
+from .values import cut, written
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
@@ -17,7 +18,7 @@ _POLICY = (
 )
 # Long facts are cut. Invisible characters could disguise a text (right-to-left
 # overrides, zero-width spaces), so they are shown as code points.
-_MOST_CHARACTERS = 500
+_MOST_CHARACTERS = 5_000
 _UNSEEN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e"
     "\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
@@ -33,6 +34,7 @@ _FOR_SCRIPT = (
     "n_asked",
     "n_samples",
     "ranked_by_influence",
+    "by_label",
     "suspects",
     "validation",
 )
@@ -68,15 +70,7 @@ def _charts(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def visible(text: object) -> str:
     """Return text with its invisible and reordering characters made visible."""
-    return _UNSEEN.sub(_shape, str(text)[:_MOST_CHARACTERS])
-
-
-def number(value: float | None) -> str:
-    """Return a number with four digits."""
-    if value is None:
-        return "—"
-    form = ",.0f" if 1e4 <= abs(value) < 1e9 else ".4g"
-    return format(value, form).replace("-", "−")
+    return _UNSEEN.sub(_shape, cut(text, _MOST_CHARACTERS))
 
 
 def _shape(match: re.Match[str]) -> str:
@@ -96,7 +90,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=visible, number=number)
+    environment.filters.update(visible=visible, number=written)
     return environment
 
 

@@ -21,6 +21,7 @@ from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, checked_scores, judge
 from .page import page
+from .rows import Columns
 from .samples import Texts, shown_as
 from .words import mark_words, telling_words
 
@@ -104,6 +105,10 @@ class AuditReport:
         n_check: int = 20,
         n_harmed: int = 3,
         scores: ArrayLike | ScoresOverRuns | None = None,
+        harmful_only: bool = True,
+        columns: Columns = None,
+        warnings: Sequence[str] = (),
+        apply_command: str | None = None,
         title: str = "Data audit",
         random_state: RandomState = None,
     ) -> "AuditReport":
@@ -122,7 +127,7 @@ class AuditReport:
         y_val : array-like
             Their targets.
         n : int, default=50
-            How many suspects to show, at most.
+            How many suspects to show, at most. Samples that are alike share a card.
         raw : array-like, DataFrame, sequence of str or None, default=None
             The samples in their raw form, row by row: images, texts, or a table
             before its preprocessing, whose row labels are shown if it has any. By
@@ -163,6 +168,22 @@ class AuditReport:
             Those over several runs, the ``over_runs_`` of a cleaner or the result of
             :func:`~skinfluence.influence_over_runs`, are shown with their standard
             error and the runs that agree in sign. By default the influence.
+        harmful_only : bool, default=True
+            Whether to show only samples with a negative influence, which are none if
+            nothing is harmful. The sign of other `scores` may mean nothing: it does not
+            matter, unless they are those over several runs.
+        columns : sequence of (str, str, str) or None, default=None
+            For a table as `raw`: the columns that the model was given, each with its
+            kind, such as "number", and a reason or remark. Columns of kind "date", "id"
+            or "unused", and those that are not listed, are shown last and never as
+            unusual; those of kind "text" first. By default all are shown by how unusual
+            their values are.
+        warnings : sequence of str, default=()
+            What readers must know first, such as a column that gives the target away.
+            That the model is no better than a constant is said in any case.
+        apply_command : str or None, default=None
+            The command that applies the saved decisions, for readers who do not use
+            Python. By default the page shows the calls.
         title : str, default="Data audit"
             The page's heading.
         random_state : int, RandomState instance or None, default=None
@@ -190,11 +211,11 @@ class AuditReport:
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
         # Before the work, not after it: the page is rendered at the end.
         needed("jinja2", "jinja2")
-        samples = shown_as("raw", raw, "X", X, image_shape, feature_names)
+        samples = shown_as("raw", raw, "X", X, image_shape, feature_names, columns)
         others = None
         if raw is None or raw_val is not None:
             others = shown_as(
-                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names
+                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names, columns
             )
         findings = audit(
             estimator,
@@ -207,6 +228,7 @@ class AuditReport:
             raw=raw,
             scores=scores,
             over_runs=over_runs,
+            harmful_only=harmful_only and (scores is None or over_runs is not None),
             random_state=random_state,
             at=at,
             query=query,
@@ -218,6 +240,7 @@ class AuditReport:
         content = audit_dict(
             estimator,
             findings,
+            samples,
             shown,
             others,
             y=y,
@@ -225,6 +248,9 @@ class AuditReport:
             query=query,
             curve=curve,
             about=about or {},
+            columns=columns,
+            warnings=warnings,
+            apply_command=apply_command,
             title=title,
         )
         return cls(content, (estimator, X, y, judges))

@@ -2,27 +2,24 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
-from .._sample_views import ImageView, TextView, view_of, written
+from .._sample_views import ImageView, TextView, view_of
 from .._typing import Names
 from .extras import needed
-from .unusual import Column
+from .rows import Columns, Rows
+from .values import as_it_stands, cut, longest_text
 
 # (up to this number of pictures, pixels of the longer side), to limit the page's size.
 _SIDES = ((500, 192), (2000, 96), (float("inf"), 64))
 # Up to this size a browser enlarges pixels as squares, rather than blurring them.
 _SMALL = 64
-# Characters of all texts together, and the limits for a single one.
-_ALL_CHARACTERS, _MOST_CHARACTERS, _FEWEST_CHARACTERS = 8_000_000, 20_000, 600
-_VALUE_CHARACTERS = 200
-_N_FEATURES = 12
+_N_ENTRIES = 12
 
 Shown = dict[str, Any]
 """What a page shows of a sample, as JSON."""
@@ -37,12 +34,17 @@ class Showing(Protocol):
         """Return what a page shows of some samples."""
         ...
 
+    def key(self, row: int) -> Hashable:
+        """Return what is the same for samples that are the same to a reader."""
+        ...
+
 
 def showing_of(
     name: str,
     samples: object,
     image_shape: Sequence[int] | None,
     feature_names: Names,
+    columns: Columns = None,
 ) -> Showing:
     """Return the form in which samples are shown, or raise an error."""
     if sparse.issparse(samples):
@@ -50,7 +52,9 @@ def showing_of(
     view = view_of(samples, image_shape, feature_names, 1, name)
     if isinstance(view, TextView):
         return Texts(view.texts)
-    return Pictures(view) if isinstance(view, ImageView) else Rows(view.table)
+    if isinstance(view, ImageView):
+        return Pictures(view)
+    return Rows(view.table, columns)
 
 
 class Pictures:
@@ -62,6 +66,10 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.view)
+
+    def key(self, row: int) -> Hashable:
+        """Return the pixels."""
+        return np.asarray(self.view.images[row]).tobytes()
 
     def show(self, rows: np.ndarray) -> list[Shown]:
         """Return each sample's picture, smaller if there are many."""
@@ -87,55 +95,15 @@ class Texts:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def key(self, row: int) -> Hashable:
+        """Return the text."""
+        return self.texts[row].strip()
+
     def show(self, rows: np.ndarray) -> list[Shown]:
         """Return each text, or its beginning, in parts, and its full length."""
-        room = _ALL_CHARACTERS // max(len(rows), 1)
-        longest = min(max(room, _FEWEST_CHARACTERS), _MOST_CHARACTERS)
+        longest = longest_text(len(rows))
         texts = [self.texts[row].strip() for row in rows]
         return [{"text": [[t[:longest], 0]], "length": len(t)} for t in texts]
-
-
-class Rows:
-    """Samples as rows of a table, the most unusual values first."""
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.table = table
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def show(self, rows: np.ndarray) -> list[Shown]:
-        """Return the most unusual values: [name, value, why, how unusual] of each."""
-        values = [self.table.iloc[:, k] for k in range(self.table.shape[1])]
-        columns = [Column(each) for each in values]
-        strengths = [
-            column.unusual(each.iloc[rows])
-            for column, each in zip(columns, values, strict=True)
-        ]
-        table = np.stack(strengths, axis=1)
-        shown = []
-        for row, scores in zip(rows, table, strict=True):
-            most = np.argsort(-np.abs(scores), kind="stable")[:_N_FEATURES]
-            lines = [
-                [
-                    _cut(self.table.columns[k]),
-                    _value(values[k].iat[row]),
-                    columns[k].why(scores[k]),
-                    round(float(abs(scores[k])), 2),
-                ]
-                for k in most
-            ]
-            entry = {"table": lines, "more": len(scores) - len(lines)}
-            shown.append({**entry, **self._name(row)})
-        return shown
-
-    def _name(self, row: int) -> Shown:
-        """Return a row's label, unless the index is the default one."""
-        index = self.table.index
-        if isinstance(index, pd.RangeIndex):
-            return {}
-        prefix = "row " if pd.api.types.is_integer_dtype(index) else ""
-        return {"name": prefix + _cut(index[row])}
 
 
 class Entries:
@@ -148,35 +116,25 @@ class Entries:
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
 
+    def key(self, row: int) -> Hashable:
+        """Return the entries."""
+        entries = self.matrix[[row]]
+        return entries.indices.tobytes(), entries.data.tobytes()
+
     def show(self, rows: np.ndarray) -> list[Shown]:
         """Return each sample's largest entries, as the rows of a table."""
         return [self._entries(self.matrix[[row]]) for row in rows]
 
     def _entries(self, entries: sparse.csr_matrix) -> Shown:
-        most = np.argsort(-np.abs(entries.data), kind="stable")[:_N_FEATURES]
+        most = np.argsort(-np.abs(entries.data), kind="stable")[:_N_ENTRIES]
         lines = [
-            [self._name(entries.indices[k]), _value(entries.data[k]), "", 0.0]
+            [self._name(entries.indices[k]), as_it_stands(entries.data[k]), "", 0.0]
             for k in most
         ]
         return {"table": lines, "more": len(entries.data) - len(lines)}
 
     def _name(self, k: int) -> str:
-        return f"x{k}" if self.names is None else _cut(self.names[k])
-
-
-def _value(value: Any) -> str:
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return "—"
-    if isinstance(value, (float, np.floating)):
-        return written(value)
-    return _cut(value)
-
-
-def _cut(value: object) -> str:
-    text = str(value)
-    if len(text) <= _VALUE_CHARACTERS:
-        return text
-    return text[: _VALUE_CHARACTERS - 1] + "…"
+        return f"x{k}" if self.names is None else cut(self.names[k])
 
 
 def shown_as(
@@ -186,12 +144,13 @@ def shown_as(
     samples: object,
     image_shape: Sequence[int] | None,
     feature_names: Names,
+    columns: Columns = None,
 ) -> Showing:
     """Return the form in which samples are shown: raw, if that is given."""
     if raw is None:
-        return showing_of(name, samples, image_shape, feature_names)
+        return showing_of(name, samples, image_shape, feature_names, columns)
     # `feature_names` are those of X: raw has its own.
-    showing = showing_of(raw_name, raw, image_shape, None)
+    showing = showing_of(raw_name, raw, image_shape, None, columns)
     if len(showing) != _num_samples(samples):
         raise ValueError(
             f"`{raw_name}` must have {_num_samples(samples)} rows, as {name} has, got "

@@ -39,7 +39,7 @@ def telling_words(
     """
     model = final_model(estimator)
     words: dict[int, dict[str, float]] = {}
-    for part in torch.from_numpy(rows).split(_AT_ONCE):
+    for part in torch.from_numpy(rows).split(_AT_ONCE) if len(rows) else ():
         values = _effects(model, part)
         if values is None or values.shape[1] != len(names):
             return {}

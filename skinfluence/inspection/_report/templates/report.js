@@ -3,8 +3,16 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const suspects = data.suspects;
   const isClassifier = data.classes !== null;
-  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60;
-  suspects.forEach((suspect, k) => { suspect.rank = k + 1; });
+  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, CELL_FIRST = 200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60, NAMED = 8;
+
+  // Suspects that are alike share the card of the first, and its decision.
+  const firsts = new Map(suspects.map((suspect) => [suspect.sample, suspect]));
+  for (const suspect of suspects) {
+    if (suspect.alike === undefined) suspect.all = [suspect];
+    else firsts.get(suspect.alike).all.push(suspect);
+  }
+  const cards = suspects.filter((suspect) => suspect.all);
+  cards.forEach((suspect, k) => { suspect.rank = k + 1; });
 
   // Text: characters that are invisible, or reorder others, are made visible.
   const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
@@ -21,14 +29,21 @@
     if (value === null) return "—";
     if (value === 0) return "0";
     const exponent = Math.floor(Math.log10(Math.abs(value)));
-    if (exponent >= -4 && exponent < 6) {
+    if (exponent >= -5 && exponent < 6) {
       return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
     }
     const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
-    return ((value / 10 ** exponent).toPrecision(digits) + " × 10" + (exponent < 0 ? "⁻" : "") + power).replace("-", "−");
+    return ((value / 10 ** exponent).toPrecision(digits) + "\u00a0×\u00a010" + (exponent < 0 ? "⁻" : "") + power).replace("-", "−");
   };
-  const withUnit = (value) => number(value) + (data.unit ? " " + data.unit : "");
-  const labelText = (label) => isClassifier ? data.classes[label] : label === null ? "—" : String(Number(label.toPrecision(4))).replace("-", "−");
+  const inBrackets = (unit) => unit ? " (" + unit + ")" : "";
+  // As it stands in the data: only a computed number has more than ten digits.
+  const exact = (value) => {
+    const [mantissa, exponent] = String(value).split("e"), [whole, decimals = ""] = mantissa.split(".");
+    const digits = whole.replace(/^-?0?/, "").length;
+    if (!decimals || digits + decimals.length <= 10) return String(value);
+    return whole + "." + decimals.slice(0, Math.max(7 - digits, 2)) + "…" + (exponent === undefined ? "" : "e" + exponent);
+  };
+  const labelText = (label) => isClassifier ? data.classes[label] : label === null ? "—" : exact(label);
 
   // Elements: everything from the data goes in as text.
   const SVG = "http://www.w3.org/2000/svg";
@@ -45,6 +60,14 @@
   };
   const bdi = (text, most) => add(null, "bdi", { text: visible(short(text, most)) });
   const label = (value) => bdi(labelText(value));
+  const predictedLabel = (value) => isClassifier ? label(value) : bdi(number(value, 5));
+  // A sample has one name everywhere, also in the saved file.
+  const nameOf = (suspect) => suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name);
+  const namesOf = ({ all }) => {
+    if (all.length === 1) return nameOf(all[0]);
+    const names = all.slice(0, NAMED).map(nameOf), more = all.length - names.length;
+    return all.length + " alike: " + names.join(", ") + (more ? " and " + more + " more" : "");
+  };
   const byId = (id) => document.getElementById(id);
 
   // Decisions: sample -> {decision, label}; the browser keeps them until they are saved.
@@ -63,6 +86,11 @@
         if (samples.has(sample) && fits) marks.set(sample, mark);
       }
     } catch { /* Not written by this page. */ }
+    // A page with fewer suspects may have left out some of those that are alike.
+    for (const { all } of cards) {
+      const mark = all.map(({ sample }) => marks.get(sample)).find(Boolean);
+      if (mark) for (const { sample } of all) marks.set(sample, mark);
+    }
     byId("storage").textContent = stored
       ? "This browser keeps the decisions for this data until you save them, even if the page is closed."
       : "This browser does not keep the decisions when the page is closed: save them first.";
@@ -73,10 +101,11 @@
   };
   window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
 
+  const named = suspects.some((suspect) => suspect.name !== undefined);
   const rows = () => suspects.filter((s) => marks.has(s.sample)).map((s) => {
     const mark = marks.get(s.sample);
     const relabelled = mark.decision === "relabel";
-    return { sample: s.sample, decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
+    return { sample: s.sample, ...(named ? { name: s.name ?? "" } : {}), decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
   });
   // A spreadsheet runs text that begins like a formula, unless an apostrophe precedes it.
   const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
@@ -84,8 +113,8 @@
     const safe = FORMULA.test(text) && !PLAIN_NUMBER.test(text) ? "'" + text : text;
     return '"' + safe.replaceAll('"', '""') + '"';
   };
-  const asCsv = () => "\ufeff" + [["sample", "decision", "label", "fingerprint"].join(",")].concat(
-    rows().map((row) => [row.sample, row.decision, cell(row.label), data.fingerprint].join(","))).join("\r\n") + "\r\n";
+  const asCsv = () => "\ufeff" + [["sample", ...(named ? ["name"] : []), "decision", "label", "fingerprint"].join(",")].concat(
+    rows().map((row) => [row.sample, ...(named ? [cell(row.name)] : []), row.decision, cell(row.label), data.fingerprint].join(","))).join("\r\n") + "\r\n";
   const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 1, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
   const save = (kind) => {
     if (!marks.size) { say("There is no decision to save yet."); return; }
@@ -110,10 +139,10 @@
       else add(node, "mark", { class: strength > 0 ? "for" : "against", text: piece });
     }
   };
-  const textOf = (shown) => {
+  const textOf = (shown, name = "Text of the sample") => {
     const box = add(null, "div");
     const held = shown.text.reduce((sum, part) => sum + part[0].length, 0);
-    const body = add(box, "p", { class: "text", dir: "auto", tabindex: "0", role: "group", "aria-label": "Text of the sample" });
+    const body = add(box, "p", { class: "text", dir: "auto", tabindex: "0", role: "group", "aria-label": name });
     textParts(body, shown.text, TEXT_FIRST);
     if (shown.text.some((part) => part[1] !== 0)) {
       const legend = add(box, "p", { class: "legend" }, "To the model, ");
@@ -136,27 +165,49 @@
     }
     return box;
   };
+  const cellOf = (value) => {
+    const td = add(null, "td", {}, bdi(value, CELL_FIRST));
+    if (value.length > 2 * CELL_FIRST || Array.from(value).length > CELL_FIRST) {
+      const more = add(td, "button", { type: "button", class: "link", text: "Show all", "aria-expanded": "false" });
+      more.addEventListener("click", () => {
+        const open = more.getAttribute("aria-expanded") === "true";
+        more.setAttribute("aria-expanded", String(!open));
+        more.textContent = open ? "Show all" : "Show less";
+        td.firstChild.replaceWith(bdi(value, open ? CELL_FIRST : Infinity));
+      });
+    }
+    return td;
+  };
   const tableOf = (shown) => {
     const box = add(null, "div");
+    const texts = shown.table.filter((line) => line.length > 4), lines = shown.table.filter((line) => line.length === 4);
+    for (const [name, value, , , length] of texts) {
+      add(box, "p", { class: "of-text" }, bdi(name, 120));
+      box.append(textOf({ text: [[value, 0]], length }, visible(short(name))));
+    }
+    if (!lines.length) return box;
     const table = add(box, "table", { class: "values" });
     const head = add(add(table, "thead", { class: "hidden" }), "tr");
     for (const name of ["Feature", "Value", "How unusual"]) add(head, "th", { scope: "col", text: name });
     const body = add(table, "tbody");
-    shown.table.forEach(([name, value, why, strength], k) => {
-      const row = add(body, "tr", { class: strength >= ODD ? "odd" : null, hidden: k >= ROWS_FIRST });
+    const rowOf = ([name, value, why, strength]) => {
+      const row = add(null, "tr", { class: strength >= ODD ? "odd" : null });
       add(row, "th", { scope: "row" }, bdi(name, 120));
-      add(row, "td", {}, bdi(value, 200));
+      row.append(cellOf(value));
       add(row, "td", { text: why });
-    });
-    const hidden = shown.table.length - ROWS_FIRST;
+      return row;
+    };
+    body.append(...lines.slice(0, ROWS_FIRST).map(rowOf));
+    const hidden = lines.length - ROWS_FIRST;
     if (hidden > 0) {
-      const words = "Show " + hidden + " more of " + (shown.table.length + shown.more).toLocaleString("en") + " features";
+      const words = "Show " + hidden + " more of " + (lines.length + shown.more).toLocaleString("en") + " features";
       const more = add(box, "button", { type: "button", class: "link", text: words, "aria-expanded": "false" });
       more.addEventListener("click", () => {
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
         more.textContent = open ? words : "Show fewer";
-        [...body.rows].forEach((row, k) => { row.hidden = open && k >= ROWS_FIRST; });
+        if (open) [...body.rows].slice(ROWS_FIRST).forEach((row) => row.remove());
+        else body.append(...lines.slice(ROWS_FIRST).map(rowOf));
       });
     }
     return box;
@@ -169,7 +220,7 @@
     const low = Math.min(...path), high = Math.max(...path), span = high - low || 1;
     const y = (value) => (38 - 36 * (value - low) / span).toFixed(1);
     const svg = add(null, "svg", { class: "spark", viewBox: "0 0 176 40", preserveAspectRatio: "none", role: "img",
-      "aria-label": "Influence as it accumulated over " + data.epochs + " epochs, from 0 to " + withUnit(path[path.length - 1]) });
+      "aria-label": "Influence as it accumulated over " + data.epochs + " epochs, from 0 to " + number(path[path.length - 1]) + inBrackets(data.unit) });
     add(svg, "line", { x1: 0, x2: 176, y1: y(0), y2: y(0) });
     add(svg, "polyline", { points: path.map((value, k) => (176 * k / (path.length - 1 || 1)).toFixed(1) + "," + y(value)).join(" ") });
     return svg;
@@ -183,8 +234,13 @@
       if (other.image) item.append(add(null, "img", { class: other.small ? "pixels" : null, src: other.image, alt: "" }));
       const words = add(item, "span", {}, label(other.given));
       words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
-      if (!agrees) words.append(label(other.predicted), " ");
+      if (!agrees) words.append(predictedLabel(other.predicted), " ");
       words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
+      if (other.table) {
+        const values = add(words, "details"), filled = () => values.append(tableOf(other));
+        add(values, "summary", { text: "its values", "aria-label": "its values, " + (other.name === undefined ? "row " + row : visible(other.name)) });
+        values.addEventListener("toggle", filled, { once: true });
+      }
       if (other.text) add(words, "span", { class: "quote", dir: "auto", text: visible(short(other.text.map((part) => part[0]).join(""), 160)) });
     }
     return list;
@@ -192,20 +248,31 @@
   const gain = (list, suspect) => {
     if (!isClassifier) {
       const lower = suspect.slope > 0;
-      fact(list, "Other target", suspect.slope === 0 ? "would change nothing" : "a " + (lower ? "lower" : "higher") + " one would lower the " + data.measure + " ",
-        soft(withUnit(-Math.abs(suspect.slope)) + " per unit, to first order"));
+      if (suspect.slope === 0) fact(list, "Other target", "would change nothing");
+      else fact(list, "Other target", "a " + (lower ? "lower" : "higher") + " one would lower the " + data.measure + " ",
+        soft("by " + number(Math.abs(suspect.slope)) + " per unit of the target, to first order"));
       return;
     }
     if (suspect.proposal === null) { fact(list, "Other label", "none would lower the " + data.measure); return; }
-    const dd = [label(suspect.proposal), " instead would lower it by ", withUnit(suspect.gain)];
+    const dd = [label(suspect.proposal), " instead would lower it by ", number(suspect.gain)];
     fact(list, "Other label", ...dd);
   };
   const percent = (value) => value === null ? "" : value > 0.995 ? "> 99 %" : value < 0.005 ? "< 1 %" : Math.round(100 * value) + " %";
 
-  const scoreOf = (suspect) => {
-    if (!(suspect.n_runs > 1)) return [number(suspect.score)];
-    return [number(suspect.score) + " ± " + number(suspect.standard_error),
-      soft(" over " + suspect.n_runs + " runs; the sign agrees in " + suspect.n_agree + " of " + suspect.n_runs)];
+  // What the suspects are ordered by comes first; a single model's influence may differ from the mean over several.
+  const big = (text, value) => add(null, "span", { class: value < 0 ? "big harmful" : "big", text });
+  const numbersOf = (list, suspect) => {
+    const without = " " + data.measure + " without it" + inBrackets(data.unit);
+    if (data.ranked_by_influence) {
+      fact(list, "Influence", big(number(suspect.influence), suspect.influence), soft(without));
+      return;
+    }
+    const several = suspect.n_runs > 1, spread = several ? " ± " + number(suspect.standard_error) : "";
+    fact(list, "Score", big(number(suspect.score) + spread, suspect.score),
+      soft(several ? " mean over " + suspect.n_runs + " models; the sign agrees in " + suspect.n_agree + " of them" : " orders the suspects"));
+    const differs = Math.sign(suspect.score) * Math.sign(suspect.influence) < 0;
+    fact(list, "In one model", number(suspect.influence),
+      soft(without + (several && differs ? ". Its sign differs: trust the score, from several models" : "")));
   };
   const card = (suspect) => {
     const kind = suspect.image ? "image" : suspect.text ? "text-card" : "table-card";
@@ -219,14 +286,13 @@
     if (isClassifier && suspect.given === suspect.predicted) add(title, "span", { text: "the model agrees" });
     else {
       const predicted = add(title, "span", {}, isClassifier ? "the model says " : "predicted ");
-      add(predicted, "b", {}, label(suspect.predicted));
+      add(predicted, "b", {}, predictedLabel(suspect.predicted));
       if (isClassifier && suspect.probability !== undefined) predicted.append(" (" + percent(suspect.probability) + ")");
     }
-    add(title, "span", { class: "id", text: suspect.name === undefined ? "sample " + suspect.sample : visible(suspect.name) });
-    box.append(shownOf(suspect, "Sample " + suspect.sample));
+    add(title, "span", { class: "id", text: namesOf(suspect) });
+    box.append(shownOf(suspect, nameOf(suspect)));
     const facts = add(box, "dl", { class: "facts-of" });
-    if (!data.ranked_by_influence) fact(facts, "Score", ...scoreOf(suspect));
-    fact(facts, "Influence", add(null, "span", { class: suspect.influence < 0 ? "big harmful" : "big", text: withUnit(suspect.influence) }), soft(" " + data.measure + " without it"));
+    numbersOf(facts, suspect);
     gain(facts, suspect);
     fact(facts, "Over training", spark(suspect.path), soft(data.epochs + " epochs"));
     if (suspect.harms.length) fact(facts, "Harms most", harmedList(suspect.harms));
@@ -235,13 +301,13 @@
     return box;
   };
   const decide = (suspect) => {
-    const group = add(null, "div", { class: "decide", role: "group", "aria-label": "Decision about sample " + suspect.sample });
+    const group = add(null, "div", { class: "decide", role: "group", "aria-label": "Decision about " + namesOf(suspect) });
     for (const name of ["keep", "remove"]) {
       add(group, "button", { type: "button", class: name, "aria-pressed": "false", text: name === "keep" ? "Keep" : "Remove", on: { click: () => mark(suspect, name) } });
     }
     const part = add(group, "span", { class: "relabelling" });
     add(part, "button", { type: "button", class: "relabel", "aria-pressed": "false", text: isClassifier ? "Relabel to" : "Set target to", on: { click: () => mark(suspect, "relabel") } });
-    const named = "New " + (isClassifier ? "label" : "target") + " of sample " + suspect.sample;
+    const named = "New " + (isClassifier ? "label" : "target") + " of " + namesOf(suspect);
     const choose = isClassifier ? add(part, "select", { class: "choice", "aria-label": named })
       : add(part, "input", { class: "choice", type: "number", step: "any", "aria-label": named });
     if (isClassifier) fill(choose, suspect);
@@ -276,21 +342,24 @@
     if (isClassifier && ![...choice.options].some((each) => each.value === String(mark.label))) option(choice, mark.label);
     choice.value = String(mark.label);
   };
+  const put = ({ all }, mark) => {
+    for (const { sample } of all) if (mark) marks.set(sample, mark); else marks.delete(sample);
+  };
   const mark = (suspect, decision, again = false) => {
     const box = cardOf(suspect), choice = box.querySelector(".choice"), before = marks.get(suspect.sample);
     if (decision === "relabel" && (choice.value === "" || !choice.validity.valid)) {
-      if (again && before && before.decision === "relabel") { marks.delete(suspect.sample); keep(); show(box, suspect); count(); }
+      if (again && before && before.decision === "relabel") { put(suspect, null); keep(); show(box, suspect); count(); }
       choice.focus();
       say("Choose the new " + (isClassifier ? "label" : "target") + " first.");
       return;
     }
-    if (decision === null || (!again && before && before.decision === decision)) marks.delete(suspect.sample);
-    else marks.set(suspect.sample, decision === "relabel" ? { decision, label: isClassifier ? Number(choice.value) : choice.value } : { decision });
+    if (decision === null || (!again && before && before.decision === decision)) put(suspect, null);
+    else put(suspect, decision === "relabel" ? { decision, label: isClassifier ? Number(choice.value) : choice.value } : { decision });
     keep();
     show(box, suspect);
     count();
     const now = marks.get(suspect.sample);
-    say("Sample " + suspect.sample + ": " + (now ? now.decision + (now.decision === "relabel" ? " to " + visible(short(isClassifier ? data.classes[now.label] : now.label)) : "") : "no decision") + ".");
+    say(namesOf(suspect) + ": " + (now ? now.decision + (now.decision === "relabel" ? " to " + visible(short(isClassifier ? data.classes[now.label] : now.label)) : "") : "no decision") + ".");
   };
   const count = () => {
     byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided";
@@ -306,12 +375,12 @@
     sure: isClassifier ? ["least likely label", (a, b) => (a.probability_given ?? 1) - (b.probability_given ?? 1)]
       : ["residual", (a, b) => Math.abs(b.given - b.predicted) - Math.abs(a.given - a.predicted)],
   };
-  let matching = suspects, at = 0, current = -1;
+  let matching = [...cards], at = 0, current = -1;
   const passesLabel = (suspect, wanted) => wanted === "" || (isClassifier ? suspect.given === Number(wanted)
     : (suspect.given > suspect.predicted) === (wanted === "above"));
   const filter = () => {
     const label = byId("filter-label").value, decision = byId("filter-decision").value;
-    matching = suspects.filter((suspect) => {
+    matching = cards.filter((suspect) => {
       const mark = marks.get(suspect.sample);
       return passesLabel(suspect, label) && (decision === "" || (decision === "none" ? !mark : Boolean(mark) && mark.decision === decision));
     });
@@ -319,7 +388,7 @@
     matching.sort((a, b) => order(a, b) || a.rank - b.rank);
     at = 0;
     draw();
-    say(matching.length + " suspects.");
+    say(matching.length + " cards.");
   };
   const draw = () => {
     const list = byId("list"), first = at * PAGE;
@@ -372,14 +441,18 @@
     const choice = byId("filter-label");
     add(choice, "option", { value: "", text: "all" });
     if (isClassifier) {
-      const counts = new Map();
-      for (const suspect of suspects) counts.set(suspect.given, (counts.get(suspect.given) || 0) + 1);
-      [...counts.keys()].sort((a, b) => a - b).forEach((k) => add(choice, "option", { value: k, text: visible(short(data.classes[k], 40)) + " (" + counts.get(k) + ")" }));
+      for (const [k, samples, count] of [...data.by_label].sort((a, b) => a[0] - b[0])) {
+        add(choice, "option", { value: k, text: visible(short(data.classes[k], 40)) + " (" + count.toLocaleString("en") + " of " + samples.toLocaleString("en") + ")" });
+      }
     } else {
       add(choice, "option", { value: "above", text: "target above prediction" });
       add(choice, "option", { value: "below", text: "target below prediction" });
     }
     for (const [name, [words]] of Object.entries(ORDERS)) add(byId("sort"), "option", { value: name, text: words });
+    // Always open where there is room for it.
+    const wide = matchMedia("(min-width: 46.01rem)"), open = () => { byId("filters").open = wide.matches; };
+    wide.addEventListener("change", open);
+    open();
     for (const id of ["filter-label", "filter-decision", "sort"]) byId(id).addEventListener("change", filter);
     byId("previous").addEventListener("click", () => turn(-1));
     byId("next").addEventListener("click", () => turn(1));
