@@ -54,9 +54,9 @@ def audit(options: Namespace) -> Command:
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
         progress.stage("Ranking the rows")
-        scores = rank(problem, model, folds)
+        scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
-        report, model_skill = make_report(problem, model, folds, scores, options)
+        report = make_report(problem, model, folds, scores, options)
     count = len(report.to_dict()["suspects"])
     if count:
         found = [
@@ -78,8 +78,14 @@ def n_shown(problem: Problem, options: Namespace) -> int:
     return min(options.n, len(problem.table) // 2)
 
 
-def rank(problem: Problem, model: Any, folds: Folds) -> ScoresOverRuns:
-    """Return the influence of each row over the models trained on it."""
+def rank(
+    problem: Problem, model: Any, folds: Folds
+) -> tuple[ScoresOverRuns, Skill | None]:
+    """Return the influence of each row over the models trained on it.
+
+    And the first model's score: on rows like the others, unlike the details' model,
+    which is validated on none of the suspects.
+    """
     cleaner = InfluenceCleaner(
         model,
         n_remove=0,
@@ -91,8 +97,9 @@ def rank(problem: Problem, model: Any, folds: Folds) -> ScoresOverRuns:
     )
     # Not fit, whose final model would be of no use here.
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    scores: ScoresOverRuns = cleaner.over_runs_
-    return scores
+    _, held_out = folds[0]
+    judges = problem.valid or (problem.X[held_out], problem.target.y[held_out])
+    return cleaner.over_runs_, skill(cleaner.estimator_, *judges)
 
 
 def make_report(
@@ -101,8 +108,8 @@ def make_report(
     folds: Folds,
     scores: ScoresOverRuns,
     options: Namespace,
-) -> tuple[AuditReport, Skill | None]:
-    """Return the report on the rows with the lowest scores, and the model's score.
+) -> AuditReport:
+    """Return the report on the rows with the lowest scores.
 
     The details come from one more model, which is trained on all of these rows.
     """
@@ -121,9 +128,8 @@ def make_report(
             "that are not shown, on which it is validated"
         )
     X_test, y_test = problem.test or (None, None)
-    fitted = model.fit(X, y)
-    report = AuditReport.from_estimator(
-        fitted,
+    return AuditReport.from_estimator(
+        model.fit(X, y),
         X,
         y,
         *valid,
@@ -150,7 +156,6 @@ def make_report(
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
     )
-    return report, skill(fitted, *valid)
 
 
 def _keep_apart(

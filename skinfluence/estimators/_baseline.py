@@ -34,8 +34,11 @@ class Skill:
 
     @property
     def has_learnt(self) -> bool:
-        """Whether the model is better than the constant."""
-        return self.score > self.baseline
+        """Whether the model is better than the constant, as far as that can be told.
+
+        It cannot where the constant is always right: all labels are the same.
+        """
+        return not self.score <= self.baseline or self.baseline == 1
 
     def __str__(self) -> str:
         said = (

@@ -58,3 +58,11 @@ def test_check_says_that_a_model_has_learnt_nothing():
     assert said.startswith(f"Validation accuracy {found.score:.3f}")
     assert ("has learnt nothing" in said) == (found.score <= found.baseline)
     assert found.score <= found.baseline
+
+
+def test_nothing_is_said_of_one_label():
+    clf = SGDInfluenceClassifier(random_state=0).fit(X[:60], LABELS[:60])
+    common = LABELS == "no"
+    found = skill(clf, X[common], LABELS[common])
+    assert found.baseline == 1
+    assert "nothing" not in str(found)

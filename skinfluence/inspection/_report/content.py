@@ -145,6 +145,7 @@ def scores_dict(findings: Audit) -> list[Content]:
             "loss": _number(loss),
             "baseline": _number(skill.baseline),
             "constant": skill.constant[:_LABEL_CHARACTERS],
+            "has_learnt": skill.has_learnt,
         }
         for name, skill in findings.skills.items()
         for score, loss, n in [findings.judged[name]]
@@ -154,7 +155,7 @@ def scores_dict(findings: Audit) -> list[Content]:
 def _warnings(scores: Sequence[Content]) -> list[str]:
     """Say so where the model is no better than one that does not look at the data."""
     judged = scores[0]
-    if judged["score"] is not None and judged["score"] > judged["baseline"]:
+    if judged["has_learnt"]:
         return []
     return [
         f"The model has learnt nothing: its {judged['measure']} on the validation data "
