@@ -18,7 +18,7 @@ from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import listed, quoted, table_format
+from ._tables import MOST_LISTED, listed, quoted, table_format
 from ._words import introduce
 
 _MOST_REMOVED = 0.75
@@ -64,6 +64,7 @@ def clean(options: Namespace) -> Command:
         lambda: _write(problem, cleaning, options),
         [
             *_done(problem, cleaning),
+            *_where_all_are(cleaning, options.changes),
             *(change.in_words(measure).capitalize() + "." for change in changes),
             f"{problem.table.n_total - len(cleaning.removed):,} rows written to "
             f"{options.path}.",
@@ -164,6 +165,14 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
             for row, label in sorted(cleaning.relabelled.items())
         ]
         yield f"Relabelled: {len(moves):,} rows ({listed(moves)})."
+
+
+def _where_all_are(cleaning: Cleaning, changes: Path | None) -> list[str]:
+    """Say where all changes are listed, if they are or should be."""
+    if changes is not None:
+        return [f"All changes are listed in {changes}."]
+    many = max(len(cleaning.removed), len(cleaning.relabelled)) > MOST_LISTED
+    return ["(--changes FILE lists them all.)"] if many else []
 
 
 def _as_it_stands(label: object) -> str:

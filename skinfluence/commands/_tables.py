@@ -168,7 +168,10 @@ def quoted(names: Iterable[object]) -> str:
     return listed([repr(str(name)) for name in names])
 
 
-def listed(words: Sequence[str], most: int = 8) -> str:
+MOST_LISTED = 8
+
+
+def listed(words: Sequence[str], most: int = MOST_LISTED) -> str:
     """Return the first words, joined as in a sentence."""
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1:,} more"]

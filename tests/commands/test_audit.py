@@ -186,7 +186,9 @@ def test_fraction_is_one_of_the_rows(tmp_path, capsys):
     train, output = write(tmp_path), tmp_path / "clean.csv"
     arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]
     assert main([*arguments, "--n-remove", "0.125", *QUICK]) == 0
-    assert "Removed: 10 rows" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Removed: 10 rows" in said
+    assert "(--changes FILE lists them all.)" in said
     assert len(output.read_text().splitlines()) == 71
 
 
