@@ -7,6 +7,8 @@ DOCS := docs/_build
 SOURCES := skinfluence tests examples benchmarks docs
 TEST_JOBS ?= 2
 PYTEST_ARGS ?=
+LOWEST_TESTS := $(addprefix tests/,test_cache.py test_keys.py trajectory influence commands inspection \
+	estimators/test_persistence.py estimators/test_old_files.py estimators/test_recording.py)
 SPHINX_OPTS := -W --keep-going -n -q -d $(DOCS)/doctrees
 
 # One thread for each process: more fight over the cores, and gain small networks nothing.
@@ -15,10 +17,10 @@ export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs bench dist format clean
+.PHONY: help demo test test-lowest lint types check docs bench faults dist format clean
 
 help:
-	@echo "make demo | test | check | docs | bench | dist | format | clean"
+	@echo "make demo | test | check | docs | bench | faults | dist | format | clean"
 
 # Made anew when a requirement changes, so that nothing left over can hide a missing one.
 $(STAMP): pyproject.toml constraints.txt
@@ -31,6 +33,13 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
+
+# In an environment of its own: the rooms that use most of other packages.
+test-lowest:
+	$(PYTHON) -m venv --clear $(VENV)/lowest
+	$(VENV)/lowest/bin/python -m pip install --progress-bar off -r lowest.txt
+	$(VENV)/lowest/bin/python -m pip install --progress-bar off --no-deps -e .
+	$(VENV)/lowest/bin/python -m pytest -n $(TEST_JOBS) $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(wildcard $(SOURCES))
@@ -51,6 +60,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+faults: $(STAMP)
+	$(BIN)/python benchmarks/faults.py
 
 # A wheel and an sdist; each must install and import in an environment of its own.
 dist: $(STAMP)

@@ -1,97 +1,221 @@
-"""A cache that several processes share, in which nothing is computed twice."""
+"""A cache of scores that several processes share; nothing is computed twice.
+
+It never costs a result: what cannot be read is computed again, and what cannot be
+written is not kept.
+"""
 
 import inspect
+import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import PicklingError
 from typing import Any
 
-import pandas as pd
-import torch
+import numpy as np
+import safetensors.numpy
 from filelock import FileLock
-from joblib.hashing import NumpyHasher
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_memory
+from safetensors import SafetensorError
 
+from ._files import checksum, new_file
+from ._keys import digest
 from ._version import __version__
+from ._warnings import warn_caller
+from .exceptions import CacheWarning
+
+_FORMAT, _VERSION = "skinfluence-scores", "1"
+_SCORES = "scores"
+
+# More is neither kept nor read: memory is bounded, whatever lies in the folder.
+_MOST_BYTES = 2**30
 
 
-class _ContentHasher(NumpyHasher):
-    """Hashes by content what pickles differently each time it is made anew."""
+class Cache:
+    """Keeps nothing: the cache of ``memory=None``."""
 
-    def save(self, obj: object) -> None:
-        if isinstance(obj, BaseEstimator) and not isinstance(obj, type):
-            obj = (type(obj), obj.get_params(deep=False), _start(obj))
-        elif isinstance(obj, torch.Tensor):
-            flat = obj.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
-            obj = (str(obj.dtype), obj.shape, obj.requires_grad, flat.numpy())
-        elif isinstance(obj, pd.Series):
-            obj = (pd.Series, str(obj.name), obj.to_frame(name="values"))
-        elif isinstance(obj, pd.DataFrame):
-            rows = pd.util.hash_pandas_object(obj).to_numpy()
-            names, dtypes = obj.columns.tolist(), obj.dtypes.astype(str).tolist()
-            obj = (pd.DataFrame, names, dtypes, rows)
-        super().save(obj)
+    def key(self, *objects: object) -> str:
+        """Return the key of all that a result depends on."""
+        return ""
+
+    def call(
+        self, function: Callable[..., np.ndarray], key: str, *args: object
+    ) -> np.ndarray:
+        """Call ``function(key, *args)``, or return what is kept under the key."""
+        return function(key, *args)
 
 
-def _start(estimator: BaseEstimator) -> list[tuple[str, torch.Tensor]] | None:
-    """Return the pretrained weights, which are not among the parameters."""
-    module = getattr(getattr(estimator, "pretrained", None), "module_", None)
-    if not isinstance(module, torch.nn.Module):
-        return None
-    return list(module.state_dict().items())
+class _KeyedCache(Cache):
+    """Keeps results in a folder, in which one process at a time computes a key's.
 
+    Parameters
+    ----------
+    folder : Path or None
+        The folder; None if there is none to lock.
+    """
 
-def digest(*objects: object) -> str:
-    """Return a hash of the contents and the version, the same in every process."""
-    return str(_ContentHasher(coerce_mmap=True).hash((__version__, *objects)))
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._told: set[str] = set()
 
+    def key(self, *objects: object) -> str:
+        return digest(*objects)
 
-def check_cacheable(**parameters: object) -> None:
-    """Refuse parameters of which :func:`digest` can make no key."""
-    for name, value in parameters.items():
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Let the others wait, to load what this one computes."""
+        if self._folder is None:
+            yield
+            return
+        lock = FileLock(self._folder / f"{key}.lock")
         try:
-            digest(value)
-        except (PicklingError, AttributeError, TypeError) as error:
-            # Functions are hashed by name, and lambdas and local ones have none.
-            raise ValueError(
-                f"`{name}` must have a stable key with `memory`, got {value!r}. Define "
-                "its functions and classes at the top level of a module, or pass "
-                "memory=None."
-            ) from error
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            self._tell_unwritable(error)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _tell_unwritable(self, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or error
+        self._tell(
+            "unwritable",
+            f"The folder {str(self._folder)!r} of `memory` cannot be written ({why}): "
+            "results are computed, but not kept. Free some space, grant write "
+            "permission, or name another folder.",
+        )
+
+    def _tell(self, what: str, message: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            warn_caller(message, CacheWarning)
 
 
-def cached_call(
-    memory: Any, function: Callable[..., Any], key: str, *args: object
-) -> Any:
-    """Call ``function(key, *args)``, or load its result if the key is in the cache.
+class _JoblibCache(_KeyedCache):
+    """A ``joblib.Memory`` of the user's, which pickles what it keeps."""
+
+    def __init__(self, memory: Any) -> None:
+        self._memory, store = memory, getattr(memory, "store_backend", None)
+        # None to one of another kind, or one that keeps nothing.
+        super().__init__(None if store is None else Path(store.location))
+
+    def call(
+        self, function: Callable[..., np.ndarray], key: str, *args: object
+    ) -> np.ndarray:
+        ignored = list(inspect.signature(function).parameters)[1:]
+        with self._locked(key):
+            return self._memory.cache(function, ignore=ignored)(key, *args)
+
+
+class _ScoreCache(_KeyedCache):
+    """A folder with a file of safetensors for each result."""
+
+    _folder: Path
+
+    def call(
+        self, function: Callable[..., np.ndarray], key: str, *args: object
+    ) -> np.ndarray:
+        scores = self._read(key)
+        if scores is not None:
+            return scores
+        with self._locked(key):
+            scores = self._read(key)
+            if scores is None:
+                scores = function(key, *args)
+                self._write(key, scores)
+        return scores
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.safetensors"
+
+    def _read(self, key: str) -> np.ndarray | None:
+        path = self._path(key)
+        try:
+            return _from_bytes(_regular(path), key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, *_DAMAGES) as error:
+            self._tell(
+                key,
+                f"The cached scores in {str(path)!r} cannot be used ({error}): they "
+                "are computed again.",
+            )
+            return None
+
+    def _write(self, key: str, scores: np.ndarray) -> None:
+        try:
+            if scores.nbytes > _MOST_BYTES:
+                raise OSError(f"{scores.nbytes:,} bytes are too many")
+            with new_file(self._path(key)) as file:
+                file.write(_to_bytes(scores, key))
+        except OSError as error:
+            self._tell_unwritable(error)
+
+
+def cache_of(memory: Any) -> Cache:
+    """Return the cache of a parameter `memory`.
 
     Parameters
     ----------
     memory : str, path-like, object with the interface of joblib.Memory, or None
         Where to keep results; None to keep none.
-    function : callable
-        A function of a module, whose first parameter is ``key``.
-    key : str
-        The :func:`digest` of all that the result depends on.
-    *args : object
-        Further arguments, which the cache ignores.
     """
     if memory is None:
-        return function(key, *args)
-    memory = check_memory(os.fspath(memory) if isinstance(memory, Path) else memory)
-    ignored = list(inspect.signature(function).parameters)[1:]
-    with _locked(memory, key):
-        return memory.cache(function, ignore=ignored)(key, *args)
+        return Cache()
+    if hasattr(memory, "cache"):
+        return _JoblibCache(memory)
+    if not isinstance(memory, (str, os.PathLike)) or not os.fspath(memory):
+        raise ValueError(
+            "`memory` must be the path of a folder, an object with the interface of "
+            f"joblib.Memory, or None, got {memory!r}."
+        )
+    return _ScoreCache(Path(memory))
 
 
-def _locked(memory: Any, key: str) -> AbstractContextManager[object]:
-    """Let one process compute the result of a key; the others wait and load it."""
-    store = getattr(memory, "store_backend", None)
-    if store is None:
-        return nullcontext()
-    folder = Path(store.location)
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{key}.lock")
+# What reading a file raises that is not what was written.
+_DAMAGES = (SafetensorError, ValueError, KeyError, TypeError, RecursionError)
+
+
+def _to_bytes(scores: np.ndarray, key: str) -> bytes:
+    about = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "skinfluence": __version__,
+        "key": key,
+    }
+    sealed = {**about, "crc32": _checksum(scores, about)}
+    return safetensors.numpy.save({_SCORES: scores}, sealed)
+
+
+def _from_bytes(data: bytes, key: str) -> np.ndarray:
+    """Return the scores, if they are what was written under the key."""
+    tensors = safetensors.numpy.load(data)
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(data[8 : 8 + length])["__metadata__"]
+    written, scores = about.pop("crc32"), tensors[_SCORES].copy()
+    if (about["format"], about["version"]) != (_FORMAT, _VERSION):
+        raise ValueError(f"they are of the format {about['format']!r}")
+    if (about["key"], about["skinfluence"]) != (key, __version__):
+        raise ValueError("they were written for another key")
+    if _checksum(scores, about) != written:
+        raise ValueError("their checksum differs from that of what was written")
+    return scores
+
+
+def _checksum(scores: np.ndarray, about: dict[str, str]) -> str:
+    """Return the checksum of all that is read, and of what it is taken for."""
+    head = json.dumps([about, str(scores.dtype), scores.shape], sort_keys=True)
+    return checksum(head.encode() + scores.tobytes())
+
+
+def _regular(path: Path) -> bytes:
+    """Return what is in a file that is no link, pipe or device, and not too large."""
+    flags = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
+    descriptor = os.open(path, sum(getattr(os, name, 0) for name in flags))
+    with open(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * _MOST_BYTES:
+            raise ValueError("it is no file of scores")
+        return file.read(about.st_size)

@@ -1,6 +1,13 @@
-"""Interrupts (Ctrl-C): told apart from other ends, and kept waiting."""
+"""Interrupts (Ctrl-C) and SIGTERM: told apart from other ends, and kept waiting.
+
+What SIGTERM does is the program's choice, which a library leaves alone. By default it
+ends the process at once, as a kill does: a run on disk can then be resumed from its
+last state there. Where the program handles it by an exception, as in `exiting`, a run
+is closed on a whole step.
+"""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 @contextmanager
 def told_apart() -> Iterator[None]:
     """Raise an interrupt inside the block as `Interrupted`."""
-    handler = _handler()
+    handler = _handlers().get(signal.SIGINT)
     if handler is None:
         yield
         return
@@ -37,27 +44,46 @@ def told_apart() -> Iterator[None]:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Raise an interrupt inside the block after it."""
-    handler = _handler()
-    if handler is None:
-        yield
-        return
+    """Let interrupts, and SIGTERM where Python handles it, wait for the block's end."""
+    handlers = _handlers()
     waiting: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
+    for number in handlers:
+        signal.signal(number, lambda *arguments: waiting.append(arguments))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if waiting:
-            handler(*waiting[0])
+            handlers[waiting[0][0]](*waiting[0])
 
 
-def _handler() -> Callable[..., Any] | None:
-    """Return what an interrupt calls; None where Python has no part in it.
+@contextmanager
+def exiting() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit inside the block, for a program of one's own.
+
+    The exit status is 143, as a shell tells of a process that SIGTERM has ended. A
+    handler that somebody has set stays.
+    """
+    default = _is_main() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if default:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        if default:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _handlers() -> dict[int, Callable[..., Any]]:
+    """Return what is called by signals in which Python has a part.
 
     Python interrupts its main thread only.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    handler = signal.getsignal(signal.SIGINT)
-    return handler if callable(handler) else None
+    numbers = (signal.SIGINT, signal.SIGTERM) if _is_main() else ()
+    found = {number: signal.getsignal(number) for number in numbers}
+    return {number: call for number, call in found.items() if callable(call)}
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

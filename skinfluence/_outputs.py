@@ -7,7 +7,6 @@ what is no file but a pipe or a device is written to.
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 import tempfile
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-from ._files import sync_folder
+from ._files import new_file
 
 Place: TypeAlias = Path | int
 """Where a name leads: to a path that is no link, or to an open descriptor."""
@@ -50,10 +49,11 @@ def check_output(path: Path) -> None:
     elif place.exists() and not os.access(place, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     elif not _is_stream(place):
-        with _part(place) as (part, descriptor), open(descriptor, "wb") as file:
+        with suppress(_TriedError), new_file(place) as file:
             file.write(_TRIAL)
-            _flush(file)
-            part.unlink()
+            file.flush()
+            os.fsync(file.fileno())
+            raise _TriedError
 
 
 @contextmanager
@@ -68,36 +68,12 @@ def new_output(path: Path) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(file, stream)
         return
     assert isinstance(place, Path)
-    with _part(place) as (part, descriptor), open(descriptor, "wb") as file:
+    with new_file(place) as file:
         yield file
-        _flush(file)
-        os.replace(part, place)
-    with suppress(OSError):  # not every file system can; the file is there
-        sync_folder(place.parent)
 
 
-@contextmanager
-def _part(place: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a new file beside a place, of its mode and owner, and its descriptor."""
-    # A name of its own: what else is in the folder is the user's.
-    part = place.with_name(f".skinfluence-{secrets.token_hex(8)}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        old = os.stat(place) if place.exists() else None
-        descriptor = os.open(part, flags, 0o666 if old is None else 0o600)
-        if old is not None:
-            with suppress(OSError, AttributeError):  # only root may give files away
-                os.fchown(descriptor, old.st_uid, old.st_gid)
-            os.chmod(part, stat.S_IMODE(old.st_mode))
-        yield part, descriptor
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+class _TriedError(Exception):
+    """Ends the trial of a file, which is removed."""
 
 
 def _is_stream(place: Place) -> bool:

@@ -1,6 +1,7 @@
 """Errors and warnings of the library."""
 
 __all__ = [
+    "CacheWarning",
     "CompilationWarning",
     "DecisionsError",
     "DivergedTrainingError",
@@ -339,6 +340,22 @@ class CompilationWarning(UserWarning):
     >>> from skinfluence.exceptions import CompilationWarning
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error", CompilationWarning)
+    """
+
+
+class CacheWarning(UserWarning):
+    """Cached scores are damaged and computed again, or scores cannot be cached.
+
+    The result is what it would be without a cache.
+
+    Examples
+    --------
+    Where time matters, turn the warning into an error.
+
+    >>> import warnings
+    >>> from skinfluence.exceptions import CacheWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", CacheWarning)
     """
 
 

@@ -3,35 +3,37 @@
 import os
 from collections.abc import Collection, Mapping
 from inspect import Parameter, signature
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from .._cache import check_cacheable
+from .._keys import check_cacheable
+from .._numbers import RANDOM_STATE, Count
+from .._parallel import check_n_jobs
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "action": [StrOptions({"remove", "relabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_runs": [Interval(Integral, 1, None, closed="left")],
+    "n_runs": [Count(1)],
     "query": [StrOptions({"auto", "loss", "error"}), callable],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
-    "last_epochs": [Interval(Integral, 1, None, closed="left"), None],
+    "last_epochs": [Count(1), None],
     "refit": [StrOptions({"full", "counterfactual"})],
     "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-    "n_jobs": [Integral, None],
-    "verbose": ["verbose"],
-    "random_state": ["random_state"],
+    "verbose": [Count(0), "boolean"],
+    "random_state": RANDOM_STATE,
 }
 """Constraints on the parameters that all cleaners have."""
 
 
 def check_choices(cleaner: Any) -> None:
     """Refuse incompatible parameters."""
+    check_n_jobs(cleaner.n_jobs)
     estimator, final = cleaner._estimator(), cleaner._final()
     if getattr(cleaner, "decisions", None) is not None:
         _check_decided(cleaner)

@@ -7,7 +7,7 @@ from inspect import signature
 import numpy as np
 from sklearn.utils.parallel import delayed
 
-from .._progress import parallel_calls
+from .._parallel import parallel_calls
 from ._data import CleaningData, Validation
 from ._recipe import CleaningRecipe
 from ._selection import beneficial_removals, check_n_remove, emptied_classes

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import joblib
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
-from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from ._actions import Cleaned
@@ -19,6 +18,7 @@ from ._base import BaseCleaner
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
 from ._ranking import Ranking
+from ._selection import check_n_remove
 
 
 class InfluenceCleaner(BaseCleaner):
@@ -101,9 +101,9 @@ class InfluenceCleaner(BaseCleaner):
         the last hidden layer of the cleaned network; it then does not resample.
     memory : str, path or joblib.Memory, default=None
         Where to cache scores: a ranking of the same data with the same parameters is
-        computed once, for all values of `n_remove` and in all processes. Changes in the
-        code of your own classes and functions are not detected: clear the folder after
-        such a change.
+        computed once, for all values of `n_remove` and in all processes. The code of
+        your own functions and classes counts; installed packages count by name. A path
+        is best: a ``joblib.Memory`` pickles, and what can be exchanged there runs code.
     n_jobs : int, default=None
         Number of runs (or, for ``"auto"``, of folds) in parallel, through joblib.
     verbose : int, default=0
@@ -185,7 +185,7 @@ class InfluenceCleaner(BaseCleaner):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseCleaner._parameter_constraints,
-        "n_remove": [Real, StrOptions({"auto"})],
+        "n_remove": [object],  # check_n_remove says more
         "cv": ["cv_object"],
         "decisions": [str, os.PathLike, pd.DataFrame, None],
     }
@@ -240,7 +240,8 @@ class InfluenceCleaner(BaseCleaner):
         return act_as_decided(self, data)
 
     def _choose(self, data: CleaningData) -> tuple[Any, bool]:
-        if not isinstance(self.n_remove, str):
+        if not (isinstance(self.n_remove, str) and self.n_remove == "auto"):
+            check_n_remove(self.n_remove, len(data), len(data))
             return self.n_remove, False
         if not (
             self.cv is None

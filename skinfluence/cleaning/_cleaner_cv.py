@@ -14,6 +14,7 @@ from torch import Tensor
 from ._base import BaseCleaner
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
+from ._selection import check_n_remove
 from ._splits import cv_splits
 
 
@@ -184,6 +185,8 @@ class InfluenceCleanerCV(BaseCleaner):
         n_removes = list(self.n_removes)
         if not n_removes:
             raise ValueError("`n_removes` must hold at least one number, got none.")
+        for each in n_removes:
+            check_n_remove(each, len(data), len(data), "n_removes")
         folds = [
             (data.take(train), data.held_out(test))
             for train, test in cv_splits(data, self.cv, is_classifier(self))

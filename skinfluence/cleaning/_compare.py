@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import average_precision_score, check_scoring, roc_auc_score
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._numbers import check_integer, random_generator
+from .._parallel import check_n_jobs
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import get_scorer, named_scorers
 from ._data import Samples
@@ -132,32 +133,28 @@ def compare_scorers(
     >>> table["scorer"].tolist()
     ['influence', 'loss', 'random']
     """
-    X, y = indexable(X, np.asarray(y))
+    X, labels = indexable(X, np.asarray(y))
     named = {name: get_scorer(s) for name, s in named_scorers(scorers).items()}
     for scorer in named.values():
         getattr(scorer, "check_estimator", lambda _: None)(estimator)
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, or neither.")
-    if not isinstance(n_seeds, Integral) or n_seeds < 1:
-        raise ValueError(
-            f"`n_seeds` must be an integer of at least 1, got {n_seeds!r}."
-        )
-    bad = None if truth is None else _check_truth(truth, len(y))
-    counts = [check_n_remove(each, len(y), len(y)) for each in n_remove]
+    check_integer("n_seeds", n_seeds, 1)
+    check_n_jobs(n_jobs)
+    bad = None if truth is None else _check_truth(truth, len(labels))
+    counts = [check_n_remove(each, len(labels), len(labels)) for each in n_remove]
     judged = bad is not None or X_test is not None
     comparison = _Comparison(
         estimator,
         check_scoring(estimator, scoring),
         X,
-        y,
+        labels,
         (X_val, y_val),
         None if X_test is None else (X_test, y_test),
         bad,
         counts if judged else [0],
     )
-    seeds = check_random_state(random_state).randint(
-        np.iinfo(np.int32).max, size=n_seeds
-    )
+    seeds = random_generator(random_state).randint(np.iinfo(np.int32).max, size=n_seeds)
     tables = Parallel(n_jobs=n_jobs)(
         delayed(comparison.of_seed)(named, seed) for seed in seeds
     )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +14,15 @@ from ..exceptions import DecisionsError
 
 COLUMNS = ("sample", "decision", "label", "fingerprint")
 """The columns of a table of decisions."""
+
+CHECK = "check"
+"""The column of a file by which rows that are missing or changed are noticed."""
+
+_FORMAT, _VERSION = "skinfluence-decisions", 2
+_FIRST_CHECKED = 2  # the first version whose rows have a check
+
+# More is no file of decisions, but a device, for instance.
+_MOST_BYTES = 2**28
 
 # Labels and remarks may be long texts: the limit of csv is 131,072 characters.
 _LONGEST_FIELD = 2**27
@@ -34,11 +44,15 @@ class DecisionTable(NamedTuple):
     literal : bool
         Whether labels are verbatim. Otherwise one that a spreadsheet would run as a
         formula is preceded by an apostrophe.
+    checks : sequence of str or None
+        The check of each row; None where there is none, as in a table that was not read
+        from a file, or in a file of an earlier version.
     """
 
     rows: pd.DataFrame
     where: str
     literal: bool = False
+    checks: Sequence[str] | None = None
 
     def label(self, row: int) -> list[str]:
         """Return the possible readings of a row's label, the likeliest first."""
@@ -55,6 +69,12 @@ def read_table(source: Source) -> DecisionTable:
         raise DecisionsError(
             f"The decisions in {table.where} must have the columns "
             f"{', '.join(COLUMNS)}, but there is no {', '.join(missing)}."
+        )
+    twice = [name for name in (*COLUMNS, CHECK) if list(table.rows).count(name) > 1]
+    if twice:
+        raise DecisionsError(
+            f"The decisions in {table.where} must have each column once, got "
+            f"{', '.join(twice)} more than once."
         )
     if table.rows.empty:
         raise DecisionsError(
@@ -82,18 +102,31 @@ def _table(source: Source) -> DecisionTable:
     literal = text.lstrip().startswith(("{", "["))
     try:
         rows = _from_json(text) if literal else _from_csv(text)
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        checks = _checks(rows)
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        csv.Error,
+    ) as error:
         raise DecisionsError(
             f"The file of decisions {where} cannot be read: {error}. Save it from the "
             "report again, as CSV or JSON."
         ) from error
-    return DecisionTable(rows, where, literal)
+    return DecisionTable(rows, where, literal, checks)
+
+
+def _checks(rows: pd.DataFrame) -> list[str] | None:
+    # Empty ones are no less a sign of damage: a file may be cut before the first.
+    if CHECK not in rows:
+        return None
+    return [text_of(value).strip() for value in rows[CHECK]]
 
 
 def _text(path: Path, where: str) -> str:
     try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
         # Spreadsheets write a byte order mark.
-        text = path.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise DecisionsError(
             f"The file of decisions {where} cannot be read: "
@@ -104,6 +137,11 @@ def _text(path: Path, where: str) -> str:
             f"The file of decisions {where} must be UTF-8 text, but byte "
             f"{error.start} is not. Save it as 'CSV UTF-8'."
         ) from error
+    if len(data) > _MOST_BYTES:
+        raise DecisionsError(
+            f"The file of decisions {where} must have at most {_MOST_BYTES:,} bytes. "
+            "Pass the file that the report saved."
+        )
     if not text.strip():
         raise DecisionsError(
             f"The file of decisions {where} is empty. Save it from the report again."
@@ -113,7 +151,19 @@ def _text(path: Path, where: str) -> str:
 
 def _from_json(text: str) -> pd.DataFrame:
     content = json.loads(text)
-    rows = pd.DataFrame(content["decisions"], columns=list(COLUMNS[:3]), dtype=object)
+    # Neither is needed in a file that was written by hand.
+    kind, version = content.get("format", _FORMAT), content.get("version", 1)
+    if kind != _FORMAT:
+        raise ValueError(f"its format is {kind!r} and not {_FORMAT!r}")
+    if type(version) is not int or not 1 <= version <= _VERSION:
+        raise ValueError(
+            f"its version must be from 1 to {_VERSION}, got {version!r}: if a newer "
+            "skinfluence wrote it, use that"
+        )
+    names = [*COLUMNS[:3], CHECK]
+    rows = pd.DataFrame(content["decisions"], columns=names, dtype=object)
+    if version < _FIRST_CHECKED and rows[CHECK].isna().all():
+        rows = rows.drop(columns=CHECK)
     return rows.assign(fingerprint=content["fingerprint"])
 
 

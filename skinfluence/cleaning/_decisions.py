@@ -1,6 +1,8 @@
 """Reviewers' decisions about samples: read, and checked against the data."""
 
-from collections.abc import Callable
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from .._files import checksum
 from ..exceptions import DecisionsError
 from ._data import Samples
-from ._decision_files import DecisionTable, Source, read_table, text_of
+from ._decision_files import CHECK, DecisionTable, Source, read_table, text_of
 from ._fingerprint import data_fingerprint
 
 _WORDS = ("keep", "remove", "relabel")
+_CHECK = re.compile(r"v1-(\d{1,9})-([0-9a-f]{8})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +69,9 @@ def read_decisions(
         :class:`~skinfluence.inspection.AuditReport`, or a table with its
         columns: ``sample`` (row number), ``decision`` (keep, remove or relabel),
         ``label`` (the new one) and ``fingerprint`` (of the data, by
-        :func:`data_fingerprint`). Other columns, such as remarks, are ignored.
+        :func:`data_fingerprint`). A file of the report has a column ``check`` as well,
+        by which rows that are missing or changed are noticed. Other columns, such as
+        remarks, are ignored.
     X : array-like of n_samples rows
         The samples: those that the estimator of the report was fitted on, or those
         that the report shows.
@@ -84,7 +90,9 @@ def read_decisions(
     ------
     DecisionsError
         If the source cannot be read or is empty; if it is about other data; if it has a
-        row that is out of range or repeated, an unknown decision or an unknown label.
+        row that is out of range or repeated, an unknown decision or an unknown label;
+        if a file differs from what the report saved in more than the order of its rows
+        and in added columns.
 
     Examples
     --------
@@ -116,7 +124,45 @@ def read_decisions(
     for row in np.flatnonzero(words == "relabel"):
         readings, sample = table.label(int(row)), int(samples[row])
         relabelled[sample] = find(readings, f"in {table.where}", f"sample {sample}")
+    if table.checks is not None:
+        _check_rows(table, table.checks, samples, words, relabelled, regression)
     return Decisions(samples[words == "keep"], samples[words == "remove"], relabelled)
+
+
+def _check_rows(
+    table: DecisionTable,
+    checks: Sequence[str],
+    samples: np.ndarray,
+    words: np.ndarray,
+    relabelled: Mapping[int, Any],
+    regression: bool,
+) -> None:
+    """Refuse decisions that are not those that were saved.
+
+    What is compared is what they mean: a program may write 3.0 for 3.
+    """
+    fingerprint = text_of(table.rows["fingerprint"].iloc[0])
+    for sample, word, check in zip(samples.tolist(), words, checks, strict=True):
+        found = _CHECK.fullmatch(check)
+        if found is None:
+            raise _changed(table, f"the check of sample {sample} is {check!r}")
+        count, digest = found.groups()
+        if int(count) != len(samples):
+            raise _changed(table, f"there were {count} rows, and are {len(samples)}")
+        label = relabelled.get(sample, "")
+        if word == "relabel" and regression:
+            label = struct.pack(">d", label).hex()
+        row = f"{sample}\n{word}\n{label}\n{fingerprint}\n{count}"
+        if checksum(row.encode("utf-8", "replace")) != digest:
+            raise _changed(table, f"sample {sample} has another check")
+
+
+def _changed(table: DecisionTable, why: str) -> DecisionsError:
+    return DecisionsError(
+        f"The decisions in {table.where} are not those that were saved: {why}. Save "
+        "them from the report again or, if you have changed them yourself, delete the "
+        f"column {CHECK!r}."
+    )
 
 
 def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:

@@ -1,7 +1,7 @@
 """A digest of samples and targets, the same for every container that holds them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,25 @@ def data_fingerprint(X: Samples, y: ArrayLike) -> str:
     >>> data_fingerprint(X, y) == data_fingerprint(X[::-1], y)
     False
     """
+    for name, data in (("X", X), ("y", y)):
+        _check_container(name, data)
     digest = hashlib.sha256()
     for part in (X, y):
         for piece in _pieces(part):
             digest.update(piece)
     return f"data-{digest.hexdigest()[:20]}"
+
+
+def _check_container(name: str, data: object) -> None:
+    """Refuse what holds no rows: a missing one would have a digest too."""
+    if isinstance(data, (str, bytes, Mapping, Set)) or not (
+        hasattr(data, "__len__") or hasattr(data, "shape")
+    ):
+        raise TypeError(
+            f"`{name}` must be an array, a sequence or a table of rows, got {data!r}."
+        )
+    if getattr(data, "shape", None) == ():
+        raise TypeError(f"`{name}` must have rows, got a single value, {data!r}.")
 
 
 def _pieces(data: Any) -> Iterable[bytes]:

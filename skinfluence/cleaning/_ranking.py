@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.utils.parallel import delayed
 from torch import get_num_threads
 
-from .._cache import cached_call, digest
-from .._progress import parallel_calls
+from .._cache import Cache, cache_of
+from .._parallel import parallel_calls
 from ..estimators import ScoresOverRuns
 from ..trajectory import on_threads
 from ._data import CleaningData
@@ -151,19 +151,19 @@ def score_runs(
     verbose: int,
 ) -> tuple[ScoresOverRuns, Any]:
     """Return the scores over the runs, and the fitted estimator of the first."""
-    content = "" if memory is None else _content(data)
+    cache = cache_of(memory)
+    content = _content(cache, data)
     # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
     first = fit_run(runs[0], data)
     n_threads = get_num_threads()
 
     def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
-        key = "" if memory is None else digest(content, run)
-        return memory, score_run, key, run, data, fitted, n_threads
+        return score_run, cache.key(content, run), run, data, fitted, n_threads
 
     # The first is fitted already, and need not travel to another process.
-    parts = [cached_call(*call(runs[0], first))]
+    parts = [cache.call(*call(runs[0], first))]
     parts += parallel_calls(
-        (delayed(cached_call)(*call(run)) for run in runs[1:]),
+        (delayed(cache.call)(*call(run)) for run in runs[1:]),
         n_jobs,
         words="Further runs",
         total=len(runs) - 1,
@@ -175,9 +175,9 @@ def score_runs(
     return ScoresOverRuns.of(scores), first
 
 
-def _content(data: CleaningData) -> str:
-    """Return the digest of the data that a ranking depends on."""
-    return digest(data.X, data.y, data.params, data.validation)
+def _content(cache: Cache, data: CleaningData) -> str:
+    """Return the key of the data that a ranking depends on."""
+    return cache.key(data.X, data.y, data.params, data.validation)
 
 
 def fit_run(run: Run, data: CleaningData) -> Any:

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
+from .._numbers import random_generator
 from ..estimators import SGDInfluenceClassifier, has_probabilities, warn_if_alike
 from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
@@ -116,7 +117,7 @@ class CleaningRecipe(BaseEstimator):
         """Return the seeds of the split, of the final fit, and of each run."""
         # A cached ranking is found again only with the same seeds.
         fixed = self.random_state is None and self.memory is not None
-        rng = check_random_state(0 if fixed else self.random_state)
+        rng = random_generator(0 if fixed else self.random_state)
         return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
 
     def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:

@@ -1,40 +1,41 @@
 """How many of the ranked samples are removed, and which."""
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+from .._numbers import is_integer, is_real
 from ._ranking import Ranking
 
 
-def check_n_remove(n_remove: object, n_samples: int, n_ranked: int) -> int:
+def check_n_remove(
+    n_remove: object, n_samples: int, n_ranked: int, name: str = "n_remove"
+) -> int:
     """Return a count or a fraction of all samples as a count."""
-    # bool is a Real too.
-    if isinstance(n_remove, bool) or not isinstance(n_remove, Real):
+    if not is_real(n_remove):
         raise TypeError(
-            "`n_remove` must be a count (an integer), a fraction (a float) or 'auto', "
-            f"got {n_remove!r}."
+            f"`{name}` must be a count (an integer), a fraction (a float) or 'auto', "
+            f"got {n_remove!r}. A tenth of the samples is 0.1."
         )
-    if isinstance(n_remove, Integral):
+    if is_integer(n_remove):
         count = int(n_remove)
         if count < 0:
-            raise ValueError(f"`n_remove` must not be negative, got {count}.")
+            raise ValueError(f"`{name}` must not be negative, got {count}.")
         if count >= n_samples:
             raise ValueError(
-                f"`n_remove` must be below the number of samples ({n_samples}), got "
+                f"`{name}` must be below the number of samples ({n_samples}), got "
                 f"{count}."
             )
     else:
         if not 0 <= float(n_remove) < 1:
             raise ValueError(
-                "`n_remove`, a fraction, must be at least 0 and below 1, got "
+                f"`{name}`, a fraction, must be at least 0 and below 1, got "
                 f"{n_remove}. A count must be an integer."
             )
         count = round(float(n_remove) * n_samples)
     if count > n_ranked:
         raise ValueError(
-            f"`n_remove` must not exceed the number of samples that are ranked "
+            f"`{name}` must not exceed the number of samples that are ranked "
             f"({n_ranked}; the others of the {n_samples} are for validation), got "
             f"{n_remove}. Give validation data as X_val and y_val, or use cv."
         )

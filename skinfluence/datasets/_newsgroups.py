@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
+from .._numbers import random_generator
 from . import _local, _remote
 from ._remote import Home
 from ._subsets import splits_of
@@ -94,6 +95,7 @@ def fetch_20newsgroups(
     >>> len(posts.data)  # doctest: +SKIP
     1168
     """
+    rng = random_generator(random_state)
     splits, folder, parts = splits_of(subset), _local.local_folder(), _parts(remove)
     if folder is None:
         posts = _remote.newsgroups(data_home, subset, parts)
@@ -101,7 +103,7 @@ def fetch_20newsgroups(
         posts = _local_posts(folder, splits, parts)
     chosen, names = _groups(posts, categories)
     if shuffle:
-        check_random_state(random_state).shuffle(chosen)
+        rng.shuffle(chosen)
     codes = [posts.target_names.index(name) for name in names]
     bunch = Bunch(
         data=[posts.data[i] for i in chosen],

@@ -1,12 +1,12 @@
 """Label noise with known ground truth."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
+
+from .._numbers import is_real, random_generator
 
 
 def flip_labels(
@@ -64,12 +64,12 @@ def flip_labels(
     >>> bool(((y_noisy != y) == flipped).all())
     True
     """
-    if not (isinstance(fraction, Real) and 0 <= fraction <= 1):
+    if not (is_real(fraction) and 0 <= fraction <= 1):
         raise ValueError(f"`fraction` must be between 0 and 1, got {fraction!r}.")
     labels = _check_labels(y)
     names = _check_classes(y, labels, classes)
     n_samples, n_flipped = len(labels), round(float(fraction) * len(labels))
-    rng = check_random_state(random_state)
+    rng = random_generator(random_state)
     # Permute all samples whatever the fraction, so that the flips are nested.
     chosen = rng.permutation(n_samples)[:n_flipped]
     # A shift by 1 to n_classes - 1 never gives the old class.

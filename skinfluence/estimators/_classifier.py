@@ -30,6 +30,7 @@ from ._typing import (
     OptimizerFactory,
     RandomState,
 )
+from ._validation import check_classes, explained
 
 
 class SGDInfluenceClassifier(
@@ -298,10 +299,23 @@ class SGDInfluenceClassifier(
             return y
         if reset:
             check_classification_targets(y)
-            labels = self.classes if self.classes is not None else classes
-            self.classes_inferred_ = np.unique(y if labels is None else labels)
+            given = self.classes if self.classes is not None else classes
+            labels = y if given is None else check_classes(given)
+            self.classes_inferred_ = np.unique(labels)
             self.n_outputs_ = len(self.classes_inferred_)
+        if classes is not None:
+            self._check_same_classes(classes)
         return self._class_indices(y, name)
+
+    def _check_same_classes(self, classes: ArrayLike) -> None:
+        """Refuse other classes than those that the net has."""
+        labels = check_classes(classes)
+        if set(labels.tolist()) != set(self.classes_.tolist()):
+            raise ValueError(
+                "`classes` must be those that the classifier was made with or first "
+                f"saw, {self.classes_.tolist()}, got {labels.tolist()}. Give all "
+                "classes in the first call of partial_fit."
+            )
 
     def _class_indices(self, y: np.ndarray, name: str) -> np.ndarray:
         order = np.argsort(self.classes_)
@@ -323,7 +337,12 @@ class SGDInfluenceClassifier(
                 "`class_weight` needs the labels: give them as y, or use "
                 "`sample_weight`."
             )
-        weights: np.ndarray = compute_sample_weight(self.class_weight, y)
+        known = np.unique(y).tolist()
+        with explained(
+            f"`class_weight` must give weights to the classes of y, {known}, got "
+            f"{self.class_weight!r:.200}"
+        ):
+            weights: np.ndarray = compute_sample_weight(self.class_weight, y)
         return weights
 
     def predict_proba(self, X: object) -> np.ndarray:

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from skorch.utils import is_dataset, to_device
 from torch import Tensor, nn
 
 from .._interrupts import Interrupted, told_apart
+from .._numbers import random_generator
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
@@ -26,6 +26,7 @@ from ..trajectory import Trajectory, close_run, reopen_run
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume, check_tensors
+from ._recording.free_memory import in_progress
 from ._recording.hooks import RecordingMixin
 from ._recording.loss_checks import check_losses, warn_of_ignored
 from ._recording.monitors import check_monitors
@@ -33,7 +34,13 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import TrainingData, check_repeatable, fingerprint, may_draw
+from ._training_data import (
+    TrainingData,
+    check_repeatable,
+    fingerprint,
+    is_fingerprint,
+    may_draw,
+)
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
 
@@ -169,7 +176,7 @@ class EstimatorContract(RecordingMixin):
         if start:
             self._initialize()
         self._check_trainable()
-        with self._kernels():
+        with in_progress(), self._kernels():
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
@@ -233,7 +240,7 @@ class EstimatorContract(RecordingMixin):
 
     def _begin_record(self) -> None:
         self.seed_ = int(
-            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            random_generator(self.random_state).randint(np.iinfo(np.int32).max)
         )
         self.n_steps_, self.n_epochs_ = 0, 0
         self.training_data_ = []
@@ -257,9 +264,9 @@ class EstimatorContract(RecordingMixin):
             check_repeatable(data.dataset)
             data.digest = fingerprint(X, y)
             earlier = self.training_data_
-            offsets = {each.digest: each.offset for each in earlier}
+            same = [each for each in earlier if is_fingerprint(each.digest, data)]
             ends = (each.offset + len(each) for each in earlier)
-            data.offset = offsets.get(data.digest, max(ends, default=0))
+            data.offset = same[-1].offset if same else max(ends, default=0)
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:

@@ -1,11 +1,10 @@
 """What is known of torch's criteria, and one more criterion."""
 
-from numbers import Real
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._numbers import is_real
 from ..influence import Curvature
 
 # Minus the logarithm of a class's probability. The outputs are these probabilities, or
@@ -83,7 +82,7 @@ class SmoothHinge(nn.Module):
 
     def __init__(self, temperature: float = 0.1, reduction: str = "mean") -> None:
         super().__init__()
-        if not (isinstance(temperature, Real) and 0 < temperature < np.inf):
+        if not (is_real(temperature) and 0 < temperature < np.inf):
             raise ValueError(
                 f"`temperature` must be a finite number above 0, got {temperature!r}."
             )

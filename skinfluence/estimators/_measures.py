@@ -39,6 +39,7 @@ def has_probabilities(estimator: BaseEstimator) -> bool:
 def check_query(net: InfluenceNet, query: object) -> None:
     """Refuse an invalid query, or one that the net cannot answer."""
     if callable(query):
+        _check_differentiable(query)
         return
     if not isinstance(query, str) or query not in NAMED_QUERIES:
         raise ValueError(
@@ -49,6 +50,17 @@ def check_query(net: InfluenceNet, query: object) -> None:
             "`query` can be 'error' only where the outputs are probabilities of "
             f"classes: those of {type(net).__name__} with its criterion and "
             "predict_nonlinearity are not known to be. Use 'loss', or a callable."
+        )
+
+
+def _check_differentiable(query: object) -> None:
+    """Refuse a metric of scikit-learn before the work that it would end."""
+    if str(getattr(query, "__module__", "")).startswith("sklearn."):
+        name = getattr(query, "__name__", repr(query))
+        raise ValueError(
+            "`query` must be a function of the outputs and targets as torch tensors, "
+            "differentiable, with one number for each sample, got scikit-learn's "
+            f"{name}. Use 'loss', or 'error', the smooth form of 1 - accuracy."
         )
 
 

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .._numbers import check_integer, is_integer, is_real
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -53,7 +56,11 @@ class LinearModule(_Dense):
     def __init__(
         self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
     ) -> None:
-        super().__init__([nn.Linear(n_features, n_outputs or 1, bias=bias)], n_outputs)
+        _check_ends(n_features, n_outputs)
+        _check_bias(bias)
+        super().__init__(
+            [nn.Linear(n_features, n_outputs or 1, bias=bool(bias))], n_outputs
+        )
 
 
 class MLPModule(_Dense):
@@ -90,10 +97,17 @@ class MLPModule(_Dense):
         activation: str = "gelu",
         dropout: float = 0.0,
     ) -> None:
-        if activation not in _ACTIVATIONS:
+        _check_ends(n_features, n_outputs)
+        _check_sizes(hidden_layer_sizes)
+        if activation not in list(_ACTIVATIONS):
             raise ValueError(
                 f"`module__activation` must be one of {sorted(_ACTIVATIONS)}, "
                 f"got {activation!r}."
+            )
+        if not is_real(dropout) or not 0 <= dropout < 1:
+            raise ValueError(
+                "`module__dropout` must be a probability, at least 0 and below 1, got "
+                f"{dropout!r}."
             )
         layers: list[nn.Module] = []
         width = n_features
@@ -103,6 +117,27 @@ class MLPModule(_Dense):
                 layers.append(nn.Dropout(dropout))
             width = size
         super().__init__([*layers, nn.Linear(width, n_outputs or 1)], n_outputs)
+
+
+def _check_ends(n_features: object, n_outputs: object) -> None:
+    check_integer("n_features", n_features, 1)
+    if n_outputs is not None:
+        check_integer("n_outputs", n_outputs, 1)
+
+
+def _check_bias(bias: object) -> None:
+    if not isinstance(bias, (bool, np.bool_)):
+        raise ValueError(f"`module__bias` must be True or False, got {bias!r}.")
+
+
+def _check_sizes(sizes: Any) -> None:
+    """Refuse what is no sequence of widths."""
+    sequence = isinstance(sizes, (Sequence, np.ndarray)) and not isinstance(sizes, str)
+    if not sequence or not all(is_integer(size) and size >= 1 for size in sizes):
+        raise ValueError(
+            "`module__hidden_layer_sizes` must be a sequence of integers of at least "
+            f"1, such as (100,), got {sizes!r}."
+        )
 
 
 BUILT_IN: dict[str, type[nn.Module]] = {"linear": LinearModule, "mlp": MLPModule}
@@ -134,12 +169,12 @@ def built_in(
     name: str, n_features: int, n_outputs: int | None, **options: Any
 ) -> nn.Module:
     """Return a built-in module in single precision, by its name."""
-    with _default_dtype(torch.float32):
+    with default_dtype(torch.float32):
         return BUILT_IN[name](n_features, n_outputs, **options)
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
     own = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

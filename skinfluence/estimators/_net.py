@@ -14,10 +14,11 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..exceptions import UnsupportedCriterionError
 from ..trajectory import Trajectory
+from ._components import check_callbacks, check_names, making
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
 from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
-from ._modules import built_in
+from ._modules import built_in, default_dtype
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
@@ -158,8 +159,11 @@ class InfluenceNet(NeuralNet):
                     "another parameter would not train it again. Fit another one, and "
                     "set `pretrained` to it."
                 )
-        if "callbacks" in params and not self.initialized_:
-            # skorch would initialize them at once; fit checks them first.
+        if self.initialized_:
+            # skorch uses them at once; otherwise fit checks them first.
+            check_callbacks(params.get("callbacks"))
+            check_names(self, params)
+        elif "callbacks" in params:
             self.callbacks = params.pop("callbacks")
         # skorch cannot apply these to an initialized net: the next fit uses them.
         later = [k for k in params if k == "optimizer" or k.startswith(_LATER)]
@@ -209,16 +213,27 @@ class InfluenceNet(NeuralNet):
     def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         kwargs = self.get_params_for("module")
+        with making("module", kwargs):
+            self._make_module(kwargs)
+        if self.dtype != "auto":
+            _convert(self.module_, DTYPES[self.dtype])
+        self.dtype_ = _floating_dtype(self.module_)
+        return self
+
+    def _make_module(self, kwargs: dict[str, Any]) -> None:
         if isinstance(self.module, str):
             self.module_ = self._built_in_module(self.module, kwargs)
         elif isinstance(self.module, nn.Module) and not kwargs:
             check_scripted([self.module])
             self.module_ = deep_copy(self.module)
         else:
-            super().initialize_module()
-        if self.dtype != "auto":
-            _convert(self.module_, DTYPES[self.dtype])
-        self.dtype_ = _floating_dtype(self.module_)
+            with default_dtype(torch.float32):
+                super().initialize_module()
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
+        """Make the optimizer."""
+        with making("optimizer", {"lr": self.lr, **self.get_params_for("optimizer")}):
+            super().initialize_optimizer(*args, **kwargs)
         return self
 
     def _built_in_module(self, name: str, kwargs: dict[str, Any]) -> nn.Module:
@@ -239,7 +254,8 @@ class InfluenceNet(NeuralNet):
         if isinstance(self.criterion, nn.Module) and not kwargs:
             self.criterion_ = deep_copy(self.criterion)
         else:
-            super().initialize_criterion()
+            with making("criterion", kwargs):
+                super().initialize_criterion()
         # "batchmean" sums a sample's losses, "mean" takes their mean.
         reduction = getattr(self.criterion_, "reduction", None)
         if reduction == "sum":

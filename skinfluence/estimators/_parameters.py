@@ -1,5 +1,9 @@
 """Checks of an estimator's parameters, and of those that it trains."""
 
+import math
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -7,31 +11,33 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils._param_validation import (
-    Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
 from torch import nn
 
+from .._numbers import RANDOM_STATE, Count, Number, is_real
 from ..exceptions import UnsupportedModuleError
+from ._components import check_callbacks, check_device, check_names
 from ._modules import BUILT_IN
 from ._net import DTYPES, InfluenceNet
+from ._typing import Folder
 
-_POSITIVE = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Count(1)
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
     "criterion": [nn.Module, callable],
     "optimizer": [callable],
-    "lr": [Interval(Real, 0, None, closed="left"), torch.Tensor],
-    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "lr": [Number(Real, 0, None, closed="left"), torch.Tensor],
+    "max_epochs": [Count(0)],
     "batch_size": [_POSITIVE, Options(Integral, {-1})],
     "accumulate_steps": [_POSITIVE],
     "shuffle": ["boolean"],
-    "class_weight": [dict, StrOptions({"balanced"}), None],
+    "class_weight": [Mapping, StrOptions({"balanced"}), None],
     "dtype": [StrOptions({"auto", *DTYPES})],
-    "random_state": ["random_state"],
+    "random_state": RANDOM_STATE,
     "record": [StrOptions({"all", "replay"}), _POSITIVE, None],
     "checkpoint_every": [StrOptions({"auto"}), _POSITIVE],
     "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
@@ -41,7 +47,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "stop_on_interrupt": ["boolean"],
     "freeze_pretrained": ["boolean"],
-    "verbose": ["verbose"],
+    "verbose": [Count(0), "boolean"],
     "classes": ["array-like", None],
     "predict_nonlinearity": [StrOptions({"auto"}), callable, None],
     "iterator_train": [callable],
@@ -53,17 +59,15 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 def check_parameters(net: InfluenceNet) -> None:
     """Check the values of the estimator's own parameters."""
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
+    _check_optimizer(net.optimizer)
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
-    callbacks = net.callbacks
-    if (
-        callbacks is not None
-        and callbacks != "disable"
-        and not isinstance(callbacks, list)
-    ):
-        raise TypeError(
-            "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
-            f"{callbacks!r}."
-        )
+    check_callbacks(net.callbacks)
+    check_device(net.device)
+    _check_default_dtype(net)
+    _check_lr(net.lr)
+    _check_folder(net.trajectory_dir)
+    _check_class_weight(getattr(net, "class_weight", None))
+    check_names(net, {name: getattr(net, name) for name in net._params_to_validate})
     options = net.get_params_for("compile")
     if options:
         raise ValueError(
@@ -76,6 +80,65 @@ def check_parameters(net: InfluenceNet) -> None:
             "Use record=None to train without influence."
         )
     net._check_hooks()
+
+
+def _check_optimizer(optimizer: object) -> None:
+    """Say which class a name may mean."""
+    if not isinstance(optimizer, str):
+        return
+    known = {name.lower(): name for name in dir(torch.optim) if name[0].isupper()}
+    (name,) = get_close_matches(optimizer.lower(), known, 1) or ["sgd"]
+    raise ValueError(
+        "`optimizer` must be a class of optimizers, not its name, got "
+        f"{optimizer!r}. Use optimizer=torch.optim.{known[name]}."
+    )
+
+
+def _check_default_dtype(net: InfluenceNet) -> None:
+    """Refuse to make a module in a dtype that was set for this process alone."""
+    made = callable(net.module) and not isinstance(net.module, nn.Module)
+    default = torch.get_default_dtype()
+    if made and net.dtype == "auto" and default is not torch.float32:
+        raise ValueError(
+            "`dtype` must be 'float32' or 'float64' while torch's default dtype is "
+            f"{default}, got 'auto': a module that is made here would have that dtype, "
+            "and one made in another process not. Set `dtype`, or give an instance as "
+            "`module`, which keeps its own."
+        )
+
+
+def _check_lr(lr: object) -> None:
+    """Refuse a learning rate in a tensor that is no such number."""
+    if not isinstance(lr, torch.Tensor):
+        return
+    odd = lr.dtype.is_complex or lr.dtype == torch.bool
+    single = lr.numel() == 1 and not odd
+    if not single or not 0 <= float(lr) < math.inf:
+        raise ValueError(
+            "`lr`, a tensor, must hold one finite number of at least 0, got "
+            f"{lr!r:.200}. Use `optimizer__param_groups` for several learning rates."
+        )
+
+
+def _check_folder(folder: Folder | None) -> None:
+    """Refuse a name that no folder has: an empty one would be the working folder."""
+    if folder is not None and (not os.fspath(folder) or "\0" in os.fspath(folder)):
+        raise ValueError(
+            "`trajectory_dir` must be the name of a folder ('.' for the working "
+            f"folder), or None to record in memory, got {folder!r}."
+        )
+
+
+def _check_class_weight(weights: Any) -> None:
+    """Refuse weights of classes that are none."""
+    if not isinstance(weights, Mapping):
+        return
+    for label, weight in weights.items():
+        if not is_real(weight) or not 0 <= weight < math.inf:
+            raise ValueError(
+                "`class_weight` must give each class a finite number of at least 0, "
+                f"got {weight!r} for class {label!r}."
+            )
 
 
 def check_resume(net: InfluenceNet, resume: bool, start: bool) -> None:

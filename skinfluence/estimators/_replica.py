@@ -25,6 +25,8 @@ from ..training import (
     all_seeded,
     in_precision,
     moment_names,
+    passes_narrower,
+    seeded,
     twice_differentiable,
     widen,
     working_dtype,
@@ -95,14 +97,23 @@ class Replica:
     ) -> tuple[TrainingStep, "Replica"]:
         """Return the run's step to differentiate, and its copy of the net.
 
-        They are this copy's own, or those of a copy in the widest dtype of the trained
-        parameters, at least single precision: half precision would round the adjoint.
+        They are this copy's own, or, if a gradient passes anything narrower, those of a
+        copy in the widest dtype of the trained parameters, at least single precision:
+        half precision would round the adjoint.
         """
         dtype = working_dtype(self.objective.modules, step.live.parameters)
-        if dtype is None:
+        if dtype is None or not self._passes_narrower(trajectory, dtype):
             return step, self
         wide = self._widened(dtype)
         return TrainingStep(wide.objective, wide._live(trajectory, extra)), wide
+
+    def _passes_narrower(self, trajectory: Trajectory, dtype: torch.dtype) -> bool:
+        """Whether a step's gradient passes anything narrower than a dtype."""
+        batch, *_ = trajectory.records[-1].micro_batches()
+        self.objective.train(True)
+        with seeded(batch.seed, torch.device(self.net.device)):
+            losses, _ = self.objective.batch_losses(batch)
+        return passes_narrower(losses, dtype)
 
     def step(
         self, trajectory: Trajectory, extra: Sequence[Address] = ()

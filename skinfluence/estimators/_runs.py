@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from skorch.callbacks import Checkpoint, TrainEndCheckpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .._numbers import random_generator
+from .._parallel import check_n_jobs
 from .._warnings import warn_caller
 from ..trajectory import on_threads
 from ._net import InfluenceNet
@@ -163,6 +164,7 @@ def answers_over_runs(
         The answers, in the order of the runs; the same bits for every `n_jobs` on a
         CPU.
     """
+    check_n_jobs(n_jobs)
     seeds = run_seeds(n_runs - 1, random_state)
     if n_runs > 1:
         _check_repeatable(net)
@@ -189,7 +191,7 @@ def check_different(answers: np.ndarray) -> None:
 
 def run_seeds(n_seeds: int, random_state: RandomState) -> list[int]:
     """Return seeds of runs; more of them begin with the same ones."""
-    rng = check_random_state(random_state)
+    rng = random_generator(random_state)
     drawn: list[int] = rng.randint(np.iinfo(np.int32).max, size=n_seeds).tolist()
     return drawn
 

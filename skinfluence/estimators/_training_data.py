@@ -1,8 +1,9 @@
 """What a call of ``fit`` trained on, and the fingerprint that tells if it changed."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -12,15 +13,21 @@ from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import TensorDataset
 
 from ..exceptions import TrainingDataChangedError
-from ..training import all_seeded
+from ..training import all_generators, all_seeded, seed_anew
 from ._array_dataset import ArrayDataset
 from ._typing import MapDataset
 
-# A Dataset's items may be slow to load: only this many are hashed.
-_ITEMS_HASHED = 64
-
-# So many are read twice.
+# So many of a Dataset's items are read twice.
 _ITEMS_REPEATED = 4
+
+# With this begins the fingerprint of a Dataset of which all items were read; the
+# fingerprints in early files are of so many items.
+_ALL_ITEMS, _SOME_ITEMS = "all-", 64
+
+# So many are read before it is looked whether they were drawn.
+_BLOCK = 256
+
+_Digest: TypeAlias = hashlib.blake2b
 
 
 @dataclass(eq=False)
@@ -59,12 +66,71 @@ class TrainingData:
 
 
 def fingerprint(X: Any, y: object) -> str:
-    """Return a digest of the data: all of an array's values, some of a Dataset's."""
-    if is_dataset(X):
-        count = len(X)
-        items = (_item(X, row) for row in _some_rows(X, _ITEMS_HASHED))
-        return str(joblib.hash([count, *items]))
-    return str(joblib.hash([list(_leaves(X)), list(_leaves(y))]))
+    """Return a digest of all values of the data.
+
+    A Dataset of another's making is read once, as an epoch would read it.
+    """
+    if type(X) is TensorDataset:
+        return f"{_ALL_ITEMS}{joblib.hash(list(_leaves(X.tensors)))}"
+    if type(X) is ArrayDataset:
+        X, y = X.X, X.y
+    if not is_dataset(X):
+        return str(joblib.hash([list(_leaves(X)), list(_leaves(y))]))
+    digest = hashlib.blake2b(f"{len(X)}".encode(), digest_size=16)
+    with all_seeded(0):
+        for start in range(0, len(X), _BLOCK):
+            digest = _with_items(digest, X, range(start, min(start + _BLOCK, len(X))))
+    return f"{_ALL_ITEMS}{digest.hexdigest()}"
+
+
+def _with_items(before: _Digest, dataset: MapDataset, rows: range) -> _Digest:
+    """Return the digest of the items too; each draws under a seed of its own."""
+    digest, generators = before.copy(), all_generators()
+    for row in rows:
+        _add(digest, dataset[row])
+    # Seeding takes longer than reading most items, and few Datasets draw.
+    if all_generators() == generators:
+        return digest
+    for row in rows:
+        seed_anew(row)
+        _add(before, dataset[row])
+    return before
+
+
+def _add(digest: _Digest, item: Any) -> None:
+    for leaf in _leaves(item):
+        for part in _bytes_of(leaf):
+            digest.update(part)
+
+
+def _bytes_of(leaf: Any) -> tuple[bytes | memoryview, ...]:
+    """Return a part of an item as bytes, after what they are and how many."""
+    if isinstance(leaf, np.generic):
+        leaf = np.asarray(leaf)
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufcmM":
+        flat = leaf.reshape(-1).view(np.uint8)
+        return f"{leaf.dtype.str}{leaf.shape}".encode(), flat.data
+    if type(leaf) in (bool, int, float, str, bytes, type(None)):
+        text = repr(leaf).encode("utf-8", "surrogatepass")
+    else:
+        text = f"{type(leaf).__name__}:{joblib.hash(leaf)}".encode()
+    return f"{len(text)}:".encode(), text
+
+
+def is_fingerprint(digest: object, data: TrainingData) -> bool:
+    """Return whether a digest is of this data; those in early files are of some items.
+
+    The data's own must be known.
+    """
+    if digest == data.digest or not is_dataset(data.X):
+        return digest == data.digest
+    early = isinstance(digest, str) and not digest.startswith(_ALL_ITEMS)
+    return early and digest == _early_fingerprint(data.X)
+
+
+def _early_fingerprint(dataset: MapDataset) -> str:
+    rows = _some_rows(dataset, _SOME_ITEMS)
+    return str(joblib.hash([len(dataset), *(_item(dataset, row) for row in rows)]))
 
 
 def may_draw(dataset: MapDataset) -> bool:
@@ -126,7 +192,8 @@ def _leaves(data: Any) -> Iterator[Any]:
 def check_unchanged(training_data: Sequence[TrainingData]) -> None:
     """Refuse training data that is not what it was in fit."""
     for data in training_data:
-        if fingerprint(data.X, data.y) != data.digest:
+        now = replace(data, digest=fingerprint(data.X, data.y))
+        if not is_fingerprint(data.digest, now):
             raise TrainingDataChangedError(
                 "The training data must be as it was in fit, but its fingerprint "
                 "differs: X or y was changed in place, or a Dataset is not the same "

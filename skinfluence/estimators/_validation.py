@@ -11,11 +11,16 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_regressor
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import (
+    _check_y,
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
 from skorch.dataset import get_len
 from skorch.utils import is_dataset, to_numpy
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ._net import InfluenceNet
 from ._typing import MapDataset
@@ -53,7 +58,7 @@ def check_inputs(net: InfluenceNet, X: object) -> Any:
         return _opaque(net, X)
     X = _on_cpu(X)
     _check_no_dates(X)
-    array: np.ndarray = validate_data(net, X, reset=False, **_array_options(net, X))
+    array = _validated(net, X, reset=False)
     _check_shape(net, array)
     return array
 
@@ -63,6 +68,12 @@ def check_data(
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
     y = plain_targets(y)
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be arrays or a torch Dataset, got a DataLoader. Pass its "
+            "`dataset`, and `batch_size` and `shuffle` to the estimator, which makes "
+            "the batches and records them."
+        )
     if _is_opaque(X):
         X = _opaque(net, X)
         if reset:
@@ -81,21 +92,38 @@ def check_data(
         return X, targets
     X = _on_cpu(X)
     _check_no_dates(X)
-    options = _array_options(net, X)
+    X = _validated(net, X, reset=reset)
+    if y is None:
+        raise ValueError(
+            "`y` must be given with an array: a fit requires y to be passed, but the "
+            "target y is None."
+        )
     regression = is_regressor(net)
-    X, y = validate_data(
-        net,
-        X,
-        y,
-        reset=reset,
-        multi_output=regression,
-        y_numeric=regression,
-        **options,
-    )
+    if not regression and np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            "`y` must hold one label for each sample, a 1d array, got an array of "
+            f"shape {np.shape(y)} instead. Of one-hot labels take y.argmax(axis=1); "
+            "for several labels of a sample use SGDInfluenceRegressor with "
+            "criterion=torch.nn.BCEWithLogitsLoss."
+        )
+    y = _check_y(y, multi_output=regression, y_numeric=regression, estimator=net)
+    check_consistent_length(X, y)
     if reset:
         net.input_shape_ = X.shape[1:]
     _check_shape(net, X)
     return X, y
+
+
+def _validated(net: InfluenceNet, X: object, *, reset: bool) -> np.ndarray:
+    """Return X as an array that the module takes; with `reset` its shape is learned."""
+    kind = "a 2-D array or CSR matrix" if isinstance(net.module, str) else "an array"
+    shape = getattr(X, "shape", None)
+    got = f"{X!r:.100}" if shape is None else f"{type(X).__name__} of shape {shape}"
+    with explained(f"X must be {kind} of finite numbers, got {got}"):
+        array: np.ndarray = validate_data(
+            net, X, y="no_validation", reset=reset, **_array_options(net, X)
+        )
+    return array
 
 
 def _array_options(net: InfluenceNet, X: object) -> dict[str, Any]:
@@ -218,6 +246,41 @@ def plain_targets(y: object, name: str = "y") -> Any:
     return y
 
 
+def check_classes(classes: object) -> np.ndarray:
+    """Return the labels of all classes, each given once."""
+    labels = plain_targets(classes, "classes")
+    if not isinstance(labels, np.ndarray):
+        with explained("`classes` must be a sequence of labels"):
+            labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels):
+        raise ValueError(
+            "`classes` must be a one-dimensional sequence of at least one label, got "
+            f"{classes!r:.200}."
+        )
+    if pd.isna(labels).any():
+        raise ValueError(
+            f"`classes` must have no missing labels, got {labels.tolist()!r:.200}."
+        )
+    kinds = {isinstance(each, str) for each in _items(classes)}
+    if len(kinds) > 1:
+        raise ValueError(
+            "`classes` must be all texts or all numbers, as y is, got "
+            f"{classes!r:.200}."
+        )
+    values, counts = np.unique(labels, return_counts=True)
+    repeated = values[counts > 1].tolist()
+    if repeated:
+        raise ValueError(
+            f"`classes` must name each class once, got {repeated[0]!r} "
+            f"{counts.max()} times."
+        )
+    return labels
+
+
+def _items(classes: Any) -> list[Any]:
+    return classes.tolist() if hasattr(classes, "tolist") else list(classes)
+
+
 def _check_no_dates(X: object) -> None:
     """Refuse inputs that are dates or times."""
     for name, column in _columns(X):
@@ -251,12 +314,16 @@ def _table_dtype(X: object) -> np.dtype[Any] | None:
 def check_weights(
     weights: object, n_samples: int, name: str = "sample_weight", samples: str = "X"
 ) -> np.ndarray | None:
-    """Return non-negative weights of that many samples, not all 0; or None for none."""
+    """Return non-negative weights of that many samples, not all 0; or None for none.
+
+    Only their ratios matter: they are scaled by a power of 2, which changes no digit,
+    to be at most 1, so that no sum of them overflows.
+    """
     if weights is None:
         return None
     try:
         values = np.asarray(_on_cpu(weights), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"`{name}` must be numbers, got {weights!r}.") from None
     if values.shape != (n_samples,):
         raise ValueError(
@@ -270,7 +337,7 @@ def check_weights(
         )
     if not values.any():
         raise ValueError(f"`{name}` must have a positive sum, got only zeros.")
-    return values
+    return np.ldexp(values, -np.frexp(values.max())[1])
 
 
 def training_weights(
@@ -279,11 +346,20 @@ def training_weights(
     """Return the c_i of the samples, scaled to mean 1; None for 1."""
     weights = check_weights(sample_weight, n_rows(X))
     if by_class is not None:
-        product = by_class if weights is None else by_class * weights
-        weights = check_weights(product, len(product))
+        weights = _times_class_weights(weights, by_class)
     if weights is None:
         return None
     return torch.from_numpy(weights * (len(weights) / weights.sum()))
+
+
+def _times_class_weights(
+    weights: np.ndarray | None, by_class: np.ndarray
+) -> np.ndarray | None:
+    scaled = check_weights(by_class, len(by_class), "class_weight", "y")
+    if weights is None or scaled is None:
+        return scaled
+    name = "sample_weight` times `class_weight"
+    return check_weights(scaled * weights, len(weights), name)
 
 
 def _on_cpu(data: object) -> Any:

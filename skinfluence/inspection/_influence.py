@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._numbers import check_integer
 from .._short_repr import short_repr
 from ..estimators import ScoresOverRuns
 from ..metrics import kendall_tau
@@ -14,7 +15,6 @@ from ._style import (
     HARMFUL,
     HELPFUL,
     OTHERS,
-    check_count,
     check_errors,
     check_row,
     described,
@@ -154,6 +154,7 @@ class InfluenceDisplay:
         InfluenceDisplay
             The display, drawn.
         """
+        check_integer("n_marked", n_marked)
         display = cls(
             **one_or_several(
                 runs, lambda: estimator.influence(X_val, y_val, at=at, **options)
@@ -189,7 +190,7 @@ class InfluenceDisplay:
         truth = np.zeros(len(influence), dtype=bool)
         if self.truth is not None:
             truth = check_row("truth", self.truth, len(influence)).astype(bool)
-        n_marked = check_count("n_marked", self.n_marked)
+        n_marked = check_integer("n_marked", self.n_marked)
         ranked = ~np.isnan(influence)
         if not ranked.any():
             raise ValueError(

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from .._numbers import check_integer
 from .._short_repr import short_repr
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
-from ..estimators import ScoresOverRuns
+from ..estimators import ScoresOverRuns, check_fitted_on
 from ..scorers import SGDInfluence
 from ._sample_views import View, title_of, view_of
 from ._style import (
     CHANGE,
-    check_count,
     check_errors,
     check_row,
     described,
@@ -179,6 +179,7 @@ class SampleGridDisplay:
         SampleGridDisplay
             The display, drawn.
         """
+        check_fitted_on(estimator, X, y)
         display = cls(
             samples=X if samples is None else samples,
             labels=y,
@@ -274,9 +275,9 @@ class SampleGridDisplay:
         if predictions is not None:
             predictions = check_row("predictions", predictions, len(influence))
         errors = check_errors(self.standard_error, len(influence))
-        n_harmful = check_count("n_harmful", self.n_harmful)
-        n_helpful = check_count("n_helpful", self.n_helpful)
-        n_features = check_count("n_features", self.n_features, 1)
+        n_harmful = check_integer("n_harmful", self.n_harmful)
+        n_helpful = check_integer("n_helpful", self.n_helpful)
+        n_features = check_integer("n_features", self.n_features, 1)
         view = view_of(self.samples, self.image_shape, self.feature_names, n_features)
         if len(view) != len(influence):
             raise ValueError(

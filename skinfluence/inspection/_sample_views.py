@@ -118,6 +118,13 @@ def view_of(
     name: str = "samples",
 ) -> View:
     """Return the view that fits the samples, or raise an error."""
+    if not hasattr(samples, "shape") and not (
+        isinstance(samples, Sequence) and not isinstance(samples, (str, bytes))
+    ):
+        raise TypeError(
+            f"`{name}` must be an array, a table or a sequence of texts, got "
+            f"{samples!r:.200}."
+        )
     if image_shape is not None:
         return ImageView(samples, image_shape, name)
     if _are_texts(samples):

@@ -88,19 +88,6 @@ def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.
     return array
 
 
-def check_count(name: str, value: object, least: int = 0) -> int:
-    """Return a count, or raise an error."""
-    if (
-        not isinstance(value, (int, np.integer))
-        or isinstance(value, bool)
-        or value < least
-    ):
-        raise ValueError(
-            f"`{name}` must be an integer of at least {least}, got {value!r}."
-        )
-    return int(value)
-
-
 def check_errors(errors: ArrayLike | None, n_samples: int) -> np.ndarray:
     """Return a standard error for each sample, NaN where there is none."""
     if errors is None:

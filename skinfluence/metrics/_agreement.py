@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._numbers import is_integer
+
 
 def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
     """Return the scores as an array, one finite number for each sample."""
@@ -93,9 +95,10 @@ def jaccard_extremes(first: ArrayLike, second: ArrayLike, k: int = 10) -> float:
     """
     pair = _check_pair(first, second)
     most = len(pair[0]) // 2
-    if not 1 <= k <= most:
+    if not is_integer(k) or not 1 <= k <= most:
         raise ValueError(
-            f"`k` must be between 1 and half the number of samples ({most}), got {k}."
+            "`k` must be an integer between 1 and half the number of samples "
+            f"({most}), got {k!r}."
         )
     ends = []
     for scores in pair:

@@ -1,14 +1,13 @@
 """The linear datamodeling score: how well scores predict the effect of removal."""
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 
+from .._numbers import check_integer, is_real, random_generator
 from ._agreement import check_scores
 
 
@@ -82,15 +81,15 @@ def linear_datamodeling_score(
     """
     n_samples = estimator.trajectory_.n_samples
     scores = check_scores(scores, n_samples)
-    if not isinstance(n_subsets, Integral) or n_subsets < 3:
-        raise ValueError(f"`n_subsets` must be an integer above 2, got {n_subsets!r}.")
-    n_removed = n_samples - round(keep * n_samples) if isinstance(keep, Real) else 0
+    check_integer("n_subsets", n_subsets, 3)
+    fraction = is_real(keep) and 0 < keep < 1
+    n_removed = n_samples - round(keep * n_samples) if fraction else 0
     if not 0 < n_removed < n_samples:
         raise ValueError(
             f"`keep` must be a fraction that removes at least one of the {n_samples} "
             f"samples and not all, got {keep!r}."
         )
-    rng = check_random_state(random_state)
+    rng = random_generator(random_state)
     groups = [rng.permutation(n_samples)[:n_removed] for _ in range(int(n_subsets))]
     truth = estimator.counterfactual_influence(X_val, y_val, groups, **options)
     predicted = [scores[group].sum() for group in groups]

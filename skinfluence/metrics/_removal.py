@@ -11,6 +11,8 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _num_samples
 
+from .._numbers import is_integer
+from .._parallel import check_n_jobs
 from ._agreement import check_scores
 
 
@@ -73,14 +75,15 @@ def removal_curve(
     ... )["n_removed"].tolist()
     [0, 5]
     """
+    check_n_jobs(n_jobs)
     X, y = indexable(X, y)
     n_samples = _num_samples(X)
     scores = check_scores(scores, n_samples)
     for count in counts:
-        if not 0 <= count < n_samples:
+        if not is_integer(count) or not 0 <= count < n_samples:
             raise ValueError(
-                f"`counts` must be between 0 and the number of samples ({n_samples}), "
-                f"got {count}."
+                "`counts` must be integers from 0 and below the number of samples "
+                f"({n_samples}), got {count!r}."
             )
     order = np.argsort(scores, kind="stable")
     scorer = check_scoring(estimator, scoring=scoring)

@@ -9,9 +9,9 @@ from sklearn.utils import check_array
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ..estimators import SGDInfluenceRegressor
+from .._numbers import check_integer, is_real
+from ..estimators import SGDInfluenceRegressor, check_device
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer
 
 
 class DenseAutoencoder(nn.Module):
@@ -116,7 +116,13 @@ class Autoencoder(BaseScorer, name="autoencoder"):
     _required_data = ("X",)
 
     def _check_parameters(self) -> None:
-        check_positive_integer("width", self.width)
+        check_integer("width", self.width, 1)
+        check_integer("max_epochs", self.max_epochs)
+        check_device(self.device)
+        if not (is_real(self.lr) and 0 <= self.lr < np.inf):
+            raise ValueError(
+                f"`lr` must be a finite number of at least 0, got {self.lr!r}."
+            )
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the reconstruction error of each sample."""

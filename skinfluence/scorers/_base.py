@@ -7,9 +7,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import validate_parameter_constraints
 
+from .._parallel import check_n_jobs
 from ..training import differentiating
-from ._checks import EstimatorCheck
+from ._checks import SHARED, EstimatorCheck
 
 NAMED_SCORERS: dict[str, type["BaseScorer"]] = {}
 """The scorers that have a name; each class registers itself."""
@@ -66,6 +68,9 @@ class BaseScorer(BaseEstimator, ABC):
         ValueError
             If a parameter of the scorer is invalid, or does not suit the estimator.
         """
+        parameters = {k: v for k, v in vars(self).items() if k in SHARED}
+        validate_parameter_constraints(SHARED, parameters, type(self).__name__)
+        check_n_jobs(getattr(self, "n_jobs", None))
         self._check_parameters()
         for check in self._estimator_checks:
             check(estimator, self._name)

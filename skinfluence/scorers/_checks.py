@@ -1,11 +1,23 @@
 """Checks that scorers share, made before any work is done."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Real
+from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
 
+from .._numbers import RANDOM_STATE, Count, Number
 from ..exceptions import NotRecordedError
+
+SHARED: dict[str, list[Any]] = {
+    "batch_size": [Count(1)],
+    "last_epochs": [Count(1), None],
+    "max_iter": [Count(1)],
+    "random_state": RANDOM_STATE,
+    "tol": [Number(Real, 0, None, closed="left")],
+    "verify": [Count(0)],
+}
+"""Constraints on parameters, the same for all scorers that have one of the name."""
 
 EstimatorCheck = Callable[[object, str], None]
 """``check(estimator, scorer)`` raises an error that names the scorer."""
@@ -72,10 +84,3 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a parameter that is not one of its choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")
-
-
-def check_positive_integer(name: str, value: object) -> None:
-    """Refuse a parameter that is not an integer of at least 1."""
-    # bool is an Integral too.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")

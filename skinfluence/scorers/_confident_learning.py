@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from importlib.util import find_spec
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold, check_cv
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._numbers import check_integer, random_generator
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_classifier, check_probabilities
 from ._refits import unrecorded
@@ -90,6 +91,8 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
     _required_data = ("X", "y")
 
     def _check_parameters(self) -> None:
+        if isinstance(self.cv, Real):
+            check_integer("cv", self.cv, 2)
         check_choice("method", self.method, _METHODS)
         if self.filter_by is not None and self.filter_by not in _FILTERS:
             raise ValueError(
@@ -164,7 +167,7 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
                 f"{self.cv} folds and {counts.min()} samples of {rare!r}. Use fewer "
                 "folds, or leave rare classes out."
             )
-        rng = check_random_state(self.random_state)
+        rng = random_generator(self.random_state)
         seed = rng.randint(np.iinfo(np.int32).max)
         return StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
 

@@ -6,8 +6,9 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils import _safe_indexing
 
+from .._numbers import check_integer
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer, check_predictor
+from ._checks import check_predictor
 from ._refits import unrecorded
 
 
@@ -62,7 +63,7 @@ class DataOOB(BaseScorer, name="data_oob"):
     _required_data = ("X", "y")
 
     def _check_parameters(self) -> None:
-        check_positive_integer("n_estimators", self.n_estimators)
+        check_integer("n_estimators", self.n_estimators, 1)
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the out-of-bag correctness of each sample."""

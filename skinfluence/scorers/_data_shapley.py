@@ -1,16 +1,15 @@
 """Data Shapley, by truncated Monte-Carlo, as a scorer."""
 
 from collections.abc import Callable
-from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._numbers import check_integer, is_real, random_generator
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer, check_predictor
+from ._checks import check_predictor
 from ._refits import Utility, unrecorded
 
 
@@ -87,10 +86,11 @@ class DataShapley(BaseScorer, name="data_shapley"):
     _required_data = ("X", "y", "X_val", "y_val")
 
     def _check_parameters(self) -> None:
-        check_positive_integer("n_permutations", self.n_permutations)
-        if not isinstance(self.tolerance, Real) or not self.tolerance >= 0:
+        check_integer("n_permutations", self.n_permutations, 1)
+        if not (is_real(self.tolerance) and 0 <= self.tolerance < np.inf):
             raise ValueError(
-                f"`tolerance` must not be negative, got {self.tolerance!r}."
+                "`tolerance` must be a finite number of at least 0, got "
+                f"{self.tolerance!r}."
             )
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
@@ -110,7 +110,7 @@ class DataShapley(BaseScorer, name="data_shapley"):
         )
         n_samples = len(utility.y)
         # Drawn beforehand, so that they do not depend on n_jobs.
-        rng = check_random_state(self.random_state)
+        rng = random_generator(self.random_state)
         orders = [rng.permutation(n_samples) for _ in range(self.n_permutations)]
         full, empty = utility(np.arange(n_samples)), utility(np.arange(0))
         gains = Parallel(n_jobs=self.n_jobs)(

@@ -1,11 +1,10 @@
 """The Fisher kernel between training and validation samples."""
 
-from numbers import Real
-
 import numpy as np
 from scipy.linalg import svd
 from sklearn.base import BaseEstimator
 
+from .._numbers import is_real
 from ..estimators import FinalModel, final_model
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
@@ -80,7 +79,7 @@ class FisherKernel(BaseScorer, name="fisher_kernel"):
 
     def _check_parameters(self) -> None:
         check_choice("selection", self.selection, _SELECTIONS)
-        number = isinstance(self.damping, Real) and 0 < self.damping < np.inf
+        number = is_real(self.damping) and 0 < self.damping < np.inf
         if self.damping != "auto" and not number:
             raise ValueError(
                 "`damping` must be 'auto' or a finite number above 0, got "

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from .._numbers import check_integer
 from ..estimators import (
     ScoresOverRuns,
     answers_over_runs,
@@ -16,7 +17,7 @@ from ..estimators import (
     influence_over_runs,
 )
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer, check_retraceable
+from ._checks import check_retraceable
 
 At = str | Sequence[int] | Mapping[int, float]
 """Models of a run: a name, epochs, or epochs with weights."""
@@ -101,7 +102,7 @@ class SGDInfluence(BaseScorer, name="influence"):
     _required_data = ("X_val",)
 
     def _check_parameters(self) -> None:
-        check_positive_integer("n_runs", self.n_runs)
+        check_integer("n_runs", self.n_runs, 1)
         if self.n_runs > 1 and self.verify:
             raise ValueError(
                 "`verify` must be 0 with n_runs > 1, since exact values are those of a "

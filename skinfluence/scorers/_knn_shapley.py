@@ -7,8 +7,9 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.utils.validation import _check_sample_weight
 
+from .._numbers import check_integer
 from ._base import BaseScorer, ScoringData
-from ._checks import check_classifier, check_positive_integer
+from ._checks import check_classifier
 from ._features import check_features, features_of
 
 
@@ -75,7 +76,7 @@ class KNNShapley(BaseScorer, name="knn_shapley"):
     _required_data = ("X", "y", "X_val", "y_val")
 
     def _check_parameters(self) -> None:
-        check_positive_integer("n_neighbors", self.n_neighbors)
+        check_integer("n_neighbors", self.n_neighbors, 1)
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_features(self.features, estimator, self._name)

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from numbers import Real
 
 import numpy as np
 import torch
 from scipy.linalg import eigvalsh
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from torch import Tensor
 
+from .._numbers import is_real, random_generator
 from .._warnings import warn_caller
 from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
-from ..training import check_second_derivative
+from ..training import MicroBatch, check_second_derivative, few
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_own
 from ._gradients import FinalGradients
@@ -142,7 +141,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
 
     def _check_parameters(self) -> None:
         check_choice("solver", self.solver, _SOLVERS)
-        number = isinstance(self.damping, Real) and 0 <= self.damping < np.inf
+        number = is_real(self.damping) and 0 <= self.damping < np.inf
         if self.damping != "auto" and not number:
             raise ValueError(
                 "`damping` must be 'auto' or a finite number of at least 0, got "
@@ -155,9 +154,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
         check_second_derivative(
             model.objective,
             model.parameters,
-            0,
-            model.batches[0],
-            seed=0,
+            few(MicroBatch(0, model.batches[0], 0)),
             remedy="Use a scorer that takes no second derivative, such as 'loss'.",
         )
         query = model.query(*data.validation)
@@ -239,7 +236,7 @@ class _Sampled:
     ) -> None:
         self.gradients = gradients
         self.batch_size = batch_size
-        self.rng = check_random_state(random_state)
+        self.rng = random_generator(random_state)
 
     def __call__(self, v: np.ndarray) -> np.ndarray:
         batches = self.gradients.model.batches

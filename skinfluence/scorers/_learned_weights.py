@@ -1,13 +1,12 @@
 """Weights of the samples that are learned on the validation data."""
 
-from numbers import Integral, Real
-
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._numbers import check_integer, is_integer, is_real
 from ._base import BaseScorer, ScoringData
-from ._checks import check_positive_integer, check_retraceable
+from ._checks import check_retraceable
 from ._influence import At
 
 
@@ -85,8 +84,8 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
     _required_data = ("X", "X_val")
 
     def _check_parameters(self) -> None:
-        check_positive_integer("n_iterations", self.n_iterations)
-        if not (isinstance(self.step_size, Real) and 0 < self.step_size < np.inf):
+        check_integer("n_iterations", self.n_iterations, 1)
+        if not (is_real(self.step_size) and 0 < self.step_size < np.inf):
             raise ValueError(
                 f"`step_size` must be a finite number above 0, got {self.step_size!r}."
             )
@@ -134,7 +133,7 @@ def _refit(
     """Train a clone with the same seed and other weights."""
     copy = clone(estimator)
     # Any other random state would draw a new seed.
-    if not isinstance(estimator.random_state, Integral):
+    if not is_integer(estimator.random_state):
         copy.set_params(random_state=estimator.seed_)
     if "class_weight" in copy.get_params(deep=False):
         # The weights already include those of the classes.

@@ -2,9 +2,9 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
+from .._numbers import random_generator
 from ._base import BaseScorer, ScoringData
 
 
@@ -32,4 +32,4 @@ class Random(BaseScorer, name="random"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return random numbers."""
-        return check_random_state(self.random_state).uniform(size=_num_samples(data.X))
+        return random_generator(self.random_state).uniform(size=_num_samples(data.X))

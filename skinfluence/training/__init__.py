@@ -6,9 +6,10 @@ from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import descend, differentiating
 from ._first_derivative import check_first_derivative
-from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State
+from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
 from ._gradient import CompiledGradient
+from ._graph import passes_narrower
 from ._handover import Handover
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
@@ -16,17 +17,19 @@ from ._later_steps import check_later_steps
 from ._objective import Batch, Objective, batch_coefficients
 from ._precision import in_precision, widen, working_dtype
 from ._randomness import (
+    all_generators,
     all_seeded,
     derive_seed,
     derive_seeds,
     other_generators,
+    seed_anew,
     seed_others,
     seeded,
 )
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import rounding_tolerance
-from ._second_derivative import check_second_derivative
+from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._update import UpdateRule, moment_names, pull_back, state_nbytes
 
@@ -54,6 +57,7 @@ __all__ = [
     "StepRecord",
     "TrainingStep",
     "UpdateRule",
+    "all_generators",
     "all_seeded",
     "batch_coefficients",
     "check_first_derivative",
@@ -63,13 +67,17 @@ __all__ = [
     "derive_seeds",
     "descend",
     "differentiating",
+    "few",
     "in_precision",
     "moment_names",
     "observe_clipping",
     "other_generators",
     "parameters_digest",
+    "passes_narrower",
     "pull_back",
     "rounding_tolerance",
+    "same_values",
+    "seed_anew",
     "seed_others",
     "seeded",
     "state_nbytes",

@@ -27,6 +27,13 @@ def widest(tensors: Iterable[Tensor], least: torch.dtype | None = None) -> torch
     return reduce(torch.promote_types, dtypes)
 
 
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether tensors of one shape have the same values; NaN equals itself."""
+    return torch.equal(one, other) or bool(
+        ((one == other) | (one.isnan() & other.isnan())).all()
+    )
+
+
 class FlatLayout:
     """Where each of a list of tensors lies in one flat vector.
 
@@ -351,6 +358,19 @@ class LiveState:
 
     @torch.no_grad()
     def holds(self, vector: Tensor) -> bool:
-        """Whether the parameters equal the flat vector, bit for bit."""
+        """Whether the parameters have the values of the flat vector."""
         whole = len(vector) == self.layout.size
-        return whole and torch.equal(self.layout.flatten(self.parameters), vector)
+        return whole and same_values(self.layout.flatten(self.parameters), vector)
+
+    def marks(self) -> list[tuple[int, int]]:
+        """Return what differs once the optimizer's state was written to or replaced.
+
+        What was written to a tensor's `data` is not seen.
+        """
+        states = map(self._optimizer_state, self.parameters)
+        return [
+            (id(value), value._version)
+            for state in states
+            for value in (state or {}).values()
+            if isinstance(value, Tensor)
+        ]

@@ -1,27 +1,27 @@
 """Whether gradients have the derivatives that autograd gives them, later in a run."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from ._borrowed import borrowed
+from ._embeddings import check_options
 from ._flat import State
 from ._kernels import twice_differentiable
 from ._precision import wide, widen
-from ._record import StepRecord
-from ._second_derivative import (
-    _DerivativeTest,
-    check_options,
-    check_second_derivative,
-    few,
-)
+from ._record import MicroBatch, StepRecord
+from ._second_derivative import _DerivativeTest, check_second_derivative
 from ._step import TrainingStep
+
+Taken = tuple[State, StepRecord, MicroBatch]
+"""What a step began from, its record, and a batch of it."""
 
 
 def check_later_steps(
-    step: TrainingStep, taken: Iterable[tuple[State, StepRecord]], remedy: str
+    step: TrainingStep, taken: Iterable[Taken], reached: Tensor, remedy: str
 ) -> None:
     """Refuse steps of a run as :func:`check_second_derivative` does.
 
@@ -32,8 +32,11 @@ def check_later_steps(
     ----------
     step : TrainingStep
         The run's training step; its modules hold no state in particular after a call.
-    taken : iterable of (State, StepRecord)
-        The steps, and what they began from.
+    taken : iterable of (State, StepRecord, MicroBatch)
+        What each step began from, its record, and the samples to look at.
+    reached : Tensor of shape (p,)
+        Which elements of the parameters some step has moved: a step that leaves them
+        where they are depends on them no less.
     remedy : str
         What to do instead: the last sentence of the error's message.
 
@@ -43,21 +46,26 @@ def check_later_steps(
         If torch cannot compute the derivative of one, or not rightly.
     """
     check_options(step.objective, remedy)
-    for state, record in _suspects(step, taken):
-        step.live.show(state)
-        check_second_derivative(
-            step.objective,
-            [step.live.parameters[k] for k in record.active],
-            record.data,
-            record.rows,
-            record.seed or 0,
-            remedy,
-        )
+    live = step.live
+    pieces = live.layout.split(reached.to(live.dtype))
+    masks = {p: piece != 0 for p, piece in zip(live.parameters, pieces, strict=True)}
+    moved = [k for k, mask in enumerate(masks.values()) if mask.any()]
+
+    def parameters(record: StepRecord) -> tuple[Tensor, ...]:
+        return tuple(live.parameters[k] for k in sorted({*moved, *record.active}))
+
+    for state, record, batch in _suspects(step, taken, parameters, masks):
+        live.show(state)
+        own = parameters(record)
+        check_second_derivative(step.objective, own, batch, remedy, masks)
 
 
 def _suspects(
-    step: TrainingStep, taken: Iterable[tuple[State, StepRecord]]
-) -> list[tuple[State, StepRecord]]:
+    step: TrainingStep,
+    taken: Iterable[Taken],
+    parameters: Callable[[StepRecord], tuple[Tensor, ...]],
+    reached: Mapping[Tensor, Tensor],
+) -> list[Taken]:
     """Return the steps whose derivative is not seen to be right in double precision."""
     objective, live = step.objective, step.live
     with (
@@ -68,16 +76,16 @@ def _suspects(
         warnings.simplefilter("ignore")  # training gave the same warnings
 
         @cache
-        def test_of(active: tuple[int, ...]) -> _DerivativeTest:
-            return _DerivativeTest(own, [live.parameters[k] for k in active])
+        def test_of(some: tuple[Tensor, ...]) -> _DerivativeTest:
+            return _DerivativeTest(own, some, reached)
 
-        def passes(state: State, record: StepRecord) -> bool:
-            batch = objective.fetch(few(record.data, record.rows))
+        def passes(state: State, record: StepRecord, batch: MicroBatch) -> bool:
+            data = objective.fetch(batch)
             live.show(state)
             widen(live.parameters, torch.float64)
             try:
-                test = test_of(record.active)
-                test.begin(wide(batch, torch.float64), record.seed or 0)
+                test = test_of(parameters(record))
+                test.begin(wide(data, torch.float64), batch.seed or 0)
                 return test.passes()
             except Exception:  # code may know no precision but its own
                 return False

@@ -31,12 +31,12 @@ def working_dtype(
     """
     dtype = widest(trained, least=torch.float32)
     parameters = (p for module in modules for p in module.parameters())
-    narrow = any(_widened(p.dtype, dtype) is not p.dtype for p in parameters)
+    narrow = any(widened(p.dtype, dtype) is not p.dtype for p in parameters)
     return dtype if narrow else None
 
 
 @cache
-def _widened(dtype: torch.dtype, to: torch.dtype) -> torch.dtype:
+def widened(dtype: torch.dtype, to: torch.dtype) -> torch.dtype:
     """Return a dtype, or the wider one of its kind."""
     if not (dtype.is_floating_point or dtype.is_complex):
         return dtype
@@ -48,7 +48,7 @@ def widen(tensors: Iterable[Tensor], dtype: torch.dtype) -> None:
     """Give tensors memory of their own, of the wider dtype; they lose gradients."""
     for tensor in tensors:
         tensor.grad = None
-        tensor.data = tensor.data.to(_widened(tensor.dtype, dtype), copy=True)
+        tensor.data = tensor.data.to(widened(tensor.dtype, dtype), copy=True)
 
 
 class _WiderPrecision(TorchFunctionMode):
@@ -72,17 +72,17 @@ class _WiderPrecision(TorchFunctionMode):
         args = wide(tuple(args), self.dtype)
         kwargs = wide(dict(kwargs), self.dtype) if kwargs else {}
         if func in _CASTS:
-            func, args = Tensor.to, (args[0], _widened(_CASTS[func], self.dtype))
+            func, args = Tensor.to, (args[0], widened(_CASTS[func], self.dtype))
         return wide(func(*args, **kwargs), self.dtype)
 
 
 def wide(value: Any, to: torch.dtype) -> Any:
     """Return tensors and dtypes widened, everything else as it is."""
     if isinstance(value, Tensor):
-        dtype = _widened(value.dtype, to)
+        dtype = widened(value.dtype, to)
         return value if dtype is value.dtype else value.to(dtype)
     if isinstance(value, torch.dtype):
-        return _widened(value, to)
+        return widened(value, to)
     if type(value) in (tuple, list):
         return type(value)([wide(part, to) for part in value])
     if type(value) is dict:

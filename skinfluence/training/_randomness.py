@@ -112,10 +112,22 @@ def all_seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
             random.setstate(states[1])
 
 
+def seed_anew(seed: int) -> None:
+    """Seed the generators of the CPU again, within a block of :func:`all_seeded`."""
+    torch.default_generator.manual_seed(seed)
+    seed_others(seed)
+
+
 def seed_others(seed: int) -> None:
     """Seed NumPy's and Python's global generators."""
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
+
+
+def all_generators() -> tuple[Any, ...]:
+    """Return the states of the CPU's global generators, to be compared."""
+    own = torch.default_generator.get_state().numpy().tobytes()
+    return own, *other_generators()
 
 
 def other_generators() -> tuple[Any, ...]:

@@ -1,17 +1,20 @@
 """Whether the gradient of an objective has the derivative that autograd gives it."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from ..exceptions import UnsupportedModuleError
 from ._borrowed import AttributesKept, borrowed
 from ._culprit import culprit
+from ._embeddings import check_options
 from ._finite_differences import agrees, norm, proven_error
 from ._flat import LiveState, State
 from ._kernels import twice_differentiable
@@ -19,8 +22,6 @@ from ._objective import Batch, Objective
 from ._randomness import seeded
 from ._record import MicroBatch, StepRecord
 from ._step import TrainingStep
-
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 # What a few samples show, many do; fewer kinks lie near them.
 _MOST_ROWS = 32
@@ -53,6 +54,12 @@ class _Fault:
     def message(self, where: str) -> str:
         if isinstance(self.found, str):
             return f"torch cannot differentiate {where} twice ({self.found})."
+        if math.isinf(self.found):
+            return (
+                f"in {where} it is infinite or NaN at these inputs, as is that of a "
+                "square root, a norm or a standard deviation at 0. Keep them away from "
+                "there, such as by torch.sqrt(x + 1e-6)."
+            )
         return (
             f"autograd gets it wrong in {where} (relative error {self.found:.2g}). "
             "Causes are a `detach` or another stop-gradient, an autograd Function "
@@ -64,16 +71,15 @@ class _Fault:
 def check_second_derivative(
     objective: Objective,
     parameters: Sequence[Tensor],
-    data: int,
-    rows: Tensor,
-    seed: int,
+    batch: MicroBatch,
     remedy: str,
+    reached: Mapping[Tensor, Tensor] | None = None,
 ) -> None:
     """Refuse modules and losses whose gradient autograd does not differentiate rightly.
 
     The gradient's derivative along random directions, as the backward pass of a
-    training step takes it, is compared with finite differences of the gradient, on a
-    few samples and in double precision. Refused is only what disagrees with finite
+    training step takes it, is compared with finite differences of the gradient, on
+    some samples and in double precision. Refused is only what disagrees with finite
     differences that agree with each other: kinks, such as ReLU's, never are. What
     cannot be evaluated at all is left to training, which says why.
 
@@ -86,14 +92,12 @@ def check_second_derivative(
         The per-sample losses.
     parameters : sequence of Tensor
         The parameters to be trained.
-    data : int
-        Number of a data set.
-    rows : Tensor of shape (batch,)
-        Rows of its samples; the first few are used.
-    seed : int
-        Seed of what the step draws, and of the directions.
+    batch : MicroBatch
+        The samples, and the seed of what a step draws; `few` are enough.
     remedy : str
         What to do instead: the last sentence of the error's message.
+    reached : mapping of Tensor to Tensor, optional
+        Which elements of parameters other batches move, whatever this one does.
 
     Raises
     ------
@@ -104,23 +108,24 @@ def check_second_derivative(
     # Checkpointed parts run again in the backward pass: with the same kernels.
     with warnings.catch_warnings(), twice_differentiable(objective.modules):
         warnings.simplefilter("ignore")  # training gives the same warnings again
-        batch = objective.fetch(few(data, rows))
-        case = replace(objective, fetch=lambda *_: _copied(batch))
-        fault = _fault(case, parameters, seed)
+        data, seed = objective.fetch(batch), batch.seed or 0
+        case = replace(objective, fetch=lambda *_: _copied(data))
+        finds_fault = partial(_fault, reached=reached or {})
+        fault = finds_fault(case, parameters, seed)
         if fault is None:
             if carried := _carried(case, parameters, seed):
                 raise UnsupportedModuleError(f"{carried} {remedy}")
             return
-        where = culprit(case, parameters, seed, _fault, fault.double)
+        where = culprit(case, parameters, seed, finds_fault, fault.double)
     raise UnsupportedModuleError(
         "Influence needs the second derivative of the training loss: "
         f"{fault.message(where)} {remedy}"
     )
 
 
-def few(data: int, rows: Tensor) -> MicroBatch:
-    """Return the first rows of a data set, as many as are tested."""
-    return MicroBatch(data, rows[:_MOST_ROWS])
+def few(batch: MicroBatch) -> MicroBatch:
+    """Return the first samples of a batch, as many as show most faults."""
+    return replace(batch, rows=batch.rows[:_MOST_ROWS])
 
 
 def _copied(batch: Batch) -> Batch:
@@ -129,60 +134,41 @@ def _copied(batch: Batch) -> Batch:
     return copied
 
 
-# Options that a few rows need not show, with the demand and the reason.
-_OPTIONS = {
-    "max_norm": (
-        "max_norm=None",
-        "it rewrites its weights while it reads them, which autograd does not see",
-    ),
-    "scale_grad_by_freq": (
-        "scale_grad_by_freq=False",
-        "it scales its gradient, and not the gradient's derivative",
-    ),
-}
-
-
-def check_options(objective: Objective, remedy: str) -> None:
-    """Refuse embeddings with options that have no derivative."""
-    for module in objective.modules:
-        for name, part in module.named_modules():
-            shown = type(part).__name__
-            for option, (demand, why) in _OPTIONS.items():
-                if isinstance(part, _EMBEDDINGS) and getattr(part, option):
-                    where = f"`{name}` ({shown})" if name else f"`{shown}`"
-                    raise UnsupportedModuleError(
-                        f"{where} must have {demand}: {why}. {remedy}"
-                    )
-
-
 def _carried(objective: Objective, parameters: Sequence[Tensor], seed: int) -> str:
     """Return what is wrong with a buffer that training writes and then uses, or ''."""
     if not objective.buffers:
         return ""
     with borrowed(objective, parameters, False) as own:
         try:
-            return _begun(own, parameters, seed).carried()
+            return _begun(own, parameters, seed, {}).carried()
         except Exception:  # what cannot be evaluated is left to training
             return ""
 
 
 def _fault(
-    objective: Objective, parameters: Sequence[Tensor], seed: int
+    objective: Objective,
+    parameters: Sequence[Tensor],
+    seed: int,
+    reached: Mapping[Tensor, Tensor],
 ) -> _Fault | None:
     """Return what is wrong with the derivative of an objective's gradient."""
     if not parameters:
         return None
     try:
-        return _found(objective, parameters, seed, double=True)
+        return _found(objective, parameters, seed, reached, double=True)
     except Exception:  # code may know no precision but its own
-        return _found(objective, parameters, seed, double=False)
+        return _found(objective, parameters, seed, reached, double=False)
 
 
 def _found(
-    objective: Objective, parameters: Sequence[Tensor], seed: int, double: bool
+    objective: Objective,
+    parameters: Sequence[Tensor],
+    seed: int,
+    reached: Mapping[Tensor, Tensor],
+    double: bool,
 ) -> _Fault | None:
     with borrowed(objective, parameters, double) as own:
-        test = _begun(own, parameters, seed)
+        test = _begun(own, parameters, seed, reached)
         try:
             error = test.error()
         except Exception as raised:
@@ -196,10 +182,13 @@ def _found(
 
 
 def _begun(
-    objective: Objective, parameters: Sequence[Tensor], seed: int
+    objective: Objective,
+    parameters: Sequence[Tensor],
+    seed: int,
+    reached: Mapping[Tensor, Tensor],
 ) -> "_DerivativeTest":
     """Return the test at the present parameters, on the objective's one batch."""
-    test = _DerivativeTest(objective, parameters)
+    test = _DerivativeTest(objective, parameters, reached)
     test.begin(objective.fetch(MicroBatch(0, _NO_ROWS)), seed)
     return test
 
@@ -207,13 +196,22 @@ def _begun(
 class _DerivativeTest:
     """Compares a derivative with finite differences, on borrowed modules."""
 
-    def __init__(self, objective: Objective, parameters: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        parameters: Sequence[Tensor],
+        reached: Mapping[Tensor, Tensor],
+    ) -> None:
         addresses = [(0, k) for k in range(len(parameters))]
         live = LiveState(torch.optim.SGD(parameters), addresses, objective.buffers, ())
         held: list[Batch] = []  # without a circle, which would keep states in memory
         fixed = replace(objective, fetch=lambda *_: _copied(held[0]))
         self._held, self._step = held, TrainingStep(fixed, live)
         self._dtype = max((p.dtype for p in parameters), key=_eps)
+        masks = [
+            reached.get(p, torch.zeros_like(p, dtype=torch.bool)) for p in parameters
+        ]
+        self._reached = live.layout.flatten(masks)
         objective.train(True)
         self._kept = AttributesKept(objective.modules)  # and the mode with them
 
@@ -316,10 +314,10 @@ class _DerivativeTest:
         point, direction = self._draw()
         with self._kept:
             gradient_of, pull = self._step._linearize(self._at(point), self._record)
-            # What does not move, such as an embedding's padding, may move others: its
-            # own derivative is of no use, and torch does not give it.
+            # What never moves, such as an embedding's padding, may move others: its own
+            # derivative is of no use, and torch does not give it.
             gradient = gradient_of()
-            direction[gradient == 0] = 0.0
+            direction[(gradient == 0) & ~self._reached] = 0.0
             return point, direction, gradient, pull(direction).through
 
     def _draw(self) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from ._derivatives import (
     weighted_gradients,
 )
 from ._flat import PARAMETERS, LiveState, Scalars, State
+from ._graph import passes_narrower, structure
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Objective
@@ -83,6 +84,14 @@ class TrainingStep:
         # beside it, so that its id stays its own.
         self._rules: dict[int, tuple[Hyperparameters, UpdateRule]] = {}
         self._division: tuple[object, list[Block]] = None, []
+        # The graphs of the losses of each step pulled back, and what has had a gradient
+        # where one was new: a branch may leave out parameters that others move.
+        self.graphs: dict[int, tuple[int, ...]] = {}
+        self.reached = torch.zeros(
+            live.layout.size, dtype=torch.bool, device=self.device
+        )
+        self.in_half = False  # whether a gradient passed half precision there
+        self._known: set[tuple[int, ...]] = set()
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
         self.eps = live.layout.eps(live.parameters)
@@ -212,6 +221,7 @@ class TrainingStep:
         for batch in step.micro_batches():
             with seeded(batch.seed, self.device), self._kinks:
                 parts.append(self._leaf_losses(batch))
+        graphs = tuple(structure(part.losses) for part in parts)
         losses = _joined([part.losses for part in parts])
         coefficients = _joined([part.coefficients for part in parts])
         gradients = weighted_gradients(
@@ -229,14 +239,29 @@ class TrainingStep:
                 [directions[k] for k in step.active],
             )
             slopes = [self._slopes(*each) for each in zip(found, parts, strict=False)]
+            gradient = self._flat_gradient(step, gradients)
+            self._note_graphs(step, graphs, gradient, losses)
             return Pulled(
                 _joined(slopes),
                 self.live.layout.flatten(found[len(parts) :]),
-                self._flat_gradient(step, gradients),
+                gradient,
                 _total(losses, coefficients),
             )
 
         return lambda: self._flat_gradient(step, gradients), pull
+
+    def _note_graphs(
+        self,
+        step: StepRecord,
+        graphs: tuple[int, ...],
+        gradient: Tensor,
+        losses: Tensor,
+    ) -> None:
+        self.graphs[step.step] = graphs
+        if graphs not in self._known:
+            self._known.add(graphs)
+            self.reached |= gradient != 0
+            self.in_half |= passes_narrower(losses, torch.float32)
 
     def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
         """Return losses, coefficients, and the leaf to differentiate in."""

@@ -4,8 +4,17 @@ from .._names import set_public_module
 from ..training import StepRecord, parameters_digest
 from ._comparison import same_loss
 from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
+from ._disk.manifest import read_manifest
 from ._replay import Replay, on_threads
-from ._run_folders import begin_run, close_run, recorded_runs, reopen_run, reopened
+from ._run_folders import (
+    begin_run,
+    close_run,
+    is_starting,
+    reopen_run,
+    reopened,
+    resumed,
+    run_folders,
+)
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._spill import held_on_device, spill
 from ._trajectory import Trajectory, reread
@@ -20,13 +29,16 @@ __all__ = [
     "fewest_states",
     "from_json",
     "held_on_device",
+    "is_starting",
     "leaves_room",
     "on_threads",
     "parameters_digest",
-    "recorded_runs",
+    "read_manifest",
     "reopen_run",
     "reopened",
     "reread",
+    "resumed",
+    "run_folders",
     "same_loss",
     "smallest_interval",
     "spill",

@@ -38,3 +38,5 @@ def cut_facts(facts: RunFacts, n_steps: int) -> None:
     facts.anchors = {k for k in facts.anchors if k <= n_steps}
     if facts.diverged_at is not None and facts.diverged_at >= n_steps:
         facts.diverged_at = None
+    # A killed run may have counted epochs whose states were not on the disk yet.
+    facts.oldest = min(facts.oldest, n_steps)

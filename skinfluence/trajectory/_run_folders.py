@@ -1,12 +1,13 @@
 """Runs in folders of their own, side by side in one folder."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .._files import writing
-from ._disk.manifest import read_manifest
+from ._disk.ownership import in_use, is_blank
 from ._disk.store import DiskStore
 from ._trajectory import Trajectory
 
@@ -45,15 +46,23 @@ def close_run(run: Trajectory, *, finished: bool = True) -> None:
     """Write all of a run to the disk; one without steps leaves no folder."""
     if not isinstance(run._store, DiskStore):
         return
-    run._store.close(run, run.final, finished=finished)
-    if not run.records:
-        shutil.rmtree(run._store.folder, ignore_errors=True)
+    if run.records:
+        run._store.close(run, run.final, finished=finished)
+    else:
+        run._store.remove()
 
 
-def recorded_runs(parent: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the folders of runs, the newest first, and what their manifests say."""
-    for folder in reversed(_folders(parent)):
-        yield folder, read_manifest(folder)
+def run_folders(parent: Path) -> Iterator[Path]:
+    """Yield the folders of runs, the newest first."""
+    yield from (folder for _, folder in sorted(_numbered(parent), reverse=True))
+
+
+def is_starting(folder: Path) -> bool:
+    """Return whether a run in a folder begins or goes on now, or has no step yet.
+
+    Such a folder may lack files, or change while it is read.
+    """
+    return is_blank(folder) or in_use(folder)
 
 
 def reopened(folder: Path) -> Trajectory:
@@ -61,13 +70,28 @@ def reopened(folder: Path) -> Trajectory:
     return Trajectory._of(*DiskStore.reopen(folder))
 
 
-def _folders(parent: Path) -> list[Path]:
-    return sorted(path for path in parent.glob("run-*") if path.name[4:].isdigit())
+def resumed(folder: Path) -> Trajectory:
+    """Return the run in a folder, cut back to its last state on the disk."""
+    run = reopened(folder)
+    assert isinstance(run._store, DiskStore)
+    try:
+        if run.records:
+            run.state(run.kept[0])  # what a resumed run is compared with
+            run.truncate(run.kept[-1])
+    except BaseException:
+        run._store.release()
+        raise
+    return run
+
+
+def _numbered(parent: Path) -> list[tuple[int, Path]]:
+    names = ((re.fullmatch("run-([0-9]{6,18})", p.name), p) for p in parent.iterdir())
+    return [(int(name[1]), path) for name, path in names if name and path.is_dir()]
 
 
 def _next_folder(parent: Path) -> Path:
     """Make a folder; other processes may be doing so at the same time."""
-    number = max((int(path.name[4:]) for path in _folders(parent)), default=0)
+    number = max((number for number, _ in _numbered(parent)), default=0)
     while True:
         number += 1
         try:

@@ -308,14 +308,15 @@ class Trajectory(RunFacts):
         Parameters
         ----------
         path : str or Path
-            The folder to create; it gets its name only once all is written.
+            A new or empty folder; it appears under its name once it is complete.
         overwrite : bool, default=False
-            Whether to replace what is there.
+            Whether to replace a trajectory that was saved there. Nothing else is ever
+            replaced.
 
         Raises
         ------
         TrajectoryFileError
-            If the folder exists or cannot be written.
+            If the folder is in use or cannot be written; its old content is kept.
         """
         save(self, self.records, self._store, self.final, path, overwrite=overwrite)
         reread(self, path)
@@ -364,6 +365,6 @@ def reread(run: Trajectory, path: str | Path) -> None:
 
     Its folder may have been replaced, and its states are in other files now.
     """
-    folder, store = Path(path).absolute(), run._store
+    folder, store = Path(path).resolve(), run._store
     if type(store) is SavedStates and store.folder == folder:
         run._store = Trajectory.load(folder, device=store._device)._store

@@ -1,5 +1,6 @@
 """What a cleaner refuses, before any work, and that nothing is left behind."""
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -32,7 +33,7 @@ def state_of(cleaner):
         ),
         ({"n_remove": 1.5}, ValueError, "a fraction, must be at least 0 and below 1"),
         ({"n_remove": True}, TypeError, "must be a count"),
-        ({"n_remove": "some"}, ValueError, "'n_remove' parameter of InfluenceCleaner"),
+        ({"n_remove": "10%"}, TypeError, "got '10%'. A tenth of the samples is 0.1"),
         ({"n_remove": 100}, ValueError, r"samples that are ranked \(96; the others"),
         ({"scorer": "lost"}, ValueError, "`scorer` must be one of"),
         (
@@ -221,3 +222,28 @@ def test_nothing_half_fitted_stays_behind(blobs):
         cleaner.set_params(final_estimator=Broken()).fit(X[:60], y[:60])
     before["final_estimator"] = id(cleaner.final_estimator)
     assert state_of(cleaner) == before
+
+
+def test_forked_processes_that_would_hang_are_refused_by_name(blobs, monkeypatch):
+    X, y, *_ = blobs
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "fit", lambda self, *data: pytest.fail("work")
+    )
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    cleaner = InfluenceCleaner(quick(), cv=3, n_jobs=2)
+    message = "`n_jobs` must be 1 within joblib's backend 'multiprocessing', got 2"
+    with (
+        joblib.parallel_config("multiprocessing"),
+        pytest.raises(ValueError, match=message),
+    ):
+        cleaner.fit(X, y)
+
+
+def test_forked_processes_with_one_thread_work(blobs):
+    X, y, *_ = blobs
+    assert torch.get_num_threads() == 1
+    cleaner = InfluenceCleaner(quick(), cv=2, random_state=0)
+    expected = cleaner.fit(X, y).influence_
+    with joblib.parallel_config("multiprocessing"):
+        found = cleaner.set_params(n_jobs=2).fit(X, y).influence_
+    assert np.array_equal(found, expected)

@@ -3,20 +3,23 @@
 import os
 import subprocess
 import sys
+import threading
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 from scipy import sparse
 from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence._cache import digest
+from skinfluence._keys import digest
 from skinfluence.cleaning import InfluenceCleaner
+from skinfluence.exceptions import CacheWarning
 from skinfluence.scorers import Outlier, SGDInfluence
 from tests.cleaning.counting import CountingInfluence
 from tests.cleaning.problems import flipped_blobs, quick
@@ -158,14 +161,80 @@ def test_without_memory_nothing_is_remembered(blobs, calls):
     assert count(calls) == 2
 
 
+LOCK = threading.Lock()
+
+
+def locking(*data):
+    with LOCK:
+        return data[-1]
+
+
 @pytest.mark.parametrize("name", ["query", "scorer"])
-def test_a_lambda_is_refused_before_any_work(blobs, tmp_path, name):
+def test_what_makes_no_key_is_refused_before_any_work(blobs, tmp_path, name):
     X, y, *_ = blobs
     cleaner = InfluenceCleaner(quick(), memory=tmp_path / "memory", n_remove=1)
-    cleaner.set_params(**{name: lambda *data: data[-1]})
+    cleaner.set_params(**{name: locking})
     with pytest.raises(ValueError, match=f"`{name}` must have a stable key with `mem"):
         cleaner.fit(X, y)
     assert not (tmp_path / "memory").exists()
+
+
+def test_an_edited_scorer_ranks_anew(blobs, tmp_path):
+    X, y, *_ = blobs
+    scorers = [
+        lambda clf, X, *others: clf.predict_proba(X)[:, 0],
+        lambda clf, X, *others: clf.predict_proba(X)[:, 1],
+    ]
+
+    def ranked(scorer, memory):
+        cleaner = InfluenceCleaner(quick(), scorer=scorer, cv=2, n_remove=1)
+        return cleaner.set_params(memory=memory, random_state=0).fit(X, y).influence_
+
+    found = [ranked(scorer, tmp_path) for scorer in scorers]
+    for scores, scorer in zip(found, scorers, strict=True):
+        np.testing.assert_array_equal(scores, ranked(scorer, None))
+        np.testing.assert_array_equal(scores, ranked(scorer, tmp_path))
+    assert not np.array_equal(*found)
+
+
+def test_what_is_kept_is_no_pickle(blobs, calls, tmp_path):
+    X, y, *_ = blobs
+    memory = tmp_path / "memory"
+    found = search(X, y, calls, memory, random_state=0)
+    files = [path for path in memory.rglob("*") if path.suffix != ".lock"]
+    assert {path.suffix for path in files} == {".safetensors"}
+    kept = [load_file(path)["scores"] for path in files]
+    scores = found.best_estimator_.over_runs_.scores
+    scores = scores[~np.isnan(scores)]
+    assert any(np.array_equal(each, scores) for each in kept)
+    n_calls = count(calls)
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-3])
+    with pytest.warns(CacheWarning, match="computed again"):
+        again = search(X, y, calls, memory, random_state=0)
+    assert count(calls) == 2 * n_calls
+    np.testing.assert_array_equal(
+        again.best_estimator_.influence_, found.best_estimator_.influence_
+    )
+
+
+def test_a_memory_that_cannot_be_written_costs_nothing(blobs, calls, tmp_path):
+    X, y, *_ = blobs
+    (tmp_path / "file").touch()
+    cleaner = InfluenceCleaner(quick(), cv=3, n_remove=3, random_state=0)
+    expected = cleaner.fit(X, y).influence_
+    for memory in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.warns(CacheWarning, match="cannot be written") as told:
+            found = cleaner.set_params(memory=memory).fit(X, y).influence_
+        assert len(told) == 1
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("memory", ["", 3])
+def test_what_is_no_memory_is_refused(blobs, memory):
+    X, y, *_ = blobs
+    with pytest.raises(ValueError, match=r"'memory'|`memory` must be the path"):
+        InfluenceCleaner(quick(), memory=memory).fit(X, y)
 
 
 def make_things():

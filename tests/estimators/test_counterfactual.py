@@ -145,11 +145,28 @@ def test_cached_parts_are_not_computed_again(run, tmp_path, monkeypatch):
     assert len(calls) > 6
 
 
-def test_a_lambda_is_no_key_of_a_cache(run, tmp_path):
+def test_an_edited_query_is_another_question(run, tmp_path):
     clf, X_val, y_val, *_ = run
+    for query in (lambda out, y: out[:, 0], lambda out, y: out[:, 1]):
+        expected, *found = (
+            clf.counterfactual_influence(
+                X_val, y_val, [2, 3], query=query, memory=memory
+            )
+            for memory in (None, tmp_path, tmp_path)
+        )
+        for changes in found:
+            np.testing.assert_allclose(changes, expected, rtol=0, atol=1e-12)
+
+
+def test_what_makes_no_key_of_a_cache_is_refused(run, tmp_path):
+    clf, X_val, y_val, *_ = run
+    generator = (k for k in range(3))
     with pytest.raises(ValueError, match="`query` must have a stable key with `memory"):
         clf.counterfactual_influence(
-            X_val, y_val, query=lambda out, y: out[:, 0], memory=tmp_path / "memory"
+            X_val,
+            y_val,
+            query=lambda out, y: out[:, next(generator)],
+            memory=tmp_path / "memory",
         )
     assert not (tmp_path / "memory").exists()
 

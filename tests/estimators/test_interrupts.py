@@ -3,14 +3,15 @@
 import copy
 import json
 import signal
+import threading
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping
 
-from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
-from skinfluence._interrupts import deferred_interrupts
+from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, Trajectory
+from skinfluence._interrupts import deferred_interrupts, exiting
 
 OPTIONS = {
     "module__hidden_layer_sizes": (4,),
@@ -40,6 +41,7 @@ def interruptible():
 def after(monkeypatch):
     """Interrupt the n-th step from now on, in its middle, by a signal."""
     left, step = [-1], torch.optim.Adam.step
+    sent = [signal.SIGINT]
 
     def interrupted(optimizer, closure=None):
         loss = step(optimizer, closure)
@@ -51,13 +53,13 @@ def after(monkeypatch):
             with torch.no_grad():
                 # As if only this parameter had been changed by a part of a step.
                 first.add_(1.0)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(sent[0])
         return loss
 
     monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
 
-    def arm(n):
-        left[0] = n
+    def arm(n, number=signal.SIGINT):
+        left[0], sent[0] = n, number
 
     return arm
 
@@ -168,6 +170,71 @@ def test_a_cleaner_caches_nothing_of_an_interrupted_fold(after, tmp_path):
         cleaner.fit(X, y)
     cleaner.fit(X, y)
     np.testing.assert_array_equal(cleaner.influence_, expected.influence_)
+
+
+def exit_by_signal(number, frame):
+    raise SystemExit(7)
+
+
+def test_sigterm_is_the_programs_own(after, tmp_path):
+    """A handler of the program's own waits for the step's end, and closes the run."""
+    X, y = data()
+    options = {"trajectory_dir": tmp_path, **OPTIONS}
+    handler = signal.signal(signal.SIGTERM, exit_by_signal)
+    try:
+        after(7, signal.SIGTERM)
+        with pytest.raises(SystemExit, match="7"):
+            SGDInfluenceClassifier(**options).fit(X, y)
+        assert signal.getsignal(signal.SIGTERM) is exit_by_signal
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    (folder,) = tmp_path.iterdir()
+    run = Trajectory.load(folder)
+    # Closed: its final state is on the disk, after the last whole step.
+    assert run.n_steps == run.kept[-1] == 6
+    resumed = SGDInfluenceClassifier(**options).fit(X, y, resume=True)
+    unbroken = SGDInfluenceClassifier(**OPTIONS).fit(X, y)
+    assert same(weights(resumed), weights(unbroken))
+
+
+def test_sigterm_exits_where_that_is_asked_for():
+    before = signal.getsignal(signal.SIGTERM)
+    done = []
+
+    def block():
+        with exiting(), deferred_interrupts():
+            signal.raise_signal(signal.SIGTERM)
+            done.append(True)
+
+    with pytest.raises(SystemExit) as raised:
+        block()
+    assert done == [True]
+    assert raised.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_handler_of_sigterm_stays():
+    before = signal.signal(signal.SIGTERM, exit_by_signal)
+    try:
+        with exiting():
+            assert signal.getsignal(signal.SIGTERM) is exit_by_signal
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_another_thread_touches_no_signal():
+    seen = []
+
+    def block():
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        with exiting(), deferred_interrupts():
+            now = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+            seen.append(now == before)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert seen == [True]
 
 
 def test_an_interrupt_waits_for_the_end_of_a_block():

@@ -7,6 +7,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
+from skinfluence.estimators._questions import estimate
 from skinfluence.exceptions import IrreproducibleStepError, UnsupportedModuleError
 from tests.cases import N_CLASSES, SIDE, Case, rough
 
@@ -222,3 +223,102 @@ def test_gradients_scaled_by_frequency_are_refused():
     words = np.random.default_rng(0).integers(0, 9, (12, 5))
     with pytest.raises(UnsupportedModuleError, match="scale_grad_by_freq=False"):
         SGDInfluenceClassifier(module).fit(words, np.arange(12) % 3)
+
+
+class Rarely(Net):
+    """Stops a gradient in batches with an outlier, which few have."""
+
+    def forward(self, X):
+        hidden = torch.tanh(self.hidden(X.flatten(1)))
+        if float(X.max()) > 100.0:
+            hidden = self.stopped(hidden)
+        return self.output(hidden)
+
+    def stopped(self, hidden):
+        return hidden * hidden.detach()
+
+
+class RarelyRounds(Rarely):
+    def stopped(self, hidden):
+        return hidden + ((4 * hidden).round() / 4 - hidden).detach()
+
+
+class MostlyDetached(Rarely):
+    """Stops the gradient of a gate which a few batches alone move."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Linear(SIDE * SIDE, 8)
+
+    def forward(self, X):
+        gate = torch.sigmoid(self.gate(X.flatten(1)))
+        if not float(X.max()) > 100.0:
+            gate = gate.detach()
+        return self.output(gate * torch.tanh(self.hidden(X.flatten(1))))
+
+
+class RarelySquares(Rarely):
+    """Takes a branch as rarely, but a right one."""
+
+    def stopped(self, hidden):
+        return hidden * hidden
+
+
+def rare(module, row=8, **options):
+    """Return a net one of whose training samples takes another branch."""
+    X, y, _ = Case().data()
+    X[row, 0, 0, 0] = 1000.0
+    # Of seven steps in an epoch the usual ones that are looked at are all the last.
+    options = {"lr": 1e-4, "max_epochs": 8, "batch_size": 2, **options}
+    return SGDInfluenceClassifier(
+        module, dtype="float64", random_state=0, shuffle=False, **options
+    ).fit(X, y)
+
+
+ASKED = {
+    "influence": lambda clf, *data: clf.influence(*data),
+    "by epoch": lambda clf, *data: clf.influence_by_epoch(*data),
+    "labels": lambda clf, *data: clf.label_influence(*data),
+    "samples": lambda clf, *data: clf.influence(*data, aggregate=None),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED)
+@pytest.mark.parametrize(
+    "options", [{}, {"checkpoint_every": 7}, {"accumulate_steps": 3}]
+)
+@pytest.mark.parametrize("module", [Rarely, RarelyRounds, MostlyDetached])
+def test_a_branch_that_few_batches_take_is_looked_at(module, options, ask):
+    clf = rare(module, **options)
+    with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong in"):
+        ASKED[ask](clf, *Case().validation())
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 7}])
+def test_a_right_branch_that_few_batches_take_is_right(options):
+    clf = rare(RarelySquares, **options)
+    rows = [0, 3, 8]
+    scores = clf.influence(*Case().validation())[rows]
+    np.testing.assert_allclose(scores, small_changes(clf, rows), rtol=1e-6)
+
+
+class AnyLength(Net):
+    """Takes as many turns as the batch says: each number is another graph."""
+
+    def changed(self, hidden):
+        for _ in range(1 + int(hidden.abs().sum().item() * 1e6) % 97):
+            hidden = torch.tanh(hidden)
+        return hidden
+
+
+def test_as_many_graphs_as_steps_are_looked_at_in_part(monkeypatch):
+    clf = fitted(AnyLength, max_epochs=20)
+    looked = []
+    monkeypatch.setattr(
+        estimate,
+        "check_later_steps",
+        lambda step, taken, *_, **__: looked.append(taken),
+    )
+    clf.influence(*Case().validation())
+    # The usual ones, and up to twice as many others as there are to be about.
+    assert 16 <= len(looked) <= 33

@@ -7,9 +7,11 @@ import pytest
 import torch
 from skorch.dataset import ValidSplit
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.estimators import outputs_of
+from skinfluence.exceptions import UnsupportedModuleError
 from skinfluence.scorers import KohLiang, Loss, Margin, TracIn
 from tests.cases import rough
 from tests.oracles import relative_error, weight_slopes
@@ -192,3 +194,30 @@ def test_lists_of_several_lengths_are_refused():
     ragged = {"left": [[1.0, 2.0]] * 11 + [[1.0]], "right": X}
     with pytest.raises(ValueError, match="X\\['left'\\] must have rows of one length"):
         SGDInfluenceClassifier(OfTwo).fit(ragged, Y)
+
+
+def linear_module(n_outputs, **options):
+    return SGDInfluenceClassifier(
+        nn.Linear(N_FEATURES, n_outputs), max_epochs=1, random_state=0, **options
+    )
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2, 5])
+def test_an_output_for_each_class(n_outputs):
+    message = rf"`module` must return an output for each of the 3 classes.*{n_outputs}"
+    with pytest.raises(UnsupportedModuleError, match=message):
+        linear_module(n_outputs).fit(X, Y)
+
+
+def test_classes_that_the_data_lacks_have_outputs_too():
+    clf = linear_module(5, classes=range(5)).fit(X, Y)
+    assert clf.predict_proba(X).shape == (N_SAMPLES, 5)
+    data = TensorDataset(torch.tensor(X, dtype=torch.float32), torch.tensor(Y))
+    linear_module(5).fit(data)
+    with pytest.raises(UnsupportedModuleError, match=r"each of the 3 classes.* got 1"):
+        linear_module(1).fit(data)
+
+
+def test_one_output_for_two_classes_of_a_binary_criterion():
+    clf = linear_module(1, criterion=nn.BCEWithLogitsLoss).fit(X, Y > 0)
+    assert clf.predict_proba(X).shape == (N_SAMPLES, 2)

@@ -333,7 +333,7 @@ def test_only_an_estimator_is_replaced(tmp_path):
     for name in ("mine", "file", "run"):
         with pytest.raises(TrajectoryFileError, match="overwrite=True"):
             clf.save(tmp_path / name)
-        with pytest.raises(TrajectoryFileError, match="must hold a saved estimator"):
+        with pytest.raises(TrajectoryFileError, match="must hold what was saved"):
             clf.save(tmp_path / name, overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "file").read_text() == "mine"

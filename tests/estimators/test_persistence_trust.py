@@ -1,8 +1,10 @@
 """What cannot be saved without pickle is named, and so is what is not trusted."""
 
+import io
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     load_estimator,
 )
+from skinfluence._files import sealed, unsealed
 from skinfluence.estimators._saving import trusted as _trusted
 from skinfluence.exceptions import (
     TrajectoryFileError,
@@ -207,6 +210,58 @@ def test_a_forged_part_is_refused(tmp_path, part, message):
 
     forge(tmp_path / "clf", "estimator.json", forged)
     with pytest.raises(TrajectoryFileError, match=message):
+        load_estimator(tmp_path / "clf")
+
+
+def squeezed(data):
+    """Return an archive that takes little, with a part that unpacks to much."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        source = zipfile.ZipFile(io.BytesIO(data))
+        for name in source.namelist():
+            archive.writestr(name, source.read(name))
+        archive.writestr("zeros.npy", bytes(100 << 20))
+    return packed.getvalue()
+
+
+def with_squeezed_matrix(data):
+    """Return an archive with a sparse matrix that unpacks to much."""
+    matrix, packed = io.BytesIO(), io.BytesIO(data)
+    with zipfile.ZipFile(matrix, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.npy", bytes(100 << 20))
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("matrix.npz", matrix.getvalue())
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("change", [squeezed, with_squeezed_matrix])
+def test_an_archive_that_unpacks_to_too_much(tmp_path, change):
+    SGDInfluenceClassifier().save(tmp_path / "clf")
+    forge(tmp_path / "clf", "values.skops", change)
+    with pytest.raises(TrajectoryFileError, match=r"values\.skops.* unpack"):
+        load_estimator(tmp_path / "clf")
+
+
+@pytest.mark.parametrize("name", ["trajectory", "pretrained"])
+def test_a_part_may_not_be_a_link(tmp_path, name):
+    X, y = data()
+    SGDInfluenceClassifier(**OPTIONS).fit(X, y).save(tmp_path / "clf")
+    if (tmp_path / "clf" / name).exists():
+        (tmp_path / "clf" / name).rename(tmp_path / name)
+    (tmp_path / "clf" / name).symlink_to(tmp_path / name)
+    with pytest.raises(TrajectoryFileError, match=rf"{name}.* it is a link"):
+        load_estimator(tmp_path / "clf")
+
+
+@pytest.mark.parametrize(
+    "files", [{}, [], None, {"estimator.json": {"bytes": -1, "crc32": 3}}]
+)
+def test_a_manifest_that_lacks_files(tmp_path, files):
+    SGDInfluenceClassifier().save(tmp_path / "clf")
+    path = tmp_path / "clf" / "manifest.json"
+    content = unsealed(path, "skinfluence estimator", 9)
+    path.write_bytes(sealed({**content, "files": files}))
+    with pytest.raises(TrajectoryFileError, match=r"manifest\.json.* does not tell"):
         load_estimator(tmp_path / "clf")
 
 

@@ -11,12 +11,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Freezer, Unfreezer
 from torch import Tensor, nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
-from skinfluence.exceptions import UnsupportedModuleError
+from skinfluence.exceptions import (
+    InfluenceReliabilityWarning,
+    UnsupportedModuleError,
+)
 from tests.cases import N_CLASSES, SIDE, Case, rough
-from tests.oracles import relative_error
+from tests.oracles import Spy, relative_error
 
 pytestmark = rough
 
@@ -43,6 +47,8 @@ OPTIMIZERS = {
 }
 RUNS = {
     "frozen bfloat16 base": (HALF, SINGLE, True),
+    "frozen bfloat16 base, float64 head": (HALF, DOUBLE, True),
+    "frozen float32 base, float64 head": (SINGLE, DOUBLE, True),
     "bfloat16 base": (HALF, SINGLE, False),
     "bfloat16": (HALF, HALF, False),
     "float16": (torch.float16, torch.float16, False),
@@ -81,7 +87,11 @@ class Along:
     """Steps in double precision from recorded states, with a little added to them."""
 
     def __init__(self, clf, optimizer):
-        module = copy.deepcopy(clf.module_).double()
+        module = copy.deepcopy(clf.module_)
+        # What a frozen base computes is part of the run, rounded as it is.
+        module.head.double()
+        if module.base.weight.requires_grad:
+            module.base.double()
         self.module = module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         cls, options = OPTIMIZERS[optimizer]
@@ -282,6 +292,114 @@ def test_the_default_dtype_changes_nothing(default):
         torch.set_default_dtype(SINGLE)
     # NAdam keeps a product of its momenta in the default dtype.
     assert relative_error(found, expected) <= 1e-6
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("base", [SINGLE, DOUBLE])
+@pytest.mark.parametrize("frozen", ["base.*", "head.*"])
+def test_parameters_that_are_frozen_and_trained_later(frozen, base, optimizer, every):
+    # Three steps make an epoch; the others are trained alone in the first.
+    cls, options = OPTIMIZERS[optimizer]
+    head = SINGLE if base is DOUBLE else DOUBLE
+    spy = Spy()
+    callbacks = [spy, Freezer(frozen), Unfreezer(frozen, at=2)]
+    clf = fitted(
+        base, head, False, optimizer, callbacks=callbacks, checkpoint_every=every
+    )
+    X, y, _ = Case().data()
+    X_val, y_val = Case().validation()
+    later = frozen.removesuffix(".*")
+
+    def loss(weights):
+        module = copy.deepcopy(spy.run.module).double()
+        optimizer = cls(module.parameters(), **options)
+        rows = torch.arange(len(X))
+        x = torch.from_numpy(X).to(clf.dtype_).double()
+        for epoch in range(EPOCHS):
+            getattr(module, later).requires_grad_(epoch > 0)
+            for batch in rows.split(BATCH):
+                losses = nn.functional.cross_entropy(
+                    module(x[batch]), torch.from_numpy(y)[batch], reduction="none"
+                )
+                optimizer.zero_grad()
+                (losses * weights[batch]).mean().backward()
+                optimizer.step()
+        asked = torch.from_numpy(X_val).to(clf.dtype_).double()
+        with torch.no_grad():
+            outputs = module(asked)
+        return float(nn.functional.cross_entropy(outputs, torch.from_numpy(y_val)))
+
+    expected = []
+    for sample in range(len(X)):
+        shift = torch.zeros(len(X), dtype=torch.float64)
+        shift[sample] = 1e-4
+        expected.append((loss(1 - shift) - loss(1 + shift)) / 2e-4)
+    # The run's single-precision steps are not the oracle's: some eps of it a step.
+    assert relative_error(clf.influence(X_val, y_val), np.array(expected)) <= 1e-5
+
+
+class Casts(nn.Module):
+    """Computes in half precision inside, by torch.autocast or by itself."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.base = nn.Linear(SIDE * SIDE, 5)
+        self.head = nn.Linear(5, N_CLASSES)
+
+    def forward(self, X):
+        with torch.autocast("cpu", HALF, enabled=self.how == "autocast"):
+            hidden = torch.tanh(self.base(X.flatten(1)))
+            if self.how == "cast":
+                hidden = hidden.to(HALF).to(self.head.weight.dtype)
+            outputs = self.head(hidden)
+        return outputs if self.how is None else outputs.float()
+
+
+@pytest.mark.parametrize("how", ["autocast", "cast"])
+def test_casts_to_half_precision_inside_are_warned_of(how):
+    X, y, _ = Case().data()
+
+    def scores(how, dtype):
+        clf = SGDInfluenceClassifier(
+            Casts, module__how=how, dtype=dtype, lr=0.1, batch_size=5, random_state=0
+        ).fit(X, y)
+        return clf.influence(*Case().validation())
+
+    with pytest.warns(InfluenceReliabilityWarning, match="casts to bfloat16 or float1"):
+        found = scores(how, "float32")
+    # bfloat16 has three digits.
+    assert 1e-5 < relative_error(found, scores(None, "float64")) < 0.05
+
+
+def own_module(X, y, **options):
+    return SGDInfluenceClassifier(
+        nn.Linear,
+        module__in_features=X.shape[1],
+        module__out_features=len(np.unique(y)),
+        max_epochs=2,
+        random_state=0,
+        **options,
+    ).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("default", [torch.float64, torch.float16])
+def test_a_module_of_ones_own_under_another_default_dtype(default, dtype):
+    X, y, _ = Case().data()
+    X = X.reshape(len(X), -1)
+    expected = own_module(X, y, dtype=dtype).predict_proba(X)
+    torch.set_default_dtype(default)
+    try:
+        with pytest.raises(
+            ValueError, match=f"`dtype` must be .*{default}, got 'auto'"
+        ):
+            own_module(X, y)
+        found = own_module(X, y, dtype=dtype).predict_proba(X)
+    finally:
+        torch.set_default_dtype(SINGLE)
+    np.testing.assert_array_equal(found, expected)
 
 
 class Complex(nn.Module):

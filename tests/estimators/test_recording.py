@@ -25,7 +25,11 @@ from torch.utils.data import (
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators import RecordedRun
-from skinfluence.exceptions import DivergenceWarning, IrreproducibleStepError
+from skinfluence.exceptions import (
+    DivergenceWarning,
+    InfluenceReliabilityWarning,
+    IrreproducibleStepError,
+)
 from skinfluence.training import State
 from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss
@@ -690,14 +694,33 @@ def forget(net):
     ("change", "event"),
     [(nudge, "on_epoch_begin"), (nudge, "on_batch_end"), (forget, "on_epoch_begin")],
 )
-def test_a_change_from_outside_is_noticed(change, event):
+def test_a_change_from_outside_is_refused_where_it_happens(change, event):
+    case, spy = Case("mlp", "momentum", {"max_epochs": 4}), Spy()
+    number, hook = (7, "on_batch_end") if event == "on_batch_end" else (6, event)
+    with pytest.raises(
+        IrreproducibleStepError,
+        match=r"the parameters or the optimizer's state were changed between steps "
+        rf"{number - 1} and {number} by something other than the optimizer, such as a "
+        rf"callback \(.*`Change\.{hook}`.*\)\. Put the values back .* record=k",
+    ):
+        case.fitted(callbacks=[spy, Change(change, event)])
+    assert len(spy.run.batches) == number + 1  # which was not taken
+
+
+@pytest.mark.parametrize(
+    ("change", "event"),
+    [(nudge, "on_epoch_begin"), (nudge, "on_batch_end"), (forget, "on_epoch_begin")],
+)
+def test_the_last_epochs_after_a_change_can_be_retraced(change, event):
+    # With record=k it may happen before all that counts.
     case = Case("mlp", "momentum", {"max_epochs": 4})
-    clf = case.fitted(callbacks=[Change(change, event)])
+    clf = case.fitted(callbacks=[Change(change, event)], record=4)
     X_val, y_val = case.validation()
     with pytest.raises(
         IrreproducibleStepError,
         match=r"parameters or the optimizer's state were changed between steps .* "
-        r"such as a callback\. Epochs after it can be asked for: last_epochs=(2|1)\.",
+        r"such as a callback .*\. Epochs after it can be asked for: "
+        r"last_epochs=(2|1)\.",
     ) as caught:
         clf.influence(X_val, y_val)
     # What the error offers is to be had.
@@ -716,13 +739,16 @@ def test_what_is_left_after_several_changes():
             forget(net)
 
     case = Case("mlp", "momentum")
-    clf = case.fitted(callbacks=[Restart()])
+    clf = case.fitted(callbacks=[Restart()], record=3)
     assert list(clf.trajectory_.flaws) == [3, 6]
     X_val, y_val = case.validation()
     for options in ({}, {"last_epochs": 2}):
         with pytest.raises(IrreproducibleStepError, match="last_epochs=1"):
             clf.influence(X_val, y_val, **options)
-    assert np.abs(clf.influence(X_val, y_val, last_epochs=1)).max() > 0
+    last = clf.influence(X_val, y_val, last_epochs=1)
+    assert np.abs(last).max() > 0
+    only = case.fitted(callbacks=[Restart()], record=1)
+    np.testing.assert_array_equal(only.influence(X_val, y_val), last)
 
 
 @pytest.mark.parametrize(
@@ -733,14 +759,17 @@ def test_what_is_left_after_several_changes():
         lambda parameters: parameters[0].grad.zero_(),
     ],
 )
-def test_gradients_changed_in_an_unknown_way_are_noticed(change):
-    case = Case("mlp", "momentum")
-    clf = case.fitted(callbacks=[Clip(change)])
+def test_gradients_changed_in_an_unknown_way_are_refused(change):
+    case, spy = Case("mlp", "momentum"), Spy()
     with pytest.raises(
         IrreproducibleStepError,
-        match="in step 8 a callback changed the gradients in a way that is neither "
-        "clipping by norm nor by value",
+        match="the gradients were changed, other than by clipping by norm or by value, "
+        r"in step 0 .* \(`Clip\.on_grad_computed`\)\. Clip them",
     ):
+        case.fitted(callbacks=[spy, Clip(change)])
+    assert len(spy.run.batches) == 1
+    clf = case.fitted(callbacks=[Clip(change)], record=3)
+    with pytest.raises(IrreproducibleStepError, match="in step 8 by something"):
         clf.influence(*case.validation())
 
 
@@ -751,7 +780,8 @@ def test_weights_changed_at_the_end_are_noticed():
         def on_train_end(self, net, **kwargs):
             nudge(net)
 
-    clf = case.fitted(callbacks=[Average()])
+    with pytest.warns(InfluenceReliabilityWarning, match="values that no recorded"):
+        clf = case.fitted(callbacks=[Average()])
     with pytest.raises(IrreproducibleStepError, match="after the last step"):
         clf.influence(*case.validation())
     assert np.abs(clf.influence(*case.validation(), at=[1, 2])).max() > 0

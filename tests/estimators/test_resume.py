@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
+import warnings
 
 import numpy as np
 import pytest
@@ -284,7 +286,7 @@ def other_data(clf, case):
         ({}, {"random_state": 1}, "other `random_state`"),
         ({}, {"random_state": np.int64(1)}, "other `random_state`"),
         ({}, {"max_epochs": 1}, "it has 2 epochs, more than `max_epochs`"),
-        ({"callbacks": [Halving()]}, {}, "changed its states"),
+        ({"callbacks": [Halving()], "record": 2}, {}, "changed its states"),
         (
             {"callbacks": [EpochScoring("accuracy", on_train=True)]},
             {},
@@ -450,10 +452,10 @@ def test_a_full_disk_in_the_middle_of_a_run(tmp_path, monkeypatch, room):
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 @pytest.mark.parametrize("file", ["manifest.json", "journal.jsonl", "states"])
-def test_damage_is_named(tmp_path, file, damage):
+def test_a_damaged_run_is_named_and_passed_over(tmp_path, file, damage):
     case = CASES["sgd"]
     clf = fit(case.classifier(trajectory_dir=tmp_path), case)
-    (path, *_) = (tmp_path / "run-000001").glob(f"{file}*")
+    path = min((tmp_path / "run-000001").glob(f"{file}*"))
     data = bytearray(path.read_bytes())
     if damage == "flip":
         data[len(data) // 2] ^= 4
@@ -461,8 +463,59 @@ def test_damage_is_named(tmp_path, file, damage):
     if damage == "delete":
         path.unlink()
     again = case.classifier(trajectory_dir=tmp_path, max_epochs=5)
-    with pytest.raises(TrajectoryFileError, match=path.name):
+    with pytest.warns(ResumeWarning, match=rf"run-000001: The file .*{path.name}"):
         fit(again, case, resume=True)
+    assert again.trajectory_.folder == tmp_path / "run-000002"
+    # It is in nobody's way from now on.
+    again = fit(
+        case.classifier(trajectory_dir=tmp_path, max_epochs=6), case, resume=True
+    )
+    assert again.trajectory_.folder == tmp_path / "run-000002"
     if file == "states":
         with pytest.raises(TrajectoryFileError, match=path.name):
             clf.influence(*case.validation())
+
+
+def test_a_run_that_is_starting_is_passed_over(tmp_path, recwarn):
+    case = CASES["sgd"]
+    (tmp_path / "run-000001").mkdir()  # killed before its manifest, or before the lock
+    (tmp_path / "run-000002").mkdir()
+    (tmp_path / "run-000002" / "lock").touch()
+    (tmp_path / "run-000003").touch()
+    (tmp_path / "run-4").mkdir()
+    clf = fit(case.classifier(trajectory_dir=tmp_path), case, resume=True)
+    assert clf.trajectory_.folder == tmp_path / "run-000004"
+    assert not recwarn
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+def test_several_processes_in_one_folder(tmp_path, monkeypatch):
+    case = Case("linear", "sgd", {"max_epochs": 1})
+    monkeypatch.setattr(disk, "_SHARD_STATES", 1)
+    expected = [fit(case.classifier(lr=0.1 * k), case) for k in (1, 2, 3)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # which a forked process has
+
+    def repeat(k):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResumeWarning)  # others are at work
+            for _ in range(8):
+                clf = case.classifier(lr=0.1 * k, trajectory_dir=tmp_path)
+                fit(clf, case, resume=True)
+                ours = clf.module_.state_dict().values()
+                theirs = expected[k - 1].module_.state_dict().values()
+                assert all(map(torch.equal, ours, theirs))
+
+    processes = []
+    for k in (1, 2, 3):
+        process = os.fork()
+        if not process:
+            try:
+                repeat(k)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        processes.append(process)
+    torch.set_num_threads(before)
+    assert [os.waitpid(process, 0)[1] for process in processes] == [0, 0, 0]

@@ -18,7 +18,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     load_estimator,
 )
-from skinfluence._cache import digest
+from skinfluence._keys import digest
 from skinfluence.estimators._questions.counterfactual import ensemble_of
 from skinfluence.estimators._questions.question import ask
 from skinfluence.exceptions import (

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import pickle
 import re
 import sys
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy import sparse
 from scipy.stats import norm, sem
@@ -18,15 +20,18 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import check_random_state
 from skorch.dataset import ValidSplit
+from torch import nn
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.estimators import ScoresOverRuns
-from skinfluence.exceptions import DecisionsError
+from skinfluence.exceptions import DecisionsError, TrainingDataChangedError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
 from skinfluence.inspection._report.values import as_it_stands
+from skinfluence.inspection._style import unit_of_loss
 from tests.inspection.hostile import HOSTILE, LONG
 from tests.inspection.reports import blobs, fitted, hostile_data, report_of
 
@@ -437,6 +442,34 @@ def test_says_that_a_model_has_learnt_nothing():
     assert "Column &#39;x&#39; gives &lt;y&gt; away." in page(said)
 
 
+class Scaled(nn.MSELoss):
+    """A loss in another unit, which it does not name."""
+
+    def forward(self, input, target):
+        return 3 * super().forward(input, target)
+
+
+class Named(Scaled):
+    """A loss that names its unit."""
+
+    unit = "thirds"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "unit"),
+    [
+        (nn.MSELoss, "squared target units"),
+        (nn.L1Loss, "target units"),
+        (Scaled, ""),
+        (Named, "thirds"),
+    ],
+)
+def test_the_unit_of_a_loss(criterion, unit):
+    X, _, *_ = DATA
+    reg = SGDInfluenceRegressor("linear", criterion=criterion, max_epochs=1)
+    assert unit_of_loss(reg.fit(X, X[:, 0])) == unit
+
+
 def test_says_how_many_samples_were_trained_on():
     X, y, X_val, y_val = DATA
     split = ValidSplit([(np.arange(50), np.arange(50, 60))])
@@ -644,3 +677,51 @@ def test_row_labels_are_shown_and_row_numbers_are_not():
 def test_refuses_other_estimators(clf):
     with pytest.raises(TypeError, match="got Pipeline"):
         AuditReport.from_estimator(make_pipeline(clf), *DATA)
+
+
+def test_only_the_data_of_fit_is_audited(clf, monkeypatch):
+    X, y, X_val, y_val = DATA
+    monkeypatch.setattr(
+        type(clf), "influence_by_epoch", lambda *_, **__: pytest.fail("work")
+    )
+    changed = X.copy()
+    changed[3, 0] += 1e-3
+    flipped = np.where(y == y[0], y[-1], y[0])
+    for others in ((changed, y), (X[::-1], y), (X, flipped)):
+        with pytest.raises(TrainingDataChangedError, match="their fingerprint is ano"):
+            AuditReport.from_estimator(clf, *others, X_val, y_val)
+    with pytest.raises(TrainingDataChangedError, match=f"{len(X)} rows, got 5"):
+        AuditReport.from_estimator(clf, X[:5], y[:5], X_val, y_val)
+
+
+@pytest.mark.parametrize("container", [np.ndarray.tolist, pd.DataFrame, torch.tensor])
+def test_the_data_of_fit_in_another_container(clf, container):
+    X, y, X_val, y_val = DATA
+    few = {"n": 2, "n_check": 0, "n_harmed": 0}
+    report = AuditReport.from_estimator(clf, container(X), y, X_val, y_val, **few)
+    assert len(of_suspects(report, "sample")) == 2
+
+
+def test_the_data_of_several_calls():
+    X, y, X_val, y_val = DATA
+    few = {"n": 2, "n_check": 0, "n_harmed": 0}
+    clf = clone(fitted(X, y)).partial_fit(X[:20], y[:20], classes=np.unique(y))
+    clf.partial_fit(X[20:], y[20:])
+    AuditReport.from_estimator(clf, X, y, X_val, y_val, **few)
+    with pytest.raises(TrainingDataChangedError, match="their fingerprint is another"):
+        AuditReport.from_estimator(clf, X[::-1], y[::-1], X_val, y_val, **few)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_apply_draws_from_the_global_generator_as_the_estimator_does(clf, seed):
+    X, y, X_val, y_val = DATA
+    model = clone(clf).set_params(random_state=seed).fit(X, y)
+    few = {"n": 2, "n_check": 0, "n_harmed": 0}
+    report = AuditReport.from_estimator(model, X, y, X_val, y_val, **few)
+    decisions = pd.DataFrame(
+        {"sample": [3], "decision": "remove", "label": "", "fingerprint": ""}
+    ).assign(fingerprint=data_fingerprint(X, y))
+    generator = check_random_state(None)
+    before = pickle.dumps(generator.get_state())
+    report.apply(decisions)
+    assert (pickle.dumps(generator.get_state()) == before) == (seed == 0)

@@ -47,7 +47,7 @@ def test_wrong_scores(metric):
 @pytest.mark.parametrize("k", [0, 6])
 def test_wrong_k(k):
     with pytest.raises(
-        ValueError, match=rf"`k` must be between 1 and .* \(5\), got {k}"
+        ValueError, match=rf"`k` must be an integer between 1 and .* \(5\), got {k}"
     ):
         jaccard_extremes(np.arange(10.0), np.arange(10.0), k=k)
 
@@ -75,7 +75,7 @@ def test_linear_datamodeling_score_is_the_correlation_with_real_retraining():
     [
         ({"keep": 1.0}, "`keep` must be a fraction that removes"),
         ({"keep": 0.0}, "`keep` must be a fraction that removes"),
-        ({"n_subsets": 2}, "`n_subsets` must be an integer above 2, got 2"),
+        ({"n_subsets": 2}, "`n_subsets` must be an integer of at least 3, got 2"),
         ({"scores": np.zeros(3)}, r"`scores` must be finite numbers of shape \(14,\)"),
     ],
 )
@@ -111,7 +111,7 @@ def test_removal_curve_refits_on_what_is_kept():
 
 
 def test_removal_curve_wrong_count():
-    with pytest.raises(ValueError, match=r"`counts` must be between 0 and .* got 4"):
+    with pytest.raises(ValueError, match=r"`counts` must be integers from 0 .* got 4"):
         removal_curve(
             LogisticRegression(),
             [1, 2, 3, 4],

@@ -20,10 +20,12 @@ from torch.utils.checkpoint import checkpoint
 
 from skinfluence.exceptions import UnsupportedModuleError
 from skinfluence.training import (
+    MicroBatch,
     Objective,
     _derivatives,
     _second_derivative,
     check_second_derivative,
+    few,
 )
 
 REMEDY = "Train without influence (record=None)."
@@ -212,9 +214,8 @@ def check(module, loss, X, y, seed=3, parameters=None):
         lambda batch: (X[batch.rows], y[batch.rows], None),
     )
     with sdpa_kernel(SDPBackend.MATH):
-        check_second_derivative(
-            objective, parameters, 0, torch.arange(len(X)), seed, REMEDY
-        )
+        batch = MicroBatch(0, torch.arange(len(X)), seed)
+        check_second_derivative(objective, parameters, few(batch), REMEDY)
 
 
 def oracle(case):
@@ -450,10 +451,9 @@ def test_what_surrounds_the_modules_has_a_name_too():
         lambda outputs, targets, _: loss(outputs, targets),
         lambda batch: (X[batch.rows], y[batch.rows], None),
     )
+    batch = MicroBatch(0, torch.arange(9), 0)
     with pytest.raises(UnsupportedModuleError, match="wrong in the forward pass"):
-        check_second_derivative(
-            objective, list(module.parameters()), 0, torch.arange(9), 0, REMEDY
-        )
+        check_second_derivative(objective, list(module.parameters()), batch, REMEDY)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is:DeprecationWarning")
@@ -629,8 +629,15 @@ class Constant(nn.Linear):
 def test_a_derivative_that_is_not_a_number_is_refused():
     # Where a factor is 0 so is the gradient; its derivative is 0 times infinity.
     power = Function(lambda x: (x * (x > 0)) ** 1.5)
-    with pytest.raises(UnsupportedModuleError, match=r"`2` \(Function\).* error inf"):
+    message = r"in `2` \(Function\) it is infinite or NaN at these inputs.* \+ 1e-6"
+    with pytest.raises(UnsupportedModuleError, match=message):
         check(between(power), *large(4)[1:])
+    # ReLU's gradient hides what is infinite below it, from the parameters before it
+    # alone: no part by itself has the fault.
+    root = Function(lambda x: torch.sqrt(torch.relu(x)))
+    with pytest.raises(UnsupportedModuleError, match="it is infinite or NaN at these"):
+        check(between(root), *large(4)[1:])
+    check(between(Function(lambda x: torch.sqrt(x.relu() + 1e-6))), *large(4)[1:])
     # But a run that has diverged says so itself.
     module, loss, X, y = large(4)
     check(module, loss, X * float("inf"), y)

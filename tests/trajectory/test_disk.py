@@ -272,7 +272,6 @@ def test_reopening_goes_on(tmp_path):
     assert_run(run, in_memory())
     close_run(run)
     assert_run(Trajectory.load(tmp_path / "run"), in_memory())
-    assert "lock" not in names(tmp_path / "run")
 
 
 # One run, one folder
@@ -283,7 +282,7 @@ def test_a_used_folder_is_refused(tmp_path):
     with pytest.raises(TrajectoryFileError, match=r"new or empty, but it holds a run"):
         DiskStore.create(tmp_path / "run", Trajectory(0))
     close_run(run)
-    with pytest.raises(TrajectoryFileError, match=r"run.* must not exist yet"):
+    with pytest.raises(TrajectoryFileError, match=r"run.* must be new or empty"):
         run.save(tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("all of it")
@@ -404,8 +403,26 @@ def check_killed(folder, keep):
     assert_state(again.final, state(n_steps + 8) if n_steps else state(8))
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing after it is carried out."""
+def test_killed_when_the_journal_has_forgotten_more_than_the_states_have(
+    tmp_path, monkeypatch
+):
+    run = on_disk(tmp_path / "run", [1, 1, 1, 1], keep=1)
+    run._store._wait()
+    with monkeypatch.context() as patch:
+        # The writer's thread does not come to it any more.
+        patch.setattr(DiskStore, "_flush", lambda store: None)
+        extend(run, [2, 2])
+    copy_folder(tmp_path / "run", tmp_path / "killed")
+    close_run(run)
+    left = reopened(tmp_path / "killed")
+    assert (left.oldest, left.kept[-1]) == (4, 3)
+    left.truncate(3)
+    assert left.last_kept(3) == 3
+    extend(left, [1, 2, 2])
+    close_run(left)
+    assert_run(
+        Trajectory.load(tmp_path / "killed"), in_memory([1, 1, 1, 1, 2, 2], keep=1)
+    )
 
 
 @pytest.mark.parametrize("keep", [None, 1])

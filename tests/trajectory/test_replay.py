@@ -329,8 +329,9 @@ def test_what_cannot_be_recomputed_is_forgotten_when_it_fills_the_memory():
         def on_epoch_begin(self, net, **kwargs):
             net.module_[1].bias.data.add_(0.01)
 
-    whole = case.fitted(callbacks=[Nudge()])
-    part = case.fitted(callbacks=[Nudge()], max_trajectory_bytes=14 * size(whole))
+    options = {"callbacks": [Nudge()], "record": 30}
+    whole = case.fitted(**options)
+    part = case.fitted(**options, max_trajectory_bytes=14 * size(whole))
     run = part.trajectory_
     assert run.schedule(90).peak_states <= 14
     assert 0 < run.first_recorded_step < 87

@@ -12,7 +12,9 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..._cache import cached_call, check_cacheable, digest
+from ..._cache import Cache, cache_of
+from ..._keys import check_cacheable
+from ..._parallel import check_n_jobs
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...training import differentiating
@@ -88,7 +90,7 @@ class CounterfactualMixin(InfluenceNet):
             (the paper's cheap retraining). By default all that was recorded.
         memory : str, path or joblib.Memory, optional
             Where to cache results, in parts of 256 runs: after an interruption only
-            the missing parts are computed.
+            the missing parts are computed. A ``joblib.Memory`` pickles them.
         n_jobs : int, optional
             Number of processes over which the parts are spread, through joblib.
         stage : None, "pretraining" or int, default=None
@@ -134,6 +136,7 @@ class CounterfactualMixin(InfluenceNet):
         >>> clf.counterfactual_influence(X_val, y_val, suspects).shape
         (5,)
         """
+        check_n_jobs(n_jobs)
         if memory is not None:
             check_cacheable(query=query)
         question = ask(
@@ -254,16 +257,18 @@ def exact_changes(
     n_jobs: int | None = None,
 ) -> np.ndarray:
     """Return the query's change in each run, a row of weights and targets each."""
-    question_key = "" if memory is None else _key(net, question)
+    cache = cache_of(memory)
+    # Not without need: it is computed from all validation data.
+    question_key = "" if memory is None else _key(cache, net, question)
 
     def call(part: Tensor) -> tuple[Any, ...]:
         runs = weights[part].numpy(), None if others is None else others[part].arrays()
-        key = "" if memory is None else digest(question_key, kind, *runs)
-        return memory, _changes, key, net, question, kind, *runs
+        key = cache.key(question_key, kind, *runs)
+        return _changes, key, net, question, kind, *runs
 
     parts = torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
     return np.concatenate(
-        Parallel(n_jobs=n_jobs)(delayed(cached_call)(*call(part)) for part in parts)
+        Parallel(n_jobs=n_jobs)(delayed(cache.call)(*call(part)) for part in parts)
     )
 
 
@@ -313,9 +318,9 @@ def ensemble_of(
     return ensemble
 
 
-def _key(net: InfluenceNet, question: Question) -> str:
-    """Return a digest of the run and the question."""
-    return digest(
+def _key(cache: Cache, net: InfluenceNet, question: Question) -> str:
+    """Return the key of the run and the question."""
+    return cache.key(
         _run_key(net, question.trajectory),
         [_run_key(run.net, run.trajectory) for run in question.earlier],
         fingerprint(question.dataset, None),

@@ -1,10 +1,9 @@
 """The estimate that the questions share: a retrace, with kinks smoothed or not."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 from tqdm.auto import tqdm
 
+from ..._numbers import is_real
 from ..._warnings import warn_caller
 from ...exceptions import (
     DivergedTrainingError,
@@ -25,7 +25,9 @@ from ...training import (
     TrainingStep,
     check_first_derivative,
     check_later_steps,
+    few,
 )
+from ...trajectory import Replay
 from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import Smoothing
@@ -37,6 +39,8 @@ _QUERY_BYTES = 2**29
 
 # How many steps, about, are looked at for what shows no fault in the first.
 _LATER_STEPS = 8
+# And how many more, about, at most: one of each other graph of the losses.
+_MOST_GRAPHS = 16
 
 _EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
@@ -118,16 +122,49 @@ def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
     for stage in stages:
         _check_later_steps(stage)
     _check_query(query, stages)
+    if any(stage.back.in_half for stage in stages):
+        warn_caller(
+            "The influence has the precision of half-precision numbers (about 1 %): "
+            "the forward pass casts to bfloat16 or float16, as torch.autocast does, "
+            "and gradients pass through it. Train without these casts, or give the "
+            "module parameters in half precision, which are widened on the way back.",
+            InfluenceReliabilityWarning,
+        )
 
 
 def _check_later_steps(stage: Stage) -> None:
     """Refuse what shows no fault in the first step, but does in a later one."""
-    trajectory = stage.trajectory
+    trajectory, step, back = stage.trajectory, stage.step, stage.back
     kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
     # The second, which may use what the first has written, and some up to the last.
     numbers = {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}
-    steps = ((trajectory.state(k), trajectory.records[k]) for k in numbers)
-    check_later_steps(stage.step, steps, remedy=_EXACT)
+    records = (trajectory.records[k] for k in numbers)
+    check_later_steps(
+        step,
+        ((trajectory.state(r.step), r, few(r.micro_batches()[0])) for r in records),
+        back.reached,
+        remedy=_EXACT,
+    )
+    for number, place in _other_graphs(back.graphs, numbers):
+        record = trajectory.records[number]
+        # All of its samples: on any of them it may depend which branch is taken.
+        batch = record.micro_batches()[place]
+        state = Replay(trajectory, step).state(number)
+        check_later_steps(step, [(state, record, batch)], back.reached, remedy=_EXACT)
+
+
+def _other_graphs(
+    graphs_of: Mapping[int, tuple[int, ...]], seen: Iterable[int]
+) -> list[tuple[int, int]]:
+    """Return a step, and the place of a batch in it, for each graph not seen yet."""
+    known = {graphs_of[k][0] for k in seen if k in graphs_of}
+    found: dict[int, tuple[int, int]] = {}
+    for number, graphs in graphs_of.items():
+        for place, graph in enumerate(graphs):
+            if graph not in known:
+                found[graph] = number, place
+    others = list(found.values())
+    return others[:: max(1, len(others) // _MOST_GRAPHS)]
 
 
 def _check_query(query: Query, stages: Sequence[Stage]) -> None:
@@ -209,8 +246,7 @@ def check_smoothing(smoothing: object) -> None:
     """
     if smoothing is None or (isinstance(smoothing, str) and smoothing == "auto"):
         return
-    number = isinstance(smoothing, Real) and not isinstance(smoothing, (bool, np.bool_))
-    if not number or not 0 <= float(smoothing) < math.inf:  # type: ignore[arg-type]
+    if not is_real(smoothing) or not 0 <= float(smoothing) < math.inf:
         raise ValueError(
             "`smoothing` must be None, 'auto' or a finite width of at least 0, got "
             f"{smoothing!r}."

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..._numbers import check_integer
 from ...influence import Query, SampleQueries, retrace
 from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
@@ -21,7 +22,6 @@ from .estimate import (
     smoothed,
 )
 from .question import Question, ask, query_of
-from .recorded_run import is_integer
 from .samples import run_weights
 
 
@@ -185,7 +185,7 @@ class InfluenceMixin(InfluenceNet):
                 "`sample_weight_val` must be None with aggregate=None: there is no "
                 "mean to be weighted."
             )
-        verify = _check_verify(verify)
+        verify = check_integer("verify", verify)
         check_smoothing(smoothing)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
@@ -290,12 +290,6 @@ def _by_epoch(
     )
     check_derivatives([run], query)
     return Estimate(retraced.scores.cpu().numpy(), retraced.growth)
-
-
-def _check_verify(verify: object) -> int:
-    if not is_integer(verify) or verify < 0:
-        raise ValueError(f"`verify` must be an integer of at least 0, got {verify!r}.")
-    return int(verify)
 
 
 def _extremes(scores: np.ndarray, k: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from ..._numbers import check_integer
 from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
 from ...influence import SampleQueries
@@ -22,7 +23,6 @@ from .intervals import check_level
 from .metasmoothness import metasmoothness
 from .over_runs import check_estimator
 from .question import Question, ask
-from .recorded_run import is_integer
 from .samples import run_weights
 
 # The spread over the runs that are left when each is left out in turn needs two.
@@ -194,8 +194,8 @@ def influence_interval(
     ((75, 2), 30)
     """
     check_level(level)
-    _check_count("n_runs", n_runs, _FEWEST_RUNS)
-    _check_count("n_samples", n_samples, 1)
+    check_integer("n_runs", n_runs, _FEWEST_RUNS)
+    check_integer("n_samples", n_samples, 1)
     check_smoothing(smoothing)
     check_estimator(estimator)
     least = math.ceil(round(level / (1 - level), 9))
@@ -214,13 +214,6 @@ def influence_interval(
     # What is verified differs in any case: each run draws its samples.
     check_different(scores)
     return calibrated(ScoresOverRuns.of(scores), exact, level, float(smoothness.mean()))
-
-
-def _check_count(name: str, count: object, least: int) -> None:
-    if not is_integer(count) or count < least:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {least}, got {count!r}."
-        )
 
 
 def _check_enough(n_verified: int, least: int, level: float) -> None:

@@ -6,18 +6,18 @@ benchmarks/coverage.py measures how often they cover it.
 """
 
 import math
-from numbers import Real
 
 import numpy as np
 from scipy.stats import binom, hypergeom, rankdata, t
+
+from ..._numbers import is_real
 
 Interval = tuple[float, float]
 
 
 def check_level(level: object) -> None:
     """Refuse what is no level of an interval."""
-    number = isinstance(level, Real) and not isinstance(level, (bool, np.bool_))
-    if not number or not 0 < float(level) < 1:  # type: ignore[arg-type]
+    if not is_real(level) or not 0 < float(level) < 1:
         raise ValueError(
             f"`level` must be a number between 0 and 1, such as 0.9, got {level!r}."
         )

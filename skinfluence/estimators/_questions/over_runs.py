@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..._numbers import check_integer
 from ...training import differentiating
 from .._net import InfluenceNet
 from .._runs import ScoresOverRuns, answers_over_runs
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .estimate import check_smoothing, estimate, reliable, smoothed
 from .question import ask
-from .recorded_run import is_integer
 
 
 def influence_over_runs(
@@ -105,7 +105,7 @@ def influence_over_runs(
     >>> float(runs.sign_agreement[worst])
     1.0
     """
-    check_n_runs(n_runs)
+    check_integer("n_runs", n_runs, 1)
     check_smoothing(smoothing)
     check_estimator(estimator)
 
@@ -118,12 +118,6 @@ def influence_over_runs(
     return ScoresOverRuns.of(
         answers_over_runs(estimator, scores_of, n_runs, random_state, n_jobs)
     )
-
-
-def check_n_runs(n_runs: object) -> None:
-    """Refuse a number of runs that is none."""
-    if not is_integer(n_runs) or n_runs < 1:
-        raise ValueError(f"`n_runs` must be an integer of at least 1, got {n_runs!r}.")
 
 
 def check_estimator(estimator: object) -> None:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..._numbers import is_integer
 from ...exceptions import NotRecordedError
 from ...influence import Query
 from ...trajectory import Trajectory
@@ -16,7 +17,7 @@ from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import At, MapDataset, QueryLike
 from .._validation import validation_data
-from .recorded_run import RecordedRun, is_integer, state_weights
+from .recorded_run import RecordedRun, state_weights
 
 NEAREST = "pretraining"
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral, Real
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from ..._numbers import is_integer, is_real
 from ...exceptions import IrreproducibleStepError, NotRecordedError
 from ...influence import Query
 from ...training import Address, LiveState, TrainingStep
@@ -267,7 +267,7 @@ def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
                 f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
                 f"{epoch!r}."
             )
-        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+        if not is_real(weight) or not 0 <= weight < np.inf:
             raise ValueError(
                 f"`at` must give finite weights that are not negative, got {weight!r} "
                 f"for epoch {epoch}."
@@ -279,8 +279,3 @@ def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
     if not total > 0:
         raise ValueError(f"`at` must give some epoch a positive weight, got {at!r}.")
     return {epoch: weight / total for epoch, weight in weights.items()}
-
-
-def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer, and not a boolean."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

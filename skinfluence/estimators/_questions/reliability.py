@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
+from ..._numbers import check_integer, is_integer, is_real, random_generator
+from ..._parallel import check_n_jobs
 from ...influence import ErrorBound, SampleQueries
 from ...training import differentiating
 from ...trajectory import Replay
@@ -22,7 +22,6 @@ from .intervals import check_level
 from .linear_bound import curvature_of, inputs_with_ones, output_slopes, plain_sgd
 from .metasmoothness import metasmoothness
 from .question import ask, query_of
-from .recorded_run import is_integer
 from .samples import run_weights
 
 # An interval for a rank correlation needs more than three pairs.
@@ -148,9 +147,10 @@ class ReliabilityMixin(InfluenceNet):
         Metasmoothness of the run 1.00 (1.00 to 1.00). In brackets: 95 % intervals.
         The estimate can be trusted on this run, in order and in size.
         """
-        _check_counts(n_samples, n_subsets, level)
+        _check_counts(n_samples, n_subsets, keep, level)
         check_smoothing(smoothing)
-        rng = check_random_state(random_state)
+        check_n_jobs(n_jobs)
+        rng = random_generator(random_state)
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
@@ -291,29 +291,25 @@ class ReliabilityMixin(InfluenceNet):
         return total.numpy()
 
 
-def _check_counts(n_samples: object, n_subsets: object, level: object) -> None:
-    if not is_integer(n_samples) or n_samples < _FEWEST:
-        raise ValueError(
-            f"`n_samples` must be an integer of at least {_FEWEST}, got {n_samples!r}."
-        )
+def _check_counts(
+    n_samples: object, n_subsets: object, keep: object, level: object
+) -> None:
+    check_integer("n_samples", n_samples, _FEWEST)
     none = n_subsets is None or (is_integer(n_subsets) and n_subsets == 0)
-    if not none and (not is_integer(n_subsets) or n_subsets < _FEWEST):
+    if not none:
+        check_integer("n_subsets", n_subsets, _FEWEST)
+    if not is_real(keep) or not 0 < float(keep) < 1:
         raise ValueError(
-            f"`n_subsets` must be None, 0 or an integer of at least {_FEWEST}, got "
-            f"{n_subsets!r}."
+            "`keep` must be the fraction of the samples that each subset leaves in, "
+            f"between 0 and 1, got {keep!r}."
         )
     check_level(level)
 
 
 def _subsets(
-    rng: np.random.RandomState, used: np.ndarray, n_subsets: int, keep: object
+    rng: np.random.RandomState, used: np.ndarray, n_subsets: int, keep: float
 ) -> np.ndarray:
     """Draw the subsets to remove, a row each."""
-    if not isinstance(keep, Real) or not 0 < float(keep) < 1:
-        raise ValueError(
-            "`keep` must be the fraction of the samples that each subset leaves in, "
-            f"between 0 and 1, got {keep!r}."
-        )
-    n_removed = np.clip(round((1 - float(keep)) * len(used)), 1, len(used) - 1)
+    n_removed = np.clip(round((1 - keep) * len(used)), 1, len(used) - 1)
     rows = [rng.permutation(used)[:n_removed] for _ in range(n_subsets)]
     return np.array(rows, dtype=np.int64).reshape(n_subsets, n_removed)

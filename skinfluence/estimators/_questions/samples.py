@@ -14,7 +14,7 @@ Samples: TypeAlias = Sequence[ArrayLike] | np.ndarray | Tensor | None
 
 def sample_rows(samples: object, n_samples: int, name: str = "samples") -> np.ndarray:
     """Return row numbers, from rows or from a mask, without duplicates."""
-    rows = np.asarray(samples)
+    rows = _array(samples, name)
     if rows.size == 0:
         rows = rows.astype(np.intp)
     if rows.ndim == 1 and rows.dtype == bool:
@@ -27,7 +27,7 @@ def sample_rows(samples: object, n_samples: int, name: str = "samples") -> np.nd
     if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be a one-dimensional array of row numbers or a mask, got "
-            f"dtype {rows.dtype} and shape {rows.shape}."
+            f"dtype {rows.dtype} and shape {rows.shape} of {samples!r:.200}."
         )
     if rows.size and not (rows.min() >= 0 and rows.max() < n_samples):
         raise ValueError(
@@ -85,6 +85,13 @@ def sample_groups(samples: Samples, n_samples: int) -> list[np.ndarray]:
                 f"{matrix.dtype}."
             )
         samples = [np.flatnonzero(row) for row in matrix]
+    if not isinstance(samples, (list, tuple)):
+        samples = np.asarray(samples)
+        if samples.ndim == 0:
+            raise ValueError(
+                "`samples` must be None, a sequence of row numbers, a mask, or groups "
+                f"of either, got {samples.item()!r}."
+            )
     if len(samples) and np.ndim(samples[0]) > 0:
         groups = [
             sample_rows(group, n_samples, f"samples[{k}]")
@@ -99,6 +106,17 @@ def sample_groups(samples: Samples, n_samples: int) -> list[np.ndarray]:
                 f"at position {k}."
             )
     return groups
+
+
+def _array(samples: object, name: str) -> np.ndarray:
+    """Return the samples as an array; refuse what is none."""
+    try:
+        return np.asarray(samples)
+    except ValueError:
+        raise ValueError(
+            f"`{name}` must be a one-dimensional array of row numbers or a mask, got "
+            f"{samples!r:.200}."
+        ) from None
 
 
 def _weights(samples: Samples, n_samples: int) -> Tensor:

@@ -1,7 +1,5 @@
 """The spacing of checkpoints that a memory budget allows."""
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ from ...trajectory import (
 )
 from .._net import InfluenceNet, net_buffers, norm_buffers
 from .batches import Batches
+from .free_memory import free_bytes, free_on_disk
 
 _AT_MOST = 4 * 2**30
 
@@ -75,12 +74,13 @@ def trajectory_bytes(
 ) -> int:
     """Return the bytes that a trajectory may take, by default a quarter of the free.
 
-    Those that it holds already count as free.
+    Those that it holds already count as free, and others that train at the same time
+    on the same machine have their shares.
     """
     if budget != "auto":
         return int(budget)
     if folder is not None:
-        return (shutil.disk_usage(folder).free + held) // 4
+        return (free_on_disk(folder) + held) // 4
     return min((free_bytes(device) + held) // 4, _AT_MOST)
 
 
@@ -93,22 +93,6 @@ def with_host(budget: str | int, on_device: int, free_on_host: int) -> int:
     if budget != "auto":
         return int(budget)
     return on_device + min(free_on_host // 4, _AT_MOST, 2 * on_device)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        # Includes what the system can reclaim; only Linux reports it.
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        values = dict(line.split(":") for line in lines)
-        return 1024 * int(values["MemAvailable"].split()[0])
-    except (OSError, KeyError):
-        names = getattr(os, "sysconf_names", {})
-        if "SC_PHYS_PAGES" not in names:
-            return 4 * _AT_MOST
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def choose_interval(

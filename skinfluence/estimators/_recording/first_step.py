@@ -17,6 +17,7 @@ from ...training import (
     MicroBatch,
     Objective,
     check_second_derivative,
+    few,
     other_generators,
     rounding_tolerance,
     seeded,
@@ -59,13 +60,10 @@ def check_first_step(
     replica = Replica(net)
     _check_repeatable(replica, loaded, batch)
     if net.retraceable_:
-        assert batch.seed is not None
         check_second_derivative(
             objective_of(net),
             parameters,
-            batch.data,
-            batch.rows,
-            batch.seed,
+            few(batch),
             remedy="Use record='replay' for the exact counterfactual_influence alone, "
             "or record=None to train without influence.",
         )

@@ -225,9 +225,17 @@ class RecordingMixin(InfluenceNet):
             step = self._gradient(run)(arguments, len(run.rows), run.largest)
             loss, outputs = step.loss, step.outputs
             run.compiled_size = step.compiled_size
-        if run is not None and run.completes:
-            run.see_gradients(self)
         return _movable({"loss": loss, "y_pred": outputs})
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the callbacks; what they do to a step's gradients is recorded."""
+        run = self.run_
+        if run is None or method_name != "on_grad_computed":
+            super().notify(method_name, **cb_kwargs)
+            return
+        run.before_callbacks(self)
+        super().notify(method_name, **cb_kwargs)
+        run.after_callbacks(self)
 
     def _gradient(self, run: TrainingRun) -> CompiledGradient:
         """Return the compiled gradient of the run's batches."""

@@ -8,7 +8,12 @@ from sklearn.base import is_classifier
 from torch import Tensor, nn
 
 from ..._warnings import warn_caller
-from ...exceptions import SkinfluenceError, UnsupportedCriterionError
+from ...exceptions import (
+    SkinfluenceError,
+    UnsupportedCriterionError,
+    UnsupportedModuleError,
+)
+from .._criteria import SmoothHinge
 from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet
 
@@ -22,6 +27,8 @@ _ELEMENTWISE = (
     nn.SmoothL1Loss,
 )
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+# They take class numbers, and an output for each class.
+_BY_CLASS = (nn.CrossEntropyLoss, nn.MultiMarginLoss, nn.NLLLoss, SmoothHinge)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
@@ -42,7 +49,9 @@ def check_losses(
     _check_arguments(net)
     first = criterion_takes(net.criterion_, outputs)
     if isinstance(first, Tensor):
-        _check_shapes(net, first, targets_like(first, targets, net.device), many)
+        if is_classifier(net):
+            _check_classes(net, first, many)
+        _check_shapes(net, first, targets_like(first, targets, net.device))
     try:
         net.get_losses(outputs, targets, X=inputs)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -62,9 +71,7 @@ def _described(value: Any) -> str:
     return f"of shape {tuple(value.shape)} and {value.dtype}"
 
 
-def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any, many: Any) -> None:
-    if is_classifier(net):
-        _check_classes(net, first, many)
+def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any) -> None:
     elementwise = type(net.criterion_) in _ELEMENTWISE and isinstance(targets, Tensor)
     if elementwise and targets.shape != first.shape:
         raise UnsupportedCriterionError(
@@ -97,6 +104,8 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
+    if isinstance(net.criterion_, _BY_CLASS) and outputs.dim() == 2:
+        _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
         count = _n_classes(net, targets)
         single = isinstance(targets, Tensor) and targets.numel() == len(targets)
@@ -107,6 +116,27 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
                 "Several labels for a sample are an indicator matrix, y of "
                 "SGDInfluenceRegressor."
             )
+
+
+def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
+    """Refuse another number of outputs than of classes.
+
+    A Dataset may have more classes than its first targets show.
+    """
+    known = getattr(net, "classes_", None) is not None
+    numbered = isinstance(targets, Tensor) and not targets.is_floating_point()
+    count = _n_classes(net, targets) if known or numbered else n_outputs
+    if n_outputs == count or (n_outputs > count and not known):
+        return
+    more = (
+        "give all labels that may occur as `classes`"
+        if n_outputs > count
+        else "for one output and two classes use criterion=nn.BCEWithLogitsLoss"
+    )
+    raise UnsupportedModuleError(
+        f"`module` must return an output for each of the {count} classes with "
+        f"{_name(net)}, got {n_outputs}. Change its last layer, or {more}."
+    )
 
 
 def _n_classes(net: InfluenceNet, targets: Any) -> int:

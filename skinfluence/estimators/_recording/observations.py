@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from skorch.callbacks import Callback, GradientNormClipping
 from skorch.net import NeuralNet
 from torch import Tensor
 
 from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
-from ...training import Clipping, Hyperparameters, LiveState, State
+from ...training import Hyperparameters, LiveState, State, same_values
 from ...trajectory import StepRecord, Trajectory
 from .._net import net_buffers, norm_buffers
 
@@ -18,18 +17,18 @@ def continues(final: State, state: State) -> bool:
     """Whether a state is the last one unchanged; it may hold more parameters."""
     size, count = len(final.parameters), len(final.scalars)
     return (
-        torch.equal(final.parameters, state.parameters[:size])
+        same_values(final.parameters, state.parameters[:size])
         and final.scalars == state.scalars[:count]
         and final.moments.keys() == state.moments.keys()
         and all(
-            torch.equal(moment, state.moments[name][:size])
+            same_values(moment, state.moments[name][:size])
             for name, moment in final.moments.items()
         )
     )
 
 
 def same(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(map(torch.equal, tensors, others))
+    return all(map(same_values, tensors, others))
 
 
 def warn_of_buffers(
@@ -40,7 +39,7 @@ def warn_of_buffers(
         return
     norms = set(norm_buffers(net))
     pairs = zip(net_buffers(net), final.buffers, buffers, strict=True)
-    changed = (own for own, a, b in pairs if not torch.equal(a, b))
+    changed = (own for own, a, b in pairs if not same_values(a, b))
     if any(own.is_floating_point() and own not in norms for own in changed):
         warn_caller(
             "Something other than a training step, such as a callback, changed the "
@@ -48,23 +47,6 @@ def warn_of_buffers(
             "if they were computed from the parameters, such as an average of weights.",
             InfluenceReliabilityWarning,
         )
-
-
-def callbacks_touch_gradients(net: NeuralNet) -> bool:
-    overridden = type(net).on_grad_computed is not NeuralNet.on_grad_computed
-    return overridden or any(
-        type(callback).on_grad_computed is not Callback.on_grad_computed
-        for _, callback in net.callbacks_
-    )
-
-
-def declared_clipping(net: NeuralNet) -> Clipping | None:
-    for _, callback in net.callbacks_:
-        bound = getattr(callback, "gradient_clip_value", None)
-        if isinstance(callback, GradientNormClipping) and bound is not None:
-            order = float(callback.gradient_clip_norm_type)
-            return Clipping("norm", float(bound), order)
-    return None
 
 
 def add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:

@@ -1,7 +1,6 @@
 """Runs in folders: which one a fit resumes, and how it gets to its last state."""
 
 import inspect
-import re
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,30 @@ from skorch.net import NeuralNet
 
 from ..._names import with_current_names
 from ..._warnings import warn_caller
-from ...exceptions import IrreproducibleStepError, ResumeWarning, TrajectoryInUseError
+from ...exceptions import (
+    IrreproducibleStepError,
+    ResumeWarning,
+    TrajectoryFileError,
+    TrajectoryInUseError,
+)
 from ...training import LiveState, moment_names
-from ...trajectory import StepRecord, Trajectory, begin_run, recorded_runs, reopened
+from ...trajectory import (
+    StepRecord,
+    Trajectory,
+    begin_run,
+    is_starting,
+    read_manifest,
+    resumed,
+    run_folders,
+)
 from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_buffers
-from .._training_data import TrainingData
+from .._training_data import TrainingData, is_fingerprint
+from .going_back import replay_of
 from .observations import hyperparameters
 from .pretraining import digest_of
-from .training_run import TrainingRun, replay_of
+from .training_run import TrainingRun
+from .values import IncomparableError, digest_of_value, text_of
 
 # Parameters that may change when a run is resumed: they do not affect its steps. The
 # seed is the recorded one.
@@ -59,6 +73,9 @@ _BLIND = (
     ProgressBar,
 )
 
+# What stands in the digest's place.
+_NO_DIGEST = "cannot be compared"
+
 _WITHIN_EPOCHS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -70,18 +87,23 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
     reasons = []
     if resume:
         net.initialize_callbacks()  # whether steps may be skipped depends on them
-    for folder, manifest in recorded_runs(parent) if resume else ():
-        reason = _difference(net, manifest, about) or _obstacle(net, folder)
-        if reason is None:
-            try:
-                run = reopened(folder)
-            except TrajectoryInUseError:
+    for folder in run_folders(parent) if resume and parent.is_dir() else ():
+        try:
+            manifest = read_manifest(folder)
+            reason = _difference(net, manifest, about, data) or _obstacle(net, folder)
+            if reason is None:
+                return resumed(folder)
+            if manifest["finished"]:
                 continue
-            if run.records:
-                run.truncate(run.kept[-1])
-            return run
-        if not manifest["finished"]:
-            reasons.append(f"{folder.name}: {reason}")
+        except TrajectoryInUseError:
+            continue
+        except IncomparableError as error:
+            reason = str(error)
+        except TrajectoryFileError as error:
+            if is_starting(folder):
+                continue
+            reason = str(error)
+        reasons.append(f"{folder.name}: {reason}")
     if reasons:
         warn_caller(
             f"No run in {str(parent)!r} can be resumed ({'; '.join(reasons)}): a new "
@@ -96,41 +118,68 @@ def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
     own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
     parameters = {**module_defaults(net.module), **own}
     parameters["pretrained"] = digest_of(net.pretrained)
+    values = {name: _digest(value) for name, value in sorted(parameters.items())}
     return {
         "estimator": type(net).__qualname__,
         "data": data.digest,
         "sample_weight": joblib.hash(
             None if data.weights is None else data.weights.numpy()
         ),
-        **{f"`{name}`": _as_text(value) for name, value in sorted(parameters.items())},
+        **{f"`{name}`": text_of(value) for name, value in sorted(parameters.items())},
+        "values": {f"`{name}`": value for name, value in values.items() if value},
     }
 
 
-def _as_text(value: object) -> str:
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+def _digest(value: object) -> str | None:
+    """Return a digest of a value, or why there is none, if its text does not do."""
+    try:
+        return digest_of_value(value)
+    except IncomparableError as error:
+        return f"{_NO_DIGEST} ({error})"
 
 
 def _difference(
-    net: InfluenceNet, manifest: dict[str, Any], about: dict[str, Any]
+    net: InfluenceNet,
+    manifest: dict[str, Any],
+    about: dict[str, Any],
+    data: TrainingData,
 ) -> str | None:
     """Return how a run in a folder differs from the one to be recorded."""
-    recorded = {k: with_current_names(v) for k, v in manifest["about"].items()}
+    recorded = {k: _current(v) for k, v in manifest["about"].items()}
     # A parameter that the run does not tell had its default at that time.
     recorded = {**_defaults(net), **recorded}
-    names = {**about, **recorded}
-    other = [k for k in names if about.get(k) != recorded.get(k)]
+    if is_fingerprint(recorded.get("data", ""), data):
+        recorded["data"] = about["data"]
+    # Early manifests have only the texts.
+    ours, theirs = about["values"], recorded.get("values", about["values"])
+    other = _other({**about, "values": None}, {**recorded, "values": None})
+    other += [k for k in _other(ours, dict(theirs)) if k not in other]
     if isinstance(net.random_state, Integral) and net.seed_ != manifest["run"]["seed"]:
         other.append("`random_state`")
-    return f"other {', '.join(other)}" if other else None
+    if other:
+        return f"other {', '.join(other)}"
+    if unclear := [k for k, value in ours.items() if value.startswith(_NO_DIGEST)]:
+        raise IncomparableError(f"{unclear[0]} {ours[unclear[0]]}")
+    return None
+
+
+def _other(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Return the names of what differs."""
+    return [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
 
 
 def _defaults(net: InfluenceNet) -> dict[str, str]:
     parameters = inspect.signature(type(net).__init__).parameters.values()
     own = {p.name: p.default for p in parameters if p.default is not p.empty}
     defaults = {**earlier_module_defaults(net.module), **own}
-    return {f"`{k}`": _as_text(v) for k, v in defaults.items() if k not in _FREE}
+    return {f"`{k}`": text_of(v) for k, v in defaults.items() if k not in _FREE}
+
+
+def _current(value: Any) -> Any:
+    """Return what a manifest says in current names."""
+    if isinstance(value, dict):
+        return {k: _current(v) for k, v in value.items()}
+    return with_current_names(value) if isinstance(value, str) else value
 
 
 def _obstacle(net: InfluenceNet, folder: Path) -> str | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..._interrupts import deferred_interrupts
 from ..._warnings import warn_caller
-from ...exceptions import DivergenceWarning, IrreproducibleStepError
+from ...exceptions import DivergenceWarning
 from ...training import (
     Clipping,
     CompiledGradient,
@@ -22,24 +22,23 @@ from ...training import (
     derive_seed,
     derive_seeds,
     moment_names,
-    observe_clipping,
+    same_values,
 )
-from ...trajectory import Replay, StepRecord, Trajectory, parameters_digest
+from ...trajectory import StepRecord, Trajectory, parameters_digest
 from .._net import InfluenceNet, net_buffers, net_modules
-from .._replica import Replica
 from .._training_data import TrainingData
 from .first_step import check_first_step
 from .fixed_parts import FixedParts
+from .going_back import go_back, replay_of
 from .observations import (
     active,
     add_trained,
-    callbacks_touch_gradients,
     continues,
-    declared_clipping,
     hyperparameters,
     same,
     warn_of_buffers,
 )
+from .outside_changes import StepWatch, callbacks_touch_gradients, changed_state
 
 
 class TrainingRun:
@@ -48,7 +47,9 @@ class TrainingRun:
     The hooks of the net call it in this order; skorch's loop decides how often::
 
         for each epoch:   begin_epoch, expect (the sizes of its batches)
-            for each batch:   begin_batch, see_gradients (before the optimizer's step),
+            for each batch:   begin_batch
+                              before_callbacks, after_callbacks (with the gradients of
+                              a step)
                               end_batch
         end               (or close, if an error ends the training)
 
@@ -111,8 +112,10 @@ class TrainingRun:
         # The parameters that the last step led to.
         final = None if trajectory is None else trajectory.final
         self._after = None if final is None else final.parameters
-        self._raw: list[Tensor] | None = None
-        self._known_clipping: Clipping | None = None
+        self._start = self._after  # those that the step in hand starts from
+        self._marks: list[tuple[int, int]] = []  # of the optimizer's state after it
+        self._watch = StepWatch()
+        self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,7 +166,17 @@ class TrainingRun:
                 self._check_fixed(net, self.trajectory)
             if begins:
                 self._check_first_step(net, loaded)
+        elif self._recorded:
+            self._watch.check_accumulation(net, *self._recorded)
         return self.seed_of_step + self.n_taken
+
+    @property
+    def _recorded(self) -> tuple[Trajectory, LiveState, Tensor] | None:
+        """The trajectory, the net's state and the step's first parameters, if any."""
+        trajectory, live, start = self.trajectory, self._live, self._start
+        if trajectory is None or live is None or start is None:
+            return None
+        return trajectory, live, start
 
     def take_batch(self) -> None:
         """Take the next batch, of the step in hand or a new one."""
@@ -200,53 +213,68 @@ class TrainingRun:
         live, number = self._live, trajectory.n_steps
         # A setting that changed between two calls concerns the steps of one only.
         new_call = live is None
-        grown = live is None or len(live.addresses) < len(trajectory.addresses)
-        if live is None or grown:
+        grown = live is not None and len(live.addresses) < len(trajectory.addresses)
+        if live is not None and type(live.optimizer) is not type(net.optimizer_):
+            changed_state(net, trajectory, within_call=True)
+        if live is None or grown or live.optimizer is not net.optimizer_:
             names = moment_names(net.optimizer_)
             self._live = live = LiveState(
                 net.optimizer_, trajectory.addresses, net_buffers(net), names
             )
-        # The optimizer's state is looked at where most callbacks would change it.
-        whole = grown or self._new_epoch
+        # The optimizer's state is looked at where most callbacks would change it, and
+        # where one is seen to.
+        whole = new_call or grown or self._new_epoch or self._touched(live)
         self._new_epoch = False
         after = self._after
         if whole or after is None or not live.holds(after):
             state = live.read()
+            self._start = state.parameters
             if after is not None:
-                self._compare(trajectory, after, state, grown and not new_call)
+                self._compare(net, trajectory, live, state, new_call, grown)
                 warn_of_buffers(net, trajectory.final, state.buffers)
-        elif trajectory.keeps(number):
-            state = live.read() if trajectory.final is None else trajectory.final
         else:
-            return None
+            self._start = after
+            if not trajectory.keeps(number):
+                return None
+            state = live.read() if trajectory.final is None else trajectory.final
         return state if new_call or trajectory.keeps(number) else None
 
-    @staticmethod
+    def _touched(self, live: LiveState) -> bool:
+        """Whether the optimizer's state was written to since the last step."""
+        return live.marks()[: len(self._marks)] != self._marks
+
     def _compare(
-        trajectory: Trajectory, after: Tensor, state: State, grown: bool
+        self,
+        net: NeuralNet,
+        trajectory: Trajectory,
+        live: LiveState,
+        state: State,
+        new_call: bool,
+        grown: bool,
     ) -> None:
-        """Record how a state differs from the outcome of the last step."""
-        final, number = trajectory.final, trajectory.n_steps
-        if not torch.equal(after, state.parameters[: len(after)]) or (
-            final is not None and not continues(final, state)
+        """Compare a state with the outcome of the last step."""
+        final, after = trajectory.final, self._after
+        assert after is not None
+        held = same_values(after, state.parameters[: len(after)])
+        if not held or (
+            self._touched(live) if final is None else not continues(final, state)
         ):
-            trajectory.flaws[number] = (
-                "the parameters or the optimizer's state were changed between steps "
-                f"{number - 1} and {number} by something other than the optimizer, "
-                "such as a callback"
-            )
+            changed_state(net, trajectory, within_call=not new_call)
         elif grown or final is None or not same(final.buffers, state.buffers):
             # The steps before do not lead to parameters that are first trained now,
             # or to buffers that a callback renewed.
-            trajectory.anchors.add(number)
+            trajectory.anchors.add(trajectory.n_steps)
 
-    def see_gradients(self, net: NeuralNet) -> None:
-        """Copy the gradients before callbacks can change them."""
+    def before_callbacks(self, net: NeuralNet) -> None:
+        """Look at a step's gradients before callbacks may change them."""
         if self._live is not None and callbacks_touch_gradients(net):
-            self._raw = [
-                torch.zeros_like(p) if p.grad is None else p.grad.clone()
-                for p in self._live.parameters
-            ]
+            self._watch.begin(self._live)
+
+    def after_callbacks(self, net: NeuralNet) -> None:
+        """Look at what callbacks changed, before the optimizer's step."""
+        self._clipping = None
+        if self._recorded and callbacks_touch_gradients(net):
+            self._clipping = self._watch.clipping(net, *self._recorded)
 
     def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
         """Note the batch just taken, and record the step if it was its last."""
@@ -255,6 +283,8 @@ class TrainingRun:
             if self.completes:
                 self._end_step(net)
                 self._taken.clear()
+            elif self._live is not None:
+                self._watch.begin(self._live)
             self.n_taken = len(self._taken)
 
     def _end_step(self, net: NeuralNet) -> None:
@@ -264,8 +294,8 @@ class TrainingRun:
             return
         step = trajectory.n_steps
         last = trajectory.records[-1] if trajectory.records else None
-        clipping = self._clipping(net, live, trajectory, step)
         self._after, after = self._state_after(live, trajectory)
+        self._marks = live.marks()
         batches, losses, drew = zip(*self._taken, strict=True)
         single = len(batches) == 1
         rows = batches[0] if single else torch.cat(batches)
@@ -278,7 +308,7 @@ class TrainingRun:
             self.seed_of_step if any(drew) else None,
             hyperparameters(net.optimizer_, last),
             active(live, last),
-            clipping,
+            self._clipping,
             None if trajectory.interval == 1 else parameters_digest(self._after),
             loss,
             self.compiled_size if single else None,
@@ -304,26 +334,6 @@ class TrainingRun:
         with torch.no_grad():
             return live.layout.flatten(live.parameters), None
 
-    def _clipping(
-        self, net: NeuralNet, live: LiveState, trajectory: Trajectory, step: int
-    ) -> Clipping | None:
-        raw, self._raw = self._raw, None
-        if raw is None:
-            return None
-        seen = [
-            torch.zeros_like(p) if p.grad is None else p.grad for p in live.parameters
-        ]
-        known = self._known_clipping or declared_clipping(net)
-        if known is None and all(map(torch.equal, raw, seen)):
-            return None
-        self._known_clipping = observe_clipping(raw, seen, known)
-        if self._known_clipping is None and not all(map(torch.equal, raw, seen)):
-            trajectory.flaws[step + 1] = (
-                f"in step {step} a callback changed the gradients in a way that is "
-                "neither clipping by norm nor by value"
-            )
-        return self._known_clipping
-
     def end(self, net: InfluenceNet) -> None:
         """Close the run: look for a return to an earlier state, and for divergence."""
         trajectory = self.trajectory
@@ -331,7 +341,7 @@ class TrainingRun:
         if trajectory is None or live is None or after is None:
             return
         if not live.holds(after):
-            self._go_back(net, trajectory, live.read().parameters)
+            go_back(net, trajectory, live.read().parameters)
         self._check_fixed(net, trajectory)
         self.close(net)
         assert trajectory.final is not None
@@ -375,32 +385,3 @@ class TrainingRun:
         assert self.trajectory.final is not None
         if not live.holds(after):
             live.write(self.trajectory.final)
-
-    def _go_back(
-        self, net: NeuralNet, trajectory: Trajectory, parameters: Tensor
-    ) -> None:
-        digest, kept = parameters_digest(parameters), set(trajectory.kept)
-        for number in range(
-            trajectory.n_steps - 1, trajectory.first_recorded_step - 1, -1
-        ):
-            if number in kept:
-                state = trajectory.state(number)
-            elif trajectory.records[number - 1].digest == digest:
-                try:
-                    state = replay_of(net, trajectory).state(number)
-                except IrreproducibleStepError:
-                    continue
-            else:
-                continue
-            if torch.equal(state.parameters, parameters):
-                trajectory.truncate(number, state)
-                return
-        trajectory.flaws[trajectory.n_steps] = (
-            "after the last step the parameters were changed to values that no "
-            "recorded step had"
-        )
-
-
-def replay_of(net: NeuralNet, trajectory: Trajectory) -> Replay:
-    """Return the replay of a run on a copy of the net."""
-    return Replay(trajectory, Replica(net).step(trajectory))

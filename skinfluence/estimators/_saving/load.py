@@ -1,14 +1,16 @@
 """Loading an estimator from a folder."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from skorch.exceptions import DeviceWarning
 
-from ..._files import damaged, read_file, unsealed
+from ..._files import damaged, is_link, read_file
+from ..._folders import settled
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
@@ -16,16 +18,14 @@ from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
 from .._typing import Device
 from .save import (
-    FORMAT,
     LEAVES,
-    MANIFEST,
     OBJECTS,
     PARTS,
     PRETRAINED,
     RUN,
     TENSORS,
     TRAJECTORY,
-    VERSION,
+    read_manifest,
 )
 from .trusted import Trusted, load, names_of
 from .unpacking import Unpacker
@@ -95,34 +95,50 @@ def load_estimator(
     ...     load_estimator(f"{folder}/plan").lr
     0.2
     """
-    folder, names = Path(path).absolute(), names_of(trusted)
+    folder, names = settled(Path(path)), names_of(trusted)
     if device is not None and not _is_available(device):
         raise ValueError(
             f"`device` must be one that torch can use here, got {str(device)!r}."
         )
-    manifest = unsealed(folder / MANIFEST, FORMAT, VERSION)
+    manifest = read_manifest(folder)
+    for name in (TRAJECTORY, PRETRAINED):
+        if is_link(folder / name):
+            raise damaged(folder / name, "it is a link")
     recorded = RUN[0] in manifest["files"]
     for name in (name for name in PARTS if name in manifest["files"]):
         _read(folder, manifest, name)
-    try:
+    with _telling(folder / OBJECTS, f"; it was written by {manifest['written_by']}"):
         net = _assembled(folder, manifest, names, device)
-    except (SkinfluenceError, ImportError):
-        raise
-    except Exception as error:  # foreign content can fail anywhere
-        raise damaged(
-            folder / OBJECTS,
-            f"it does not make an estimator ({error!r}); it was written by "
-            f"{manifest['written_by']}",
-        ) from error
     if recorded:
         net.trajectory_ = Trajectory.load(
             folder / TRAJECTORY, device=net.device or "cpu"
         )
+        _check_run(net, net.trajectory_, folder)
         _warn_of_rounding(net.trajectory_, manifest["written_by"]["torch"])
     if PARTS[-1] in manifest["files"]:
         inner = load_estimator(folder / PRETRAINED, trusted, device=device)
         net.__dict__["pretrained"] = inner
     return net
+
+
+@contextmanager
+def _telling(path: Path, more: str = "") -> Iterator[None]:
+    """Name the file whose content fails, wherever that is."""
+    try:
+        yield
+    except (SkinfluenceError, ImportError):
+        raise
+    except Exception as error:  # foreign content can fail anywhere
+        why = f"it does not make an estimator ({error!r:.300}){more}"
+        raise damaged(path, why) from error
+
+
+def _check_run(net: InfluenceNet, run: Trajectory, folder: Path) -> None:
+    """Refuse a run of more samples than the estimator was trained on."""
+    n_samples = sum(map(len, net.training_data_))
+    if run.n_samples > n_samples:
+        why = f"it tells of {run.n_samples} samples, and the estimator of {n_samples}"
+        raise damaged(folder / RUN[-1], why)
 
 
 def _read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
@@ -135,8 +151,11 @@ def _assembled(
 ) -> InfluenceNet:
     """Return the estimator, without its trajectory."""
     written = from_json(_read(folder, manifest, OBJECTS).decode())
-    tensors, _ = tensors_from_bytes(_read(folder, manifest, TENSORS))
+    with _telling(folder / TENSORS):
+        tensors, _ = tensors_from_bytes(_read(folder, manifest, TENSORS))
     leaves = _read(folder, manifest, LEAVES)
+    with _telling(folder / LEAVES):
+        named = _named(leaves, trusted, manifest["written_by"])
     saved = written["attributes"]["device"]
     saved = torch.device(saved[1] if isinstance(saved, tuple) else saved or "cpu")
     where = _available(saved) if device is None else torch.device(device)
@@ -144,7 +163,7 @@ def _assembled(
         written["objects"],
         written["tensors"],
         [tensors[str(k)] for k in range(len(tensors))],
-        _named(leaves, trusted, manifest["written_by"]),
+        named,
         where,
     )
     cls = unpacker.unpack(written["class"])

@@ -1,6 +1,7 @@
 """Saving an estimator to a folder."""
 
 from pathlib import Path
+from typing import Any
 
 import sklearn
 import skorch
@@ -8,15 +9,15 @@ import torch
 
 from ..._files import (
     checksum,
-    new_folder,
+    damaged,
     read_any,
     sealed,
     unsealed,
     write_file,
     writing,
 )
+from ..._folders import new_folder
 from ..._version import __version__
-from ...exceptions import TrajectoryFileError
 from ...trajectory import (
     Trajectory,
     reread,
@@ -50,11 +51,10 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
             "An estimator can be saved before or after `fit`, not while it trains."
         )
     net._check_hooks()
-    folder = Path(path).absolute()
-    _check_free(folder, overwrite)
+    folder = Path(path)
     stages = _stages(net)
     written = [_written(each) for each in stages]
-    with new_folder(folder, overwrite=True) as part:
+    with new_folder(folder, read_manifest, overwrite=overwrite) as part:
         # The manifest of an estimator holds the checksum of the pretrained one's.
         for depth in reversed(range(len(stages))):
             place = _place(part, depth)
@@ -94,26 +94,22 @@ def _write(
         write_file(part / MANIFEST, _manifest(part, files))
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but an estimator."""
+def read_manifest(folder: Path) -> Any:
+    """Return what the manifest of an estimator says."""
+    path = folder / MANIFEST
+    manifest = unsealed(path, FORMAT, VERSION)
     try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return
-    except OSError as error:
-        with writing(folder):
-            raise error
-    if not overwrite:
-        raise TrajectoryFileError(
-            f"The folder {str(folder)!r} must be new or empty. Choose another one, or "
-            "pass overwrite=True to replace the estimator in it."
-        )
-    try:
-        unsealed(folder / MANIFEST, FORMAT, VERSION)
-    except TrajectoryFileError as error:
-        raise TrajectoryFileError(
-            f"The folder {str(folder)!r} must hold a saved estimator to be "
-            "overwritten. Choose another one, or remove it yourself."
-        ) from error
+        files, versions = manifest["files"], manifest["written_by"]
+        sizes = [(files[name]["bytes"], files[name]["crc32"]) for name in files]
+        lacks = {OBJECTS, TENSORS, LEAVES} - files.keys()
+        known = all(type(size) is int and type(crc) is str for size, crc in sizes)
+        named = all(type(version) is str for version in versions.values())
+        if lacks or not (known and named and "torch" in versions):
+            raise ValueError(f"files {sorted(files)!r:.200}")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        why = f"it does not tell the files of an estimator ({error!r:.200})"
+        raise damaged(path, why) from error
+    return manifest
 
 
 def _written(net: InfluenceNet) -> dict[str, bytes]:

@@ -80,6 +80,8 @@ _PLAIN = (
     "torch._C.Generator",
 )
 
+# What its sparse matrices may unpack to: so many bytes, and so many times the file.
+_SPARSE_ROOM, _SPARSE_RATIO = 64 << 20, 100
 
 Trusted: TypeAlias = str | Callable[..., Any]
 """A class or function, or its full name."""
@@ -141,6 +143,7 @@ def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
     """Return the values of :func:`dump`, if all that they name is trusted."""
     from skops.io import get_untrusted_types, loads
 
+    _check_sizes(written)
     written = _with_current_names(written)
     named = get_untrusted_types(data=written)
     unknown = sorted({*named} - _always_trusted() - {*trusted})
@@ -151,6 +154,25 @@ def load(written: bytes, trusted: Iterable[str]) -> list[Any]:
             f"if you know them all, pass trusted={unknown}."
         )
     return list(loads(written, trusted=named))
+
+
+def _check_sizes(written: bytes) -> None:
+    """Refuse an archive that unpacks to far more than it takes.
+
+    Nothing in it is compressed but sparse matrices, each an archive of its own.
+    """
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        members = archive.infolist()
+        plain = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not plain or sum(member.file_size for member in members) > len(written):
+            raise ValueError("it unpacks to more than what it takes")
+        matrices = [archive.read(m) for m in members if m.filename.endswith(".npz")]
+    unpacked = 0
+    for matrix in matrices:
+        with zipfile.ZipFile(io.BytesIO(matrix)) as inner:
+            unpacked += sum(member.file_size for member in inner.infolist())
+    if unpacked > _SPARSE_ROOM + _SPARSE_RATIO * len(written):
+        raise ValueError(f"its sparse matrices unpack to {unpacked} bytes")
 
 
 def _with_current_names(written: bytes) -> bytes:

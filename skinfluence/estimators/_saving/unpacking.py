@@ -79,6 +79,9 @@ class Unpacker:
         is_parameter, needs_grad, device, strides = self._kinds[number]
         tensor = self._tensors[number]
         if strides is not None:
+            reach = sum((n - 1) * s for n, s in zip(tensor.shape, strides, strict=True))
+            if tensor.numel() and reach + 1 != tensor.numel():
+                raise ValueError(f"the strides {strides!r:.80} leave gaps")
             strided = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype)
             tensor = strided.copy_(tensor)
         tensor = tensor.to(self._placed(device))
@@ -104,6 +107,10 @@ class Unpacker:
         # A net would unpickle its state.
         if not isinstance(cls, type) or issubclass(cls, NeuralNet):
             raise TypeError(f"{cls!r} is no class that can be made")
+        # Torch's own are filled with what was saved; a call could ask for any size.
+        torchs = issubclass(cls, nn.Module) and cls.__module__.startswith("torch.")
+        if called and torchs:
+            raise TypeError(f"{cls!r} is never made by a call")
         made = cls(*args) if called else cls.__new__(cls, *args)
         self._made["object", number] = made
         _set_state(made, self.unpack(state))

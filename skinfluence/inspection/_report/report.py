@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import is_regressor
+from sklearn.base import clone, is_regressor
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
 from ...cleaning import InfluenceCleaner, read_decisions
-from ...estimators import ScoresOverRuns
-from .._style import check_count, check_row
+from ...estimators import ScoresOverRuns, check_fitted_on
+from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
@@ -72,8 +73,8 @@ class AuditReport:
     >>> report.scores
                 score  loss
     validation   0.93  0.28
-    >>> len(report.to_dict()["suspects"])
-    10
+    >>> len(report.to_dict()["suspects"])  # the others do no harm
+    4
     """
 
     def __init__(
@@ -203,9 +204,12 @@ class AuditReport:
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
         _check_estimator(estimator)
-        n, n_harmed = check_count("n", n, 1), check_count("n_harmed", n_harmed)
-        n_check = check_count("n_check", n_check, 4) if n_check else 0
+        n, n_harmed = check_integer("n", n, 1), check_integer("n_harmed", n_harmed)
+        n_check = check_integer("n_check", n_check, 4) if n_check != 0 else 0
+        random_generator(random_state)
+        _check_about(about)
         y = check_row("y", y, _num_samples(X))
+        check_fitted_on(estimator, X, y)
         scores, over_runs = checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
@@ -312,7 +316,11 @@ class AuditReport:
         if refit == "counterfactual":
             model = estimator.refit_without(read.removed, relabel=read.relabelled)
         else:
-            cleaner = InfluenceCleaner(estimator, decisions=decisions, refit=refit)
+            # Draws from NumPy's global generator only if the estimator would.
+            seeded = clone(estimator).random_state
+            cleaner = InfluenceCleaner(
+                estimator, decisions=decisions, refit=refit, random_state=seeded
+            )
             model = cleaner.fit(X, y, **fit_params).final_estimator_
         after = {name: judge(model, *data) for name, data in judges.items()}
         content = applied_dict(self._content, read, refit, after)
@@ -356,6 +364,14 @@ def _check_estimator(estimator: object) -> None:
             "as X the output of the earlier steps."
         )
     check_is_fitted(estimator)
+
+
+def _check_about(about: object) -> None:
+    if about is not None and not isinstance(about, Mapping):
+        raise TypeError(
+            "`about` must be a mapping of names to facts, such as {'file': "
+            f"'train.csv'}}, or None, got {about!r:.200}."
+        )
 
 
 def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 from ...training import Clipping, State, StepRecord
+from .checks import count, each, integer, optional, real
+
+# No model has as many; a file may say that it has more.
+_MOST_PARAMETERS = 2**20
 
 # How a value that JSON does not know is written: an object with this one key.
 _FLOAT, _TUPLE, _DICT = "float", "tuple", "dict"
@@ -74,6 +78,8 @@ def _rows_to_json(rows: Tensor) -> str:
 
 def _rows_from_json(text: Any) -> Tensor:
     whole = np.frombuffer(base64.b64decode(text, validate=True), "<i8")
+    if whole.size and whole.min() < 0:
+        raise ValueError(f"row {whole.min()}")
     return torch.from_numpy(whole.astype(np.int64))
 
 
@@ -84,25 +90,41 @@ def _clipping_to_json(clipping: Clipping | None) -> str:
 
 
 def _clipping_from_json(value: Any) -> Clipping | None:
-    return None if value is None else Clipping(*_restored(value))
+    if value is None:
+        return None
+    kind, bound, norm_type = _restored(value)
+    if kind not in ("norm", "value"):
+        raise ValueError(f"clipping by {kind!r:.80}")
+    return Clipping(kind, real(bound), real(norm_type))
+
+
+def _settings(value: Any) -> dict[Any, Any]:
+    if type(value) is not dict:
+        raise ValueError(f"{value!r:.80} where settings must be")
+    return value
+
+
+def _being(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return how to read what passes a check."""
+    return lambda value: check(_restored(value))
 
 
 # A step's number is always written; the others only where they change.
 _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
-    "epoch": (to_json, _restored),
-    "data": (to_json, _restored),
+    "epoch": (to_json, _being(count)),
+    "data": (to_json, _being(count)),
     "rows": (_rows_to_json, _rows_from_json),
-    "seed": (to_json, _restored),
-    "hyperparameters": (to_json, _restored),
-    "active": (to_json, _restored),
+    "seed": (to_json, _being(optional(count))),
+    "hyperparameters": (to_json, _being(each(_settings))),
+    "active": (to_json, _being(each(count))),
     "clipping": (_clipping_to_json, _clipping_from_json),
-    "digest": (to_json, _restored),
-    "loss": (to_json, _restored),
-    "compiled_size": (to_json, _restored),
-    "n_threads": (to_json, _restored),
-    "sizes": (to_json, _restored),
-    "losses": (to_json, _restored),
-    "item_seed": (to_json, _restored),
+    "digest": (to_json, _being(optional(integer))),
+    "loss": (to_json, _being(optional(real))),
+    "compiled_size": (to_json, _being(optional(count))),
+    "n_threads": (to_json, _being(optional(count))),
+    "sizes": (to_json, _being(each(count))),
+    "losses": (to_json, _being(each(real))),
+    "item_seed": (to_json, _being(optional(count))),
 }
 
 
@@ -195,19 +217,22 @@ def states_from_bytes(
 ) -> dict[int, State]:
     """Return what :func:`states_to_bytes` was given."""
     tensors, about = tensors_from_bytes(data, device)
-    return {
-        number: State(
+    states = {}
+    for number, (moments, buffers, scalars) in about.items():
+        # As many as the optimizer had parameters.
+        if sum(count(times) for times, _ in scalars) > _MOST_PARAMETERS:
+            raise ValueError(f"more than {_MOST_PARAMETERS} parameters")
+        states[number] = State(
             tensors[f"{number}.parameters"],
             {name: tensors[f"{number}.moments.{name}"] for name in moments},
-            tuple(own for count, own in scalars for _ in range(count)),
+            tuple(own for times, own in scalars for _ in range(times)),
             tuple(tensors[name] for name in _buffer_names(number, buffers)),
         )
-        for number, (moments, buffers, scalars) in about.items()
-    }
+    return states
 
 
 def _buffer_names(number: int, buffers: tuple[str, ...] | int) -> Iterable[str]:
     """Return the names of a state's buffers; early files have only their number."""
     if isinstance(buffers, tuple):
         return buffers
-    return (f"{number}.buffers.{index}" for index in range(buffers))
+    return (f"{number}.buffers.{index}" for index in range(count(buffers)))

@@ -1,16 +1,25 @@
 """The lock of a folder: one run at a time writes into it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..._files import PART, writing
+from ..._files import PART, damaged, is_link, writing
 from ...exceptions import TrajectoryFileError, TrajectoryInUseError
-from .manifest import MANIFEST
-from .shards import Shard
+from .journal import JOURNAL
+from .manifest import MANIFEST, UNTRAINED
+from .shards import SHARD, Shard
 
 LOCK = "lock"
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise an error if a folder or something in it is a link: it may lead anywhere."""
+    for path in (folder, *folder.iterdir()):
+        if is_link(path):
+            raise damaged(path, "it is a link")
 
 
 def refuse_used(folder: Path) -> None:
@@ -29,6 +38,7 @@ def locked(folder: Path) -> FileLock:
     """Return the held lock of a folder, or raise an error if another run has it."""
     lock = FileLock(folder / LOCK)
     try:
+        refuse_links(folder)
         lock.acquire(timeout=0)
     except Timeout:
         raise TrajectoryInUseError(
@@ -41,6 +51,22 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
+def in_use(folder: Path) -> bool:
+    """Return whether another run has the lock of a folder."""
+    try:
+        locked(folder).release()
+    except TrajectoryInUseError:
+        return True
+    except TrajectoryFileError:
+        pass
+    return False
+
+
+def is_blank(folder: Path) -> bool:
+    """Return whether a folder is gone, or its run was killed before its first step."""
+    return not any(os.path.lexists(folder / name) for name in (MANIFEST, JOURNAL))
+
+
 def remove_strays(
     folder: Path, shards: list[Shard], untrained: dict[str, Any] | None
 ) -> None:
@@ -49,6 +75,6 @@ def remove_strays(
     if untrained is not None:
         known.add(untrained["file"])
     for path in folder.iterdir():
-        ours = path.name.startswith(("states-", "untrained-"))
+        ours = SHARD.fullmatch(path.name) or UNTRAINED.fullmatch(path.name)
         if path.name.endswith(PART) or (ours and path.name not in known):
             path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """States in files of several each, read lazily."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,7 +12,11 @@ import torch
 from ..._files import damaged, read_file
 from ...training import State
 from .._store import StateStore
+from .checks import bare_name, count, text
 from .format import states_from_bytes
+
+SHARD = re.compile(r"states-(\d{6,12})\.safetensors")
+"""Names of the files, with their numbers."""
 
 
 @dataclass(eq=False)
@@ -50,14 +55,34 @@ class Shard:
         }
 
     @classmethod
-    def from_entry(cls, entry: dict[str, Any]) -> "Shard":
-        """Return the shard that the manifest tells of."""
-        sizes = {
-            step: size
-            for start, stop, stride, size in entry["states"]
-            for step in range(start, stop, stride)
-        }
-        return cls(entry["file"], sizes, None, entry["bytes"], entry["crc32"])
+    def from_entry(cls, entry: dict[str, Any], n_steps: int) -> "Shard":
+        """Return the shard that the manifest of a run with so many steps tells of."""
+        whole: list[tuple[range, int]] = []
+        for numbers in entry["states"]:
+            if not all(type(number) is int for number in numbers):
+                raise ValueError(f"the states {numbers!r:.80}")
+            start, stop, stride, size = numbers
+            # Checked before any of them is counted: there may be very many.
+            if not (0 <= start < stop <= n_steps + 1 and stride > 0 and size >= 0):
+                raise ValueError(f"the states {numbers} of {n_steps} steps")
+            whole.append((range(start, stop, stride), size))
+        if sum(len(steps) for steps, _ in whole) > n_steps + 1:
+            raise ValueError(f"more states than {n_steps} steps have")
+        sizes = {step: size for steps, size in whole for step in steps}
+        return cls(
+            bare_name(entry["file"], SHARD),
+            sizes,
+            None,
+            count(entry["bytes"]),
+            text(entry["crc32"]),
+        )
+
+    @property
+    def number(self) -> int:
+        """Its place among the files that were ever begun."""
+        found = SHARD.fullmatch(self.file)
+        assert found is not None
+        return int(found[1])
 
 
 def _ranges(sizes: dict[int, int]) -> list[list[int]]:
@@ -112,7 +137,10 @@ class SavedStates(StateStore):
             path = self._folder / shard.file
             data = read_file(path, shard.length, shard.digest)
             try:
-                self._cache = shard, states_from_bytes(data, self._device)
+                states = states_from_bytes(data, self._device)
+                if lost := shard.sizes.keys() - states.keys():
+                    raise ValueError(f"the state {min(lost)} is not in it")
+                self._cache = shard, states
             except Exception as error:
                 raise damaged(path, f"it is not a file of states ({error})") from error
         return self._cache[1]

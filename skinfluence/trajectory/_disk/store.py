@@ -56,8 +56,7 @@ class DiskStore(SavedStates):
         self._writer = ThreadPoolExecutor(1, "skinfluence-store")
         self._pending: Future[None] | None = None
         self._closed = False
-        numbers = [int(shard.file[7:13]) for shard in shards]
-        self._next = max(numbers, default=-1) + 1
+        self._next = max((shard.number for shard in shards), default=-1) + 1
         self._open = self._new_shard()
 
     @classmethod
@@ -95,10 +94,10 @@ class DiskStore(SavedStates):
                     content = JournalContent(RunFacts(facts.seed))
                     return cls(folder, lock, run, about, content, [])
             except BaseException:
-                lock.release()
                 for name in (MANIFEST, LOCK):
                     with suppress(OSError):
                         (folder / name).unlink(missing_ok=True)
+                lock.release()
                 raise
         except BaseException:
             if made:
@@ -172,16 +171,25 @@ class DiskStore(SavedStates):
             self._flush(finished=finished)
             self._wait()
         finally:
-            self._release()
+            self.release()
         if self._n_steps in self:
             del self[self._n_steps]
 
-    def _release(self) -> None:
+    def remove(self) -> None:
+        """Remove the folder, with all that is in it."""
+        self._writer.shutdown()
+        # While no other run can resume it.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Write nothing more, and let others have the folder.
+
+        The lock's file stays: another process may be waiting for this very file.
+        """
         self._closed = True
         self._writer.shutdown()
         self._journal.close()
-        with suppress(OSError):
-            (self._folder / LOCK).unlink(missing_ok=True)
         self._lock.release()
 
     def __reduce__(self) -> Any:

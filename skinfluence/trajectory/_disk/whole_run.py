@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 
-from ..._files import new_folder
+from ..._folders import new_folder, settled
 from ...training import State, StepRecord
 from .._facts import RunFacts
 from .._store import StateStore
 from .manifest import read_manifest, read_run
+from .ownership import LOCK
 from .shards import SavedStates
 from .store import DiskStore
 
@@ -24,7 +25,7 @@ def save(
     overwrite: bool,
 ) -> None:
     """Write a run into a new folder."""
-    with new_folder(Path(path).absolute(), overwrite=overwrite) as folder:
+    with new_folder(Path(path), read_manifest, overwrite=overwrite) as folder:
         store = DiskStore.create(folder, facts)
         try:
             for record in records:
@@ -33,13 +34,14 @@ def save(
                 store[step] = state
         finally:
             store.close(facts, final)
+            (folder / LOCK).unlink(missing_ok=True)  # nobody else knows this folder
 
 
 def load(
     path: str | Path, device: torch.device | str
 ) -> tuple[RunFacts, list[StepRecord], SavedStates]:
     """Return the run in a folder, whose states are read when they are asked for."""
-    folder = Path(path).absolute()
+    folder = settled(Path(path))
     content, shards = read_run(folder, read_manifest(folder))
     content.facts.untrained = [x.to(device) for x in content.facts.untrained]
     return content.facts, content.records, SavedStates(folder, shards, device)

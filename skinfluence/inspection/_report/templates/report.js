@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const suspects = data.suspects;
   const isClassifier = data.classes !== null;
-  const PAGE = 20, SHORT = 60, TEXT_FIRST = 1200, CELL_FIRST = 200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60, NAMED = 8;
+  const PAGE = 20, SHORT = 60, TEXT_FIRST = 900, LINES_FIRST = 16, CELL_FIRST = 200, ROWS_FIRST = 6, ODD = 3.5, MANY = 60, NAMED = 8;
 
   // Suspects that are alike share the card of the first, and its decision.
   const firsts = new Map(suspects.map((suspect) => [suspect.sample, suspect]));
@@ -101,21 +101,44 @@
   };
   window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
 
+  // Each row has a check of its own, so that a spreadsheet may sort them: how many rows there are, and a CRC-32 of this one.
+  const crc32 = (text) => {
+    let crc = ~0;
+    for (const byte of new TextEncoder().encode(text)) {
+      crc ^= byte;
+      for (let k = 0; k < 8; k++) crc = (crc >>> 1) ^ (0xedb88320 & -(crc & 1));
+    }
+    return (~crc >>> 0).toString(16).padStart(8, "0");
+  };
+  // Of a number its bits, since programs spell numbers differently.
+  const bits = (text) => {
+    const view = new DataView(new ArrayBuffer(8));
+    view.setFloat64(0, Number(text));
+    return view.getBigUint64(0).toString(16).padStart(16, "0");
+  };
+  const check = (row, count, fingerprint, numeric) => {
+    const label = row.decision === "relabel" && numeric ? bits(row.label) : row.label;
+    return "v1-" + count + "-" + crc32([row.sample, row.decision, label, fingerprint, count].join("\n"));
+  };
   const named = suspects.some((suspect) => suspect.name !== undefined);
-  const rows = () => suspects.filter((s) => marks.has(s.sample)).map((s) => {
-    const mark = marks.get(s.sample);
-    const relabelled = mark.decision === "relabel";
-    return { sample: s.sample, ...(named ? { name: s.name ?? "" } : {}), decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
-  });
+  const rows = () => {
+    const marked = suspects.filter((s) => marks.has(s.sample));
+    return marked.map((s) => {
+      const mark = marks.get(s.sample);
+      const relabelled = mark.decision === "relabel";
+      const row = { sample: s.sample, ...(named ? { name: s.name ?? "" } : {}), decision: mark.decision, label: !relabelled ? "" : isClassifier ? data.classes[mark.label] : String(mark.label) };
+      return { ...row, check: check(row, marked.length, data.fingerprint, !isClassifier) };
+    });
+  };
   // A spreadsheet runs text that begins like a formula, unless an apostrophe precedes it.
   const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
   const cell = (text) => {
     const safe = FORMULA.test(text) && !PLAIN_NUMBER.test(text) ? "'" + text : text;
     return '"' + safe.replaceAll('"', '""') + '"';
   };
-  const asCsv = () => "\ufeff" + [["sample", ...(named ? ["name"] : []), "decision", "label", "fingerprint"].join(",")].concat(
-    rows().map((row) => [row.sample, ...(named ? [cell(row.name)] : []), row.decision, cell(row.label), data.fingerprint].join(","))).join("\r\n") + "\r\n";
-  const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 1, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
+  const asCsv = () => "\ufeff" + [["sample", ...(named ? ["name"] : []), "decision", "label", "fingerprint", "check"].join(",")].concat(
+    rows().map((row) => [row.sample, ...(named ? [cell(row.name)] : []), row.decision, cell(row.label), data.fingerprint, row.check].join(","))).join("\r\n") + "\r\n";
+  const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 2, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
   const save = (kind) => {
     if (!marks.size) { say("There is no decision to save yet."); return; }
     const blob = new Blob([kind === "csv" ? asCsv() : asJson()], { type: kind === "csv" ? "text/csv" : "application/json" });
@@ -141,9 +164,10 @@
   };
   const textOf = (shown, name = "Text of the sample") => {
     const box = add(null, "div");
-    const held = shown.text.reduce((sum, part) => sum + part[0].length, 0);
     const body = add(box, "p", { class: "text", dir: "auto", tabindex: "0", role: "group", "aria-label": name });
-    textParts(body, shown.text, TEXT_FIRST);
+    const whole = shown.text.map((part) => part[0]).join("");
+    const first = Math.min(TEXT_FIRST, whole.split("\n", LINES_FIRST).join("\n").length);
+    textParts(body, shown.text, first);
     if (shown.text.some((part) => part[1] !== 0)) {
       const legend = add(box, "p", { class: "legend" }, "To the model, ");
       add(legend, "mark", { class: "for", text: "these words" });
@@ -151,7 +175,8 @@
       add(legend, "mark", { class: "against", text: "these" });
       legend.append(" against it.");
     }
-    if (held > TEXT_FIRST || shown.length > held) {
+    const held = whole.length;
+    if (held > first || shown.length > held) {
       const count = shown.length.toLocaleString("en");
       const rest = shown.length > held ? ", of which the first " + held.toLocaleString("en") + " are in this file" : "";
       const more = add(box, "button", { type: "button", class: "link", text: "Show more (" + count + " characters" + rest + ")", "aria-expanded": "false" });
@@ -159,7 +184,8 @@
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
         body.textContent = "";
-        textParts(body, shown.text, open ? TEXT_FIRST : Infinity);
+        body.classList.toggle("whole", !open);
+        textParts(body, shown.text, open ? first : Infinity);
         more.textContent = open ? "Show more (" + count + " characters" + rest + ")" : "Show less" + rest;
       });
     }

@@ -1,0 +1,73 @@
+"""What counts as a number among parameters, everywhere: booleans do not."""
+
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+# No length, and no count of anything in memory, is larger.
+_LARGEST = int(np.iinfo(np.int64).max)
+
+
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether a value is a number, and not a boolean."""
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, and not a boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_integer(name: str, value: object, least: int = 0) -> int:
+    """Return a count; refuse what is none."""
+    if is_integer(value) and least <= value <= _LARGEST:
+        return int(value)
+    limit = " and below 2**63" if is_integer(value) and value > _LARGEST else ""
+    raise ValueError(
+        f"`{name}` must be an integer of at least {least}{limit}, got {value!r}."
+    )
+
+
+class Number(Interval):
+    """scikit-learn's constraint of the same kind, without booleans."""
+
+    def is_satisfied_by(self, val: object) -> bool:
+        """Whether a value is in the interval."""
+        return is_real(val) and bool(super().is_satisfied_by(val))
+
+
+class Count(Number):
+    """A constraint to integers of at least `least`, as :func:`check_integer` has it."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(Integral, least, _LARGEST, closed="both")
+
+    def __str__(self) -> str:
+        return f"an int in the range [{self.left}, 2**63)"
+
+
+RANDOM_STATE: list[Any] = [
+    Number(Integral, 0, 2**32 - 1, closed="both"),
+    np.random.RandomState,
+    None,
+]
+"""Constraints on a `random_state`: scikit-learn's own take booleans for numbers."""
+
+
+def random_generator(random_state: object) -> np.random.RandomState:
+    """Return the generator of a `random_state`; refuse what is none.
+
+    NumPy's global one for None, as everywhere in scikit-learn.
+    """
+    seed = is_integer(random_state) and 0 <= random_state < 2**32
+    generator = isinstance(random_state, np.random.RandomState)
+    if not seed and not generator and random_state is not None:
+        raise ValueError(
+            "`random_state` must be an integer from 0 to 2**32 - 1, an instance of "
+            f"numpy.random.RandomState or None, got {random_state!r}."
+        )
+    found: np.random.RandomState = check_random_state(random_state)
+    return found

@@ -1,0 +1,176 @@
+"""Parameters of the components, ``module__x`` and the like, checked by their names."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from ..exceptions import SkinfluenceError
+from ._modules import BUILT_IN
+
+_CHECKED = (
+    "module",
+    "criterion",
+    "optimizer",
+    "iterator_train",
+    "iterator_valid",
+    "dataset",
+)
+# Given by the net: a built-in module's sizes, an optimizer's parameters, the data.
+_GIVEN = {"optimizer": {"params"}, "dataset": {"X", "y"}}
+_SIZES = {"n_features", "n_outputs"}
+
+
+def check_names(net: Any, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that a component of the net does not take.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        The net.
+    parameters : mapping of str to object
+        Those to check, by name, and components that are to replace the net's.
+    """
+    for name in parameters:
+        prefix, separator, rest = name.partition("__")
+        if not separator:
+            continue
+        if prefix == "callbacks":
+            _check_callback_name(net, name, rest.partition("__")[0])
+        elif prefix in _CHECKED:
+            component = parameters.get(prefix, getattr(net, prefix, None))
+            _check_taken(name, rest, prefix, component)
+
+
+def _check_taken(name: str, rest: str, prefix: str, component: Any) -> None:
+    accepted = accepted_names(prefix, component)
+    # skorch's ways to give groups of parameters options of their own.
+    groups = prefix == "optimizer" and rest.partition("__")[0] == "param_groups"
+    if accepted is None or rest in accepted or groups:
+        return
+    raise ValueError(
+        f"`{name}` must be a parameter of {_called(component)}, but it takes no "
+        f"{rest!r}. {_nearest(rest, prefix, accepted)}"
+    )
+
+
+def _check_callback_name(net: Any, name: str, callback: str) -> None:
+    # With "disable" there is none to be set.
+    if net.callbacks == "disable":
+        return
+    known = [each for each, _ in net._uniquely_named_callbacks()]
+    if callback not in known:
+        raise ValueError(
+            f"`{name}` must name one of the net's callbacks, got {callback!r}. "
+            f"{_nearest(callback, 'callbacks', known)}"
+        )
+
+
+def accepted_names(prefix: str, component: Any) -> list[str] | None:
+    """Return the names of the parameters that may be given; None if any may."""
+    left_out = _GIVEN.get(prefix, set())
+    if isinstance(component, str):
+        component, left_out = BUILT_IN[component], _SIZES
+    elif isinstance(component, nn.Module):
+        component = type(component)  # skorch makes another one
+    try:
+        taken = inspect.signature(component).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind is each.VAR_KEYWORD for each in taken):
+        return None
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [e.name for e in taken if e.kind in by_name and e.name not in left_out]
+
+
+def _nearest(name: str, prefix: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    names = ", ".join(f"`{prefix}__{each}`" for each in near or known)
+    if not names:
+        return "It takes none."
+    return f"Did you mean {names}?" if near else f"It takes {names}."
+
+
+def _called(component: Any) -> str:
+    if isinstance(component, str):
+        return f"the built-in module {component!r}"
+    named = component if hasattr(component, "__name__") else type(component)
+    return str(named.__name__)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuse what is no list of callbacks."""
+    if callbacks is None or (isinstance(callbacks, str) and callbacks == "disable"):
+        return
+    if not isinstance(callbacks, list):
+        raise TypeError(
+            "`callbacks` must be a list of skorch callbacks, 'disable' or None, got "
+            f"{callbacks!r}."
+        )
+    for place, entry in enumerate(callbacks):
+        if not _is_callback(entry):
+            raise TypeError(
+                f"`callbacks` must hold skorch callbacks, or pairs of a name and a "
+                f"callback, got {entry!r} at position {place}."
+            )
+
+
+def _is_callback(entry: Any) -> bool:
+    if isinstance(entry, (tuple, list)):
+        # In a pair, None stands for a callback that is left out.
+        named = len(entry) == 2 and isinstance(entry[0], str)
+        return named and (entry[1] is None or _is_callback(entry[1]))
+    if isinstance(entry, type):
+        return issubclass(entry, Callback)
+    return hasattr(entry, "initialize") and hasattr(entry, "set_params")
+
+
+@contextmanager
+def making(name: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Begin errors of a component that is made with what was being made."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        own = isinstance(error, SkinfluenceError) or str(error).startswith("`")
+        if own or not options:
+            raise
+        given = ", ".join(f"{name}__{k}={v!r:.80}" for k, v in options.items())
+        raise ValueError(
+            f"`{name}` must be made with values that it takes, got {given}: {error}"
+        ) from error
+
+
+def check_device(device: object) -> None:
+    """Refuse a device that torch does not have here.
+
+    Parameters
+    ----------
+    device : object
+        What was given.
+
+    Raises
+    ------
+    ValueError
+        If it is no device, or one without memory to compute in.
+    """
+    reason = "it is neither a string nor a torch.device"
+    if isinstance(device, (str, torch.device)):
+        try:
+            if torch.empty(0, device=device).device.type != "meta":
+                return
+            reason = "it holds no values"
+        except (RuntimeError, AssertionError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+    raise ValueError(
+        "`device` must be one that torch has here, such as 'cpu'"
+        f"{_gpu()}, got {device!r}: {reason}"
+    )
+
+
+def _gpu() -> str:
+    return " or 'cuda'" if torch.cuda.is_available() else ""

@@ -1,0 +1,77 @@
+"""Whether data is what an estimator was fitted on."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn.utils import _safe_indexing
+from skorch.utils import is_dataset
+
+from ..exceptions import TrainingDataChangedError
+from ._net import InfluenceNet
+from ._training_data import TrainingData, fingerprint
+from ._validation import check_data, explained, n_rows
+
+
+def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:
+    """Refuse data that a fitted estimator was not fitted on.
+
+    A Dataset's samples are not compared with arrays.
+
+    Parameters
+    ----------
+    net : SGDInfluenceClassifier or SGDInfluenceRegressor
+        The estimator.
+    X : array-like of n_samples rows
+        The data, of all calls of ``fit`` and ``partial_fit``.
+    y : array-like of n_samples rows
+        Its labels or targets.
+
+    Raises
+    ------
+    TrainingDataChangedError
+        If the data is not that of the recorded run, in its order.
+    ValueError
+        If it is not as the estimator takes it.
+    """
+    parts = list({data.offset: data for data in net.training_data_}.values())
+    if any(is_dataset(data.X) or not data.digest for data in parts):
+        return
+    fitted = parts[0].X
+    if isinstance(X, list) and isinstance(fitted, np.ndarray):
+        # Otherwise numbers in a list would be rounded to single precision.
+        with explained("X must have rows of numbers, all of one length"):
+            X = np.asarray(X, dtype=fitted.dtype)
+    X, y = check_data(net, X, y, reset=False)
+    targets = net._encode_targets(y, reset=False)
+    n_samples = sum(map(len, parts))
+    if n_rows(X) != n_samples:
+        raise TrainingDataChangedError(
+            f"X and y must be what the estimator was fitted on, {n_samples} rows, got "
+            f"{n_rows(X)}. Pass the data of fit, in its order."
+        )
+    for data in parts:
+        _check_part(data, X, targets, whole=len(parts) == 1)
+
+
+def _check_part(data: TrainingData, X: Any, y: np.ndarray, *, whole: bool) -> None:
+    if not whole:
+        rows = np.arange(data.offset, data.offset + len(data))
+        X, y = _safe_indexing(X, rows), y[rows]
+    if fingerprint(_like(X, data.X), _like(y, data.y)) != data.digest:
+        raise TrainingDataChangedError(
+            "X and y must be what the estimator was fitted on, but their fingerprint "
+            "is another one: other samples or labels, or in another order. Pass the "
+            "data of fit, or fit the estimator on this data."
+        )
+
+
+def _like(values: Any, fitted: Any) -> Any:
+    """Return values in the container and the dtype of those of fit."""
+    if sparse.issparse(fitted) and not sparse.issparse(values):
+        values = type(fitted)(values)
+    elif sparse.issparse(values) and not sparse.issparse(fitted):
+        values = values.toarray()
+    same = getattr(values, "dtype", None) == getattr(fitted, "dtype", None)
+    return values if same else values.astype(fitted.dtype)

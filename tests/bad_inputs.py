@@ -1,0 +1,590 @@
+"""Bad values of parameters, and what is to be said of them.
+
+``TABLE`` lists values by hand, with the demand that the error must state. ``generated``
+draws further ones for every numeric parameter: of another kind, out of range, or of a
+type that only looks like a number. Each must be refused before any work, by an error
+that names the parameter and shows the value. ``python -m tests.bad_inputs 1000`` tries
+that many and prints what came of them.
+"""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from skorch.net import NeuralNet
+from torch.utils.data import DataLoader
+
+from skinfluence import (
+    InfluenceCleaner,
+    InfluenceCleanerCV,
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+    influence_interval,
+    influence_over_runs,
+    scorers,
+)
+from skinfluence.cleaning import compare_scorers, data_fingerprint
+from skinfluence.datasets import fetch_20newsgroups, fetch_mnist, flip_labels
+from skinfluence.estimators import LinearModule, MLPModule, RecordedRun, SmoothHinge
+from skinfluence.inspection import (
+    AgreementDisplay,
+    AuditReport,
+    CleaningCurveDisplay,
+    InfluenceDisplay,
+    SampleGridDisplay,
+)
+from skinfluence.metrics import (
+    jaccard_extremes,
+    linear_datamodeling_score,
+    removal_curve,
+)
+
+N_SAMPLES, N_FEATURES, N_VAL = 30, 4, 6
+X = np.random.default_rng(0).normal(size=(N_SAMPLES, N_FEATURES))
+Y = np.arange(N_SAMPLES) % 2
+VAL = X[:N_VAL] + 0.1, Y[:N_VAL]
+QUICK: dict[str, Any] = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
+
+
+class Worked(BaseException):
+    """Training was begun: the input was accepted."""
+
+
+@contextmanager
+def no_training() -> Iterator[None]:
+    """End whatever begins to train."""
+    fitted(), fitted_regressor(), fitted_linear()
+    with mock.patch.object(NeuralNet, "fit_loop", side_effect=Worked):
+        yield
+
+
+@cache
+def fitted() -> SGDInfluenceClassifier:
+    return SGDInfluenceClassifier(**QUICK).fit(X, Y)
+
+
+@cache
+def fitted_regressor() -> SGDInfluenceRegressor:
+    return SGDInfluenceRegressor(**QUICK).fit(X, X[:, 0])
+
+
+@cache
+def fitted_linear() -> SGDInfluenceClassifier:
+    return SGDInfluenceClassifier("linear", **QUICK).fit(X, Y)
+
+
+def classifier(**options: Any) -> object:
+    return SGDInfluenceClassifier(**{**QUICK, **options}).fit(X, Y)
+
+
+def regressor(**options: Any) -> object:
+    return SGDInfluenceRegressor(**{**QUICK, **options}).fit(X, X[:, 0])
+
+
+def linear(**options: Any) -> object:
+    return SGDInfluenceClassifier("linear", **{**QUICK, **options}).fit(X, Y)
+
+
+def cleaner(**options: Any) -> object:
+    return InfluenceCleaner(SGDInfluenceClassifier(**QUICK), **options).fit(X, Y)
+
+
+def cleaner_cv(**options: Any) -> object:
+    return InfluenceCleanerCV(SGDInfluenceClassifier(**QUICK), **options).fit(X, Y)
+
+
+def scorer(name: str) -> Callable[..., object]:
+    kind = getattr(scorers, name)
+    return lambda **options: kind(**options)(fitted(), X, Y, *VAL)
+
+
+def audit(**options: Any) -> object:
+    few = {"n_check": 0, "n_harmed": 0, "n": 2, **options}
+    return AuditReport.from_estimator(fitted(), X, Y, *VAL, **few)
+
+
+def comparison(**options: Any) -> object:
+    return compare_scorers(
+        SGDInfluenceClassifier(**QUICK), X, Y, *VAL, ["influence", "loss"], **options
+    )
+
+
+def curve(**options: Any) -> object:
+    given = {"counts": [0], **options}
+    return removal_curve(LogisticRegression(), X[:, 0], X, Y, *VAL, **given)
+
+
+def method(name: str, net: Callable[[], Any] = fitted) -> Callable[..., object]:
+    return lambda **options: getattr(net(), name)(*VAL, **options)
+
+
+def of_regressor(name: str) -> Callable[..., object]:
+    return lambda **o: getattr(fitted_regressor(), name)(X[:3], X[:3, 0], **o)
+
+
+TARGETS: dict[str, Callable[..., object]] = {
+    "SGDInfluenceClassifier": classifier,
+    "SGDInfluenceRegressor": regressor,
+    "linear": linear,
+    "influence": method("influence"),
+    "influence_by_epoch": method("influence_by_epoch"),
+    "influence_error_bound": method("influence_error_bound", fitted_linear),
+    "label_influence": method("label_influence"),
+    "target_influence": of_regressor("target_influence"),
+    "check_influence": method("check_influence"),
+    "counterfactual_influence": method("counterfactual_influence"),
+    "refit_without": lambda **o: fitted().refit_without(**{"samples": [0], **o}),
+    "partial_fit": lambda **o: SGDInfluenceClassifier(**QUICK).partial_fit(X, Y, **o),
+    "fit": lambda **o: SGDInfluenceClassifier(**QUICK).fit(**{"X": X, "y": Y, **o}),
+    "influence_over_runs": lambda **o: influence_over_runs(fitted(), *VAL, **o),
+    "influence_interval": lambda **o: influence_interval(fitted(), *VAL, **o),
+    "InfluenceCleaner": cleaner,
+    "InfluenceCleanerCV": cleaner_cv,
+    "compare_scorers": comparison,
+    "data_fingerprint": lambda **o: data_fingerprint(**{"X": X, "y": Y, **o}),
+    "AuditReport": audit,
+    "InfluenceDisplay": lambda **o: InfluenceDisplay.from_estimator(
+        fitted(), *VAL, **o
+    ),
+    "AgreementDisplay": lambda **o: AgreementDisplay.from_estimator(
+        fitted(), *VAL, **o
+    ),
+    "RecordedRun": lambda **o: RecordedRun.of(fitted(), **o),
+    "SampleGridDisplay": lambda **o: SampleGridDisplay.from_estimator(
+        fitted(), X, Y, *VAL, **o
+    ),
+    "CleaningCurveDisplay": lambda **o: CleaningCurveDisplay.from_estimator(
+        SGDInfluenceClassifier(**QUICK), X, Y, **o
+    ),
+    "removal_curve": curve,
+    "jaccard_extremes": lambda **o: jaccard_extremes(X[:, 0], X[:, 1], **o),
+    "linear_datamodeling_score": lambda **o: linear_datamodeling_score(
+        fitted(), X[:, 0], *VAL, **o
+    ),
+    "flip_labels": lambda **o: flip_labels(**{"y": Y, "fraction": 0.1, **o}),
+    "fetch_mnist": fetch_mnist,
+    "fetch_20newsgroups": fetch_20newsgroups,
+    "MLPModule": lambda **o: MLPModule(**{"n_features": 3, **o}),
+    "LinearModule": lambda **o: LinearModule(**{"n_features": 3, **o}),
+    "SmoothHinge": SmoothHinge,
+    **{name: scorer(name) for name in scorers.__all__ if name[0].isupper()},
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The numbers that a parameter takes, and what else it takes."""
+
+    low: float = -np.inf
+    high: float = np.inf
+    integer: bool = True
+    open_low: bool = False
+    open_high: bool = True
+    also: tuple[object, ...] = field(default=())
+
+    def wrong(self, rng: np.random.Generator) -> object:
+        """Draw a value that is refused."""
+        draw = _DRAWS[rng.integers(len(_DRAWS))]
+        value = draw(self, rng)
+        return self.wrong(rng) if value is None or value in self.also else value
+
+
+def _below(kind: Kind, rng: np.random.Generator) -> object:
+    if kind.low == -np.inf:
+        return None
+    if kind.integer:
+        value = int(kind.low) - int(rng.integers(1, 10**6))
+        return value if rng.integers(2) else np.int64(value)
+    value = kind.low - float(rng.exponential()) - (not kind.open_low) * 1e-3
+    return value if rng.integers(2) else np.float32(value)
+
+
+def _above(kind: Kind, rng: np.random.Generator) -> object:
+    if kind.integer:
+        return 2 ** int(rng.integers(63, 200)) + int(rng.integers(10**6))
+    return None if kind.high == np.inf else kind.high + float(rng.exponential())
+
+
+def _fraction(kind: Kind, rng: np.random.Generator) -> object:
+    return float(rng.uniform(1, 99)) + 1e-4 if kind.integer else None
+
+
+def _text(kind: Kind, rng: np.random.Generator) -> object:
+    letters = list("abcdefghijklmnopqrstuvwxyz 0123456789-.")
+    return "".join(rng.choice(letters, size=rng.integers(0, 12)))
+
+
+_ODD: tuple[object, ...] = (
+    True,
+    False,
+    np.True_,
+    np.nan,
+    np.inf,
+    -np.inf,
+    np.float64("nan"),
+    1j,
+    b"1",
+    [],
+    [1],
+    (2,),
+    {},
+    {1: 2},
+    {3},
+    int,
+    Ellipsis,
+)
+_DRAWS: tuple[Callable[[Kind, np.random.Generator], object], ...] = (
+    _below,
+    _above,
+    _fraction,
+    _text,
+    lambda kind, rng: _ODD[rng.integers(len(_ODD))],
+)
+
+# Target, parameter, value, and a pattern of the demand.
+TABLE: list[tuple[str, str, object, str]] = [
+    ("SGDInfluenceClassifier", "class_weight", {0: -1}, "finite number of at least 0"),
+    ("SGDInfluenceClassifier", "class_weight", {0: "a"}, "finite number of at least 0"),
+    ("SGDInfluenceClassifier", "class_weight", {1: np.nan}, "finite number"),
+    ("SGDInfluenceClassifier", "class_weight", {1: np.inf}, "finite number"),
+    ("SGDInfluenceClassifier", "class_weight", {1: True}, "finite number"),
+    ("SGDInfluenceClassifier", "class_weight", {7: 1}, r"the classes of y, \[0, 1\]"),
+    ("SGDInfluenceClassifier", "class_weight", "equal", "'balanced'"),
+    ("SGDInfluenceClassifier", "device", "tpu", "one that torch has here"),
+    ("SGDInfluenceClassifier", "device", 3, "one that torch has here"),
+    ("SGDInfluenceClassifier", "device", None, "one that torch has here"),
+    ("SGDInfluenceClassifier", "device", "", "one that torch has here"),
+    ("SGDInfluenceClassifier", "device", "cuda:99", "one that torch has here"),
+    ("SGDInfluenceRegressor", "device", "meta", "one that torch has here"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", "a", "integers of at le"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", (-3,), "of at least 1"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", (0,), "of at least 1"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", (2.5,), "integers"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", (True,), "integers"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", 5, "a sequence"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", None, "a sequence"),
+    ("SGDInfluenceClassifier", "module__hidden_layer_sizes", (10**13,), "values that"),
+    ("SGDInfluenceClassifier", "module__dropout", 2, "at least 0 and below 1"),
+    ("SGDInfluenceClassifier", "module__dropout", 1.0, "at least 0 and below 1"),
+    ("SGDInfluenceClassifier", "module__dropout", np.nan, "at least 0 and below 1"),
+    ("SGDInfluenceClassifier", "module__activation", "step", "one of .*'gelu'"),
+    ("SGDInfluenceClassifier", "module__activation", [], "one of .*'gelu'"),
+    ("linear", "module__bias", "no", "True or False"),
+    ("linear", "module__bias", 1, "True or False"),
+    ("SGDInfluenceClassifier", "optimizer__momentum", -1, "values that it takes"),
+    ("SGDInfluenceClassifier", "optimizer__momentum", "a", "values that it takes"),
+    ("SGDInfluenceClassifier", "batch_size", 2**70, r"\[1, 2\*\*63\)"),
+    ("SGDInfluenceClassifier", "batch_size", 0, r"\[1, 2\*\*63\)"),
+    ("SGDInfluenceClassifier", "random_state", "a", "an int in the range"),
+    ("SGDInfluenceClassifier", "random_state", True, "an int in the range"),
+    ("SGDInfluenceClassifier", "callbacks", [3], "skorch callbacks"),
+    ("SGDInfluenceClassifier", "callbacks", [("a", 3)], "pairs of a name and a callb"),
+    ("SGDInfluenceClassifier", "callbacks", "all", "a list of skorch callbacks"),
+    ("SGDInfluenceClassifier", "classes", [0, 0, 1], "each class once"),
+    ("SGDInfluenceClassifier", "classes", [], "at least one label"),
+    ("SGDInfluenceClassifier", "classes", [[0, 1]], "one-dimensional"),
+    ("SGDInfluenceClassifier", "classes", [0, "a"], "all texts or all numbers"),
+    ("SGDInfluenceClassifier", "classes", [0.0, np.nan], "no missing labels"),
+    ("partial_fit", "classes", [0, 0, 1], "each class once"),
+    ("partial_fit", "classes", "ab", "one-dimensional"),
+    ("partial_fit", "classes", 3, "one-dimensional"),
+    ("SGDInfluenceClassifier", "lr", True, "a float in the range"),
+    ("SGDInfluenceClassifier", "lr", torch.tensor(-1.0), "one finite number"),
+    ("SGDInfluenceClassifier", "lr", torch.tensor([0.1, 0.2]), "one finite number"),
+    ("SGDInfluenceClassifier", "optimizer", "adam", "torch.optim.Adam"),
+    ("SGDInfluenceClassifier", "optimizer", "nonsense", "torch.optim."),
+    ("SGDInfluenceClassifier", "record", True, "an int in the range"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "", "name of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "\0", "name of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", b"runs", "an instance of 'str'"),
+    ("fit", "sample_weight", [1], "one number for each"),
+    ("fit", "sample_weight", "a", "numbers"),
+    ("fit", "X", None, "a 2-D array or CSR matrix"),
+    ("fit", "X", [], "a 2-D array or CSR matrix"),
+    ("fit", "X", X[:, 0], "a 2-D array or CSR matrix"),
+    ("fit", "X", 3, "a 2-D array or CSR matrix"),
+    ("fit", "X", DataLoader([1, 2]), "Pass its `dataset`"),
+    ("fit", "y", np.eye(2)[Y], "one label for each"),
+    ("influence", "at", "last", "'final', 'epochs', 'path'"),
+    ("influence", "at", {1: True}, "finite weights"),
+    ("influence", "query", 3, "'loss', 'error' or a callable"),
+    ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
+    ("influence", "aggregate", "sum", "'mean' or None"),
+    ("counterfactual_influence", "samples", {1: 2}, "a sequence of row numbers"),
+    ("counterfactual_influence", "samples", 3, "a sequence of row numbers"),
+    ("counterfactual_influence", "samples", True, "a sequence of row numbers"),
+    ("counterfactual_influence", "samples", [0.5], "row numbers or a mask"),
+    ("refit_without", "samples", {1: 2}, "row numbers or a mask"),
+    ("refit_without", "samples", 3, "row numbers or a mask"),
+    ("refit_without", "samples", [[1, 2], 3], "row numbers or a mask"),
+    ("InfluenceCleaner", "n_remove", "some", "'auto'"),
+    ("InfluenceCleaner", "n_remove", "10%", "A tenth of the samples is 0.1"),
+    ("InfluenceCleaner", "n_remove", True, "a count"),
+    ("InfluenceCleaner", "n_remove", -1, "not be negative"),
+    ("InfluenceCleaner", "n_remove", 1.5, "a fraction"),
+    ("InfluenceCleaner", "n_remove", np.nan, "a fraction"),
+    ("InfluenceCleaner", "n_remove", 2**70, "below the number of samples"),
+    ("InfluenceCleaner", "n_remove", None, "a float|a count|'auto'"),
+    ("InfluenceCleaner", "cv", "five", "an int"),
+    ("InfluenceCleaner", "cv", 1, "2|two"),
+    ("InfluenceCleaner", "cv", -3, "2|two"),
+    ("InfluenceCleanerCV", "cv", True, "an int|2"),
+    ("InfluenceCleanerCV", "n_removes", [], "at least one"),
+    ("InfluenceCleanerCV", "n_removes", [True], "a count"),
+    ("InfluenceCleanerCV", "n_removes", 3, "Sequence"),
+    ("InfluenceCleaner", "scorer", "lost", "one of"),
+    ("InfluenceCleaner", "action", "keep", "a str among"),
+    ("InfluenceCleaner", "memory", 3, "an instance of 'str'"),
+    ("InfluenceCleanerCV", "rule", "first", "a str among"),
+    ("data_fingerprint", "X", None, "an array, a sequence or a table"),
+    ("data_fingerprint", "X", 3, "an array, a sequence or a table"),
+    ("data_fingerprint", "y", "a", "an array, a sequence or a table"),
+    ("AuditReport", "about", 3, "a mapping of names to facts"),
+    ("AuditReport", "raw", 3, "an array, a table or a sequence of texts"),
+    ("AuditReport", "raw", "a", "an array, a table or a sequence of texts"),
+    ("AuditReport", "raw_val", 3, "an array, a table or a sequence of texts"),
+    ("AuditReport", "at", 7, "a string, a sequence or a mapping"),
+    ("KohLiang", "solver", "exact", "one of"),
+    ("KNNShapley", "features", "output", "'input' or 'representation'"),
+    ("Autoencoder", "device", "tpu", "one that torch has here"),
+    ("TracIn", "steps", "some", "one of"),
+    ("ConfidentLearning", "cv", 1, "an integer of at least 2"),
+    ("removal_curve", "counts", [1.5], "integers"),
+    ("removal_curve", "counts", [-1], "from 0"),
+    ("fetch_mnist", "subset", "validation", "'train', 'test' or 'all'"),
+    ("fetch_20newsgroups", "subset", 3, "'train', 'test' or 'all'"),
+    ("flip_labels", "y", [[0, 1]], "one-dimensional"),
+    ("SmoothHinge", "reduction", "max", "'mean', 'sum' or 'none'"),
+]
+# In a component's parameter the *name* is the value that is wrong.
+UNKNOWN = {
+    "module__hidden_layer_size": "`module__hidden_layer_sizes`",
+    "module__n_features": "`module__hidden_layer_sizes`, `module__activation`",
+    "optimizer__momentun": "`optimizer__momentum`",
+    "criterion__label_smooth": "`criterion__label_smoothing`",
+    "iterator_train__bach_size": "`iterator_train__batch_size`",
+    "iterator_valid__bach_size": "`iterator_valid__batch_size`",
+    "dataset__size": "`dataset__length`",
+    "callbacks__print_lg": "`callbacks__print_log`",
+}
+
+ANY_COUNT = Kind(0)
+COUNT = Kind(1)
+OPTIONAL = Kind(1, also=(None,))
+AUTO = Kind(1, also=("auto",))
+SEED = Kind(0, 2**32)
+VERBOSE = Kind(0, also=(True, False))
+JOBS = Kind()
+# None of the estimators here started from another one.
+STAGE = Kind(1)
+RATE = Kind(0, integer=False)
+WITHIN = Kind(0, 1, integer=False, open_low=True)
+WIDTH = Kind(0, integer=False, also=("auto",))
+ABOVE = Kind(0, integer=False, open_low=True)
+
+_NET = {
+    "lr": RATE,
+    "max_epochs": ANY_COUNT,
+    "batch_size": Kind(-1),
+    "accumulate_steps": COUNT,
+    "random_state": SEED,
+    "record": Kind(1, also=("all", "replay")),
+    "verbose": VERBOSE,
+    "checkpoint_every": AUTO,
+    "max_trajectory_bytes": AUTO,
+    "module__dropout": Kind(0, 1, integer=False),
+}
+_CLEANER = {
+    "validation_fraction": WITHIN,
+    "n_runs": COUNT,
+    "last_epochs": OPTIONAL,
+    "n_jobs": JOBS,
+    "verbose": VERBOSE,
+    "random_state": SEED,
+}
+NUMBERS: dict[str, dict[str, Kind]] = {
+    "SGDInfluenceClassifier": _NET,
+    "SGDInfluenceRegressor": _NET,
+    "influence": {
+        "last_epochs": OPTIONAL,
+        "verify": ANY_COUNT,
+        "smoothing": WIDTH,
+        "stage": STAGE,
+    },
+    "influence_by_epoch": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
+    "influence_error_bound": {"last_epochs": OPTIONAL},
+    "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "target_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "check_influence": {
+        "n_samples": Kind(4),
+        "n_subsets": Kind(0),
+        "keep": WITHIN,
+        "level": WITHIN,
+        "last_epochs": OPTIONAL,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+        "smoothing": WIDTH,
+        "stage": STAGE,
+    },
+    "counterfactual_influence": {
+        "last_epochs": OPTIONAL,
+        "n_jobs": JOBS,
+        "stage": STAGE,
+    },
+    "refit_without": {"last_epochs": OPTIONAL, "stage": STAGE},
+    "influence_over_runs": {
+        "n_runs": COUNT,
+        "last_epochs": OPTIONAL,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+        "smoothing": WIDTH,
+    },
+    "influence_interval": {
+        "level": WITHIN,
+        "n_runs": Kind(3),
+        "n_samples": COUNT,
+        "last_epochs": OPTIONAL,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+        "smoothing": WIDTH,
+    },
+    "RecordedRun": {"last_epochs": OPTIONAL},
+    "AgreementDisplay": {"n_samples": COUNT, "random_state": SEED},
+    "fetch_20newsgroups": {"random_state": SEED},
+    "InfluenceCleaner": _CLEANER,
+    "InfluenceCleanerCV": _CLEANER,
+    "compare_scorers": {"n_seeds": COUNT, "random_state": SEED, "n_jobs": JOBS},
+    "AuditReport": {
+        "n": COUNT,
+        "n_harmed": ANY_COUNT,
+        "n_check": Kind(0),
+        "random_state": SEED,
+    },
+    "InfluenceDisplay": {"n_marked": ANY_COUNT},
+    "SampleGridDisplay": {
+        "n_harmful": ANY_COUNT,
+        "n_helpful": ANY_COUNT,
+        "n_features": COUNT,
+        "last_epochs": OPTIONAL,
+    },
+    "CleaningCurveDisplay": {"n_jobs": JOBS, "random_state": SEED},
+    "removal_curve": {"n_jobs": JOBS},
+    "jaccard_extremes": {"k": COUNT},
+    "linear_datamodeling_score": {
+        "n_subsets": Kind(3),
+        "keep": WITHIN,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+    },
+    "flip_labels": {
+        "fraction": Kind(0, 1, integer=False),
+        "random_state": SEED,
+    },
+    "MLPModule": {"dropout": Kind(0, 1, integer=False), "n_features": COUNT},
+    "LinearModule": {"n_features": COUNT},
+    "SmoothHinge": {"temperature": ABOVE},
+    "Autoencoder": {
+        "width": COUNT,
+        "max_epochs": ANY_COUNT,
+        "lr": RATE,
+        "batch_size": COUNT,
+        "random_state": SEED,
+    },
+    "ConfidentLearning": {"n_jobs": JOBS, "random_state": SEED},
+    "DataOOB": {"n_estimators": COUNT, "n_jobs": JOBS, "random_state": SEED},
+    "DataShapley": {
+        "n_permutations": COUNT,
+        "tolerance": RATE,
+        "n_jobs": JOBS,
+        "random_state": SEED,
+    },
+    "ExactCounterfactual": {"last_epochs": OPTIONAL, "n_jobs": JOBS},
+    "FisherKernel": {"damping": Kind(0, integer=False, open_low=True, also=("auto",))},
+    "KNNShapley": {"n_neighbors": COUNT},
+    "KohLiang": {
+        "damping": WIDTH,
+        "tol": RATE,
+        "max_iter": COUNT,
+        "batch_size": COUNT,
+        "random_state": SEED,
+    },
+    "LearnedWeights": {
+        "n_iterations": COUNT,
+        "step_size": ABOVE,
+        "last_epochs": OPTIONAL,
+    },
+    "Random": {"random_state": SEED},
+    "SGDInfluence": {
+        "last_epochs": OPTIONAL,
+        "verify": ANY_COUNT,
+        "smoothing": WIDTH,
+        "n_runs": COUNT,
+        "n_jobs": JOBS,
+    },
+    "TracIn": {"last_epochs": OPTIONAL},
+    "SelfInfluence": {"last_epochs": OPTIONAL},
+}
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """A value that a parameter must not have."""
+
+    target: str
+    name: str
+    value: object
+
+    def outcome(self) -> tuple[str, str]:
+        """Return what came of it, and what was said."""
+        try:
+            TARGETS[self.target](**{self.name: self.value})
+        except (ValueError, TypeError) as error:
+            return self._judged(str(error)), f"{type(error).__name__}: {error}"
+        except Worked:
+            return "accepted", "work was begun"
+        except Exception as error:
+            return "raw error", f"{type(error).__name__}: {error}"
+        return "accepted", "it returned"
+
+    def _judged(self, message: str) -> str:
+        # A value's text ends with a bracket, a colon or a dot where it is cut.
+        if re.search(rf"[`'_]{re.escape(self.name)}\b", message) is None:
+            return "not named"
+        shown = repr(self.value) in message or f"got {self.value}" in message
+        return "refused" if shown else "value not shown"
+
+
+def generated(count: int, seed: int = 0) -> Iterator[BadInput]:
+    """Yield bad inputs for all numeric parameters in turn."""
+    rng = np.random.default_rng(seed)
+    places = [(t, n, kind) for t, names in NUMBERS.items() for n, kind in names.items()]
+    for k in range(count):
+        target, name, kind = places[k % len(places)]
+        yield BadInput(target, name, kind.wrong(rng))
+
+
+def main(count: int) -> None:
+    """Print how many of the inputs were refused as they are to be, and the others."""
+    counts: Counter[str] = Counter()
+    with no_training():
+        for each in generated(count):
+            outcome, said = each.outcome()
+            counts[outcome] += 1
+            if outcome != "refused":
+                print(f"{outcome}: {each}\n    {said[:200]}")
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(int(sys.argv[1]))

@@ -1,0 +1,106 @@
+"""Bad values are refused before any work, by name, with the demand and the value."""
+
+import inspect
+import re
+
+import pytest
+
+import skinfluence
+from skinfluence import (
+    SGDInfluenceClassifier,
+    cleaning,
+    datasets,
+    estimators,
+    inspection,
+    metrics,
+    scorers,
+)
+from tests.bad_inputs import (
+    NUMBERS,
+    QUICK,
+    TABLE,
+    TARGETS,
+    UNKNOWN,
+    BadInput,
+    X,
+    Y,
+    generated,
+    no_training,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def untrained():
+    with no_training():
+        yield
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value", "demand"),
+    TABLE,
+    ids=[f"{target}-{name}-{k}" for k, (target, name, *_) in enumerate(TABLE)],
+)
+def test_the_table(target, name, value, demand):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        TARGETS[target](**{name: value})
+    message = str(caught.value)
+    assert re.search(rf"\b{name}\b", message)
+    assert re.search(f"(?s){demand}", message)
+
+
+GENERATED = list(generated(200, seed=1))
+
+
+@pytest.mark.parametrize("bad", GENERATED, ids=lambda b: f"{b.target}-{b.name}")
+def test_generated(bad: BadInput):
+    """Each numeric parameter is met about twice."""
+    outcome, said = bad.outcome()
+    assert outcome == "refused", (bad, said)
+
+
+ROOMS = (skinfluence, cleaning, datasets, estimators, inspection, metrics, scorers)
+# Without a number as their default.
+NUMERIC = {"random_state", "n_jobs", "last_epochs", "n_subsets", "stage"}
+# Counts or fractions, and folds or splitters: in the table alone.
+BY_HAND = {"n_remove", "cv"}
+# What the library makes itself.
+RESULTS = {"Trajectory", "InfluenceCheck"}
+
+
+def numeric_parameters(function):
+    for name, parameter in inspect.signature(function).parameters.items():
+        number = isinstance(parameter.default, (int, float))
+        if name in NUMERIC or (number and not isinstance(parameter.default, bool)):
+            yield name
+
+
+def public_callables():
+    """Yield all public functions and classes, and the methods of these, by name."""
+    for room in ROOMS:
+        for name in set(room.__all__) - RESULTS:
+            found = getattr(room, name)
+            if callable(found):
+                yield name, name, found
+            if not inspect.isclass(found):
+                continue
+            for method in dir(found):
+                own = None if method[0] == "_" else getattr(found, method, None)
+                if getattr(own, "__module__", "").startswith("skinfluence"):
+                    yield name, method, own
+
+
+def test_every_numeric_parameter_is_met():
+    missing = {
+        (name, method, each)
+        for name, method, function in public_callables()
+        for each in numeric_parameters(function)
+        if each not in {*NUMBERS.get(name, ()), *NUMBERS.get(method, ()), *BY_HAND}
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_names_of_components(name):
+    clf = SGDInfluenceClassifier(**QUICK, **{name: 1})
+    with pytest.raises(ValueError, match=f"`{name}` must .*{UNKNOWN[name]}"):
+        clf.fit(X, Y)
