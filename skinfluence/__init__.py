@@ -1,15 +1,20 @@
 """Find and remove the training samples that harm a model trained with SGD."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .cleaning import InfluenceCleaner, InfluenceCleanerCV
-from .estimators import (
-    SGDInfluenceClassifier,
-    SGDInfluenceRegressor,
-    influence_interval,
-    influence_over_runs,
-    load_estimator,
-)
-from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from .cleaning import InfluenceCleaner, InfluenceCleanerCV
+    from .estimators import (
+        SGDInfluenceClassifier,
+        SGDInfluenceRegressor,
+        influence_interval,
+        influence_over_runs,
+        load_estimator,
+    )
+    from .trajectory import Trajectory
 
 __all__ = [
     "InfluenceCleaner",
@@ -22,3 +27,33 @@ __all__ = [
     "influence_over_runs",
     "load_estimator",
 ]
+
+_ROOMS = {
+    "InfluenceCleaner": "cleaning",
+    "InfluenceCleanerCV": "cleaning",
+    "SGDInfluenceClassifier": "estimators",
+    "SGDInfluenceRegressor": "estimators",
+    "Trajectory": "trajectory",
+    "influence_interval": "estimators",
+    "influence_over_runs": "estimators",
+    "load_estimator": "estimators",
+}
+_SUBMODULES = {
+    *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),
+    *("influence", "inspection", "metrics", "scorers", "training", "trajectory"),
+}
+
+
+# torch takes seconds to import: names are imported when they are first used (PEP 562).
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in _ROOMS:
+        found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -118,15 +118,20 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
             params = with_weights(fit_params, sample_weight)
-            cleaned, ranking, chosen = self._clean(X, y, validation, params, groups)
-            final = self._refit(cleaned, ranking, chosen)
-            self.final_estimator_ = final
-            if hasattr(final, "classes_"):
-                self.classes_ = final.classes_
-            if self._transforms():
-                row = _safe_indexing(cleaned.X, [0])
-                self._n_features_out_ = represent(final, row).shape[1]
+            self._finish(*self._clean(X, y, validation, params, groups))
         return self
+
+    def _finish(
+        self, cleaned: CleaningData, ranking: Ranking, chosen: np.ndarray
+    ) -> None:
+        """Fit the final estimator."""
+        final = self._refit(cleaned, ranking, chosen)
+        self.final_estimator_ = final
+        if hasattr(final, "classes_"):
+            self.classes_ = final.classes_
+        if self._transforms():
+            row = _safe_indexing(cleaned.X, [0])
+            self._n_features_out_ = represent(final, row).shape[1]
 
     @available_if(_resamples)
     def fit_resample(
@@ -141,7 +146,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         groups: ArrayLike | None = None,
         **fit_params: object,
     ) -> tuple[Any, Any]:
-        """Rank the samples and return those that are kept, without a final fit.
+        """Rank the samples and return those that are kept.
+
+        There is no final fit, unless the cleaner had a final model before: that of
+        other samples would not go with what is returned.
 
         Parameters
         ----------
@@ -172,12 +180,15 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             If a parameter or the data is not as described. The cleaner then keeps its
             previous fit, if any.
         """
+        had_model = hasattr(self, "final_estimator_")
         with self._all_or_nothing():
             validation = X_val, y_val, sample_weight_val
             if self._action().by_label or getattr(self, "decisions", None) is not None:
                 check_writable(y)
             params = with_weights(fit_params, sample_weight)
-            cleaned, *_ = self._clean(X, y, validation, params, groups)
+            cleaned, ranking, chosen = self._clean(X, y, validation, params, groups)
+            if had_model:
+                self._finish(cleaned, ranking, chosen)
         X_kept = kept_rows(X, self.sample_indices_)
         return X_kept, targets_like(y, cleaned.y, self.sample_indices_)
 

@@ -13,7 +13,7 @@ from skorch.dataset import ValidSplit
 
 from .._outputs import is_stream
 from ..cleaning import InfluenceCleaner
-from ..estimators import ScoresOverRuns
+from ..estimators import ScoresOverRuns, Skill, skill
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
@@ -21,7 +21,7 @@ from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._words import facts, how_validated, introduce, query_of
+from ._words import facts, how_validated, introduce, query_of, warnings_on
 
 N_RUNS = 4
 """Models that score each row; with five folds, four of them are trained on it."""
@@ -54,22 +54,19 @@ def audit(options: Namespace) -> Command:
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
         progress.stage("Ranking the rows")
-        scores = rank(problem, model, folds)
+        scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
         report = make_report(problem, model, folds, scores, options)
-    return Outcome(lambda: report.write_html(options.path), _told(report, options))
-
-
-def _told(report: AuditReport, options: Namespace) -> list[str]:
-    """Return what is said once the page is there."""
     count = len(report.to_dict()["suspects"])
-    if not count:
-        return [f"No row is harmful: there is nothing to review in {options.path}."]
-    return [
-        f"The {count} most suspicious rows are in {options.path}.",
-        "Open it in a browser, decide, save the decisions, and then run:",
-        "  " + _next_command(options),
-    ]
+    if count:
+        found = [
+            f"The {count} most suspicious rows are in {options.path}.",
+            "Open it in a browser, decide, save the decisions, and then run:",
+            "  " + _next_command(options),
+        ]
+    else:
+        found = [f"No row is harmful: there is nothing to review in {options.path}."]
+    return Outcome(lambda: report.write_html(options.path), [str(model_skill), *found])
 
 
 def _is_page(path: Path) -> bool:
@@ -81,8 +78,14 @@ def n_shown(problem: Problem, options: Namespace) -> int:
     return min(options.n, len(problem.table) // 2)
 
 
-def rank(problem: Problem, model: Any, folds: Folds) -> ScoresOverRuns:
-    """Return the influence of each row over the models trained on it."""
+def rank(
+    problem: Problem, model: Any, folds: Folds
+) -> tuple[ScoresOverRuns, Skill | None]:
+    """Return the influence of each row over the models trained on it.
+
+    And the first model's score: on rows like the others, unlike the details' model,
+    which is validated on none of the suspects.
+    """
     cleaner = InfluenceCleaner(
         model,
         n_remove=0,
@@ -94,8 +97,9 @@ def rank(problem: Problem, model: Any, folds: Folds) -> ScoresOverRuns:
     )
     # Not fit, whose final model would be of no use here.
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    scores: ScoresOverRuns = cleaner.over_runs_
-    return scores
+    _, held_out = folds[0]
+    judges = problem.valid or (problem.X[held_out], problem.target.y[held_out])
+    return cleaner.over_runs_, skill(cleaner.estimator_, *judges)
 
 
 def make_report(
@@ -132,7 +136,7 @@ def make_report(
         n=n,
         raw=shown,
         raw_val=shown_valid,
-        feature_names=problem.feature_names,
+        feature_names=problem.words,
         X_test=X_test,
         y_test=y_test,
         at=AT,
@@ -146,7 +150,8 @@ def make_report(
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
-        columns=[(each.name, each.kind, each.note) for each in problem.columns],
+        columns=[(each.name, each.kind, each.why) for each in problem.columns],
+        warnings=warnings_on(problem),
         apply_command=_next_command(options),
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,
@@ -172,6 +177,8 @@ def _next_command(options: Namespace) -> str:
         value = getattr(options, name)
         if value != plain:
             words += [f"--{name}", *map(str, value if name == "drop" else [value])]
+    if options.column:
+        words += ["--column", *("=".join(each) for each in options.column)]
     if options.encoding != "utf-8":
         words += ["--encoding", options.encoding]
     for name in ("valid", "test"):

@@ -6,8 +6,11 @@ import numpy as np
 from sklearn.base import clone
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
+from ..exceptions import TableError
+from ._choices import CLASSIFICATION
 from ._judge import Cleaning, measure_name, signed
 from ._problem import Folds, Problem
+from ._tables import quoted
 
 AT = "path"
 """Query all epochs: early models identify wrong labels best."""
@@ -22,8 +25,13 @@ def n_choice_fits(candidates: int, folds: Folds) -> int:
     return len(folds) * (1 + candidates) + 2 + len(folds)
 
 
+def as_count(n_remove: float, n_rows: int) -> int:
+    """Return a count or a fraction of the rows as a count."""
+    return n_remove if isinstance(n_remove, int) else round(n_remove * n_rows)
+
+
 def choose(
-    problem: Problem, model: Any, n_remove: int | str, folds: Folds
+    problem: Problem, model: Any, n_remove: float | str, folds: Folds
 ) -> tuple[Cleaning, list[str]]:
     """Return what to remove, and lines that explain the choice.
 
@@ -31,7 +39,11 @@ def choose(
     cleaned, and the refitted model is scored on its held-out rows.
     """
     n_rows = len(problem.target.y)
-    tried = FRACTIONS if n_remove == "auto" else (0.0, int(n_remove) / n_rows)
+    tried = (
+        FRACTIONS
+        if isinstance(n_remove, str)
+        else (0.0, as_count(n_remove, n_rows) / n_rows)
+    )
     search = InfluenceCleanerCV(
         model,
         n_removes=list(tried),
@@ -58,13 +70,26 @@ def choose(
     # did not rank. Cross-influence ranks all of them.
     cleaner = InfluenceCleaner(
         model,
-        n_remove=round(fraction * n_rows),
+        n_remove=0,
         cv=None if problem.valid is not None else folds,
         at=AT,
         random_state=model.random_state,
     )
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    return Cleaning(np.sort(cleaner.removed_indices_), {}), lines
+    removed = cleaner.ranking_[: round(fraction * n_rows)]
+    _check_classes_stay(problem, removed)
+    return Cleaning(np.sort(removed), {}), lines
+
+
+def _check_classes_stay(problem: Problem, removed: np.ndarray) -> None:
+    y = problem.target.y
+    gone = set(y.tolist()) - set(np.delete(y, removed).tolist())
+    if problem.target.task == CLASSIFICATION and gone:
+        raise TableError(
+            f"--n-remove {len(removed)} would remove all rows whose "
+            f"{problem.target.name!r} is {quoted(sorted(gone))}: name a smaller "
+            "number, let 'auto' choose it, or review the rows and pass --decisions."
+        )
 
 
 def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
@@ -75,5 +100,8 @@ def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
         counts, scores.mean(axis=0), gains.mean(axis=0), errors, strict=True
     ):
         change = f"  {signed(gain)} ± {error:.4f}" if count else ""
-        lines.append(f"{round(count):>9,}  {mean:.4f}{change}")
+        said = f"{mean:.4f}{change}"
+        if np.isnan(mean):
+            said = "would leave no row of a class"
+        lines.append(f"{round(count):>9,}  {said}")
     return lines

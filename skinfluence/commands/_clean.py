@@ -5,24 +5,29 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from .._outputs import is_stream
+from .._outputs import is_stream, new_output
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
-from ._choice import FRACTIONS, choose, n_choice_fits
+from ._cells import texts
+from ._choice import FRACTIONS, as_count, choose, n_choice_fits
+from ._choices import CLASSIFICATION, REGRESSION
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._tables import listed, quoted, table_format
-from ._target import CLASSIFICATION, REGRESSION
+from ._tables import MOST_LISTED, listed, quoted, table_format
 from ._words import introduce
+
+_MOST_REMOVED = 0.75
 
 
 def clean(options: Namespace) -> Command:
     """Clean the table."""
-    check_new(options.path, options.force)
+    for path in filter(None, (options.path, options.changes)):
+        check_new(path, options.force)
     if not is_stream(options.path) and (
         table_format(options.path) != table_format(options.table)
     ):
@@ -35,11 +40,8 @@ def clean(options: Namespace) -> Command:
     decided = None
     if options.decisions is not None:
         decided = _decided(problem, options)
-    elif options.n_remove != "auto" and options.n_remove >= len(problem.table):
-        raise TableError(
-            f"--n-remove must be below the number of rows ({len(problem.table):,}), "
-            f"got {options.n_remove:,}."
-        )
+    elif options.n_remove != "auto":
+        _check_count(problem, as_count(options.n_remove, len(problem.table)))
     folds = make_folds(problem.target, options.seed)
     # Not if a validation table takes their place, nor after a choice, which scored on
     # the folds already.
@@ -59,9 +61,10 @@ def clean(options: Namespace) -> Command:
         changes = judge(problem, model, cleaning, judges)
     measure = measure_name(problem)
     return Outcome(
-        lambda: _write(problem, cleaning, options.path),
+        lambda: _write(problem, cleaning, options),
         [
             *_done(problem, cleaning),
+            *_where_all_are(cleaning, options.changes),
             *(change.in_words(measure).capitalize() + "." for change in changes),
             f"{problem.table.n_total - len(cleaning.removed):,} rows written to "
             f"{options.path}.",
@@ -69,14 +72,44 @@ def clean(options: Namespace) -> Command:
     )
 
 
-def _write(problem: Problem, cleaning: Cleaning, path: Path) -> None:
+def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
+    if options.changes is not None:
+        _write_changes(problem, cleaning, options.changes)
     rows = problem.table.rows
     problem.table.file.copy(
-        path,
+        options.path,
         set(rows[cleaning.removed].tolist()),
         {int(rows[row]): label for row, label in cleaning.relabelled.items()},
         problem.target.name,
     )
+
+
+def _check_count(problem: Problem, count: int) -> None:
+    n_rows = len(problem.table)
+    if count >= n_rows:
+        raise TableError(
+            f"--n-remove must be below the number of rows ({n_rows:,}), got {count:,}."
+        )
+    # In each fold a fifth of the rows is held out once more, and not ranked.
+    if problem.valid is None and count > _MOST_REMOVED * n_rows:
+        raise TableError(
+            f"--n-remove must be at most {_MOST_REMOVED:.0%} of the rows "
+            f"({int(_MOST_REMOVED * n_rows):,}) without --valid, got {count:,}."
+        )
+
+
+def _write_changes(problem: Problem, cleaning: Cleaning, path: Path) -> None:
+    """Write what is done to which rows, as decisions that can be passed on."""
+    done = {int(row): ("remove", "") for row in cleaning.removed}
+    done |= {row: ("relabel", label) for row, label in cleaning.relabelled.items()}
+    frame = pd.DataFrame(
+        [(problem.table.places[row], row, *done[row]) for row in sorted(done)],
+        columns=[problem.table.file.one_row, "sample", "decision", "label"],
+    )
+    shown = problem.shown(problem.table)
+    frame["fingerprint"] = data_fingerprint(shown, problem.target.y)
+    with new_output(path) as file:
+        frame.to_csv(file, index=False)
 
 
 def _decided(problem: Problem, options: Namespace) -> Cleaning:
@@ -125,8 +158,23 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
     else:
         yield "Removed: nothing."
     if cleaning.relabelled:
+        # Numbers as in the file: 15917, not 15917.0.
+        cells = texts(problem.table.frame[problem.target.name])
         moves = [
-            f"{problem.table.where([row])} from {problem.target.y[row]} to {label}"
+            f"{problem.table.where([row])} from {cells[row]} to {_as_it_stands(label)}"
             for row, label in sorted(cleaning.relabelled.items())
         ]
         yield f"Relabelled: {len(moves):,} rows ({listed(moves)})."
+
+
+def _where_all_are(cleaning: Cleaning, changes: Path | None) -> list[str]:
+    """Say where all changes are listed, if they are or should be."""
+    if changes is not None:
+        return [f"All changes are listed in {changes}."]
+    many = max(len(cleaning.removed), len(cleaning.relabelled)) > MOST_LISTED
+    return ["(--changes FILE lists them all.)"] if many else []
+
+
+def _as_it_stands(label: object) -> str:
+    whole = isinstance(label, float) and label.is_integer()
+    return f"{label:.0f}" if whole else str(label)

@@ -1,7 +1,6 @@
-"""The kinds of columns, and the scikit-learn pipeline for them."""
+"""What kind of column each is, and the scikit-learn pipeline for them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,92 +11,29 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler
 
 from ..exceptions import TableError
-from ._cells import (
-    days,
-    has_codes,
-    is_dated,
-    is_missing,
-    is_text,
-    like_other_dates,
-    numbers,
-    texts,
-)
-from ._tables import Table, listed
-
-NUMBER, DATE, CATEGORY, TEXT, UNUSED = "number", "date", "category", "text", "unused"
-
-_MOSTLY = 0.95  # share of cells that must be numbers or dates; the rest may be slips
-_MANY = 20  # up to this many different words are always categories
-_WORDS = 4  # mean number of words per cell that makes a column text
+from ._cells import has_codes, is_dated, is_missing, texts
+from ._choices import CATEGORY, DATE, MOST_CATEGORIES, NUMBER, TEXT, UNUSED
+from ._dates import dates
+from ._kinds import Column, kind_of
+from ._numbers import numbers, plain_numbers
+from ._tables import Table
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column, its kind, and a note for the user."""
+def describe_columns(
+    table: Table, names: Sequence[str], asked: Mapping[str, str] | None = None
+) -> list[Column]:
+    """Return the kinds of columns; refuse a table without a usable one.
 
-    name: str
-    kind: str
-    note: str = ""
-
-
-def describe_columns(table: Table, names: Sequence[str]) -> list[Column]:
-    """Return the kinds of columns; refuse a table without a usable one."""
-    columns = [_describe(table, name) for name in names]
+    `asked` gives the kinds of some of them.
+    """
+    columns = [kind_of(table, name, (asked or {}).get(name)) for name in names]
     if all(column.kind == UNUSED for column in columns):
         raise TableError(
             f"{table.name!r} has no column to learn from besides the target: "
-            + "; ".join(column.note for column in columns)
-            + "."
+            + "; ".join(f"{column.name!r} {column.why}" for column in columns)
+            + ". Name the kind of one (--column name=kind)."
         )
     return columns
-
-
-def _describe(table: Table, name: str) -> Column:
-    column = table.frame[name]
-    missing = is_missing(column)
-    present = column[~missing]
-    if missing.all():
-        return Column(name, UNUSED, f"{name!r} is empty")
-    distinct = texts(present).nunique()
-    # Beside missing cells a single value is informative: it is there or not.
-    if distinct == 1 and not missing.any():
-        return Column(name, UNUSED, f"{name!r} has one value only")
-    for kind, values in _readings(column, table.file.decimal):
-        slips = np.flatnonzero(np.isnan(values) & ~missing)
-        if len(slips) > (1 - _MOSTLY) * len(present):
-            continue
-        if kind == NUMBER and _counts_rows(values, table.rows):
-            return Column(name, UNUSED, f"{name!r} only numbers the rows")
-        note = f"{name!r} is not a {kind} in {table.where(slips)}, taken as missing"
-        return Column(name, kind, note if len(slips) else "")
-    return _describe_words(name, present, distinct)
-
-
-def _readings(column: pd.Series, decimal: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the possible readings of the cells, NaN where they fail."""
-    if not (is_dated(column) or has_codes(column)):
-        yield NUMBER, numbers(column, decimal)
-    if is_dated(column) or is_text(column):
-        yield DATE, days(column)
-
-
-def _describe_words(name: str, present: pd.Series, distinct: int) -> Column:
-    if like_other_dates(present).mean() >= _MOSTLY:
-        return Column(
-            name, UNUSED, f"{name!r} has dates that are not written as YYYY-MM-DD"
-        )
-    if distinct <= max(_MANY, 0.2 * len(present)):
-        return Column(name, CATEGORY)
-    if texts(present).str.count(r"\w+").mean() >= _WORDS:
-        return Column(name, TEXT)
-    if distinct > 0.5 * len(present):
-        return Column(name, UNUSED, f"{name!r} is different in nearly every row")
-    return Column(name, CATEGORY)
-
-
-def _counts_rows(values: np.ndarray, rows: np.ndarray) -> bool:
-    # Compared with the row numbers, so that a random sample is recognized too.
-    return len(values) > _MANY and bool(np.all(np.diff(values) == np.diff(rows)))
 
 
 def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
@@ -106,9 +42,11 @@ def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     for column in columns:
         cells = table.frame[column.name]
         if column.kind == NUMBER:
-            converted[column.name] = numbers(cells, table.file.decimal)
+            converted[column.name] = numbers(
+                cells, table.file.decimal, column.style
+            ).values
         elif column.kind == DATE:
-            converted[column.name] = days(cells)
+            converted[column.name] = dates(cells, column.style).values
         elif column.kind == CATEGORY:
             converted[column.name] = texts(cells).where(~is_missing(cells), "(missing)")
         elif column.kind == TEXT:
@@ -121,7 +59,7 @@ def convert_to_show(table: Table, target: str) -> pd.DataFrame:
     shown: dict[str, pd.Series] = {}
     for name, cells in table.frame.drop(columns=target).items():
         missing = is_missing(cells)
-        values = pd.Series(numbers(cells, table.file.decimal))
+        values = pd.Series(plain_numbers(cells, table.file.decimal))
         # If one cell is not a number, all are shown as text.
         mixed = (values.isna() != missing).any() or has_codes(cells)
         if missing.all() or is_dated(cells) or mixed:
@@ -152,7 +90,7 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
     # Rare categories share a column, with those that only another table has.
     categorical = OneHotEncoder(
         min_frequency=5,
-        max_categories=50,
+        max_categories=MOST_CATEGORIES,
         drop="if_binary",
         handle_unknown="infrequent_if_exist",
         dtype=np.float32,
@@ -161,8 +99,9 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
         ("numbers", numeric, named(NUMBER, DATE)),
         ("categories", categorical, named(CATEGORY)),
         *(
-            (name, TfidfVectorizer(max_features=1000, sublinear_tf=True), name)
-            for name in named(TEXT)
+            # Any name may be a column's, but these names must differ and have no "__".
+            (f"text {k}", TfidfVectorizer(max_features=1000, sublinear_tf=True), name)
+            for k, name in enumerate(named(TEXT))
         ),
     ]
     return ColumnTransformer(
@@ -174,21 +113,19 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
 
 
 def in_words(columns: Sequence[Column]) -> dict[str, str]:
-    """Describe the preprocessing of the columns."""
+    """Describe what becomes of the columns of each kind."""
     steps = {
         NUMBER: "missing values replaced by the median, scaled to the quartiles, "
         "extremes limited",
         DATE: "converted to days, then like numbers",
-        CATEGORY: "one-hot, those in fewer than 5 rows merged",
+        CATEGORY: "one-hot, those in fewer than 5 rows merged, at most "
+        f"{MOST_CATEGORIES} of a column",
         TEXT: "words weighted by TF-IDF, the 1000 most frequent",
     }
-    words = {}
-    for kind, how in steps.items():
-        names = [column.name for column in columns if column.kind == kind]
-        if names:
-            plural = {CATEGORY: "categories"}.get(kind, kind + "s")
-            words[plural.capitalize()] = f"{listed(names)}: {how}"
-    unused = [column.note for column in columns if column.kind == UNUSED]
-    if unused:
-        words["Not used"] = listed(unused)
-    return words
+    present = {column.kind for column in columns}
+    plurals = {CATEGORY: "Categories"}
+    return {
+        plurals.get(kind, kind.capitalize() + "s"): how
+        for kind, how in steps.items()
+        if kind in present
+    }

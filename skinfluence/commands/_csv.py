@@ -15,9 +15,19 @@ import pandas as pd
 
 from .._outputs import new_output
 from ..exceptions import TableError
+from ._numbers import decimal_mark, written_like
 
 DELIMITERS = ",;\t|"
-_BOM = b"\xef\xbb\xbf"
+
+_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_OTHERS = {
+    b"PK\3\4": "an Excel workbook: save its sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save its sheet as CSV in UTF-8",
+    b"PAR1": "a Parquet file: give it a name that ends in .parquet",
+    b"\x1f\x8b": "compressed: give it a name that ends in .gz",
+    b"%PDF": "a PDF: export the table as CSV",
+}
+"""The first bytes of files that are no tables in text, whatever they are called."""
 
 
 class Record(NamedTuple):
@@ -36,12 +46,15 @@ class CSVFile:
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         self.path = path
         self.encoding = encoding
-        if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and self._has_bom():
-            self.encoding = "utf-8-sig"
-        with self._readable(), self._open() as file:
-            first = file.readline()
-        self.delimiter = max(DELIMITERS, key=lambda mark: len(_cells(first, mark)))
-        header = next(self._records(), None)
+        self._check_start()
+        self._separator, first = self._first_line()
+        self.delimiter = self._separator or max(
+            DELIMITERS, key=lambda mark: len(_cells(first, mark))
+        )
+        self._n_cells = len(_cells(first, self.delimiter))
+        # Until the cells are read, which may show another decimal mark.
+        self.decimal = "," if self.delimiter == ";" else "."
+        header = next((each for each in self._records() if each.cells), None)
         if header is None:
             raise TableError(f"The file {str(path)!r} is empty.")
         # The column of row numbers often has no name.
@@ -49,11 +62,6 @@ class CSVFile:
             name if name.strip() else f"column {place}"
             for place, name in enumerate(header.cells, start=1)
         ]
-
-    @property
-    def decimal(self) -> str:
-        """The decimal mark: a comma if semicolons separate the cells."""
-        return "," if self.delimiter == ";" else "."
 
     def count(self) -> int:
         """Return the number of rows, without the header."""
@@ -67,6 +75,7 @@ class CSVFile:
                 rows.append(record.cells)
                 lines.append(record.line)
         frame = pd.DataFrame(rows, columns=self.columns, dtype=object)
+        self.decimal = decimal_mark(frame, self.decimal)
         return frame, np.array(lines, dtype=np.intp)
 
     def copy(
@@ -80,7 +89,7 @@ class CSVFile:
         column, number = self.columns.index(name), -1
         with new_output(path) as raw, _text(raw, path, self.encoding) as file:
             for record in self._records():
-                if number in removed:
+                if record.cells and number in removed:
                     text = ""
                 elif record.cells and number in labels:
                     text = self._relabelled(record, column, labels[number])
@@ -94,6 +103,12 @@ class CSVFile:
         next(records)
         n_cells = len(self.columns)
         for record in records:
+            if n_cells == 1 < len(record.cells):
+                raise TableError(
+                    f"The first line of {self.path.name!r} must hold the names of the "
+                    f"columns, but it is {self.columns[0]!r}, and line {record.line} "
+                    f"has {len(record.cells)} cells: delete the lines above the names."
+                )
             if len(record.cells) != n_cells:
                 raise TableError(
                     f"Line {record.line} of {self.path.name!r} has "
@@ -104,14 +119,18 @@ class CSVFile:
             yield record
 
     def _records(self) -> Iterator[Record]:
-        """Yield the header, the rows and the blank lines, which have no cells."""
+        """Yield the header, the rows, and other lines, which have no cells.
+
+        Those are blank, comments that begin with "#", or Excel's "sep=;" at the top.
+        """
         # csv does not keep the text of a row, which may span several lines.
         taken: list[str] = []
 
         def lines(file: IO[str]) -> Iterator[str]:
             for line in file:
                 taken.append(line)
-                yield line
+                # Between rows only: within quotes a line may begin with anything.
+                yield "\n" if len(taken) == 1 and self._is_aside(line) else line
 
         with self._readable(), self._open() as file:
             reader = csv.reader(lines(file), delimiter=self.delimiter, strict=True)
@@ -131,13 +150,7 @@ class CSVFile:
         """Return the text of a row with another label."""
         label = str(value)
         if isinstance(value, float):
-            # A whole number stays one: 3, not 3.0.
-            if (
-                value.is_integer()
-                and record.cells[column].strip().lstrip("-").isdigit()
-            ):
-                label = str(int(value))
-            label = label.replace(".", self.decimal)
+            label = written_like(record.cells[column], value, self.decimal)
         # By position: written anew from its cells, the row would lose its quotes.
         mark = re.escape(self.delimiter)
         pattern = rf'("(?:[^"]|"")*"|[^{mark}\r\n]*)(?:{mark}|\r\n|\r|\n|$)'
@@ -147,9 +160,36 @@ class CSVFile:
             label = '"' + label.replace('"', '""') + '"'
         return record.text[:start] + label + record.text[end:]
 
-    def _has_bom(self) -> bool:
+    def _check_start(self) -> None:
+        """Take the encoding from a byte order mark; refuse what is no text."""
         with self._readable(), _binary(self.path) as file:
-            return file.read(len(_BOM)) == _BOM
+            start = file.read(4)
+        for magic, what in _OTHERS.items():
+            if start.startswith(magic):
+                raise TableError(f"The file {str(self.path)!r} is {what}.")
+        if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+            marks = (name for bom, name in _BOMS.items() if start.startswith(bom))
+            self.encoding = next(marks, self.encoding)
+
+    def _first_line(self) -> tuple[str, str]:
+        """Return the mark that "sep=;" names, and the first line of the table."""
+        separator = ""
+        with self._readable(), self._open() as file:
+            for number, line in enumerate(file):
+                found = re.fullmatch("sep=(.)", line.rstrip("\r\n"), re.IGNORECASE)
+                if found and number == 0:
+                    separator = found[1]
+                # A header may begin with "#", but a row comes after it.
+                elif line.strip() and not line.startswith("#"):
+                    return separator, line
+        return separator, ""
+
+    def _is_aside(self, line: str) -> bool:
+        """Return whether a line is neither the header nor a row."""
+        if self._separator and line.rstrip("\r\n").lower() == f"sep={self._separator}":
+            return True
+        comment = line.startswith("#")
+        return comment and len(_cells(line, self.delimiter)) != self._n_cells
 
     def _open(self) -> IO[str]:
         return io.TextIOWrapper(_binary(self.path), encoding=self.encoding, newline="")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from ._choices import CLASSIFICATION
 from ._problem import Folds, Problem
-from ._target import CLASSIFICATION
 
 
 class Cleaning(NamedTuple):

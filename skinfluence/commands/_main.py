@@ -1,23 +1,22 @@
 """The command line `skinfluence`."""
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import exceptions
 from .._outputs import is_stdout
 from .._version import __version__
-from ._audit import audit
-from ._clean import clean
+from ._choices import CLASSIFICATION, HIDDEN, KINDS, REGRESSION
 from ._console import flush, note, tell
-from ._models import HIDDEN
 from ._outcome import Command, Outcome, check_new, unwritable
 from ._stopping import Stopping
-from ._target import CLASSIFICATION, REGRESSION
 
 OK, UNEXPECTED, BAD_INPUT = 0, 1, 2
 
@@ -74,6 +73,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
         return _failed(error, text, options.debug, UNEXPECTED)
     return OK
+
+
+# Imported late: torch alone takes seconds, and --help and wrong usage need nothing.
+
+
+def audit(options: argparse.Namespace) -> Command:
+    """Make the report."""
+    from ._audit import audit
+
+    return _on_threads(audit, options)
+
+
+def clean(options: argparse.Namespace) -> Command:
+    """Clean the table."""
+    from ._clean import clean
+
+    return _on_threads(clean, options)
+
+
+def _on_threads(
+    run: Callable[[argparse.Namespace], Command], options: argparse.Namespace
+) -> Command:
+    """Do the work on a chosen number of threads, and put torch's setting back.
+
+    By default on one. The steps of so small networks are too short to be divided: on
+    two threads they are hardly faster, and on a busy machine they wait for each other.
+    """
+    from ..trajectory import on_threads
+
+    told = "OMP_NUM_THREADS" in os.environ
+    with on_threads(options.threads or (None if told else 1)):
+        return (yield from run(options))
 
 
 def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
@@ -181,8 +212,9 @@ def _add_clean(commands: Any) -> None:
         "--n-remove",
         type=_count_or_auto,
         metavar="N",
-        help="how many of the most harmful rows to remove; 'auto' chooses the number "
-        "by cross-validation, 0 included",
+        help="how many of the most harmful rows to remove, or which fraction of the "
+        "rows (such as 0.05); 'auto' chooses the number by cross-validation, 0 "
+        "included",
     )
     command.add_argument(
         "--output",
@@ -191,6 +223,12 @@ def _add_clean(commands: Any) -> None:
         required=True,
         metavar="TABLE",
         help="where to write the cleaned table",
+    )
+    command.add_argument(
+        "--changes",
+        type=Path,
+        metavar="CSV",
+        help="where to list all rows that are removed or relabelled, as decisions",
     )
     _add_model(command)
     command.set_defaults(run=clean)
@@ -221,6 +259,15 @@ def _add_table(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COLUMN",
         help="columns to hide from the model",
+    )
+    command.add_argument(
+        "--column",
+        nargs="+",
+        action="extend",
+        type=_kind_of_column,
+        default=[],
+        metavar="NAME=KIND",
+        help=f"columns of another kind than their cells suggest: {', '.join(KINDS)}",
     )
     command.add_argument(
         "--task",
@@ -257,10 +304,26 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--force", action="store_true", help="overwrite existing files"
     )
+    command.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="processor threads (default: OMP_NUM_THREADS, or 1, which is mostly the "
+        "fastest for tables)",
+    )
     command.add_argument("--quiet", action="store_true", help="show no progress")
     command.add_argument(
         "--debug", action="store_true", help="show the traceback of an error"
     )
+
+
+def _kind_of_column(text: str) -> tuple[str, str]:
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in KINDS:
+        raise argparse.ArgumentTypeError(
+            f"must be a name, '=' and one of {', '.join(KINDS)}, got {text!r}"
+        )
+    return name, kind
 
 
 def _positive(text: str) -> int:
@@ -278,11 +341,15 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _count_or_auto(text: str) -> int | str:
+def _count_or_auto(text: str) -> float | str:
     if text == "auto":
         return text
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number or 'auto', got {text!r}"
-        )
-    return int(text)
+    if text.isascii() and text.isdigit():
+        return int(text)
+    with suppress(ValueError):
+        if 0 <= float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        "must be a whole number, a fraction from 0 and below 1 (0.05 for 5 %), or "
+        f"'auto', got {text!r}"
+    )

@@ -10,11 +10,8 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from ..estimators import MLPModule, SGDInfluenceClassifier, SGDInfluenceRegressor
+from ._choices import CLASSIFICATION, HIDDEN
 from ._problem import Problem
-from ._target import CLASSIFICATION
-
-HIDDEN = {"mlp": (64,), "linear": ()}
-"""The hidden layers of each kind of model."""
 
 BATCH_SIZE = 64
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .._outputs import new_output
 from ..exceptions import TableError
+from ._numbers import written_like
 
 
 class ParquetFile:
@@ -58,7 +59,9 @@ class ParquetFile:
             place = table.column_names.index(name)
             values = table.column(place).to_pylist()
             for row, label in labels.items():
-                values[row] = label
+                old = values[row]
+                amount = isinstance(old, str) and isinstance(label, float)
+                values[row] = written_like(old, label) if amount else label
             # In the column's own type, so that the schema stays.
             column = self._arrow.array(values, type=table.schema.field(place).type)
             table = table.set_column(place, table.schema.field(place), column)

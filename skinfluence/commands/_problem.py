@@ -10,16 +10,16 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 
 from ..exceptions import TableError
+from ._choices import CLASSIFICATION, TEXT, UNUSED
 from ._columns import (
-    TEXT,
-    Column,
     convert,
     convert_to_show,
     describe_columns,
     preprocessor,
 )
+from ._kinds import Column
 from ._tables import Table, check_column, quoted, read_table
-from ._target import CLASSIFICATION, Target, read_same_target, read_target
+from ._target import Target, read_same_target, read_target, with_target
 
 Rows = tuple[Any, np.ndarray]
 """The input of a model, and the target."""
@@ -69,9 +69,12 @@ class Problem:
         return frame.set_axis([table.where([row]) for row in range(len(table))])
 
     @property
-    def feature_names(self) -> list[str]:
-        """The names of the model's features."""
-        return [str(name) for name in self.transformer.get_feature_names_out()]
+    def words(self) -> list[str] | None:
+        """The words that are the model's features, if texts are all that it sees."""
+        if [column.kind for column in self.columns if column.kind != UNUSED] != [TEXT]:
+            return None
+        (vectorizer,) = self.transformer.named_transformers_.values()
+        return [str(word) for word in vectorizer.get_feature_names_out()]
 
     def rows_of(self, table: Table) -> Rows:
         """Return the rows of a further table as input and target."""
@@ -84,17 +87,22 @@ def read_problem(options: Namespace) -> Problem:
     """Read and check the tables of the options."""
     table = _read(options.table, options)
     names = [str(name) for name in table.file.columns]
-    for name in [options.target, *options.drop]:
+    kinds = _kinds(options)
+    for name in [options.target, *kinds]:
         check_column(name, names, table.name)
-    if options.target in options.drop:
-        raise TableError(f"The target {options.target!r} cannot be dropped.")
+    if options.target in kinds:
+        raise TableError(
+            f"The target {options.target!r} cannot be dropped, and has no kind but its "
+            "--task."
+        )
+    table = with_target(table, options.target)
     target = read_target(table, options.target, options.task)
     used = [name for name in names if name not in {options.target, *options.drop}]
     if not used:
         raise TableError(
             f"{table.name!r} has no column besides the target {options.target!r}."
         )
-    columns = describe_columns(table, used)
+    columns = describe_columns(table, used, kinds)
     transformer = preprocessor(columns)
     X = transformer.fit_transform(convert(table, columns)).astype(np.float32)
     problem = Problem(table, target, columns, transformer, X)
@@ -132,6 +140,11 @@ def make_folds(target: Target, seed: int) -> Folds:
     ]
 
 
+def _kinds(options: Namespace) -> dict[str, str]:
+    """Return the kinds of columns that the options name."""
+    return dict(options.column) | dict.fromkeys(options.drop, UNUSED)
+
+
 def _read(path: Path, options: Namespace) -> Table:
     return read_table(
         path, encoding=options.encoding, sample=options.sample, seed=options.seed
@@ -151,4 +164,4 @@ def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
             f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
             f"{' and '.join(differences)}."
         )
-    return table
+    return with_target(table, options.target)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Table:
         The lines or rows of the file, from 1, where a user finds them.
     n_total : int
         How many rows the file has.
+    n_drawn : int
+        How many of them were read; the others of these have no target.
     """
 
     file: TableFile
@@ -44,6 +47,7 @@ class Table:
     rows: np.ndarray
     places: np.ndarray
     n_total: int
+    n_drawn: int
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -52,6 +56,13 @@ class Table:
     def name(self) -> str:
         """The name of the file."""
         return self.file.path.name
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return some of the rows, by their places in the frame."""
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return replace(
+            self, frame=frame, rows=self.rows[rows], places=self.places[rows]
+        )
 
     def where(self, rows: Iterable[int]) -> str:
         """Return where some rows are in the file, for a message."""
@@ -84,6 +95,11 @@ def table_format(path: Path) -> str:
         return "csv"
     if path.suffix.lower() in (".parquet", ".pq"):
         return "parquet"
+    if path.suffix.lower() in (".xlsx", ".xls", ".xlsm", ".ods"):
+        raise TableError(
+            f"{path.name!r} is a workbook: save the sheet as CSV in UTF-8 (in Excel: "
+            "File, Save As), and pass that file."
+        )
     raise TableError(
         f"A table must be CSV (.csv, .tsv, .txt, each also with .gz) or Parquet "
         f"(.parquet), got {path.name!r}."
@@ -112,7 +128,7 @@ def read_table(
         rows = np.sort(np.random.RandomState(seed).permutation(n_total)[:sample])
         chosen = set(rows.tolist())
     frame, places = file.read(chosen)
-    return Table(file, frame, rows, places, n_total)
+    return Table(file, frame, rows, places, n_total, len(frame))
 
 
 def check_column(name: str, columns: Sequence[str], table: str) -> None:
@@ -123,8 +139,28 @@ def check_column(name: str, columns: Sequence[str], table: str) -> None:
     # Names that differ in capitals only may be too far apart for the matcher.
     folded = {str(other).casefold(): other for other in columns}
     near = [folded[name.casefold()]] if name.casefold() in folded else near
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {quoted(columns)}."
+    if near:
+        hint = f"Did you mean {near[0]!r}?"
+    elif len(columns) == 1:
+        hint = (
+            f"Its only column is {columns[0]!r}: separate the cells by commas, "
+            "semicolons, tabs or bars."
+        )
+    elif any(_is_number(column) for column in columns):
+        hint = (
+            f"Its first line must name the columns, but it is {quoted(columns)}: add a "
+            "line with their names."
+        )
+    else:
+        hint = f"It has {quoted(columns)}."
     raise TableError(f"{table!r} has no column {name!r}. {hint}")
+
+
+def _is_number(text: object) -> bool:
+    with suppress(ValueError):
+        float(str(text))
+        return True
+    return False
 
 
 def quoted(names: Iterable[object]) -> str:
@@ -132,7 +168,10 @@ def quoted(names: Iterable[object]) -> str:
     return listed([repr(str(name)) for name in names])
 
 
-def listed(words: Sequence[str], most: int = 8) -> str:
+MOST_LISTED = 8
+
+
+def listed(words: Sequence[str], most: int = MOST_LISTED) -> str:
     """Return the first words, joined as in a sentence."""
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1:,} more"]

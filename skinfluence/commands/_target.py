@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import TableError
-from ._cells import is_missing, is_text, numbers, texts
+from ._cells import is_missing, is_text, texts
+from ._choices import CLASSIFICATION, REGRESSION
+from ._numbers import numbers
 from ._tables import LEAST_ROWS, Table, quoted
-
-CLASSIFICATION, REGRESSION = "classification", "regression"
 
 _MOST_CLASSES = 20  # more different whole numbers are a quantity
 
@@ -28,12 +28,23 @@ class Target:
         Labels as in the table, or numbers.
     why : str
         The reason for the task.
+    unit : str
+        The unit of numbers.
     """
 
     name: str
     task: str
     y: np.ndarray
     why: str
+    unit: str = ""
+
+
+def with_target(table: Table, name: str) -> Table:
+    """Return the rows of a table whose target is not missing."""
+    known = np.flatnonzero(~is_missing(table.frame[name]))
+    if len(known) == 0:
+        raise TableError(f"The target {name!r} is empty in {table.name!r}.")
+    return table if len(known) == len(table) else table.take(known)
 
 
 def read_target(table: Table, name: str, task: str) -> Target:
@@ -41,15 +52,15 @@ def read_target(table: Table, name: str, task: str) -> Target:
     column = table.frame[name]
     if len(table) < LEAST_ROWS:
         raise TableError(
-            f"{table.name!r} must have at least {LEAST_ROWS} rows, got {len(table)}."
+            f"{table.name!r} must have at least {LEAST_ROWS} rows with a target, got "
+            f"{len(table)}."
         )
-    _check_complete(table, column, name)
-    values = numbers(column, table.file.decimal)
+    values, unit = numbers(column, table.file.decimal)
     why = "as requested"
     if task == "auto":
         task, why = _infer_task(column, values)
     if task == REGRESSION:
-        return Target(name, task, _quantities(table, column, values, name), why)
+        return Target(name, task, _quantities(table, column, values, name), why, unit)
     labels = _labels(column)
     _check_classes(table, labels, name)
     return Target(name, task, labels, why)
@@ -58,9 +69,8 @@ def read_target(table: Table, name: str, task: str) -> Target:
 def read_same_target(table: Table, target: Target) -> np.ndarray:
     """Return the target of another table, with the same classes or as numbers."""
     column = table.frame[target.name]
-    _check_complete(table, column, target.name)
     if target.task == REGRESSION:
-        values = numbers(column, table.file.decimal)
+        values, _ = numbers(column, table.file.decimal, target.unit)
         return _quantities(table, column, values, target.name)
     labels = _labels(column)
     unseen = sorted(set(map(str, labels)) - set(map(str, target.y)))
@@ -78,15 +88,6 @@ def _labels(column: pd.Series) -> np.ndarray:
     if is_text(column) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.astype(object).to_numpy().astype(str)
     return column.to_numpy()
-
-
-def _check_complete(table: Table, column: pd.Series, name: str) -> None:
-    missing = np.flatnonzero(is_missing(column))
-    if len(missing):
-        raise TableError(
-            f"The target {name!r} is missing in {table.where(missing)} of "
-            f"{table.name!r}: fill it in, or remove these rows."
-        )
 
 
 def _infer_task(column: pd.Series, values: np.ndarray) -> tuple[str, str]:
@@ -112,8 +113,8 @@ def _quantities(
         )
     if len(values) > 1 and np.ptp(values) == 0:
         raise TableError(
-            f"The target {name!r} is {values[0]:g} in every row of {table.name!r}: "
-            "there is nothing to learn."
+            f"The target {name!r} is {texts(column).iloc[0]} in every row of "
+            f"{table.name!r}: there is nothing to learn."
         )
     return values
 

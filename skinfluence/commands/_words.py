@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._columns import UNUSED, in_words
+from ._choices import CLASSIFICATION
+from ._columns import in_words
+from ._giveaways import giveaways
 from ._problem import Problem
 from ._tables import Table, quoted
-from ._target import CLASSIFICATION
+
+_WIDEST = 40  # characters of a column's name that still keep the kinds aligned
 
 
 def introduce(problem: Problem) -> Iterator[str]:
@@ -15,10 +18,13 @@ def introduce(problem: Problem) -> Iterator[str]:
     for name, table in _tables(problem).items():
         yield f"{name}: {table}"
     yield f"Target: {_target(problem)}"
+    yield from _left_out(problem)
+    yield "Columns (--column name=kind chooses another kind):"
+    width = min(max(len(column.name) for column in problem.columns), _WIDEST)
     for column in problem.columns:
-        if column.note:
-            unused = ", and is not used" if column.kind == UNUSED else ""
-            yield f"Note: column {column.note}{unused}."
+        yield f"  {column.name:{width}}  {column.kind:8}  {column.why}"
+    for line in warnings_on(problem):
+        yield f"Note: {line}"
     for labels in look_alikes(problem):
         yield f"Note: the labels {labels} differ in spaces or capitals only."
 
@@ -48,19 +54,23 @@ def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
 
 def facts(problem: Problem) -> dict[str, str]:
     """Return the facts for the head of the report."""
-    used = [column for column in problem.columns if column.kind != UNUSED]
-    slips = "; ".join(column.note for column in used if column.note)
+    left_out, alike = _left_out(problem), look_alikes(problem)
     return {
         **_tables(problem),
         "Target": _target(problem),
+        **({"Without a target": " ".join(left_out)} if left_out else {}),
         **in_words(problem.columns),
-        **({"Taken as missing": slips} if slips else {}),
-        **(
-            {"Nearly the same": "; ".join(alike)}
-            if (alike := look_alikes(problem))
-            else {}
-        ),
+        **({"Nearly the same": "; ".join(alike)} if alike else {}),
     }
+
+
+def warnings_on(problem: Problem) -> list[str]:
+    """Return sentences on what makes the model say little about the rows."""
+    return [
+        f"{name!r} alone gives {problem.target.name!r} away: --drop it, unless it is "
+        "known before what it predicts."
+        for name in giveaways(problem)
+    ]
 
 
 def look_alikes(problem: Problem) -> list[str]:
@@ -83,9 +93,22 @@ def _tables(problem: Problem) -> dict[str, str]:
 
 
 def _size(table: Table) -> str:
-    drawn = len(table) < table.n_total
+    drawn = table.n_drawn < table.n_total
     total = f" drawn at random from {table.n_total:,}" if drawn else ""
-    return f"{table.name}, {len(table):,} rows{total}, {table.frame.shape[1]} columns"
+    return (
+        f"{table.name}, {table.n_drawn:,} rows{total}, {table.frame.shape[1]} columns"
+    )
+
+
+def _left_out(problem: Problem) -> list[str]:
+    """Return sentences on the rows without a target."""
+    tables = (problem.table, problem.valid_table, problem.test_table)
+    return [
+        f"{table.name} has {n:,} row{'s' * (n > 1)} without {problem.target.name}, "
+        "left out here and copied as they are."
+        for table in tables
+        if table is not None and (n := table.n_drawn - len(table))
+    ]
 
 
 def _target(problem: Problem) -> str:

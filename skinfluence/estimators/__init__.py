@@ -2,6 +2,8 @@
 
 from .._names import set_public_module
 from ._array_dataset import ArrayDataset
+from ._baseline import Skill as Skill
+from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
 from ._components import check_device
 from ._criteria import SmoothHinge, is_log_loss
@@ -55,4 +57,4 @@ __all__ = [
     "represent",
 ]
 
-set_public_module(globals(), "EpochTable", "TrainingData")
+set_public_module(globals(), "EpochTable", "Skill", "TrainingData")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
@@ -75,9 +76,19 @@ def test_mixed_dtypes_come_back():
     assert y_list == y_kept.tolist()
 
 
+def test_fit_resample_after_fit_leaves_the_model_of_what_it_returns(blobs):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(n_remove=5, random_state=0).fit(X, y)
+    X_kept, y_kept = cleaner.fit_resample(X[::2], y[::2])
+    direct = clone(cleaner).fit(X[::2], y[::2])
+    assert np.array_equal(X_kept, X[::2][direct.get_support()])
+    assert np.array_equal(cleaner.predict_proba(X), direct.predict_proba(X))
+    assert len(y_kept) == len(X_kept)
+
+
 def test_fit_resample_leaves_no_final_estimator(blobs):
     X, y, *_ = blobs
-    cleaner = InfluenceCleaner(quick(), random_state=0).fit(X, y)
+    cleaner = InfluenceCleaner(quick(), random_state=0)
     cleaner.fit_resample(X, y)
     assert not hasattr(cleaner, "final_estimator_")
     with pytest.raises(NotFittedError, match="no final estimator after fit_resample"):

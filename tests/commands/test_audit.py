@@ -182,6 +182,45 @@ def test_n_remove_takes_what_the_cleaner_ranks_first(tmp_path):
     assert len(removed & set(FLIPPED)) >= 2
 
 
+def test_fraction_is_one_of_the_rows(tmp_path, capsys):
+    train, output = write(tmp_path), tmp_path / "clean.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]
+    assert main([*arguments, "--n-remove", "0.125", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "Removed: 10 rows" in said
+    assert "(--changes FILE lists them all.)" in said
+    assert len(output.read_text().splitlines()) == 71
+
+
+def test_all_changes_are_listed_and_can_be_repeated(tmp_path):
+    train, output = write(tmp_path), tmp_path / "clean.csv"
+    changes, again = tmp_path / "changes.csv", tmp_path / "again.csv"
+    common = ["clean", str(train), "--target", "stays", *QUICK]
+    how = ["--n-remove", "12", "--changes", str(changes)]
+    assert main([*common, *how, "--output", str(output)]) == 0
+    listed = pd.read_csv(changes)
+    lines = train.read_text().splitlines()
+    left = [text for k, text in enumerate(lines, 1) if k not in set(listed["line"])]
+    assert output.read_text().splitlines() == left
+    assert len(listed) == 12
+    how = ["--decisions", str(changes), "--output", str(again)]
+    assert main([*common, *how]) == 0
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_number_that_empties_a_class_is_refused(tmp_path, capsys):
+    frame = customers()
+    # All of the rarer label are wrong.
+    frame["stays"] = np.where(frame.index % 20 == 3, "no", "yes")
+    train, output = write(tmp_path, frame=frame), tmp_path / "clean.csv"
+    arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]
+    assert main([*arguments, "--n-remove", "60", *QUICK]) == 2
+    said = capsys.readouterr()
+    assert "would remove all rows whose 'stays' is 'no'" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not output.exists()
+
+
 def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be ranked")
@@ -215,15 +254,86 @@ def test_regression(tmp_path, capsys):
     assert data["suspects"][0]["given"] == 900_000
     # Predictions are prices too.
     assert 10_000 < data["suspects"][0]["predicted"] < 400_000
-    decisions = [(11, "relabel", "95000.5"), (12, "remove", "")]
+    decisions = [
+        (10, "relabel", "96000"), (11, "relabel", "95000.5"), (12, "remove", ""),
+    ]  # fmt: skip
     path = write_decisions(tmp_path / "d.csv", data["fingerprint"], decisions)
     output = tmp_path / "clean.csv"
     files = ["--decisions", str(path), "--output", str(output)]
     assert main(["clean", *common, *files, *QUICK]) == 0
     expected = train.read_text().replace("900000.0", "95000.5").splitlines()
+    old = expected[11].split(",")[1]
+    expected[11] = expected[11].replace(old, "96000.0")
     del expected[13]
     assert output.read_text().splitlines() == expected
-    assert "R² on held-out rows" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "R² on held-out rows" in said
+    assert f"(line 12 from {old} to 96000 and line 13 from 900000.0 to 95000.5)" in said
+
+
+def test_rows_without_a_target_are_left_out_and_copied(tmp_path, capsys):
+    frame = customers()
+    frame.loc[[4, 7], "stays"] = ["", "NA"]
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    common = [str(train), "--target", "stays", *QUICK]
+    assert main(["audit", *common, "--report", str(report), "--n", "6"]) == 0
+    said = capsys.readouterr().out
+    assert "train.csv has 2 rows without stays, left out here" in said
+    assert "80 rows, 6 columns" in said
+    data = page_data(report)
+    assert data["n_samples"] == 78
+    # The sixth row that has a target is the seventh of the file.
+    decisions = [(5, "relabel", "no"), (6, "remove", "")]
+    path = write_decisions(tmp_path / "d.csv", data["fingerprint"], decisions)
+    output = tmp_path / "clean.csv"
+    files = ["--decisions", str(path), "--output", str(output)]
+    assert main(["clean", *common, *files]) == 0
+    expected = train.read_text().splitlines()
+    expected[7] = expected[7].removesuffix("yes").removesuffix("no") + "no"
+    del expected[9]
+    assert output.read_text().splitlines() == expected
+    assert "79 rows written" in capsys.readouterr().out
+
+
+def test_words_that_are_names_of_columns(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def text(*words):
+        return [" ".join(rng.choice(words, 6)) for _ in range(60)]
+
+    frame = pd.DataFrame(
+        {
+            "price": rng.normal(size=60).round(2),
+            "review": text("the", "price", "was", "nice", "poor"),
+            "answer": text("the", "price", "is", "numbers"),
+            "a": rng.choice(["b_c", "d"], 60),
+            "a_b": rng.choice(["c", "d"], 60),
+            "y": rng.choice(["good", "bad"], 60),
+        }
+    )
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    arguments = ["audit", str(train), "--target", "y", "--report", str(report)]
+    assert main([*arguments, "--n", "4", *QUICK]) == 0
+
+
+def test_kinds_of_columns_are_told_and_overruled(tmp_path, capsys):
+    frame = customers().assign(when=[f"{k % 9 + 1}/2/2020" for k in range(80)])
+    train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    arguments = ["audit", str(train), "--target", "stays", "--report", str(report)]
+    kinds = ["--column", "when=day-first", "age=category"]
+    assert main([*arguments, "--n", "4", *kinds, *QUICK]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "  code   category  9 different, with leading zeros",
+        "  age    category  as requested",
+        "  since  date      YYYY-MM-DD",
+        "  paid   number    0.",
+        "  when   date      as requested",
+        "--column when=day-first age=category",
+    ):
+        assert line in said
+    assert main([*arguments, "--n", "4", "--force", *QUICK]) == 0
+    assert "say --column when=day-first or when=month-first" in capsys.readouterr().out
 
 
 def test_report_shows_half_of_the_rows_at_most(tmp_path):

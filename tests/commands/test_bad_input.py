@@ -1,5 +1,7 @@
 """What cannot be used is refused in one sentence, before any work."""
 
+import gzip
+
 import pytest
 
 from skinfluence.commands import _audit, _tables, main
@@ -52,18 +54,27 @@ def test_target_to_drop(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("missing", ["", "NA", " ", "?"])
-def test_missing_labels(tmp_path, capsys, missing):
-    frame = customers()
-    frame.loc[[4, 7], "stays"] = missing
+def test_no_label_at_all(tmp_path, capsys, missing):
+    frame = customers().assign(stays=missing)
     message = refused(capsys, write(tmp_path, frame=frame))
-    assert "'stays' is missing in lines 6 and 9 of 'train.csv'" in message
+    assert "The target 'stays' is empty in 'train.csv'." in message
 
 
-def test_many_missing_labels_are_not_all_named(tmp_path, capsys):
+def test_few_labels(tmp_path, capsys):
     frame = customers()
-    frame.loc[:29, "stays"] = ""
+    frame.loc[19:, "stays"] = ""
     message = refused(capsys, write(tmp_path, frame=frame))
-    assert "lines 2, 3, 4, 5, 6, 7, 8 and 23 more" in message
+    assert "must have at least 20 rows with a target, got 19" in message
+
+
+def test_kind_of_no_column(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--column", "ages=number")
+    assert "no column 'ages'. Did you mean 'age'?" in message
+
+
+def test_kind_of_the_target(tmp_path, capsys):
+    message = refused(capsys, write(tmp_path), "--column", "stays=category")
+    assert "has no kind but its --task" in message
 
 
 def test_one_class(tmp_path, capsys):
@@ -96,7 +107,7 @@ def test_numbers_for_a_classification_that_all_differ(tmp_path, capsys):
 
 def test_few_rows(tmp_path, capsys):
     message = refused(capsys, write(tmp_path, frame=customers().head(9)))
-    assert "must have at least 20 rows, got 9" in message
+    assert "must have at least 20 rows with a target, got 9" in message
 
 
 def test_no_rows(tmp_path, capsys):
@@ -143,8 +154,48 @@ def test_binary_file(tmp_path, capsys):
 
 
 def test_other_format(tmp_path, capsys):
+    (tmp_path / "t.json").touch()
+    assert "must be CSV" in refused(capsys, tmp_path / "t.json")
+
+
+def test_workbook(tmp_path, capsys):
     (tmp_path / "t.xlsx").touch()
-    assert "must be CSV" in refused(capsys, tmp_path / "t.xlsx")
+    message = refused(capsys, tmp_path / "t.xlsx")
+    assert "'t.xlsx' is a workbook: save the sheet as CSV" in message
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\3\4", "an Excel workbook: save its sheet as CSV"),
+        (b"PAR1", "a Parquet file"),
+        (gzip.compress(b"a,b"), "compressed: give it a name that ends in .gz"),
+    ],
+)
+def test_other_format_under_the_name_of_a_text(tmp_path, capsys, start, what):
+    (tmp_path / "t.csv").write_bytes(start)
+    assert what in refused(capsys, tmp_path / "t.csv")
+
+
+def test_no_header(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text(path.read_text().split("\n", 1)[1])
+    message = refused(capsys, path)
+    assert "Its first line must name the columns, but it is '" in message
+
+
+def test_no_delimiter(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace(",", " "))
+    message = refused(capsys, path)
+    assert "Its only column is 'code age plan since paid stays'" in message
+
+
+def test_title_above_the_header(tmp_path, capsys):
+    path = write(tmp_path)
+    path.write_text("Customers of 2020\n\n" + path.read_text())
+    message = refused(capsys, path, target="Customers of 2020")
+    assert "delete the lines above the names" in message
 
 
 def test_unknown_encoding(tmp_path, capsys):
@@ -224,6 +275,14 @@ def test_all_rows_to_remove(tmp_path, capsys):
     output = ["--n-remove", "80", "--output", str(tmp_path / "c.csv")]
     assert cleaned(write(tmp_path), *output) == 2
     assert "--n-remove must be below the number of rows (80), got 80" in (
+        capsys.readouterr().err
+    )
+
+
+def test_more_rows_to_remove_than_are_ranked(tmp_path, capsys):
+    output = ["--n-remove", "0.8", "--output", str(tmp_path / "c.csv")]
+    assert cleaned(write(tmp_path), *output) == 2
+    assert "must be at most 75% of the rows (60) without --valid, got 64" in (
         capsys.readouterr().err
     )
 

@@ -32,7 +32,7 @@ def table_of(decimal=".", **columns):
         one_row="line",
         columns=list(frame.columns),
     )
-    return Table(file, frame, rows, rows + 2, len(frame))
+    return Table(file, frame, rows, rows + 2, len(frame), len(frame))
 
 
 def described(cells, decimal="."):
@@ -45,32 +45,129 @@ def many(make):
     return [make(k) for k in range(N)]
 
 
+def mixed(*words, every=10):
+    """Return different numbers, with a word in one cell of so many."""
+    return many(
+        lambda k: words[k // every % len(words)] if k % every == 0 else f"{k * 1.5}"
+    )
+
+
 @pytest.mark.parametrize(
-    ("cells", "kind", "note"),
+    ("cells", "kind", "why"),
     [
-        (many(lambda k: str(k * k)), "number", ""),
-        (many(lambda k: f"{k * 0.7:.3e}"), "number", ""),
-        (many(lambda k: ["", "NA", "?", "1"][k % 4]), "number", ""),
-        (many(lambda k: "abc" if k == 7 else str(k % 5)), "number", "line 9, taken"),
-        (many(lambda k: f"{k % 5:03d}"), "category", ""),
-        (many(lambda k: "01234" if k == 7 else str(20_000 + k % 9)), "category", ""),
-        (many(lambda k: ["true", "false"][k % 2]), "category", ""),
-        (many(lambda k: ["a", "b", ""][k % 3]), "category", ""),
-        (many(lambda k: f"2020-01-{k % 28 + 1:02d}"), "date", ""),
-        (many(lambda k: f"2020-01-{k % 28 + 1:02d}T10:00:00Z"), "date", ""),
-        (many(lambda k: f"{k % 28 + 1}/1/2020"), "unused", "not written as YYYY-MM-DD"),
-        (many(lambda k: f"this is review number {k}"), "text", ""),
+        (many(lambda k: str(k * k)), "number", "0 to 3481"),
+        (many(lambda k: f"{k * 0.7:.3e}"), "number", "0.000e+00 to 4.130e+01"),
+        (many(lambda k: ["", "NA", "?", "1"][k % 4]), "number", "1 to 1, 45 missing"),
+        (many(lambda k: "abc" if k == 7 else str(k % 5)), "number", "line 9 (such as"),
+        (many(lambda k: f"{k % 5:03d}"), "category", "with leading zeros"),
+        (
+            many(lambda k: "01234" if k == 7 else str(20_000 + k % 9)),
+            "category",
+            "10 different, with leading zeros",
+        ),
+        (many(lambda k: ["true", "false"][k % 2]), "category", "2 different"),
+        (many(lambda k: ["a", "b", ""][k % 3]), "category", "2 different"),
+        (many(lambda k: ["2", "4", "more"][k % 3]), "category", "3 different"),
+        (many(lambda k: f"2020-01-{k % 28 + 1:02d}"), "date", "YYYY-MM-DD"),
+        (many(lambda k: f"2020-01-{k % 28 + 1:02d}T10:00:00Z"), "date", "YYYY-MM-DD"),
+        (many(lambda k: f"{k % 28 + 1}/1/2020"), "date", "DD/MM/YYYY"),
+        (many(lambda k: f"{k % 12 + 1}/1/2020"), "unused", "DD/MM/YYYY or MM/DD/YYYY"),
+        (mixed("None"), "number", "1.5 to 88.5; taken as missing: 'None' in 6 rows"),
+        (mixed(".", "unknown"), "number", "'.' in 3 rows and 'unknown' in 3 rows"),
+        (mixed("n.a."), "number", "'n.a.' in 6 rows"),
+        (mixed("--", every=3), "number", "'--' in 20 rows"),
+        (mixed("refused", every=3), "number", "'refused' in 20 rows"),
+        (many(lambda k: f"${k * 1000.5:,.2f}"), "number", "$0.00 to $59,029.50"),
+        (many(lambda k: f"{k} {['kg', 'g'][k % 2]}"), "unused", "not a number in 30"),
+        (many(lambda k: f"this is review number {k}"), "text", "5 words each"),
         (many(lambda k: f"customer{k}"), "unused", "different in nearly every row"),
+        (
+            many(lambda k: "abc" + str(k) if k % 5 == 0 else str(k * 1.5)),
+            "unused",
+            "is not a number in 12 rows, such as 'abc0' in line 2",
+        ),
+        (many(lambda k: str(7 * k % 61)), "unused", "numbers the rows, in another"),
+        (many(lambda k: str(3 * k + k % 2)), "unused", "numbers the rows, with gaps"),
+        (many(lambda k: str(5550000 + k * k % 7919)), "unused", "of 7 digits"),
         (many(str), "unused", "only numbers the rows"),
         (many(lambda k: "x"), "unused", "one value only"),
         (many(lambda k: ["", "NaN"][k % 2]), "unused", "is empty"),
     ],
 )
-def test_kinds(cells, kind, note):
+def test_kinds(cells, kind, why):
     column, _ = described(cells)
     assert column.kind == kind
-    assert note in column.note
-    assert bool(note) == bool(column.note)
+    assert why in column.why
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("customer_id", many(lambda k: str(k * k)), "unused"),
+        ("CustomerID", many(lambda k: str(k * k)), "unused"),
+        ("passengerid", many(lambda k: str(k * k)), "unused"),
+        ("zip", many(lambda k: str(10_000 + k % 25)), "category"),
+        ("user_id", many(lambda k: str(k % 25 * 7)), "category"),
+        ("paid", many(lambda k: str(k * k)), "number"),
+        ("year", many(lambda k: str(1960 + k)), "number"),
+        ("nr", many(lambda k: str(k // 2 * 7)), "unused"),
+        ("humid", many(lambda k: str(k * k)), "number"),
+    ],
+)
+def test_names_tell_codes_from_quantities(name, cells, kind):
+    table = table_of(**{name: cells}, other=["1", "2"] * (N // 2))
+    assert describe_columns(table, [name, "other"])[0].kind == kind
+
+
+@pytest.mark.parametrize(
+    ("cells", "asked", "kind", "first"),
+    [
+        (many(lambda k: str(k % 9)), "category", "category", "0"),
+        (many(str), "number", "number", 0),
+        (many(lambda k: ["a", "5"][k % 2]), "number", "number", None),
+        (many(lambda k: f"a {k}"), "unused", "unused", None),
+        (many(lambda k: f"{k % 9 + 2}/1/1970"), "day-first", "date", 1),
+        (many(lambda k: f"{k % 9 + 2}/1/1970"), "month-first", "date", 31),
+        (many(lambda k: f"this is it {k % 3}"), "text", "text", "this is it 0"),
+    ],
+)
+def test_kind_that_was_asked_for_overrules(cells, asked, kind, first):
+    table = table_of(it=cells, other=["1", "2"] * (N // 2))
+    column, _ = describe_columns(table, ["it", "other"], {"it": asked})
+    assert column.kind == kind
+    assert column.why.startswith("as requested")
+    frame = convert(table, [column])
+    if first is not None:
+        assert frame["it"][0] == first
+
+
+@pytest.mark.parametrize("asked", ["number", "date", "text"])
+def test_kind_that_no_cell_has_is_refused(asked):
+    table = table_of(it=many(lambda k: "ab"[k % 2]), other=["1", "2"] * (N // 2))
+    with pytest.raises(TableError, match=f"--column it={asked} is not possible"):
+        describe_columns(table, ["it", "other"], {"it": asked})
+
+
+def test_unit_of_the_training_table_holds_in_others():
+    column, _ = described(many(lambda k: f"{k * k} kg"))
+    other = table_of(it=["1 kg", "2 lb", "3"])
+    assert convert(other, [column])["it"].tolist() == pytest.approx(
+        [1, np.nan, 3], nan_ok=True
+    )
+
+
+def test_any_names_and_words_go_together():
+    words = many(lambda k: "the price was " + ["good", "bad", "fine"][k % 3] + f" x{k}")
+    table = table_of(
+        price=many(lambda k: str(k / 7)), numbers=words, a__b=words,
+        a=many(lambda k: ["b_c", "d"][k % 2]), a_b=many(lambda k: "cd"[k % 2]),
+    )  # fmt: skip
+    columns = describe_columns(table, list(table.frame.columns))
+    assert [column.kind for column in columns] == [
+        "number", "text", "text", "category", "category",
+    ]  # fmt: skip
+    X = preprocessor(columns).fit_transform(convert(table, columns))
+    assert X.shape[0] == N
 
 
 def test_decimal_commas():
@@ -90,13 +187,15 @@ def test_row_numbers_of_a_sample_are_known_as_such():
     rows = np.arange(0, 3 * N, 3)
     table = table_of(it=[str(100 + row) for row in rows], other=["1", "2"] * (N // 2))
     drawn = replace(table, rows=rows)
-    assert describe_columns(drawn, ["it", "other"])[0].kind == "unused"
-    assert describe_columns(table, ["it", "other"])[0].kind == "number"
+    for each, why in [(drawn, "only numbers the rows"), (table, "with gaps")]:
+        column = describe_columns(each, ["it", "other"])[0]
+        assert column.kind == "unused"
+        assert why in column.why
 
 
 def test_infinite_numbers_are_missing():
     column, table = described(many(lambda k: "inf" if k == 3 else str(k % 9)))
-    assert "line 5" in column.note
+    assert "line 5" in column.why
     assert np.isnan(convert(table, [column])["it"][3])
 
 
@@ -106,15 +205,17 @@ def test_typed_columns():
         "typed", n=np.arange(N) % 7.0, b=np.arange(N) % 2 == 0, t=when,
         i=pd.array([None, 1, 2] * (N // 3), dtype="Int64"),
         c=pd.Categorical(["x", "y", None] * (N // 3)),
+        d=pd.to_timedelta(np.arange(N) % 9, unit="h"),
     )  # fmt: skip
-    columns = describe_columns(table, list("nbtic"))
+    columns = describe_columns(table, list("nbticd"))
     assert [column.kind for column in columns] == [
-        "number", "category", "date", "number", "category",
+        "number", "category", "date", "number", "category", "number",
     ]  # fmt: skip
     frame = convert(table, columns)
     assert frame["t"][24] - frame["t"][0] == 1  # day
     assert np.isnan(frame["i"][0])
     assert frame["c"][2] == "(missing)"
+    assert frame["d"][6] == 0.25  # days
 
 
 def test_input_is_finite_and_of_bounded_size():

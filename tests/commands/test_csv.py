@@ -77,7 +77,13 @@ def test_new_label_changes_its_cell_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "value", "expected"),
-    [("3", 4.0, "4"), ("3,5", 4.25, "4,25"), ("3,5", 4.0, "4,0"), ("-3", -2.0, "-2")],
+    [
+        ("3", 4.0, "4"),
+        ("3,5", 4.25, "4,25"),
+        ("3,5", 4.0, "4,0"),
+        ("-3", -2.0, "-2"),
+        ("1.234,50 €", 2345.5, "2.345,5 €"),
+    ],
 )
 def test_numbers_are_written_as_in_the_table(tmp_path, cell, value, expected):
     file = table(tmp_path, f"a;label\n1;{cell}\n".encode())
@@ -99,6 +105,41 @@ def test_delimiter_is_the_most_frequent_of_the_header(tmp_path, mark):
     header = f'a{mark}"b, c; d"{mark}label\n'
     file = table(tmp_path, (header + f"1{mark}2{mark}yes\n").encode())
     assert file.columns == ["a", "b, c; d", "label"]
+
+
+ASIDES = (
+    b"sep=;\r\n# made by hand, on Monday\n\n"
+    b'a;text;label\n1;x;yes\n# a remark; more\n#2;y;no\n3;"two\n# lines";yes\n'
+)
+
+
+def test_comments_and_the_line_that_names_the_delimiter_are_no_rows(tmp_path):
+    file = table(tmp_path, ASIDES)
+    frame, lines = file.read(None)
+    assert file.columns == ["a", "text", "label"]
+    assert frame["a"].tolist() == ["1", "#2", "3"]
+    assert frame["text"].tolist() == ["x", "y", "two\n# lines"]
+    assert lines.tolist() == [5, 7, 8]
+    assert file.count() == 3
+
+
+def test_comments_are_copied(tmp_path):
+    file = table(tmp_path, ASIDES)
+    expected = ASIDES.replace(b"#2;y;no\n", b"").replace(b"1;x;yes", b"1;x;no")
+    assert copied(file, tmp_path / "out.csv", [1], {0: "no"}) == expected
+
+
+def test_header_may_begin_with_the_mark_of_comments(tmp_path):
+    file = table(tmp_path, b"## version 1\n#id,label\n1,yes\n")
+    assert file.columns == ["#id", "label"]
+    assert file.count() == 1
+
+
+def test_encoding_of_excels_unicode_text_is_recognized(tmp_path):
+    content = "größe\tlabel\r\nä\tyes\r\nö\tno\r\n".encode("utf-16")
+    file = table(tmp_path, content)
+    assert file.columns == ["größe", "label"]
+    assert copied(file, tmp_path / "out.csv") == content
 
 
 def test_column_without_a_name_gets_one(tmp_path):

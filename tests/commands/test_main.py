@@ -5,9 +5,10 @@ import sys
 import warnings
 
 import pytest
+import torch
 
 from skinfluence import __version__
-from skinfluence.commands import _main, main
+from skinfluence.commands import _audit, _main, main
 from skinfluence.commands._outcome import Outcome
 from skinfluence.exceptions import InfluenceReliabilityWarning, TableError
 from tests.commands.tables import write
@@ -62,8 +63,11 @@ def test_version(capsys):
         ["audit", "t.csv", "--target", "y"],
         ["audit", "t.csv", "--target", "y", "--report", "r.html", "--n", "0"],
         ["audit", "t.csv", "--target", "y", "--report", "r.html", "--seed", "-1"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--column", "a"],
+        ["audit", "t.csv", "--target", "y", "--report", "r.html", "--column", "a=b"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv"],
-        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "0.1"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1.5"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "5%"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1",
          "--decisions", "d.csv"],
     ],
@@ -114,6 +118,33 @@ def test_own_warnings_are_notes_and_others_are_not_shown(monkeypatch, capsys):
     assert said.err == "skinfluence: note: It is rough.\n"
     assert said.out == "done\ntold\n"
     assert warnings.showwarning is before
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "threads"),
+    [(None, [], 1), ("2", [], 3), (None, ["--threads", "2"], 2)],
+)
+def test_threads(monkeypatch, environment, options, threads):
+    seen = []
+
+    def work(options):
+        seen.append(torch.get_num_threads())
+        yield "done"
+        return Outcome(lambda: None, [])
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        monkeypatch.setattr(_audit, "audit", work)
+        arguments = ["audit", "t.csv", "--target", "y", "--report", "r.html"]
+        assert main([*arguments, "--force", *options]) == 0
+        assert seen == [threads]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_progress_is_shown_to_terminals_only(tmp_path, capsys, monkeypatch):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .._baseline import Skill
 from .intervals import kendall, mean, median, spearman
 
 _NAN = float("nan")
@@ -60,6 +61,10 @@ class InfluenceCheck:
         :meth:`~skinfluence.SGDInfluenceClassifier.check_influence`).
     metasmoothness_interval : tuple of (float, float)
         Interval for its mean over all subsets of that size.
+    skill : Skill or None, default=None
+        The model's score on the validation data (`score`), that of always predicting
+        the most frequent label or the mean (`baseline`), and whether it is better
+        (`has_learnt`); None where the targets are inside of Datasets.
 
     Examples
     --------
@@ -91,6 +96,7 @@ class InfluenceCheck:
     lds_interval: tuple[float, float] = (_NAN, _NAN)
     metasmoothness: float = _NAN
     metasmoothness_interval: tuple[float, float] = (_NAN, _NAN)
+    skill: Skill | None = None
 
     # The statement, in place of hundreds of numbers.
     def __repr__(self) -> str:
@@ -107,7 +113,8 @@ class InfluenceCheck:
                 f"{_between(self.metasmoothness, self.metasmoothness_interval)}.",
             ]
         lines[-1] += f" In brackets: {100 * self.level:g} % intervals."
-        return "\n".join([*lines, self.verdict])
+        model = [] if self.skill is None else [str(self.skill)]
+        return "\n".join([*model, *lines, self.verdict])
 
 
 def check_of_samples(

@@ -55,7 +55,7 @@ def audit_dict(
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
     assert estimator.trajectory_ is not None  # the influence comes from it
     n_epochs = int(estimator.trajectory_.n_epochs)
-    scores = scores_dict(findings, classes is not None, y)
+    scores = scores_dict(findings)
     return {
         "title": title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
@@ -134,30 +134,28 @@ def _n_trained(estimator: Estimator, n_samples: int) -> str:
     )
 
 
-def scores_dict(findings: Audit, classifier: bool, y: np.ndarray) -> list[Content]:
+def scores_dict(findings: Audit) -> list[Content]:
     """Return score and loss on each data set, and a baseline's score."""
-    constant = "the mean target"
-    if classifier:
-        labels, counts = np.unique(y, return_counts=True)
-        constant = repr(str(labels[counts.argmax()]))[:_LABEL_CHARACTERS]
     return [
         {
             "name": name,
-            "measure": "accuracy" if classifier else "R²",
+            "measure": skill.measure,
             "n": n,
             "score": _number(score),
             "loss": _number(loss),
-            "baseline": _number(findings.baseline[name]),
-            "constant": constant,
+            "baseline": _number(skill.baseline),
+            "constant": skill.constant[:_LABEL_CHARACTERS],
+            "has_learnt": skill.has_learnt,
         }
-        for name, (score, loss, n) in findings.judged.items()
+        for name, skill in findings.skills.items()
+        for score, loss, n in [findings.judged[name]]
     ]
 
 
 def _warnings(scores: Sequence[Content]) -> list[str]:
     """Say so where the model is no better than one that does not look at the data."""
     judged = scores[0]
-    if judged["score"] is not None and judged["score"] > judged["baseline"]:
+    if judged["has_learnt"]:
         return []
     return [
         f"The model has learnt nothing: its {judged['measure']} on the validation data "

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
-from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ...cleaning import data_fingerprint
-from ...estimators import InfluenceCheck, ScoresOverRuns, final_model
+from ...estimators import InfluenceCheck, ScoresOverRuns, Skill, final_model, skill
 from ...exceptions import InfluenceReliabilityWarning
 from .._style import check_row, extremes
 from .._typing import Estimator, RandomState
@@ -80,9 +79,8 @@ class Audit:
         The comparison of the estimate with exact retraining.
     judged : dict of str to (float, float, int)
         Score, loss and number of samples of the validation and of the test data.
-    baseline : dict of str to float
-        The scores there of a model that does not look at the samples: it always
-        predicts the commonest label, or the mean target.
+    skills : dict of str to Skill
+        The scores there, and those of a model that does not look at the samples.
     fingerprint : str
         Digest of the data.
     """
@@ -99,7 +97,7 @@ class Audit:
     harmed: Harmed
     check: InfluenceCheck | None
     judged: Mapping[str, tuple[float, float, int]]
-    baseline: Mapping[str, float]
+    skills: Mapping[str, Skill]
     fingerprint: str
 
 
@@ -160,7 +158,7 @@ def audit(
         harmed,
         check,
         {name: judge(estimator, *data) for name, data in judges.items()},
-        {name: _baseline(estimator, y, target) for name, (_, target) in judges.items()},
+        {name: _skill(estimator, y, *data) for name, data in judges.items()},
         fingerprint_of(X, raw, y),
     )
 
@@ -186,11 +184,10 @@ def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, 
     return float(estimator.score(X, y)), loss, _num_samples(X)
 
 
-def _baseline(estimator: Estimator, y: np.ndarray, y_val: ArrayLike) -> float:
-    """Return the score of always predicting the commonest label, or the mean."""
-    dummy = DummyClassifier() if is_classifier(estimator) else DummyRegressor()
-    blind, targets = np.zeros((len(y), 1)), np.asarray(y_val)
-    return float(dummy.fit(blind, y).score(np.zeros((len(targets), 1)), targets))
+def _skill(estimator: Estimator, y: np.ndarray, X: object, y_val: ArrayLike) -> Skill:
+    found = skill(estimator, X, y_val, y=y)
+    assert found is not None  # both targets are given
+    return found
 
 
 def fingerprint_of(X: object, raw: object, y: ArrayLike) -> str:
