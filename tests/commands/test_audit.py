@@ -233,7 +233,7 @@ def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
     assert main([*arguments, *options]) == 0
     assert output.read_bytes() == train.read_bytes()
     said = capsys.readouterr().out
-    assert "The fewest within a standard error of the best are 0." in said
+    assert "of the best (1.0000 ± 0.0000) are 0." in said
     assert "Removed: nothing." in said
 
 
