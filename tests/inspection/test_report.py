@@ -419,6 +419,7 @@ def test_shows_none_where_none_is_harmful(clf):
         clf, *DATA, n_check=0, scores=runs, raw=["text"] * 60, feature_names=[*"abcd"]
     )
     assert none.to_dict()["suspects"] == []
+    assert repr(none) == "<AuditReport 'Data audit': 0 suspects of 60 samples>"
     html = page(none.to_dict())
     assert "None of the 60 samples is harmful" in html
     assert Tags(html).tags.count("script") == 0

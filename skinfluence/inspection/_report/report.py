@@ -347,6 +347,11 @@ class AuditReport:
         with new_output(Path(path)) as file:
             file.write(page(self._content).encode("utf-8", "replace"))
 
+    def __repr__(self) -> str:
+        found = f"{len(self._content['suspects'])} suspects"
+        title, n = self._content["title"], self._content["n_samples"]
+        return f"<{type(self).__name__} {title!r}: {found} of {n:,} samples>"
+
     def _repr_html_(self) -> str:
         # Sandboxed: data in the page cannot reach the notebook, whatever it holds.
         inside = html.escape(page(self._content))
