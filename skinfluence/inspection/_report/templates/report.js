@@ -29,7 +29,7 @@
     if (value === null) return "—";
     if (value === 0) return "0";
     const exponent = Math.floor(Math.log10(Math.abs(value)));
-    if (exponent >= -5 && exponent < 6) {
+    if (exponent >= -5 && exponent < 9) {
       return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
     }
     const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
