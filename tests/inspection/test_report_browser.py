@@ -365,6 +365,38 @@ def test_the_first_suspect_is_on_the_first_screen_of_a_phone(browser):
     browser.check_quiet()
 
 
+def test_predictions_of_millions_are_written_as_targets_are(browser):
+    X, _, X_val, _ = blobs()
+    y, y_val = 2e6 + X[:, 0], 2e6 + X_val[:, 0]
+    reg = SGDInfluenceRegressor("linear", lr=1e-3, random_state=0).fit(X, y)
+    options = {"n": 9, "n_check": 0, "harmful_only": False}
+    report = AuditReport.from_estimator(reg, X, y, X_val, y_val, **options)
+    content = report.to_dict()
+    for suspect in content["suspects"]:
+        suspect["predicted"] = 1_234_567.8
+    browser.open(page(content))
+    for card in browser.all(".suspect-card"):
+        assert "predicted 1234568" in card.text
+    browser.check_quiet()
+
+
+N_LINES = """
+    const range = document.createRange();
+    range.selectNodeContents(arguments[0]);
+    return new Set(Array.from(range.getClientRects(), (box) => box.top)).size;
+"""
+
+
+def test_kinds_of_columns_are_not_broken_into_letters(browser):
+    raw = pd.DataFrame(blobs()[0], columns=["customer_id", "b", "c", "d"])
+    columns = [(name, "category", "a reason " * 20) for name in raw]
+    browser.open(html_of(report_of(blobs(), raw=raw, columns=columns)))
+    for selector in ("tbody th", "tbody td:nth-child(2)"):
+        cell = browser.one(f".columns {selector}")
+        assert browser.run(N_LINES, cell) == 1
+    browser.check_quiet()
+
+
 def test_very_many_labels(browser):
     names = [f"label {k}" for k in range(100, 200)]
     X, y, *_ = data = blobs(labels=names, n_samples=400, n_val=100)
