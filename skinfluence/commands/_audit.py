@@ -64,7 +64,8 @@ def audit(options: Namespace) -> Command:
     if count:
         found = [
             f"The {count} most suspicious rows are in {options.path}.",
-            "Open it in a browser, decide, save the decisions, and then run:",
+            "Open it in a browser, decide, and save the decisions. Move the downloaded "
+            "file to this folder, and run:",
             "  " + _next_command(options),
         ]
     else:

@@ -146,7 +146,7 @@
     link.click();
     setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
     unsaved = false;
-    say(marks.size + " decisions saved as decisions." + kind + ".");
+    say(marks.size + " decisions saved as decisions." + kind + ", where your browser puts downloads.");
   };
   const say = (text) => { byId("status").textContent = text; };
 
