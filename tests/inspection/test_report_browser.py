@@ -380,6 +380,30 @@ def test_predictions_of_millions_are_written_as_targets_are(browser):
     browser.check_quiet()
 
 
+def test_the_button_after_a_choice_confirms_it_and_then_undoes_it(browser):
+    X, _, X_val, _ = blobs()
+    reg = SGDInfluenceRegressor("linear", random_state=0).fit(X, X[:, 0])
+    options = {"n": 9, "n_check": 0, "harmful_only": False}
+    of_numbers = AuditReport.from_estimator(
+        reg, X, X[:, 0], X_val, X_val[:, 0], **options
+    )
+    for report in (of_numbers, report_of(blobs())):
+        browser.open(html_of(report))
+        browser.run("localStorage.clear()")
+        browser.open(html_of(report))
+        choice, button = browser.one(".choice"), browser.one(".suspect-card .relabel")
+        if choice.tag_name == "input":
+            choice.send_keys("2.5")  # and no other key: the click leaves the field
+        else:
+            browser.choose(".choice", choice.get_attribute("value"))
+            browser.run("arguments[0].dispatchEvent(new Event('change'))", choice)
+        button.click()
+        assert browser.one("#count").text.startswith("1 of")
+        button.click()
+        assert browser.one("#count").text.startswith("0 of")
+    browser.check_quiet()
+
+
 N_LINES = """
     const range = document.createRange();
     range.selectNodeContents(arguments[0]);

@@ -337,7 +337,7 @@
     const choose = isClassifier ? add(part, "select", { class: "choice", "aria-label": named })
       : add(part, "input", { class: "choice", type: "number", step: "any", "aria-label": named });
     if (isClassifier) fill(choose, suspect);
-    choose.addEventListener("change", () => mark(suspect, "relabel", true));
+    choose.addEventListener("change", () => { mark(suspect, "relabel", true); changed.add(choose); });
     return group;
   };
   const option = (choose, k) => add(choose, "option", { value: k, text: visible(short(data.classes[k])) });
@@ -371,15 +371,18 @@
   const put = ({ all }, mark) => {
     for (const { sample } of all) if (mark) marks.set(sample, mark); else marks.delete(sample);
   };
+  // A number that was typed counts when its field loses the focus: the click on the button that takes it away confirms it.
+  const changed = new WeakSet();
   const mark = (suspect, decision, again = false) => {
     const box = cardOf(suspect), choice = box.querySelector(".choice"), before = marks.get(suspect.sample);
+    const confirms = decision === "relabel" && changed.delete(choice);
     if (decision === "relabel" && (choice.value === "" || !choice.validity.valid)) {
       if (again && before && before.decision === "relabel") { put(suspect, null); keep(); show(box, suspect); count(); }
       choice.focus();
       say("Choose the new " + (isClassifier ? "label" : "target") + " first.");
       return;
     }
-    if (decision === null || (!again && before && before.decision === decision)) put(suspect, null);
+    if (decision === null || (!again && !confirms && before && before.decision === decision)) put(suspect, null);
     else put(suspect, decision === "relabel" ? { decision, label: isClassifier ? Number(choice.value) : choice.value } : { decision });
     keep();
     show(box, suspect);
