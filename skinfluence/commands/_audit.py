@@ -30,6 +30,9 @@ N_RUNS = 4
 # which takes too long for large tables.
 _N_HARMED, _DETAILED_ROWS = 3, 5_000
 
+# The inputs are scaled already.
+_TO_LEARN_MORE = "Try more --epochs, --module linear, or other columns."
+
 
 def audit(options: Namespace) -> Command:
     """Make the report."""
@@ -56,17 +59,19 @@ def audit(options: Namespace) -> Command:
         progress.stage("Ranking the rows")
         scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
-        report = make_report(problem, model, folds, scores, options)
+        report = make_report(problem, model, folds, scores, model_skill, options)
     count = len(report.to_dict()["suspects"])
     if count:
         found = [
             f"The {count} most suspicious rows are in {options.path}.",
-            "Open it in a browser, decide, save the decisions, and then run:",
+            "Open it in a browser, decide, and save the decisions. Move the downloaded "
+            "file to this folder, and run:",
             "  " + _next_command(options),
         ]
     else:
         found = [f"No row is harmful: there is nothing to review in {options.path}."]
-    return Outcome(lambda: report.write_html(options.path), [str(model_skill), *found])
+    said = model_skill.in_words(_TO_LEARN_MORE)
+    return Outcome(lambda: report.write_html(options.path), [said, *found])
 
 
 def _is_page(path: Path) -> bool:
@@ -78,9 +83,7 @@ def n_shown(problem: Problem, options: Namespace) -> int:
     return min(options.n, len(problem.table) // 2)
 
 
-def rank(
-    problem: Problem, model: Any, folds: Folds
-) -> tuple[ScoresOverRuns, Skill | None]:
+def rank(problem: Problem, model: Any, folds: Folds) -> tuple[ScoresOverRuns, Skill]:
     """Return the influence of each row over the models trained on it.
 
     And the first model's score: on rows like the others, unlike the details' model,
@@ -99,7 +102,9 @@ def rank(
     cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
     _, held_out = folds[0]
     judges = problem.valid or (problem.X[held_out], problem.target.y[held_out])
-    return cleaner.over_runs_, skill(cleaner.estimator_, *judges)
+    found = skill(cleaner.estimator_, *judges)
+    assert found is not None  # both targets are given
+    return cleaner.over_runs_, found
 
 
 def make_report(
@@ -107,6 +112,7 @@ def make_report(
     model: Any,
     folds: Folds,
     scores: ScoresOverRuns,
+    model_skill: Skill,
     options: Namespace,
 ) -> AuditReport:
     """Return the report on the rows with the lowest scores.
@@ -125,7 +131,8 @@ def make_report(
         valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
         details = (
             f"one more model, trained without {len(held_out):,} rows drawn from those "
-            "that are not shown, on which it is validated"
+            "that are not shown, on which it is validated (and on which it does "
+            "better than on the suspects)"
         )
     X_test, y_test = problem.test or (None, None)
     return AuditReport.from_estimator(
@@ -152,6 +159,7 @@ def make_report(
         scores=scores,
         columns=[(each.name, each.kind, each.why) for each in problem.columns],
         warnings=warnings_on(problem),
+        skill=model_skill,
         apply_command=_next_command(options),
         title=f"Audit of {problem.table.name}",
         random_state=options.seed,

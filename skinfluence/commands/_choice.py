@@ -8,7 +8,7 @@ from sklearn.base import clone
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..exceptions import TableError
 from ._choices import CLASSIFICATION
-from ._judge import Cleaning, measure_name, signed
+from ._judge import Cleaning, measure_name, minus, signed
 from ._problem import Folds, Problem
 from ._tables import quoted
 
@@ -60,10 +60,7 @@ def choose(
     lines = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
     if n_remove == "auto":
         fraction = search.n_remove_
-        lines.append(
-            f"The fewest within a standard error of the best are "
-            f"{round(fraction * n_rows):,}."
-        )
+        lines.append(_rule(scores, round(fraction * n_rows)))
     if not fraction:
         return Cleaning(np.array([], dtype=np.intp), {}), lines
     # Without a validation table the search held out a fraction of the rows, which it
@@ -92,6 +89,16 @@ def _check_classes_stay(problem: Problem, removed: np.ndarray) -> None:
         )
 
 
+def _rule(scores: np.ndarray, n_removed: int) -> str:
+    """Say what was chosen, and by which error: not that of a gain in the table."""
+    best = scores[:, np.nanargmax(scores.mean(axis=0))]
+    error = best.std(ddof=1) / len(best) ** 0.5
+    return (
+        f"The fewest within a standard error of the best ({minus(best.mean())} ± "
+        f"{error:.4f}) are {n_removed:,}."
+    )
+
+
 def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
     gains = scores - scores[:, :1]
     errors = gains.std(axis=0, ddof=1) / len(scores) ** 0.5
@@ -100,7 +107,7 @@ def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
         counts, scores.mean(axis=0), gains.mean(axis=0), errors, strict=True
     ):
         change = f"  {signed(gain)} ± {error:.4f}" if count else ""
-        said = f"{mean:.4f}{change}"
+        said = f"{minus(mean)}{change}"
         if np.isnan(mean):
             said = "would leave no row of a class"
         lines.append(f"{round(count):>9,}  {said}")

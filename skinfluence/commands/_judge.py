@@ -28,12 +28,17 @@ class Change(NamedTuple):
         """Describe the means, and the standard error of their difference."""
         before, after, gain = self.before, self.after, self.after - self.before
         text = (
-            f"{measure} {self.where}: {before.mean():.4f} before, {after.mean():.4f} "
-            f"after, {signed(gain.mean())}"
+            f"{measure} {self.where}: {minus(before.mean())} before, "
+            f"{minus(after.mean())} after, {signed(gain.mean())}"
         )
         if len(gain) > 1:
             text += f" ± {gain.std(ddof=1) / len(gain) ** 0.5:.4f}"
         return text
+
+
+def minus(value: float) -> str:
+    """Return a number with a minus sign in the place of a hyphen."""
+    return f"{value:.4f}".replace("-", "−")
 
 
 def signed(value: float) -> str:

@@ -18,6 +18,11 @@ _NUMBER = re.compile(
     r"(?P<body>(?:\d[\d.,'’\s]*|[.,])?\d[.,]?)(?P<exponent>(?:[eE][-+]?\d+)?)"
     rf"\s?(?P<after>{_UNIT}?)"
 )
+# Spans of time, as pandas and datetime write them: -1 day, 18:00:00 is minus six hours.
+# Without a mark before the hours, a negative one could mean either.
+_HOURS = r"\d\d?:\d\d:\d\d(?:\.\d+)?"
+_SPAN = rf"\+?\d+ days?(?:(?:,? | \+){_HOURS})?|-\d+ days?(?:(?:, | \+){_HOURS})?"
+_DAYS = "days"
 # Marks between groups of three digits, besides the one that is not the decimal mark.
 _GROUPING = r"\s'’"
 
@@ -48,7 +53,7 @@ def numbers(column: pd.Series, decimal: str = ".", unit: str | None = None) -> N
     """
     if pd.api.types.is_timedelta64_dtype(column.dtype):
         spans: Any = column
-        return Numbers(finite(spans / pd.Timedelta(days=1)), "days")
+        return Numbers(finite(spans / pd.Timedelta(days=1)), _DAYS)
     if not is_text(column):
         return Numbers(plain_numbers(column))
     values, units = _read(column, decimal)
@@ -71,12 +76,22 @@ def _read(column: pd.Series, decimal: str) -> tuple[np.ndarray, np.ndarray]:
     cells = texts(column).iloc[rest]
     rest = rest[cells.str.contains(r"\d").to_numpy(dtype=bool)]
     if len(rest):
-        parts = texts(column).iloc[rest].str.extract(rf"\A{_NUMBER.pattern}\Z")
+        cells = texts(column).iloc[rest]
+        parts = cells.str.extract(rf"\A{_NUMBER.pattern}\Z")
         values[rest] = _parsed(parts, decimal)
         units[rest] = (
             parts["before"].fillna("") + parts["after"].fillna("")
         ).to_numpy()
+        spans = cells.str.fullmatch(_SPAN).to_numpy(dtype=bool)
+        values[rest[spans]] = _in_days(cells[spans])
+        units[rest[spans]] = _DAYS
     return values, units
+
+
+def _in_days(spans: pd.Series) -> np.ndarray:
+    plus = spans.str.replace(", ", " +", regex=False)
+    found: Any = pd.to_timedelta(plus, errors="coerce")
+    return finite(found / pd.Timedelta(days=1))
 
 
 def _parsed(parts: pd.DataFrame, decimal: str) -> np.ndarray:

@@ -41,17 +41,20 @@ class Skill:
         return not self.score <= self.baseline or self.baseline == 1
 
     def __str__(self) -> str:
+        return self.in_words("Scale the inputs, train longer, or try another model.")
+
+    def in_words(self, advice: str = "") -> str:
+        """Say it in sentences, with advice for a model that has learnt nothing."""
         said = (
             f"Validation {self.measure} {_digits(self.score)}; always predicting "
             f"{self.constant} gives {_digits(self.baseline)}."
         )
-        if self.has_learnt:
-            return said
-        return (
-            f"{said} The model has learnt nothing that helps there, so what harms it "
-            "says little about the data. Scale the inputs, train longer, or try "
-            "another model."
+        verdict = (
+            "The model has learnt nothing that helps there, so what harms it says "
+            "little about the data."
         )
+        more = () if self.has_learnt else (verdict, advice)
+        return " ".join(filter(None, (said, *more)))
 
 
 def skill(

@@ -1,5 +1,7 @@
 """Cells as numbers: what is read, and how another number is written in its style."""
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,6 +35,12 @@ def read(cells, decimal=".", unit=None):
         (["20 km/h", "5 km/h"], [20, 5], "km/h"),
         (["1.2.3", "A12", "2-3", "4:5", "(3)", "1,5"], [np.nan] * 5 + [1.5], ""),
         (["inf", "1"], [np.nan, 1], ""),
+        (["2 days 06:00:00", "1 day, 12:00:00", "0 days", "3 days 00:00:00.5"],
+         [2.25, 1.5, 0, 3 + 0.5 / 86400], "days"),
+        (["-1 days +18:00:00", "1 day"], [-0.25, 1], "days"),
+        ([str(timedelta(hours=-6)), str(timedelta(days=40, hours=18))], [-0.25, 40.75],
+         "days"),
+        (["-1 days 18:00:00", "5 days"], [np.nan, 5], "days"),
     ],
 )  # fmt: skip
 def test_numbers(cells, values, unit):

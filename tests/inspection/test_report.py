@@ -26,7 +26,7 @@ from torch import nn
 
 from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
 from skinfluence.cleaning import data_fingerprint
-from skinfluence.estimators import ScoresOverRuns
+from skinfluence.estimators import ScoresOverRuns, skill
 from skinfluence.exceptions import DecisionsError, TrainingDataChangedError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
@@ -419,6 +419,7 @@ def test_shows_none_where_none_is_harmful(clf):
         clf, *DATA, n_check=0, scores=runs, raw=["text"] * 60, feature_names=[*"abcd"]
     )
     assert none.to_dict()["suspects"] == []
+    assert repr(none) == "<AuditReport 'Data audit': 0 suspects of 60 samples>"
     html = page(none.to_dict())
     assert "None of the 60 samples is harmful" in html
     assert Tags(html).tags.count("script") == 0
@@ -437,6 +438,11 @@ def test_says_that_a_model_has_learnt_nothing():
     assert "The model has learnt nothing" in page(report.to_dict())
     assert "<strong>The" not in page(report.to_dict())
     good = report_of(DATA).to_dict()
+    assert str(skill(fitted(*DATA[:2]), *DATA[2:])) == good["skill"]["said"]
+    # Another model's, where that says more.
+    other = report_of(DATA, skill=skill(clf, X_val, y_val)).to_dict()
+    assert other["skill"] == report.to_dict()["skill"]
+    assert other["warnings"] == report.to_dict()["warnings"]
     assert good["warnings"] == []
     said = report_of(DATA, warnings=["Column 'x' gives <y> away."]).to_dict()
     assert "Column &#39;x&#39; gives &lt;y&gt; away." in page(said)
@@ -661,6 +667,11 @@ def test_says_what_is_not_installed(clf, monkeypatch, module, name):
 def test_refuses(clf, options, match):
     with pytest.raises(ValueError, match=match):
         AuditReport.from_estimator(clf, *DATA, **options)
+
+
+def test_refuses_a_skill_that_is_none(clf):
+    with pytest.raises(TypeError, match="`skill` must be the `skill` of a result"):
+        AuditReport.from_estimator(clf, *DATA, skill=0.9)
 
 
 def test_row_labels_are_shown_and_row_numbers_are_not():

@@ -365,6 +365,62 @@ def test_the_first_suspect_is_on_the_first_screen_of_a_phone(browser):
     browser.check_quiet()
 
 
+def test_predictions_of_millions_are_written_as_targets_are(browser):
+    X, _, X_val, _ = blobs()
+    y, y_val = 2e6 + X[:, 0], 2e6 + X_val[:, 0]
+    reg = SGDInfluenceRegressor("linear", lr=1e-3, random_state=0).fit(X, y)
+    options = {"n": 9, "n_check": 0, "harmful_only": False}
+    report = AuditReport.from_estimator(reg, X, y, X_val, y_val, **options)
+    content = report.to_dict()
+    for suspect in content["suspects"]:
+        suspect["predicted"] = 1_234_567.8
+    browser.open(page(content))
+    for card in browser.all(".suspect-card"):
+        assert "predicted 1234568" in card.text
+    browser.check_quiet()
+
+
+def test_the_button_after_a_choice_confirms_it_and_then_undoes_it(browser):
+    X, _, X_val, _ = blobs()
+    reg = SGDInfluenceRegressor("linear", random_state=0).fit(X, X[:, 0])
+    options = {"n": 9, "n_check": 0, "harmful_only": False}
+    of_numbers = AuditReport.from_estimator(
+        reg, X, X[:, 0], X_val, X_val[:, 0], **options
+    )
+    for report in (of_numbers, report_of(blobs())):
+        browser.open(html_of(report))
+        browser.run("localStorage.clear()")
+        browser.open(html_of(report))
+        choice, button = browser.one(".choice"), browser.one(".suspect-card .relabel")
+        if choice.tag_name == "input":
+            choice.send_keys("2.5")  # and no other key: the click leaves the field
+        else:
+            browser.choose(".choice", choice.get_attribute("value"))
+            browser.run("arguments[0].dispatchEvent(new Event('change'))", choice)
+        button.click()
+        assert browser.one("#count").text.startswith("1 of")
+        button.click()
+        assert browser.one("#count").text.startswith("0 of")
+    browser.check_quiet()
+
+
+N_LINES = """
+    const range = document.createRange();
+    range.selectNodeContents(arguments[0]);
+    return new Set(Array.from(range.getClientRects(), (box) => box.top)).size;
+"""
+
+
+def test_kinds_of_columns_are_not_broken_into_letters(browser):
+    raw = pd.DataFrame(blobs()[0], columns=["customer_id", "b", "c", "d"])
+    columns = [(name, "category", "a reason " * 20) for name in raw]
+    browser.open(html_of(report_of(blobs(), raw=raw, columns=columns)))
+    for selector in ("tbody th", "tbody td:nth-child(2)"):
+        cell = browser.one(f".columns {selector}")
+        assert browser.run(N_LINES, cell) == 1
+    browser.check_quiet()
+
+
 def test_very_many_labels(browser):
     names = [f"label {k}" for k in range(100, 200)]
     X, y, *_ = data = blobs(labels=names, n_samples=400, n_val=100)

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 
 from ..._version import __version__
 from ...cleaning import Decisions
-from ...estimators import InfluenceCheck, ScoresOverRuns
+from ...estimators import InfluenceCheck, ScoresOverRuns, Skill
 from .._style import described, unit_of_loss
 from .._typing import At, Estimator, QueryLike
 from .findings import Audit, Harmed
@@ -49,13 +49,14 @@ def audit_dict(
     warnings: Sequence[str],
     apply_command: str | None,
     title: str,
+    skill: Skill | None,
 ) -> Content:
     """Return all that a page shows."""
     classes = estimator.classes_.tolist() if is_classifier(estimator) else None
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
     assert estimator.trajectory_ is not None  # the influence comes from it
     n_epochs = int(estimator.trajectory_.n_epochs)
-    scores = scores_dict(findings)
+    skill = findings.skills["validation"] if skill is None else skill
     return {
         "title": title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
@@ -68,9 +69,10 @@ def audit_dict(
         "facts": _facts(estimator, n_epochs, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
         "columns": [list(map(str, column)) for column in columns or ()],
-        "warnings": [*_warnings(scores), *map(str, warnings)],
+        "warnings": [*_warnings(skill), *map(str, warnings)],
+        "skill": {"said": skill.in_words(), "has_learnt": skill.has_learnt},
         "apply_command": apply_command,
-        "scores": scores,
+        "scores": scores_dict(findings),
         "n_samples": len(y),
         "distribution": _distribution(findings),
         "check": _check(findings.check),
@@ -145,24 +147,15 @@ def scores_dict(findings: Audit) -> list[Content]:
             "loss": _number(loss),
             "baseline": _number(skill.baseline),
             "constant": skill.constant[:_LABEL_CHARACTERS],
-            "has_learnt": skill.has_learnt,
         }
         for name, skill in findings.skills.items()
         for score, loss, n in [findings.judged[name]]
     ]
 
 
-def _warnings(scores: Sequence[Content]) -> list[str]:
+def _warnings(skill: Skill) -> list[str]:
     """Say so where the model is no better than one that does not look at the data."""
-    judged = scores[0]
-    if judged["has_learnt"]:
-        return []
-    return [
-        f"The model has learnt nothing: its {judged['measure']} on the validation data "
-        f"is {written(judged['score'])}, that of always predicting "
-        f"{judged['constant']} is {written(judged['baseline'])}. What harms such a "
-        "model says little about the data."
-    ]
+    return [] if skill.has_learnt else [skill.in_words()]
 
 
 def applied_dict(

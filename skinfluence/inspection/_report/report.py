@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
 from ...cleaning import InfluenceCleaner, read_decisions
-from ...estimators import ScoresOverRuns, check_fitted_on
+from ...estimators import ScoresOverRuns, Skill, check_fitted_on
 from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
@@ -109,6 +109,7 @@ class AuditReport:
         harmful_only: bool = True,
         columns: Columns = None,
         warnings: Sequence[str] = (),
+        skill: Skill | None = None,
         apply_command: str | None = None,
         title: str = "Data audit",
         random_state: RandomState = None,
@@ -182,6 +183,11 @@ class AuditReport:
         warnings : sequence of str, default=()
             What readers must know first, such as a column that gives the target away.
             That the model is no better than a constant is said in any case.
+        skill : Skill or None, default=None
+            The score to name first, with a baseline's, where the validation data is
+            easier than other data, such as without suspects: the ``skill`` of a
+            :meth:`~skinfluence.SGDInfluenceClassifier.check_influence` elsewhere. By
+            default that on the validation data.
         apply_command : str or None, default=None
             The command that applies the saved decisions, for readers who do not use
             Python. By default the page shows the calls.
@@ -208,6 +214,7 @@ class AuditReport:
         n_check = check_integer("n_check", n_check, 4) if n_check != 0 else 0
         random_generator(random_state)
         _check_about(about)
+        _check_skill(skill)
         y = check_row("y", y, _num_samples(X))
         check_fitted_on(estimator, X, y)
         scores, over_runs = checked_scores(scores, len(y))
@@ -256,6 +263,7 @@ class AuditReport:
             warnings=warnings,
             apply_command=apply_command,
             title=title,
+            skill=skill,
         )
         return cls(content, (estimator, X, y, judges))
 
@@ -347,6 +355,11 @@ class AuditReport:
         with new_output(Path(path)) as file:
             file.write(page(self._content).encode("utf-8", "replace"))
 
+    def __repr__(self) -> str:
+        found = f"{len(self._content['suspects'])} suspects"
+        title, n = self._content["title"], self._content["n_samples"]
+        return f"<{type(self).__name__} {title!r}: {found} of {n:,} samples>"
+
     def _repr_html_(self) -> str:
         # Sandboxed: data in the page cannot reach the notebook, whatever it holds.
         inside = html.escape(page(self._content))
@@ -371,6 +384,14 @@ def _check_about(about: object) -> None:
         raise TypeError(
             "`about` must be a mapping of names to facts, such as {'file': "
             f"'train.csv'}}, or None, got {about!r:.200}."
+        )
+
+
+def _check_skill(skill: object) -> None:
+    if skill is not None and not isinstance(skill, Skill):
+        raise TypeError(
+            "`skill` must be the `skill` of a result of check_influence, or None, got "
+            f"{skill!r:.200}."
         )
 
 

@@ -29,7 +29,7 @@
     if (value === null) return "—";
     if (value === 0) return "0";
     const exponent = Math.floor(Math.log10(Math.abs(value)));
-    if (exponent >= -5 && exponent < 6) {
+    if (exponent >= -5 && exponent < 9) {
       return (Math.abs(value) >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits)).replace("-", "−");
     }
     const power = Array.from(String(Math.abs(exponent)), (d) => SUPERSCRIPT[d]).join("");
@@ -146,7 +146,7 @@
     link.click();
     setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
     unsaved = false;
-    say(marks.size + " decisions saved as decisions." + kind + ".");
+    say(marks.size + " decisions saved as decisions." + kind + ", where your browser puts downloads.");
   };
   const say = (text) => { byId("status").textContent = text; };
 
@@ -337,7 +337,7 @@
     const choose = isClassifier ? add(part, "select", { class: "choice", "aria-label": named })
       : add(part, "input", { class: "choice", type: "number", step: "any", "aria-label": named });
     if (isClassifier) fill(choose, suspect);
-    choose.addEventListener("change", () => mark(suspect, "relabel", true));
+    choose.addEventListener("change", () => { mark(suspect, "relabel", true); changed.add(choose); });
     return group;
   };
   const option = (choose, k) => add(choose, "option", { value: k, text: visible(short(data.classes[k])) });
@@ -371,15 +371,18 @@
   const put = ({ all }, mark) => {
     for (const { sample } of all) if (mark) marks.set(sample, mark); else marks.delete(sample);
   };
+  // A number that was typed counts when its field loses the focus: the click on the button that takes it away confirms it.
+  const changed = new WeakSet();
   const mark = (suspect, decision, again = false) => {
     const box = cardOf(suspect), choice = box.querySelector(".choice"), before = marks.get(suspect.sample);
+    const confirms = decision === "relabel" && changed.delete(choice);
     if (decision === "relabel" && (choice.value === "" || !choice.validity.valid)) {
       if (again && before && before.decision === "relabel") { put(suspect, null); keep(); show(box, suspect); count(); }
       choice.focus();
       say("Choose the new " + (isClassifier ? "label" : "target") + " first.");
       return;
     }
-    if (decision === null || (!again && before && before.decision === decision)) put(suspect, null);
+    if (decision === null || (!again && !confirms && before && before.decision === decision)) put(suspect, null);
     else put(suspect, decision === "relabel" ? { decision, label: isClassifier ? Number(choice.value) : choice.value } : { decision });
     keep();
     show(box, suspect);
