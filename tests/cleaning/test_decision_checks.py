@@ -227,11 +227,10 @@ def test_a_column_that_stands_twice_is_refused(read):
         read(content)
 
 
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="Unix")
-def test_a_device_that_never_ends_is_refused(monkeypatch):
+def test_a_file_that_is_too_large_is_refused(monkeypatch, read):
     monkeypatch.setattr("skinfluence.cleaning._decision_files._MOST_BYTES", 2**16)
     with pytest.raises(DecisionsError, match="at most 65,536 bytes"):
-        read_decisions("/dev/zero", X, Y)
+        read(bytes(2**16 + 1))
 
 
 def test_json_without_end_is_refused(read):

@@ -120,7 +120,6 @@
     const label = row.decision === "relabel" && numeric ? bits(row.label) : row.label;
     return "v1-" + count + "-" + crc32([row.sample, row.decision, label, fingerprint, count].join("\n"));
   };
-  const named = suspects.some((suspect) => suspect.name !== undefined);
   const rows = () => {
     const marked = suspects.filter((s) => marks.has(s.sample));
     return marked.map((s) => {
@@ -130,6 +129,7 @@
       return { ...row, check: check(row, marked.length, data.fingerprint, !isClassifier) };
     });
   };
+  const named = suspects.some((suspect) => suspect.name !== undefined);
   // A spreadsheet runs text that begins like a formula, unless an apostrophe precedes it.
   const FORMULA = /^['\t\r\n]|^\s*[=+\-@＝＋－＠]/, PLAIN_NUMBER = /^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/;
   const cell = (text) => {
