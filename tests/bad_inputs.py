@@ -317,7 +317,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("fit", "y", np.eye(2)[Y], "one label for each"),
     ("influence", "at", "last", "'final', 'epochs', 'path'"),
     ("influence", "at", {1: True}, "finite weights"),
-    ("influence", "query", 3, "'loss', 'error' or a callable"),
+    ("influence", "query", 3, "'loss', 'error', .* or a callable"),
     ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
     ("influence", "aggregate", "sum", "'mean' or None"),
     ("counterfactual_influence", "samples", {1: 2}, "a sequence of row numbers"),
@@ -405,6 +405,7 @@ _NET = {
     "module__dropout": Kind(0, 1, integer=False),
 }
 _CLEANER = {
+    "max_class_fraction": Kind(0, 1, integer=False, also=("auto", None)),
     "validation_fraction": WITHIN,
     "n_runs": COUNT,
     "last_epochs": OPTIONAL,

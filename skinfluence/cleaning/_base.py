@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
+from .._warnings import warn_caller
 from ..estimators import check_weights, plain_targets, represent
 from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
@@ -38,7 +39,7 @@ from ._prediction import PredictionMixin
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe
 from ._representation import RepresentationMixin
-from ._selection import beneficial_removals, check_classes_stay, check_n_remove
+from ._selection import check_classes_stay, check_n_remove
 
 
 def _resamples(cleaner: "BaseCleaner") -> bool:
@@ -228,8 +229,10 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         # If only negative scores are removed, the number is no more than a limit.
         ranking = self._rank(data, () if beneficial else [n_remove])
         codes = self._codes(data)
-        order = beneficial_removals(ranking, codes) if beneficial else ranking.order
-        chosen = order[: check_n_remove(n_remove, len(data), len(data))]
+        unlimited, order = self._orders(data, ranking, beneficial)
+        count = check_n_remove(n_remove, len(data), len(data))
+        chosen = order[:count]
+        _tell_limit(data.y, unlimited[:count], chosen)
         action = self._action()
         left = action.codes_left(codes, ranking, chosen)
         check_classes_stay(data.y, codes, left, len(chosen))
@@ -369,3 +372,20 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self._columns_,
             getattr(self, "final_estimator_", None),
         )
+
+
+def _tell_limit(y: np.ndarray, first: np.ndarray, chosen: np.ndarray) -> None:
+    """Warn of samples that a limit keeps, which the ranking puts first."""
+    kept = np.setdiff1d(first, chosen)
+    if not len(kept):
+        return
+    classes, counts = np.unique(y[kept], return_counts=True)
+    told = ", ".join(
+        f"{count} of class {label!r}"
+        for label, count in zip(classes.tolist(), counts, strict=True)
+    )
+    warn_caller(
+        f"`max_class_fraction` keeps {told}, which the ranking puts among the "
+        f"{len(first)} most harmful samples. Review them, or set it to None.",
+        UserWarning,
+    )

@@ -7,19 +7,29 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._keys import check_cacheable
-from .._numbers import RANDOM_STATE, Count
+from .._numbers import RANDOM_STATE, Count, Number
 from .._parallel import check_n_jobs
+from ..estimators import NAMED_QUERIES
+
+SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
+"""Constraints on how cleaned models are scored."""
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "action": [StrOptions({"remove", "relabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "max_class_fraction": [
+        Number(Real, 0, 1, closed="both"),
+        StrOptions({"auto"}),
+        None,
+    ],
     "n_runs": [Count(1)],
-    "query": [StrOptions({"auto", "loss", "error"}), callable],
+    "query": [StrOptions({"auto", *NAMED_QUERIES}), callable],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Count(1), None],
     "refit": [StrOptions({"full", "counterfactual"})],

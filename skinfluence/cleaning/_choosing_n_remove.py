@@ -10,7 +10,7 @@ from sklearn.utils.parallel import delayed
 from .._parallel import parallel_calls
 from ._data import CleaningData, Validation
 from ._recipe import CleaningRecipe
-from ._selection import beneficial_removals, check_n_remove, emptied_classes
+from ._selection import check_n_remove, emptied_classes
 from ._splits import class_codes, stratified_folds
 
 FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
@@ -117,7 +117,7 @@ def _score_fold(
 ) -> list[float]:
     ranking = cleaner._rank(data, () if beneficial else n_removes)
     action, codes = cleaner._action(), cleaner._codes(data)
-    order = beneficial_removals(ranking, codes) if beneficial else ranking.order
+    _, order = cleaner._orders(data, ranking, beneficial)
     weights = held_out.sample_weight
     weighted = weights is not None and _takes_weights(scoring)
     options = {"sample_weight": weights} if weighted else {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from ._actions import Cleaned
 from ._applying_decisions import act_as_decided
 from ._base import BaseCleaner
+from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
 from ._ranking import Ranking
@@ -42,7 +43,7 @@ class InfluenceCleaner(BaseCleaner):
         How many samples to remove or relabel, or by how much to lower the weights in
         total: a count, or a fraction of all samples. Exactly this number is removed.
         ``"auto"`` tries fractions from 0 to 0.4 in five-fold cross-validation and takes
-        the smallest whose score (the default ``score``) is within a standard error of
+        the smallest whose score (`scoring`) is within a standard error of
         the best. Then only samples with a negative estimate are removed, and never a
         whole class; with several runs, or `cv`, only those whose estimate is negative
         without doubt (:attr:`~skinfluence.estimators.ScoresOverRuns.in_doubt`). The
@@ -73,6 +74,11 @@ class InfluenceCleaner(BaseCleaner):
         Stratified fraction of the samples that is held out for validation if no
         validation data is given. These samples are not ranked, and always kept. With
         `groups`, whole groups are held out.
+    max_class_fraction : float, "auto" or None, default="auto"
+        How much of a class may be removed or relabelled; where the ranking puts more
+        first, the next ones take their place, and a warning tells how many were kept.
+        ``"auto"``: a fifth of each rare class, one with less than a fifth of the mean
+        number of samples. None: all but the last sample.
     cv : int, cross-validation generator or iterable, default=None
         Cross-influence instead of that fraction: each sample is scored by the models
         that were trained on it, each on its held-out fold, and the scores are averaged.
@@ -80,11 +86,18 @@ class InfluenceCleaner(BaseCleaner):
     n_runs : int, default=1
         Number of runs to average over, each with its own random states: other initial
         weights and batches. Each costs a training and a retrace for every fold of `cv`.
-    query : "auto", "loss", "error" or callable, default="auto"
+    query : "auto", a named query or callable, default="auto"
         What is measured on each validation sample, for ``scorer="influence"``, as in
         the estimator's ``influence``. ``"auto"`` is ``"loss"`` for given validation
         data, and ``"error"`` for held-out samples, whose labels are as noisy as the
-        others; it is ``"loss"`` if there are no class probabilities.
+        others; it is ``"loss"`` if there are no class probabilities. If a class has
+        less than a third of the mean number of samples, and the estimator weights no
+        classes, it is ``"balanced_loss"`` or
+        ``"balanced_error"``.
+    scoring : str or callable, default=None
+        What ``n_remove="auto"`` judges the numbers by. By default the final estimator's
+        own ``score``, or ``"balanced_accuracy"`` if a class is that small or the
+        estimator weights the classes.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
         Which models of the run are evaluated, for ``scorer="influence"``: on noisy
         labels ``"path"`` finds most, on clean data ``"final"`` does least harm, and
@@ -187,6 +200,7 @@ class InfluenceCleaner(BaseCleaner):
         **BaseCleaner._parameter_constraints,
         "n_remove": [object],  # check_n_remove says more
         "cv": ["cv_object"],
+        "scoring": SCORING,
         "decisions": [str, os.PathLike, pd.DataFrame, None],
     }
 
@@ -200,9 +214,11 @@ class InfluenceCleaner(BaseCleaner):
         decisions: str | os.PathLike[str] | pd.DataFrame | None = None,
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
+        max_class_fraction: float | str | None = "auto",
         cv: Any = None,
         n_runs: int = 1,
         query: str | Callable[..., Tensor] = "auto",
+        scoring: str | Callable[..., float] | None = None,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",
@@ -219,9 +235,11 @@ class InfluenceCleaner(BaseCleaner):
         self.decisions = decisions
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
+        self.max_class_fraction = max_class_fraction
         self.cv = cv
         self.n_runs = n_runs
         self.query = query
+        self.scoring = scoring
         self.at = at
         self.last_epochs = last_epochs
         self.refit = refit
@@ -253,6 +271,7 @@ class InfluenceCleaner(BaseCleaner):
                 "which splits the samples first, got fixed splits of all samples."
             )
         folds = judged_folds(data, self._seeds()[0], is_classifier(self))
-        scoring = check_scoring(self)
+        name = "balanced_accuracy" if self._balances(data) else None
+        scoring = check_scoring(self, self.scoring or name)
         table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
         return FRACTIONS[choose_column(table, "one_standard_error")], True

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import joblib
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from ._base import BaseCleaner
+from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
 from ._selection import check_n_remove
@@ -48,6 +49,11 @@ class InfluenceCleanerCV(BaseCleaner):
     validation_fraction : float, default=0.2
         Fraction of a fold's training samples on which the ranking is validated if no
         validation data is given.
+    max_class_fraction : float, "auto" or None, default="auto"
+        How much of a class may be removed or relabelled; where the ranking puts more
+        first, the next ones take their place, and a warning tells how many were kept.
+        ``"auto"``: a fifth of each rare class, one with less than a fifth of the mean
+        number of samples. None: all but the last sample.
     n_runs : int, default=1
         Number of runs to average the ranking over, as in :class:`InfluenceCleaner`.
     query : "auto", "loss", "error" or callable, default="auto"
@@ -134,7 +140,7 @@ class InfluenceCleanerCV(BaseCleaner):
         **BaseCleaner._parameter_constraints,
         "n_removes": [Sequence, np.ndarray],
         "cv": ["cv_object"],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": SCORING,
         "rule": [StrOptions({"best", "one_standard_error"})],
     }
 
@@ -150,6 +156,7 @@ class InfluenceCleanerCV(BaseCleaner):
         action: str = "remove",
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
+        max_class_fraction: float | str | None = "auto",
         n_runs: int = 1,
         query: str | Callable[..., Tensor] = "auto",
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
@@ -170,6 +177,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.action = action
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
+        self.max_class_fraction = max_class_fraction
         self.n_runs = n_runs
         self.query = query
         self.at = at

@@ -16,7 +16,12 @@ from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
 from ._ranking import Ranking, plan_runs, score_runs, with_seed
-from ._selection import check_n_remove
+from ._selection import (
+    beneficial_removals,
+    check_n_remove,
+    is_imbalanced,
+    within_limits,
+)
 from ._splits import class_codes, ranking_splits
 
 RESAMPLING = "fit_resample"
@@ -42,6 +47,7 @@ class CleaningRecipe(BaseEstimator):
     scorer: Any
     final_estimator: Any
     validation_fraction: float
+    max_class_fraction: Any
     n_runs: int
     query: Any
     at: Any
@@ -92,14 +98,17 @@ class CleaningRecipe(BaseEstimator):
         final = self.final_estimator
         return self._estimator() if final is None else final
 
-    def _scorer(self, validation: object = None) -> Any:
+    def _scorer(self, data: CleaningData | None = None) -> Any:
         """Return the scorer, for given validation data or held-out samples."""
         query = self.query
         if isinstance(query, str) and query == "auto":
             # Held-out samples are as noisy as the others, and wrong labels among them
             # mislead the expected error less than the loss.
-            noisy = validation is None and has_probabilities(self._estimator())
+            held_out = data is None or data.validation is None
+            noisy = held_out and has_probabilities(self._estimator())
             query = "error" if noisy else "loss"
+            if data is not None and self._balances(data) and not self._has_weights():
+                query = f"balanced_{query}"
         options = {"query": query, "at": self.at, "last_epochs": self.last_epochs}
         return get_scorer(self.scorer, **options)
 
@@ -112,6 +121,26 @@ class CleaningRecipe(BaseEstimator):
 
     def _codes(self, data: CleaningData) -> np.ndarray:
         return class_codes(data.y, is_classifier(self))
+
+    def _has_weights(self) -> bool:
+        """Return whether the estimator weights the classes, in a query too."""
+        return getattr(self._estimator(), "class_weight", None) is not None
+
+    def _balances(self, data: CleaningData) -> bool:
+        """Return whether each class is to count the same."""
+        uneven = is_classifier(self) and is_imbalanced(self._codes(data))
+        return uneven or self._has_weights()
+
+    def _orders(
+        self, data: CleaningData, ranking: Ranking, beneficial: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the samples in the order of removal, and those that limits leave."""
+        codes = self._codes(data)
+        order = beneficial_removals(ranking, codes) if beneficial else ranking.order
+        # Lower weights leave all samples in their classes.
+        if not self._action().resamples:
+            return order, order
+        return order, within_limits(order, codes, self.max_class_fraction)
 
     def _seeds(self) -> Any:
         """Return the seeds of the split, of the final fit, and of each run."""
@@ -135,7 +164,7 @@ class CleaningRecipe(BaseEstimator):
             check_n_remove(n_remove, len(data), n_ranked)
         runs = plan_runs(
             self._estimator(),
-            self._scorer(data.validation),
+            self._scorer(data),
             splits,
             run_seeds,
             by_label=self._action().by_label,

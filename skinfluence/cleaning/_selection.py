@@ -7,6 +7,10 @@ import numpy as np
 from .._numbers import is_integer, is_real
 from ._ranking import Ranking
 
+# A class is rare below this share of the mean number of samples, and so much of it may
+# go where nothing else is asked for.
+_RARE, _OF_RARE = 0.2, 0.2
+
 
 def check_n_remove(
     n_remove: object, n_samples: int, n_ranked: int, name: str = "n_remove"
@@ -54,6 +58,48 @@ def beneficial_removals(ranking: Ranking, codes: np.ndarray) -> np.ndarray:
     _, last = np.unique(codes[order[::-1]], return_index=True)
     keep = order[::-1][last]
     return candidates[~np.isin(candidates, keep)]
+
+
+def is_imbalanced(codes: np.ndarray) -> bool:
+    """Return whether a class has less than a third of the mean number of samples."""
+    return len(_below(codes, 1 / 3)) > 0
+
+
+def _below(codes: np.ndarray, share: float) -> np.ndarray:
+    """Return the classes with less than a share of the mean number of samples."""
+    counts = np.bincount(codes)
+    return np.flatnonzero((counts > 0) & (counts < share * len(codes) / len(counts)))
+
+
+def within_limits(
+    order: np.ndarray, codes: np.ndarray, fraction: float | str | None
+) -> np.ndarray:
+    """Return an order of removal without what would exceed a class's limit.
+
+    Parameters
+    ----------
+    order : ndarray of int
+        Samples in the order of removal.
+    codes : ndarray of shape (n_samples,), int
+        Class of each sample.
+    fraction : float, "auto" or None
+        How much of each class may go: ``"auto"`` limits rare ones, None limits none.
+    """
+    if fraction is None:
+        return order
+    counts = np.bincount(codes)
+    limits = counts.astype(float)
+    if isinstance(fraction, str):
+        limits[_below(codes, _RARE)] *= _OF_RARE
+    else:
+        limits *= fraction
+    # The place of each sample within its class, in the order of removal.
+    own = codes[order]
+    by_class = np.argsort(own, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=len(counts)))])
+    place = np.empty(len(order), dtype=np.intp)
+    place[by_class] = np.arange(len(order)) - starts[own[by_class]]
+    return order[place < np.floor(limits[own])]
 
 
 def emptied_classes(y: np.ndarray, codes: np.ndarray, left: np.ndarray) -> list[Any]:

@@ -10,6 +10,7 @@ from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
 from ._losses import outputs_of
+from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._questions.estimate import check_smoothing

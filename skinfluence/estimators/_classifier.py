@@ -82,6 +82,8 @@ class SGDInfluenceClassifier(
         Whether the batches are drawn anew in each epoch.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn; multiplied with `sample_weight`.
+        They weight the validation samples in the mean of a query too ("balanced" by the
+        frequencies there).
     dtype : {"auto", "float32", "float64"}, default="auto"
         Dtype of the parameters. With "auto" a built-in module is float64 if X is, and
         float32 otherwise; your own module keeps its dtype.
@@ -344,6 +346,22 @@ class SGDInfluenceClassifier(
         ):
             weights: np.ndarray = compute_sample_weight(self.class_weight, y)
         return weights
+
+    def _validation_class_weights(
+        self, y: np.ndarray | None, *, balanced: bool
+    ) -> np.ndarray | None:
+        weights = "balanced" if balanced else self.class_weight
+        if weights is None:
+            return None
+        if y is None:
+            raise ValueError(
+                "`y_val` must be given to weight the classes, got None: with a Dataset "
+                "pass its labels too, or weights as `sample_weight_val`."
+            )
+        if isinstance(weights, str):
+            return np.asarray(compute_sample_weight(weights, y))
+        # The validation data need not have samples of each class.
+        return np.array([weights.get(label, 1.0) for label in y.tolist()], dtype=float)
 
     def predict_proba(self, X: object) -> np.ndarray:
         """Predict class probabilities.

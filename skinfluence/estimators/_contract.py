@@ -283,6 +283,12 @@ class EstimatorContract(RecordingMixin):
         """Return the weight of each sample's class; None for 1."""
         return None
 
+    def _validation_class_weights(
+        self, y: np.ndarray | None, *, balanced: bool
+    ) -> np.ndarray | None:
+        """Return the weight of each validation sample's class; None for 1."""
+        return None
+
     def _initialize(self) -> None:
         self.history_ = None
         seed = derive_seed(self.seed_, "initialization")

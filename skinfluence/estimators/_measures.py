@@ -12,7 +12,10 @@ from ._criteria import is_log_loss
 from ._net import InfluenceNet
 from ._typing import QueryLike
 
-NAMED_QUERIES = ("loss", "error")
+BALANCED = "balanced_"
+"""Begins the name of a query in whose mean each class counts the same."""
+
+NAMED_QUERIES = ("loss", "error", f"{BALANCED}loss", f"{BALANCED}error")
 
 
 def has_probabilities(estimator: BaseEstimator) -> bool:
@@ -43,11 +46,17 @@ def check_query(net: InfluenceNet, query: object) -> None:
         return
     if not isinstance(query, str) or query not in NAMED_QUERIES:
         raise ValueError(
-            f"`query` must be 'loss', 'error' or a callable, got {query!r}."
+            "`query` must be 'loss', 'error', 'balanced_loss', 'balanced_error' or a "
+            f"callable, got {query!r}."
         )
-    if query == "error" and not has_probabilities(net):
+    if query.startswith(BALANCED) and not is_classifier(net):
         raise ValueError(
-            "`query` can be 'error' only where the outputs are probabilities of "
+            f"`query` must be 'loss' or a callable for {type(net).__name__}, which has "
+            f"no classes to balance, got {query!r}."
+        )
+    if query.endswith("error") and not has_probabilities(net):
+        raise ValueError(
+            f"`query` can be {query!r} only where the outputs are probabilities of "
             f"classes: those of {type(net).__name__} with its criterion and "
             "predict_nonlinearity are not known to be. Use 'loss', or a callable."
         )
@@ -66,12 +75,10 @@ def _check_differentiable(query: object) -> None:
 
 def measure_of(net: InfluenceNet, query: QueryLike) -> Measure:
     """Return what a query measures on a fitted net's outputs."""
-    if query == "loss":
-        return net.get_losses
-    if query == "error":
-        return _expected_error(net)
-    assert callable(query)
-    return _checked_measure(net, query)
+    if callable(query):
+        return _checked_measure(net, query)
+    # What balances the classes is in the weights of the mean.
+    return _expected_error(net) if query.endswith("error") else net.get_losses
 
 
 def _expected_error(net: InfluenceNet) -> Measure:

@@ -179,7 +179,9 @@ def mean_loss(
     sample_weight_val: ArrayLike | None,
 ) -> Query:
     """Return the mean loss of a net's copy over validation data, which is checked."""
-    dataset, weights = validation_data(net, X_val, y_val, sample_weight_val)
+    dataset, weights = validation_data(
+        net, X_val, y_val, sample_weight_val, balanced=False
+    )
     return _mean(net, objective, "loss", dataset, weights, Query)
 
 

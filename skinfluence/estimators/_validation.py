@@ -191,14 +191,23 @@ def validation_data(
     X_val: object,
     y_val: ArrayLike | None,
     sample_weight_val: ArrayLike | None,
+    *,
+    balanced: bool,
 ) -> tuple[MapDataset, np.ndarray | None]:
-    """Return the validation data as a dataset, with its weights, checked."""
+    """Return the validation data as a dataset, with its weights, checked.
+
+    Those of the classes are included: the same for each in sum with `balanced`, or else
+    as in training.
+    """
     if y_val is None and not isinstance(X_val, Dataset):
         raise ValueError("`y_val` must be given with X_val, got None.")
     with explained("`X_val` and `y_val` must be as X and y in fit"):
         X, y = check_data(net, X_val, y_val, reset=False)
-    y = net._encode_targets(y, reset=False, name="y_val")
+    labels, y = y, net._encode_targets(y, reset=False, name="y_val")
     weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
+    by_class = net._validation_class_weights(labels, balanced=balanced)
+    if by_class is not None:
+        weights = _times_class_weights(weights, by_class)
     return net.get_dataset(X, y), weights
 
 

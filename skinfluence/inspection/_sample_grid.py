@@ -156,7 +156,7 @@ class SampleGridDisplay:
             Their targets.
         samples : array-like, tensor, DataFrame or sequence of str, or None
             What to show instead of X, row by row, such as the texts behind it.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             What is measured on the validation samples, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"

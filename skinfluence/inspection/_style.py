@@ -16,6 +16,14 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#80
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HARMFUL, HELPFUL, OTHERS = "#D55E00", "#0072B2", "#808080"
 
+NAMES_OF_QUERIES = {
+    "loss": "validation loss",
+    "error": "expected validation error",
+    "balanced_loss": "balanced validation loss",
+    "balanced_error": "balanced expected validation error",
+}
+"""What a named query measures, in words."""
+
 CHANGE = "change of the mean validation loss without the sample"
 
 
@@ -55,8 +63,9 @@ def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
     """Return the meaning of an influence on a query, and its unit."""
     if query == "loss":
         return {"meaning": CHANGE, "unit": unit_of_loss(estimator)}
-    what = "expected validation error" if query == "error" else "query"
-    return {"meaning": f"change of the {what} without the sample", "unit": ""}
+    what = NAMES_OF_QUERIES.get(query, "query") if isinstance(query, str) else "query"
+    unit = unit_of_loss(estimator) if query == "balanced_loss" else ""
+    return {"meaning": f"change of the {what} without the sample", "unit": unit}
 
 
 def unit_of_loss(estimator: Estimator) -> str:

@@ -31,7 +31,7 @@ class ExactCounterfactual(BaseScorer, name="exact"):
         Number of processes that share the runs.
     memory : str, path or joblib.Memory, optional
         Where to cache results, so that an interrupted computation can be resumed.
-    query : "loss", "error" or callable, default="loss"
+    query : a named query or callable, default="loss"
         What is measured on each validation sample, as in the estimator's
         ``influence``: ``"error"`` for validation data that has label noise too.
 

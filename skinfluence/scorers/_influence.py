@@ -43,7 +43,7 @@ class SGDInfluence(BaseScorer, name="influence"):
     verify : int, default=0
         How many samples at each end of the ranking get their exact value, by repeating
         the run without each.
-    query : "loss", "error" or callable, default="loss"
+    query : a named query or callable, default="loss"
         What is measured on each validation sample, as in the estimator's
         ``influence``: ``"error"`` for validation data that has label noise too.
     smoothing : None, float or "auto", default=None

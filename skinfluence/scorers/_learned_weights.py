@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from .._numbers import check_integer, is_integer, is_real
@@ -135,8 +136,10 @@ def _refit(
     # Any other random state would draw a new seed.
     if not is_integer(estimator.random_state):
         copy.set_params(random_state=estimator.seed_)
-    if "class_weight" in copy.get_params(deep=False):
-        # The weights already include those of the classes.
-        copy.set_params(class_weight=None)
+    # The weights include those of the classes, by which they are multiplied once more.
+    by_class = compute_sample_weight(getattr(copy, "class_weight", None), data.y)
+    weights = np.divide(
+        weights, by_class, out=np.zeros_like(weights), where=by_class > 0
+    )
     fit_params = estimator.training_data_[-1].fit_params
     return copy.fit(data.X, data.y, sample_weight=weights, **fit_params)

@@ -187,7 +187,9 @@ def test_refuses_to_empty_a_class(blobs):
     def rare_first(estimator, X, y, X_val, y_val):
         return np.where(y == "rare", -1.0, 1.0)
 
-    cleaner = InfluenceCleaner(quick(), n_remove=3, scorer=rare_first)
+    cleaner = InfluenceCleaner(
+        quick(), n_remove=3, scorer=rare_first, max_class_fraction=None
+    )
     with pytest.raises(ValueError, match="3 would leave none of 'rare'"):
         cleaner.fit(X[few], labels, X[few[:2]], labels[:2])
     assert not [name for name in vars(cleaner) if name.endswith("_")]

@@ -257,12 +257,12 @@ def test_validation_weights(clf, weights, message):
         (
             {"query": "accuracy"},
             ValueError,
-            "`query` must be 'loss', 'error' or a .*'accuracy'",
+            "`query` must be 'loss', 'error', .*'accuracy'",
         ),
         (
             {"query": None},
             ValueError,
-            "`query` must be 'loss', 'error' or a callable, got None",
+            "`query` must be 'loss', 'error', .* or a callable, got None",
         ),
         ({"aggregate": "sum"}, ValueError, "`aggregate` must be 'mean' or None.*'sum'"),
         (

@@ -25,13 +25,15 @@ def test_moves_against_the_gradient_in_the_logarithms(
     X, y, X_val, y_val = binary()
     clf = mlp(class_weight=class_weight).fit(X, y, sample_weight=given)
     c = np.ones(len(X)) if given is None else given
+    asked = None
     if class_weight:
-        c = np.where(y == 1, 3.0, 1.0)
+        # In training and in the mean of the validation loss.
+        c, asked = (np.where(labels == 1, 3.0, 1.0) for labels in (y, y_val))
 
     def loss(logarithms):
         other = clone(clf).set_params(class_weight=None)
         other.fit(X, y, sample_weight=c * np.exp(logarithms))
-        return log_loss(y_val, other.predict_proba(X_val))
+        return log_loss(y_val, other.predict_proba(X_val), sample_weight=asked)
 
     def gradient(logarithms, step=1e-4):
         shifts = step * np.eye(len(X))

@@ -81,7 +81,7 @@ class CounterfactualMixin(InfluenceNet):
             :meth:`~SGDInfluenceClassifier.label_influence`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.

@@ -61,10 +61,12 @@ class InfluenceMixin(InfluenceNet):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             What is measured on each validation sample. ``"loss"``: the criterion;
             ``"error"``: 1 minus the probability that a classifier gives to the sample's
-            label, for validation data that has wrong labels of its own; or
+            label, for validation data that has wrong labels of its own;
+            ``"balanced_loss"`` and ``"balanced_error"``: the same, with each class
+            counting the same in the mean, whatever `class_weight` is; or
             ``query(y_pred, y_true)``, which takes the module's outputs and the targets
             (for a classifier the class indices) as tensors and returns a tensor of
             shape (batch,), differentiable in the outputs.
@@ -224,7 +226,7 @@ class InfluenceMixin(InfluenceNet):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             The models on which the query is measured, as in :meth:`influence`.

@@ -121,7 +121,7 @@ def influence_interval(
         times `n_samples` must be at least level / (1 - level).
     sample_weight_val : array-like of shape (n_val,), optional
         Non-negative weights of the validation samples in the mean.
-    query : "loss", "error" or callable, default="loss"
+    query : a named query or callable, default="loss"
         As in :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
     at : "final", "epochs", "path", sequence or mapping, default="final"
         As there.

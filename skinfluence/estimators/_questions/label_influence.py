@@ -71,7 +71,7 @@ class LabelInfluenceMixin(InfluenceNet):
             Their labels; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
@@ -174,7 +174,7 @@ class TargetInfluenceMixin(InfluenceNet):
             Their targets; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.

@@ -52,7 +52,7 @@ def influence_over_runs(
         Number of runs, the estimator's own included. With 1 nothing is trained.
     sample_weight_val : array-like of shape (n_val,), optional
         Non-negative weights of the validation samples in the mean.
-    query : "loss", "error" or callable, default="loss"
+    query : a named query or callable, default="loss"
         As in :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
     at : "final", "epochs", "path", sequence or mapping, default="final"
         As there.

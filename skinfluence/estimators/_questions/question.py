@@ -12,7 +12,7 @@ from ..._numbers import is_integer
 from ...exceptions import NotRecordedError
 from ...influence import Query
 from ...trajectory import Trajectory
-from .._measures import check_query
+from .._measures import BALANCED, check_query
 from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import At, MapDataset, QueryLike
@@ -61,7 +61,7 @@ class Question:
         The run, from the first step that is asked about.
     at : mapping of int to float
         Weight in the query by number of the state.
-    query : "loss", "error" or callable
+    query : a named query or callable
         The measure on each validation sample.
     dataset : torch.utils.data.Dataset
         The validation data.
@@ -126,7 +126,10 @@ def ask(
             f"them (`last_epochs`={last_epochs}, `record`={net.record!r})."
         )
     check_query(net, query)
-    dataset, weights_val = validation_data(net, X_val, y_val, sample_weight_val)
+    balanced = isinstance(query, str) and query.startswith(BALANCED)
+    dataset, weights_val = validation_data(
+        net, X_val, y_val, sample_weight_val, balanced=balanced
+    )
     run.check(max(weights), run.first)
     earlier = earlier_runs(net, stage, last_epochs)
     if derivative:

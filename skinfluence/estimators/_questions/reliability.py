@@ -70,7 +70,7 @@ class ReliabilityMixin(InfluenceNet):
             How many samples to verify, at least 4; all if there are fewer.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             As in :meth:`influence`.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.

@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from ..._version import __version__
 from ...cleaning import Decisions
 from ...estimators import InfluenceCheck, ScoresOverRuns, Skill
-from .._style import described, unit_of_loss
+from .._style import NAMES_OF_QUERIES, described, unit_of_loss
 from .._typing import At, Estimator, QueryLike
 from .findings import Audit, Harmed
 from .rows import Columns
@@ -26,7 +26,6 @@ _AT = {
     "epochs": "averaged over the models at all epoch ends",
     "path": "along training (the model after epoch e has weight 1/e)",
 }
-_MEASURES = {"loss": "validation loss", "error": "expected validation error"}
 
 Content: TypeAlias = dict[str, Any]
 # A classifier's labels -> their indices.
@@ -62,7 +61,9 @@ def audit_dict(
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
         "version": __version__,
         "fingerprint": findings.fingerprint,
-        "measure": _MEASURES.get(query if isinstance(query, str) else "", "query"),
+        "measure": NAMES_OF_QUERIES.get(
+            query if isinstance(query, str) else "", "query"
+        ),
         "unit": described(estimator, query)["unit"],
         "loss_unit": unit_of_loss(estimator),
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),

@@ -149,7 +149,7 @@ class AuditReport:
         at : "final", "epochs", "path", sequence or mapping, default="path"
             At which models the query is evaluated, as in
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
-        query : "loss", "error" or callable, default="loss"
+        query : a named query or callable, default="loss"
             What is measured on the validation samples, as there; use ``"error"`` if
             their labels are unreliable.
         curve : InfluenceCleanerCV, GridSearchCV or None, default=None
