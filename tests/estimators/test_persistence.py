@@ -353,7 +353,8 @@ def test_what_else_is_in_the_folder_is_not_removed(tmp_path, place):
     with pytest.raises(TrajectoryFileError, match="and nothing else"):
         clf.save(tmp_path / "clf", overwrite=True)
     assert (folder / "thesis.txt").read_text() == "mine"
-    assert_same(load_estimator(tmp_path / "clf"), clf, X, y)
+    loaded = load_estimator(tmp_path / "clf")
+    np.testing.assert_array_equal(loaded.influence(X, y), clf.influence(X, y))
 
 
 @pytest.mark.parametrize("overwrite", ["no", 1, None])
