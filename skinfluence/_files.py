@@ -15,6 +15,8 @@ from .exceptions import TrajectoryFileError
 PART = ".part"
 """Suffix of a file or folder that is still being written."""
 
+_PREFIX = ".skinfluence-"
+
 # Far more than the manifest of the longest run, and less than what fills the memory.
 _SHEET_BYTES = 64 << 20
 
@@ -67,7 +69,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     not followed.
     """
     # Not made of the name, which may be as long as names can be.
-    part = path.with_name(f".skinfluence-{secrets.token_hex(8)}{PART}")
+    part = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{PART}")
     try:
         old = path.lstat() if path.is_file() and not is_link(path) else None
         # Nobody else reads it before it has the mode of the old one.
@@ -86,6 +88,11 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def is_part(name: str) -> bool:
+    """Return whether a name is that of a file before it has its own."""
+    return name.startswith(_PREFIX) and name.endswith(PART)
 
 
 def sync_folder(folder: Path) -> None:

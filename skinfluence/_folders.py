@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ._files import PART, is_link, sync_folder, writing
-from .exceptions import TrajectoryFileError
+import numpy as np
+
+from ._files import PART, damaged, is_link, sync_folder, writing
+from .exceptions import TrajectoryFileError, TrajectoryInUseError
 
 try:
     import fcntl
@@ -40,10 +42,13 @@ def new_folder(
     path : Path
         The folder; if it is a link, the one to which it leads.
     check : callable
-        Raises a `TrajectoryFileError` for a folder that must not be overwritten.
+        Raises a `TrajectoryFileError` for a folder that must not be overwritten, a
+        `TrajectoryInUseError` for one that must not be now.
     overwrite : bool
         Whether a folder with something in it is replaced, if it passes the check.
     """
+    if not isinstance(overwrite, (bool, np.bool_)):
+        raise TypeError(f"`overwrite` must be True or False, got {overwrite!r}.")
     with writing(path):
         path = settled(path)
         _check_free(path, check, overwrite)
@@ -99,11 +104,21 @@ def _check_free(path: Path, check: Callable[[Path], object], overwrite: bool) ->
         )
     try:
         check(path)
+    except TrajectoryInUseError:
+        raise
     except TrajectoryFileError as error:
         raise TrajectoryFileError(
-            f"The folder {str(path)!r} must hold what was saved in the same way, to be "
-            "overwritten. Choose another one, or remove it yourself."
+            f"The folder {str(path)!r} must hold what was saved in the same way, and "
+            "nothing else, to be overwritten. Choose another one, or remove it "
+            "yourself."
         ) from error
+
+
+def refuse_others(folder: Path, is_ours: Callable[[str], object]) -> None:
+    """Raise an error if a folder holds something with a name that is not ours."""
+    for path in folder.iterdir():
+        if not is_ours(path.name):
+            raise damaged(path, "it is none of the files that were saved")
 
 
 def _hidden(path: Path) -> tuple[Path, int]:

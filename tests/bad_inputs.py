@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
@@ -167,7 +168,9 @@ TARGETS: dict[str, Callable[..., object]] = {
         SGDInfluenceClassifier(**QUICK), X, Y, **o
     ),
     "removal_curve": curve,
-    "jaccard_extremes": lambda **o: jaccard_extremes(X[:, 0], X[:, 1], **o),
+    "jaccard_extremes": lambda **o: jaccard_extremes(
+        **{"first": X[:, 0], "second": X[:, 1], **o}
+    ),
     "linear_datamodeling_score": lambda **o: linear_datamodeling_score(
         fitted(), X[:, 0], *VAL, **o
     ),
@@ -319,7 +322,11 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("influence", "at", {1: True}, "finite weights"),
     ("influence", "query", 3, "'loss', 'error', .* or a callable"),
     ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
+    ("influence", "at", np.array(1), "a string, a sequence or a mapping"),
+    ("influence", "at", [1, 1], "each epoch once"),
     ("influence", "aggregate", "sum", "'mean' or None"),
+    ("influence", "aggregate", np.array(["mean", "sum"]), "'mean' or None"),
+    ("influence", "aggregate", pd.NA, "'mean' or None"),
     ("counterfactual_influence", "samples", {1: 2}, "a sequence of row numbers"),
     ("counterfactual_influence", "samples", 3, "a sequence of row numbers"),
     ("counterfactual_influence", "samples", True, "a sequence of row numbers"),
@@ -335,6 +342,12 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("InfluenceCleaner", "n_remove", np.nan, "a fraction"),
     ("InfluenceCleaner", "n_remove", 2**70, "below the number of samples"),
     ("InfluenceCleaner", "n_remove", None, "a float|a count|'auto'"),
+    # Before the first fold is trained, too.
+    ("InfluenceCleaner", "at", [], "some epoch a positive weight"),
+    ("InfluenceCleaner", "at", {}, "some epoch a positive weight"),
+    ("InfluenceCleaner", "at", np.array(1), "a string, a sequence or a mapping"),
+    ("InfluenceCleaner", "at", [0.5], "epochs of the run"),
+    ("InfluenceCleaner", "at", {1: np.nan}, "finite weights"),
     ("InfluenceCleaner", "cv", "five", "an int"),
     ("InfluenceCleaner", "cv", 1, "2|two"),
     ("InfluenceCleaner", "cv", -3, "2|two"),
@@ -354,7 +367,21 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("AuditReport", "raw", "a", "an array, a table or a sequence of texts"),
     ("AuditReport", "raw_val", 3, "an array, a table or a sequence of texts"),
     ("AuditReport", "at", 7, "a string, a sequence or a mapping"),
+    ("AuditReport", "n_check", 2, "at least 4"),
+    ("AuditReport", "n_check", pd.NA, "an integer"),
     ("KohLiang", "solver", "exact", "one of"),
+    ("KohLiang", "solver", np.array(["cg", "direct"]), "one of"),
+    ("KohLiang", "damping", pd.NA, "'auto' or a finite number"),
+    ("KohLiang", "tol", 0.0, r"\(0\.0, inf"),
+    ("FisherKernel", "damping", np.array([1.0, 2.0]), "'auto' or a finite number"),
+    ("ConfidentLearning", "method", pd.NA, "one of"),
+    ("ConfidentLearning", "filter_by", pd.NA, "one of"),
+    ("KNNShapley", "features", pd.NA, "'input' or 'representation'"),
+    ("refit_without", "relabel", 0, "a mapping of rows to labels"),
+    ("refit_without", "relabel", pd.NA, "a mapping of rows to labels"),
+    ("jaccard_extremes", "first", 3, "one-dimensional array of numbers"),
+    ("jaccard_extremes", "second", ["a"] * N_SAMPLES, "array of numbers"),
+    ("jaccard_extremes", "second", [1.0, 2.0], r"as `first` \(30\), got 2"),
     ("KNNShapley", "features", "output", "'input' or 'representation'"),
     ("Autoencoder", "device", "tpu", "one that torch has here"),
     ("TracIn", "steps", "some", "one of"),
@@ -514,7 +541,7 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "KNNShapley": {"n_neighbors": COUNT},
     "KohLiang": {
         "damping": WIDTH,
-        "tol": RATE,
+        "tol": ABOVE,
         "max_iter": COUNT,
         "batch_size": COUNT,
         "random_state": SEED,

@@ -3,6 +3,7 @@
 import inspect
 import re
 
+import numpy as np
 import pytest
 
 import skinfluence
@@ -21,9 +22,11 @@ from tests.bad_inputs import (
     TABLE,
     TARGETS,
     UNKNOWN,
+    VAL,
     BadInput,
     X,
     Y,
+    fitted,
     generated,
     no_training,
 )
@@ -97,6 +100,22 @@ def test_every_numeric_parameter_is_met():
         if each not in {*NUMBERS.get(name, ()), *NUMBERS.get(method, ()), *BY_HAND}
     }
     assert not missing
+
+
+# Their arithmetic wraps around: -np.uint8(2) is 254, and np.int8(100) + 100 is not 200.
+NUMPY = (np.uint8, np.int64)
+
+
+@pytest.mark.parametrize("kind", NUMPY)
+def test_numpys_integers_are_integers(kind):
+    first, second = X[:, 0], X[:, 1]
+    expected = metrics.jaccard_extremes(first, second, k=3)
+    assert metrics.jaccard_extremes(first, second, k=kind(3)) == expected
+    changes = [
+        fitted().counterfactual_influence(*VAL, [0, 1, 2], n_jobs=n_jobs)
+        for n_jobs in (1, kind(1))
+    ]
+    np.testing.assert_array_equal(*changes)
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

@@ -17,7 +17,7 @@ from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
-from ._questions.recorded_run import RecordedRun
+from ._questions.recorded_run import RecordedRun, check_at
 from ._regressor import SGDInfluenceRegressor
 from ._representation import represent
 from ._runs import ScoresOverRuns
@@ -44,6 +44,7 @@ __all__ = [
     "SGDInfluenceRegressor",
     "ScoresOverRuns",
     "SmoothHinge",
+    "check_at",
     "check_device",
     "check_fitted_on",
     "check_query",

@@ -112,7 +112,9 @@ def _checked_measure(net: InfluenceNet, query: Measure) -> Measure:
                 "`query` must be differentiable in the module's outputs, got a "
                 "tensor without a gradient, as comparisons and counts return."
             )
-        # As the weights of its mean; without a gradient it may count or compare.
-        return values if net.dtype_ is None else values.to(net.dtype_)
+        # Without a gradient it may count or compare. What is computed in a wider dtype,
+        # as finite differences are, is not rounded to the net's.
+        dtype = values.dtype if net.dtype_ is None else net.dtype_
+        return values.to(torch.promote_types(values.dtype, dtype))
 
     return measure

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .._numbers import is_integer
 
@@ -20,12 +20,24 @@ def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
 
 
 def _check_pair(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (np.asarray(column_or_1d(s), dtype=np.float64) for s in (first, second))
-    check_consistent_length(a, b)
-    for name, scores in (("first", a), ("second", b)):
-        if not np.isfinite(scores).all():
-            raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
+    a, b = _scores("first", first), _scores("second", second)
+    if len(a) != len(b):
+        raise ValueError(
+            f"`second` must have as many scores as `first` ({len(a)}), got {len(b)}."
+        )
     return a, b
+
+
+def _scores(name: str, given: ArrayLike) -> np.ndarray:
+    try:
+        scores = np.asarray(column_or_1d(given), dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be a one-dimensional array of numbers, got {given!r:.80}."
+        ) from error
+    if not np.isfinite(scores).all():
+        raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
+    return scores
 
 
 def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
@@ -100,6 +112,7 @@ def jaccard_extremes(first: ArrayLike, second: ArrayLike, k: int = 10) -> float:
             "`k` must be an integer between 1 and half the number of samples "
             f"({most}), got {k!r}."
         )
+    k = int(k)  # the negative of NumPy's unsigned ones is not what it says
     ends = []
     for scores in pair:
         # Stable, so that ties are broken in the same way in both.

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from .._parallel import check_n_jobs
+from ..estimators import check_at
 from ..training import differentiating
 from ._checks import SHARED, EstimatorCheck
 
@@ -71,6 +72,7 @@ class BaseScorer(BaseEstimator, ABC):
         parameters = {k: v for k, v in vars(self).items() if k in SHARED}
         validate_parameter_constraints(SHARED, parameters, type(self).__name__)
         check_n_jobs(getattr(self, "n_jobs", None))
+        check_at(getattr(self, "at", "final"))
         self._check_parameters()
         for check in self._estimator_checks:
             check(estimator, self._name)

@@ -1,6 +1,6 @@
 """Checks that scorers share, made before any work is done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,7 +14,7 @@ SHARED: dict[str, list[Any]] = {
     "last_epochs": [Count(1), None],
     "max_iter": [Count(1)],
     "random_state": RANDOM_STATE,
-    "tol": [Number(Real, 0, None, closed="left")],
+    "tol": [Number(Real, 0, None, closed="neither")],
     "verify": [Count(0)],
 }
 """Constraints on parameters, the same for all scorers that have one of the name."""
@@ -80,7 +80,12 @@ def check_probabilities(estimator: object, scorer: str) -> None:
         )
 
 
+def is_one_of(value: object, choices: Collection[str]) -> bool:
+    """Whether a value is one of some texts; an array has no equal among them."""
+    return isinstance(value, str) and value in choices
+
+
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a parameter that is not one of its choices."""
-    if value not in choices:
+    if not is_one_of(value, choices):
         raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")

@@ -13,7 +13,12 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._numbers import check_integer, random_generator
 from ._base import BaseScorer, ScoringData
-from ._checks import check_choice, check_classifier, check_probabilities
+from ._checks import (
+    check_choice,
+    check_classifier,
+    check_probabilities,
+    is_one_of,
+)
 from ._refits import unrecorded
 
 _METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
@@ -94,7 +99,7 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         if isinstance(self.cv, Real):
             check_integer("cv", self.cv, 2)
         check_choice("method", self.method, _METHODS)
-        if self.filter_by is not None and self.filter_by not in _FILTERS:
+        if self.filter_by is not None and not is_one_of(self.filter_by, _FILTERS):
             raise ValueError(
                 f"`filter_by` must be None or one of {list(_FILTERS)}, got "
                 f"{self.filter_by!r}."

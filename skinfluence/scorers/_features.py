@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from ..estimators import represent
+from ._checks import is_one_of
 
 
 def features_of(
@@ -22,7 +23,7 @@ def features_of(
 
 def check_features(features: str, estimator: BaseEstimator, scorer: str) -> None:
     """Refuse unknown features, and an estimator that does not provide them."""
-    if features not in ("input", "representation"):
+    if not is_one_of(features, ("input", "representation")):
         raise ValueError(
             f"`features` must be 'input' or 'representation', got {features!r}."
         )

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from .._numbers import is_real
 from ..estimators import FinalModel, final_model
 from ._base import BaseScorer, ScoringData
-from ._checks import check_choice, check_own
+from ._checks import check_choice, check_own, is_one_of
 from ._gradients import FinalGradients
 
 _SELECTIONS = ("rank", "sbq")
@@ -80,7 +80,7 @@ class FisherKernel(BaseScorer, name="fisher_kernel"):
     def _check_parameters(self) -> None:
         check_choice("selection", self.selection, _SELECTIONS)
         number = is_real(self.damping) and 0 < self.damping < np.inf
-        if self.damping != "auto" and not number:
+        if not is_one_of(self.damping, ["auto"]) and not number:
             raise ValueError(
                 "`damping` must be 'auto' or a finite number above 0, got "
                 f"{self.damping!r}."

@@ -15,7 +15,7 @@ from ..estimators import final_model
 from ..exceptions import SolverConvergenceWarning
 from ..training import MicroBatch, check_second_derivative, few
 from ._base import BaseScorer, ScoringData
-from ._checks import check_choice, check_own
+from ._checks import check_choice, check_own, is_one_of
 from ._gradients import FinalGradients
 from ._solvers import (
     Product,
@@ -142,7 +142,7 @@ class KohLiang(BaseScorer, name="koh_liang"):
     def _check_parameters(self) -> None:
         check_choice("solver", self.solver, _SOLVERS)
         number = is_real(self.damping) and 0 <= self.damping < np.inf
-        if self.damping != "auto" and not number:
+        if not is_one_of(self.damping, ["auto"]) and not number:
             raise ValueError(
                 "`damping` must be 'auto' or a finite number of at least 0, got "
                 f"{self.damping!r}."

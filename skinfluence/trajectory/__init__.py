@@ -5,6 +5,7 @@ from ..training import StepRecord, parameters_digest
 from ._comparison import same_loss
 from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._disk.manifest import read_manifest
+from ._disk.ownership import check_replaceable
 from ._replay import Replay, on_threads
 from ._run_folders import (
     begin_run,
@@ -25,6 +26,7 @@ __all__ = [
     "StepRecord",
     "Trajectory",
     "begin_run",
+    "check_replaceable",
     "close_run",
     "fewest_states",
     "from_json",

@@ -12,6 +12,7 @@ from torch import nn
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.datasets import flip_labels
 from skinfluence.estimators import SmoothHinge, has_probabilities
+from skinfluence.exceptions import UnsupportedModuleError
 from tests.cases import N_CLASSES, Case
 from tests.oracles import Spy, finite_differences, relative_error
 
@@ -165,3 +166,21 @@ def test_refused_where_there_are_no_probabilities():
         reg.influence(X, scale(y), query="error")
     with pytest.raises(ValueError, match=r"must be .loss., .error., .* or a callable"):
         reg.influence(X, scale(y), query="accuracy")
+
+
+def test_a_query_in_single_precision_is_checked_in_double():
+    """Rounded to the net's dtype, its finite differences said nothing."""
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(120, 5)).astype(np.float32)
+    y = (X[:, 0] + 0.3 * rng.normal(size=120) > 0).astype(int)
+    options = {"max_epochs": 3, "batch_size": 16, "random_state": 0}
+    clf = SGDInfluenceClassifier(**options).fit(X, y)
+    own = clf.influence(X[:20], y[:20], query=nn.CrossEntropyLoss(reduction="none"))
+    np.testing.assert_array_equal(own, clf.influence(X[:20], y[:20]))
+
+    def detached(outputs, targets):
+        parts = nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return parts + outputs.detach()[:, 0] ** 2
+
+    with pytest.raises(UnsupportedModuleError, match="gets it wrong"):
+        clf.influence(X[:20], y[:20], query=detached)

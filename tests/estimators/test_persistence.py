@@ -340,6 +340,31 @@ def test_only_an_estimator_is_replaced(tmp_path):
     Trajectory.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize("place", [".", "trajectory", "pretrained", ".git"])
+def test_what_else_is_in_the_folder_is_not_removed(tmp_path, place):
+    X, y = data()
+    first = SGDInfluenceClassifier(**OPTIONS).fit(X, y)
+    clf = SGDInfluenceClassifier(pretrained=first, **OPTIONS).fit(X, y)
+    clf.save(tmp_path / "clf")
+    clf.save(tmp_path / "clf", overwrite=True)
+    folder = tmp_path / "clf" / place
+    folder.mkdir(exist_ok=True)
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(TrajectoryFileError, match="and nothing else"):
+        clf.save(tmp_path / "clf", overwrite=True)
+    assert (folder / "thesis.txt").read_text() == "mine"
+    loaded = load_estimator(tmp_path / "clf")
+    np.testing.assert_array_equal(loaded.influence(X, y), clf.influence(X, y))
+
+
+@pytest.mark.parametrize("overwrite", ["no", 1, None])
+def test_overwrite_is_true_or_false(tmp_path, overwrite):
+    clf = SGDInfluenceClassifier()
+    with pytest.raises(TypeError, match="`overwrite` must be True or False, got"):
+        clf.save(tmp_path / "clf", overwrite=overwrite)
+    clf.save(tmp_path / "clf", overwrite=np.False_)
+
+
 def test_not_while_it_trains(tmp_path):
     class Saving(Callback):
         def on_epoch_end(self, net, **kwargs):

@@ -191,6 +191,35 @@ def test_a_value_that_repr_does_not_tell_is_another_run(tmp_path, name):
     assert fitted(other, resume=True).trajectory_.folder.name == "run-000002"
 
 
+def subclass(factor):
+    class Scaled(SGDInfluenceClassifier):
+        def get_losses(self, y_pred, y_true, X=None, training=False):
+            return factor * super().get_losses(y_pred, y_true, X=X, training=training)
+
+    return Scaled
+
+
+def elsewhere(module):
+    """Return a class as a module of this name would define it at its top level."""
+    names = {"__module__": module, "__qualname__": "Own"}
+    return type("Own", (SGDInfluenceClassifier,), names)
+
+
+@pytest.mark.parametrize(
+    ("make", "one", "other"), [(subclass, 1.0, 2.0), (elsewhere, "a", "b")]
+)
+def test_an_estimator_of_another_class_is_another_run(tmp_path, make, one, other):
+    X, y = arrays()
+
+    def run(value, **options):
+        clf = make(value)("linear", trajectory_dir=tmp_path, **OPTIONS)
+        return clf.fit(X, y, **options).trajectory_.folder.name
+
+    assert run(one) == "run-000001"
+    assert run(one, resume=True) == "run-000001"
+    assert run(other, resume=True) == "run-000002"
+
+
 class Unpicklable(Callback):
     def __init__(self):
         self.lock = threading.Lock()

@@ -40,7 +40,7 @@ def test_jaccard_extremes():
 def test_wrong_scores(metric):
     with pytest.raises(ValueError, match="`second` must be finite"):
         metric(np.arange(30.0), np.full(30, np.nan))
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="as many scores as `first`"):
         metric(np.arange(30.0), np.arange(29.0))
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from skinfluence import Trajectory
-from skinfluence.exceptions import TrajectoryFileError
+from skinfluence.exceptions import TrajectoryFileError, TrajectoryInUseError
 from skinfluence.training import Clipping, State
 from skinfluence.trajectory import StepRecord, close_run, reopened
 from skinfluence.trajectory._disk import manifest
@@ -297,6 +297,30 @@ def test_overwriting_replaces_all(tmp_path):
     in_memory(EPOCHS[:2]).save(tmp_path / "run", overwrite=True)
     assert_run(Trajectory.load(tmp_path / "run"), in_memory(EPOCHS[:2]))
     assert names(tmp_path) == ["run"]
+
+
+def test_a_run_under_way_is_not_replaced(tmp_path):
+    run = on_disk(tmp_path / "run")
+    with pytest.raises(TrajectoryInUseError, match="another run writes"):
+        in_memory(EPOCHS[:2]).save(tmp_path / "run", overwrite=True)
+    close_run(run)
+    assert_run(Trajectory.load(tmp_path / "run"), run)
+
+
+def test_what_else_is_in_the_folder_is_kept(tmp_path):
+    close_run(on_disk(tmp_path / "run"))
+    others = ["draft.part", "states-1.txt", "thesis.tex"]
+    for name in others:
+        (tmp_path / "run" / name).write_text("all of it")
+    # What a killed process leaves of its own is removed.
+    (tmp_path / "run" / "states-000009.safetensors.part").touch()
+    (tmp_path / "run" / ".skinfluence-0123456789abcdef.part").touch()
+    with pytest.raises(TrajectoryFileError, match="and nothing else"):
+        in_memory().save(tmp_path / "run", overwrite=True)
+    close_run(reopened(tmp_path / "run"))
+    left = names(tmp_path / "run")
+    assert [name for name in left if name in others] == others
+    assert [name for name in left if name.endswith(".part")] == ["draft.part"]
 
 
 def test_a_loaded_run_saved_over_itself(tmp_path):

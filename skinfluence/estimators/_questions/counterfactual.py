@@ -274,7 +274,7 @@ def exact_changes(
 
 def _part_size(runs: int, n_jobs: int | None) -> int:
     """Return how many runs go together, so that every process has some."""
-    workers = joblib.effective_n_jobs(n_jobs)
+    workers = int(joblib.effective_n_jobs(n_jobs))
     return max(1, min(_RUNS_A_PART, -(-runs // workers)))
 
 

@@ -180,7 +180,8 @@ class InfluenceMixin(InfluenceNet):
         (112,)
         >>> most_harmful = scores.argsort()[:10]
         """
-        if aggregate not in ("mean", None):
+        mean = isinstance(aggregate, str) and aggregate == "mean"
+        if aggregate is not None and not mean:
             raise ValueError(f"`aggregate` must be 'mean' or None, got {aggregate!r}.")
         if aggregate is None and sample_weight_val is not None:
             raise ValueError(
@@ -192,7 +193,7 @@ class InfluenceMixin(InfluenceNet):
         question = ask(
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
-        kind = Query if aggregate == "mean" else SampleQueries
+        kind = Query if mean else SampleQueries
         found = smoothed(smoothing, partial(estimate, self, question, kind=kind))
         scores = reliable(*found)
         if verify:

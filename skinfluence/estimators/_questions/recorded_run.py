@@ -242,40 +242,56 @@ def state_weights(trajectory: Trajectory, at: object) -> dict[int, float]:
     return {ends[epoch]: weight for epoch, weight in epochs.items() if weight}
 
 
-def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
+def check_at(at: object) -> None:
+    """Refuse what names no epochs, or gives them no weights, in any run."""
     if isinstance(at, str):
-        named = {
-            "final": {epochs[-1]: 1.0},
-            "epochs": dict.fromkeys(epochs, 1.0),
-            "path": {epoch: 1.0 / epoch for epoch in epochs},
-        }
-        if at not in named:
+        if at not in _NAMED:
             raise ValueError(
                 "`at` must be 'final', 'epochs', 'path', a sequence of epoch numbers "
                 f"or a mapping of epoch number to weight, got {at!r}."
             )
-        pairs = list(named[at].items())
-    elif isinstance(at, Mapping):
-        pairs = list(at.items())
-    elif isinstance(at, (Sequence, np.ndarray)):
-        pairs = [(epoch, 1.0) for epoch in at]
-    else:
-        raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
+        return
+    pairs = _pairs(at)
     for epoch, weight in pairs:
-        if not is_integer(epoch) or epoch not in epochs:
-            raise ValueError(
-                f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
-                f"{epoch!r}."
-            )
+        if not is_integer(epoch):
+            raise ValueError(f"`at` must name epochs of the run, got {epoch!r}.")
         if not is_real(weight) or not 0 <= weight < np.inf:
             raise ValueError(
                 f"`at` must give finite weights that are not negative, got {weight!r} "
                 f"for epoch {epoch}."
             )
-    weights = {int(epoch): float(weight) for epoch, weight in pairs}
-    if len(weights) != len(pairs):
-        raise ValueError(f"`at` must name each epoch once, got {list(at)}.")
-    total = sum(weights.values())
-    if not total > 0:
+    epochs = [epoch for epoch, _ in pairs]
+    if len({*epochs}) != len(epochs):
+        raise ValueError(f"`at` must name each epoch once, got {epochs}.")
+    if not sum(weight for _, weight in pairs) > 0:
         raise ValueError(f"`at` must give some epoch a positive weight, got {at!r}.")
-    return {epoch: weight / total for epoch, weight in weights.items()}
+
+
+def _pairs(at: object) -> list[tuple[Any, Any]]:
+    """Return epochs and weights as they are given."""
+    if isinstance(at, Mapping):
+        return list(at.items())
+    if isinstance(at, Sequence) or (isinstance(at, np.ndarray) and at.ndim):
+        return [(epoch, 1.0) for epoch in at]
+    raise TypeError(f"`at` must be a string, a sequence or a mapping, got {at!r}.")
+
+
+def _epoch_weights(epochs: Sequence[int], at: object) -> dict[int, float]:
+    check_at(at)
+    pairs = _NAMED[at](epochs) if isinstance(at, str) else _pairs(at)
+    for epoch, _ in pairs:
+        if epoch not in epochs:
+            raise ValueError(
+                f"`at` must name epochs of the run, {epochs[0]} to {epochs[-1]}, got "
+                f"{epoch!r}."
+            )
+    total = sum(float(weight) for _, weight in pairs)
+    return {int(epoch): float(weight) / total for epoch, weight in pairs}
+
+
+# Epochs and their weights, by name.
+_NAMED: dict[str, Callable[[Sequence[int]], list[tuple[Any, Any]]]] = {
+    "final": lambda epochs: [(epochs[-1], 1.0)],
+    "epochs": lambda epochs: [(epoch, 1.0) for epoch in epochs],
+    "path": lambda epochs: [(epoch, 1.0 / epoch) for epoch in epochs],
+}

@@ -38,7 +38,7 @@ def refitted(
     earlier = earlier_runs(net, stage, last_epochs)
     n_samples = (trajectory, *(run.trajectory for run in earlier))[-1].n_samples
     rows = sample_rows(samples, n_samples)
-    labels = _checked_labels(relabel or {}, rows, n_samples)
+    labels = _checked_labels({} if relabel is None else relabel, rows, n_samples)
     run.check(trajectory.n_steps, first)
     if earlier:
         return _refit_from_earlier(net, run, rows, labels, len(earlier))

@@ -35,7 +35,7 @@ def plan_checkpoints(
         n_batches = len(batches)
     except (TypeError, NotImplementedError):
         n_batches = 0  # states are dropped when they become too many
-    epoch_steps = -(-n_batches // net.accumulate_steps)
+    epoch_steps = -(-n_batches // int(net.accumulate_steps))
     n_steps = trajectory.n_steps - trajectory.first_recorded_step
     n_steps += int(net.max_epochs) * epoch_steps  # of NumPy, it could overflow
     kept, held, folder = trajectory.kept, trajectory.nbytes, trajectory.folder

@@ -118,7 +118,9 @@ def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
     own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
     parameters = {**module_defaults(net.module), **own}
     parameters["pretrained"] = digest_of(net.pretrained)
-    values = {name: _digest(value) for name, value in sorted(parameters.items())}
+    values = {f"`{name}`": _digest(value) for name, value in sorted(parameters.items())}
+    # A class has a text too: two modules may have classes of one name.
+    values["estimator"] = _digest(type(net)) or text_of(type(net))
     return {
         "estimator": type(net).__qualname__,
         "data": data.digest,
@@ -126,7 +128,7 @@ def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
             None if data.weights is None else data.weights.numpy()
         ),
         **{f"`{name}`": text_of(value) for name, value in sorted(parameters.items())},
-        "values": {f"`{name}`": value for name, value in values.items() if value},
+        "values": {name: value for name, value in values.items() if value},
     }
 
 

@@ -10,16 +10,18 @@ import torch
 from ..._files import (
     checksum,
     damaged,
+    is_part,
     read_any,
     sealed,
     unsealed,
     write_file,
     writing,
 )
-from ..._folders import new_folder
+from ..._folders import new_folder, refuse_others
 from ..._version import __version__
 from ...trajectory import (
     Trajectory,
+    check_replaceable,
     reread,
     tensors_to_bytes,
     to_json,
@@ -54,7 +56,7 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
     folder = Path(path)
     stages = _stages(net)
     written = [_written(each) for each in stages]
-    with new_folder(folder, read_manifest, overwrite=overwrite) as part:
+    with new_folder(folder, _check_replaceable, overwrite=overwrite) as part:
         # The manifest of an estimator holds the checksum of the pretrained one's.
         for depth in reversed(range(len(stages))):
             place = _place(part, depth)
@@ -92,6 +94,17 @@ def _write(
         for name, data in files.items():
             write_file(part / name, data)
         write_file(part / MANIFEST, _manifest(part, files))
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise an error if a folder holds more than a whole estimator."""
+    files = read_manifest(folder)["files"]
+    ours = {MANIFEST, *(name.partition("/")[0] for name in files)}
+    refuse_others(folder, lambda name: name in ours or is_part(name))
+    if RUN[0] in files:
+        check_replaceable(folder / TRAJECTORY)
+    if PARTS[-1] in files:
+        _check_replaceable(folder / PRETRAINED)
 
 
 def read_manifest(folder: Path) -> Any:

@@ -211,7 +211,8 @@ class AuditReport:
         """
         _check_estimator(estimator)
         n, n_harmed = check_integer("n", n, 1), check_integer("n_harmed", n_harmed)
-        n_check = check_integer("n_check", n_check, 4) if n_check != 0 else 0
+        n_check = check_integer("n_check", n_check)
+        n_check = n_check and check_integer("n_check", n_check, 4)
         random_generator(random_state)
         _check_about(about)
         _check_skill(skill)

@@ -6,10 +6,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..._files import PART, damaged, is_link, writing
+from ..._files import PART, damaged, is_link, is_part, writing
+from ..._folders import refuse_others
 from ...exceptions import TrajectoryFileError, TrajectoryInUseError
 from .journal import JOURNAL
-from .manifest import MANIFEST, UNTRAINED
+from .manifest import MANIFEST, UNTRAINED, read_manifest
 from .shards import SHARD, Shard
 
 LOCK = "lock"
@@ -51,6 +52,21 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
+def check_replaceable(folder: Path) -> None:
+    """Raise an error if a folder holds more than a whole run, or a run under way."""
+    read_manifest(folder)
+    refuse_others(folder, is_ours)
+    locked(folder).release()
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a run has files of this name, while they are written too."""
+    whole = name.removesuffix(PART)
+    if whole in (MANIFEST, JOURNAL, LOCK) or SHARD.fullmatch(whole):
+        return True
+    return bool(UNTRAINED.fullmatch(whole) or is_part(name))
+
+
 def in_use(folder: Path) -> bool:
     """Return whether another run has the lock of a folder."""
     try:
@@ -71,10 +87,9 @@ def remove_strays(
     folder: Path, shards: list[Shard], untrained: dict[str, Any] | None
 ) -> None:
     """Remove files that were not yet part of the run when it was killed."""
-    known = {shard.file for shard in shards}
+    known = {MANIFEST, JOURNAL, LOCK, *(shard.file for shard in shards)}
     if untrained is not None:
         known.add(untrained["file"])
     for path in folder.iterdir():
-        ours = SHARD.fullmatch(path.name) or UNTRAINED.fullmatch(path.name)
-        if path.name.endswith(PART) or (ours and path.name not in known):
+        if is_ours(path.name) and path.name not in known:
             path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from ...training import State, StepRecord
 from .._facts import RunFacts
 from .._store import StateStore
 from .manifest import read_manifest, read_run
-from .ownership import LOCK
+from .ownership import LOCK, check_replaceable
 from .shards import SavedStates
 from .store import DiskStore
 
@@ -25,7 +25,7 @@ def save(
     overwrite: bool,
 ) -> None:
     """Write a run into a new folder."""
-    with new_folder(Path(path), read_manifest, overwrite=overwrite) as folder:
+    with new_folder(Path(path), check_replaceable, overwrite=overwrite) as folder:
         store = DiskStore.create(folder, facts)
         try:
             for record in records:
