@@ -306,6 +306,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "lr", torch.tensor([0.1, 0.2]), "one finite number"),
     ("SGDInfluenceClassifier", "optimizer", "adam", "torch.optim.Adam"),
     ("SGDInfluenceClassifier", "optimizer", "nonsense", "torch.optim."),
+    ("SGDInfluenceClassifier", "optimizer", "lbfgs", "torch.optim.(?!LBFGS)"),
     ("SGDInfluenceClassifier", "record", True, "an int in the range"),
     ("SGDInfluenceClassifier", "trajectory_dir", "", "name of a folder"),
     ("SGDInfluenceClassifier", "trajectory_dir", "\0", "name of a folder"),

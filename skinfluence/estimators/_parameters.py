@@ -19,6 +19,7 @@ from torch import nn
 
 from .._numbers import RANDOM_STATE, Count, Number, is_real
 from ..exceptions import UnsupportedModuleError
+from ..training import SUPPORTED_OPTIMIZERS
 from ._components import check_callbacks, check_device, check_names
 from ._modules import BUILT_IN
 from ._net import DTYPES, InfluenceNet
@@ -86,7 +87,7 @@ def _check_optimizer(optimizer: object) -> None:
     """Say which class a name may mean."""
     if not isinstance(optimizer, str):
         return
-    known = {name.lower(): name for name in dir(torch.optim) if name[0].isupper()}
+    known = {name.lower(): name for name in SUPPORTED_OPTIMIZERS}
     (name,) = get_close_matches(optimizer.lower(), known, 1) or ["sgd"]
     raise ValueError(
         "`optimizer` must be a class of optimizers, not its name, got "

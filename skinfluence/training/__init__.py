@@ -31,10 +31,17 @@ from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import rounding_tolerance
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
-from ._update import UpdateRule, moment_names, pull_back, state_nbytes
+from ._update import (
+    SUPPORTED_OPTIMIZERS,
+    UpdateRule,
+    moment_names,
+    pull_back,
+    state_nbytes,
+)
 
 __all__ = [
     "PARAMETERS",
+    "SUPPORTED_OPTIMIZERS",
     "Address",
     "Adjoint",
     "Batch",

@@ -31,6 +31,9 @@ _MOMENTS: dict[type[optim.Optimizer], tuple[str, ...]] = {
     optim.ASGD: ("ax",),
 }
 
+SUPPORTED_OPTIMIZERS = tuple(sorted(base.__name__ for base in _MOMENTS))
+"""Names in `torch.optim` of those whose step can be retraced."""
+
 _ROOTS = {Tensor.sqrt, Tensor.sqrt_}
 
 # Optimizers whose step is linear in parameters, gradient and moments: their
@@ -71,7 +74,7 @@ def moment_names(optimizer: optim.Optimizer) -> tuple[str, ...]:
         # A subclass may add options, but not another step.
         if issubclass(cls, base) and cls.step is base.step:
             return names
-    supported = ", ".join(sorted(base.__name__ for base in _MOMENTS))
+    supported = ", ".join(SUPPORTED_OPTIMIZERS)
     reason = next(
         (why for base in cls.__mro__ if (why := _REFUSED.get(base.__name__))),
         "its step is not one of torch.optim's elementwise steps",
