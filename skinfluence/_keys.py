@@ -118,6 +118,7 @@ def _of_function(function: types.FunctionType) -> object:
         _text(function.__code__),
         function.__defaults__,
         function.__kwdefaults__,
+        vars(function),
         [_inside(cell) for cell in function.__closure__ or ()],
         _referred(function),
     )

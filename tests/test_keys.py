@@ -166,3 +166,14 @@ def test_what_has_no_content_is_refused_by_name(query):
     check_cacheable(query=keyed.by_helper)
     with pytest.raises(ValueError, match=r"`query` must have a stable key.*(pickle)"):
         check_cacheable(query=query)
+
+
+def test_attributes_of_a_function_count():
+    def scaled(factor):
+        def query(outputs, targets):
+            return query.factor * outputs[:, 0]
+
+        query.factor = factor
+        return query
+
+    assert digest(scaled(1.0)) == digest(scaled(1.0)) != digest(scaled(2.0))
