@@ -53,6 +53,6 @@ def test_a_run_and_what_is_said_of_it():
     assert len(run) < 120
     check = clf.check_influence(X, Y, n_samples=10, random_state=0)
     assert repr(check) == str(check)
-    assert repr(check).startswith("10 samples: rank correlation ")
+    assert repr(check).splitlines()[1].startswith("10 samples: rank correlation ")
     runs = influence_over_runs(clf, X, Y, n_runs=2, random_state=0)
     assert repr(runs) == "<ScoresOverRuns of 2 runs over 60 samples>"

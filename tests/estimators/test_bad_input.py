@@ -431,7 +431,7 @@ def test_a_retrace_that_diverged():
 PARAMETERS = {
     "module": ("cnn", "a str among .*'mlp'"),
     "criterion": ("mse", "a callable"),
-    "optimizer": ("adam", "a callable"),
+    "optimizer": (3, "a callable"),
     "lr": (-0.1, r"range \[0.0, inf\)"),
     "max_epochs": (2.5, r"an int in the range \[0, 2\*\*63\)"),
     "batch_size": (0, r"an int in the range \[1, 2\*\*63\) or a int among \{-1\}"),

@@ -150,6 +150,7 @@ def test_training_on_does_not_start_again(data, pretrained):
         assert np.array_equal(clf.influence(X2, y2, stage=1), scores)
 
 
+@pytest.mark.filterwarnings("ignore:`module` returns")
 def test_initialized_by_hand(data):
     X, y, X2, y2 = data
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))

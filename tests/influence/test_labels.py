@@ -175,6 +175,7 @@ def test_each_kind_of_estimator_points_to_the_others_method():
     assert not hasattr(SGDInfluenceRegressor(), "label_influence")
 
 
+@pytest.mark.filterwarnings("ignore:`module` returns")
 def test_refuses_one_class():
     X, y, _ = Case("linear").data()
     clf = Case("linear").classifier().fit(X, np.zeros_like(y))

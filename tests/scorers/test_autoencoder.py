@@ -95,7 +95,7 @@ def test_refuses_bad_input():
         Autoencoder()(None, np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="`width` must be an integer of at least 1, g"):
         Autoencoder(0)(None, np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="'max_epochs' parameter"):
+    with pytest.raises(ValueError, match="`max_epochs` must be an integer of at"):
         Autoencoder(max_epochs=-1)(None, np.zeros((4, 2)))
 
 

@@ -82,6 +82,7 @@ def test_wrong_labels_have_low_scores():
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
+@pytest.mark.filterwarnings("ignore:`module` returns")
 def test_frames_reach_pipelines_and_images_reach_networks():
     X = pd.DataFrame({"colour": ["red", "blue"] * 20, "n": np.arange(40) % 5})
     y = (X["colour"] == "red").to_numpy()

@@ -146,7 +146,12 @@ def test_networks_do_not_record_for_it():
     ("options", "estimator", "error", "message"),
     [
         ({"n_permutations": 0}, STUMP, ValueError, "`n_permutations` must be .* got 0"),
-        ({"tolerance": -1}, STUMP, ValueError, "`tolerance` must not be .* got -1"),
+        (
+            {"tolerance": -1},
+            STUMP,
+            ValueError,
+            "`tolerance` must be .* got -1",
+        ),
         ({}, KMeans(), TypeError, "a classifier or a regressor for .*'data_shapley'"),
         ({"scoring": "accurate"}, STUMP, ValueError, "accurate"),
     ],

@@ -296,8 +296,11 @@ def _check_counts(
 ) -> None:
     check_integer("n_samples", n_samples, _FEWEST)
     none = n_subsets is None or (is_integer(n_subsets) and n_subsets == 0)
-    if not none:
-        check_integer("n_subsets", n_subsets, _FEWEST)
+    if not (none or (is_integer(n_subsets) and n_subsets >= _FEWEST)):
+        raise ValueError(
+            f"`n_subsets` must be None, 0 or an integer of at least {_FEWEST}, got "
+            f"{n_subsets!r}."
+        )
     if not is_real(keep) or not 0 < float(keep) < 1:
         raise ValueError(
             "`keep` must be the fraction of the samples that each subset leaves in, "

@@ -119,7 +119,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
 
 
 def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
-    """Refuse another number of outputs than of classes.
+    """Refuse fewer outputs than classes, and warn of more.
 
     A Dataset may have more classes than its first targets show.
     """
@@ -128,14 +128,19 @@ def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
     count = _n_classes(net, targets) if known or numbered else n_outputs
     if n_outputs == count or (n_outputs > count and not known):
         return
-    more = (
-        "give all labels that may occur as `classes`"
-        if n_outputs > count
-        else "for one output and two classes use criterion=nn.BCEWithLogitsLoss"
-    )
+    if n_outputs > count:
+        # As in a fold of a cross-validation that lacks a class.
+        warn_caller(
+            f"`module` returns {n_outputs} outputs for {count} classes: the others are "
+            "trained never to be predicted. Change its last layer, or give all labels "
+            "that may occur as `classes`.",
+            UserWarning,
+        )
+        return
     raise UnsupportedModuleError(
         f"`module` must return an output for each of the {count} classes with "
-        f"{_name(net)}, got {n_outputs}. Change its last layer, or {more}."
+        f"{_name(net)}, got {n_outputs}. Change its last layer, or for one output and "
+        "two classes use criterion=nn.BCEWithLogitsLoss."
     )
 
 
