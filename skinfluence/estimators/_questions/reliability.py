@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ..._numbers import check_integer, is_integer, is_real, random_generator
+from ..._numbers import Count, check_integer, is_integer, is_real, random_generator
 from ..._parallel import check_n_jobs
 from ...influence import ErrorBound, SampleQueries
 from ...training import differentiating
@@ -296,7 +296,7 @@ def _check_counts(
 ) -> None:
     check_integer("n_samples", n_samples, _FEWEST)
     none = n_subsets is None or (is_integer(n_subsets) and n_subsets == 0)
-    if not (none or (is_integer(n_subsets) and n_subsets >= _FEWEST)):
+    if not (none or Count(_FEWEST).is_satisfied_by(n_subsets)):
         raise ValueError(
             f"`n_subsets` must be None, 0 or an integer of at least {_FEWEST}, got "
             f"{n_subsets!r}."
