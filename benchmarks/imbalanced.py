@@ -114,6 +114,7 @@ def documented(rows: pd.DataFrame) -> pd.DataFrame:
                     done["accuracy"].mean(), done["accuracy"].sem(), "+.3f"
                 ),
                 "errors": len(part) - len(done),
+                "seeds": len(part),
             }
         )
     return tables.without_repeats(table, "wrong labels")
