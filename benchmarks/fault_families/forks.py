@@ -1,5 +1,6 @@
 """A function in a fork of this process: watched, limited, struck by signals."""
 
+import faulthandler
 import json
 import os
 import resource
@@ -28,8 +29,10 @@ class Fork:
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._reader, writer = os.pipe()
+        self._stack = os.memfd_create("stack")
         self.pid = os.fork()
         if not self.pid:
+            faulthandler.register(signal.SIGUSR1, file=self._stack)
             _answer(writer, function, arguments)
         os.close(writer)
 
@@ -48,17 +51,22 @@ class Fork:
                 break
             data += part
         else:
+            where = self._where()
             self.strike(signal.SIGKILL)
             self._end()
-            return [HANG, f"for {timeout:.0f} s"]
+            return [HANG, f"for {timeout:.0f} s, {where}"]
         code = self._end()
         return json.loads(data) if data else [DIED, str(code)]
 
-    def _ready(self, seconds: float) -> bool:
-        return bool(select.select([self._reader], [], [], max(0.0, seconds))[0])
+    def _where(self) -> str:
+        """Return where the function is."""
+        self.strike(signal.SIGUSR1)
+        time.sleep(0.5)
+        return os.pread(self._stack, 2000, 0).decode()
 
     def _end(self) -> int:
         os.close(self._reader)
+        os.close(self._stack)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 

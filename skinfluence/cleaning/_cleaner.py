@@ -271,7 +271,8 @@ class InfluenceCleaner(BaseCleaner):
                 "which splits the samples first, got fixed splits of all samples."
             )
         folds = judged_folds(data, self._seeds()[0], is_classifier(self))
-        name = "balanced_accuracy" if self._balances(data) else None
+        uneven = self._has_small_class(data) or self._weights_classes()
+        name = "balanced_accuracy" if uneven else None
         scoring = check_scoring(self, self.scoring or name)
         table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
         return FRACTIONS[choose_column(table, "one_standard_error")], True

@@ -107,7 +107,9 @@ class CleaningRecipe(BaseEstimator):
             held_out = data is None or data.validation is None
             noisy = held_out and has_probabilities(self._estimator())
             query = "error" if noisy else "loss"
-            if data is not None and self._balances(data) and not self._has_weights():
+            # Class weights balance any query.
+            small = data is not None and self._has_small_class(data)
+            if small and not self._weights_classes():
                 query = f"balanced_{query}"
         options = {"query": query, "at": self.at, "last_epochs": self.last_epochs}
         return get_scorer(self.scorer, **options)
@@ -122,14 +124,12 @@ class CleaningRecipe(BaseEstimator):
     def _codes(self, data: CleaningData) -> np.ndarray:
         return class_codes(data.y, is_classifier(self))
 
-    def _has_weights(self) -> bool:
+    def _weights_classes(self) -> bool:
         """Return whether the estimator weights the classes, in a query too."""
         return getattr(self._estimator(), "class_weight", None) is not None
 
-    def _balances(self, data: CleaningData) -> bool:
-        """Return whether each class is to count the same."""
-        uneven = is_classifier(self) and is_imbalanced(self._codes(data))
-        return uneven or self._has_weights()
+    def _has_small_class(self, data: CleaningData) -> bool:
+        return is_classifier(self) and is_imbalanced(self._codes(data))
 
     def _orders(
         self, data: CleaningData, ranking: Ranking, beneficial: bool

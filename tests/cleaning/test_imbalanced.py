@@ -5,30 +5,12 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.datasets import make_classification
 from sklearn.metrics import balanced_accuracy_score
 
+from benchmarks.imbalanced import problem
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
 from skinfluence.cleaning import InfluenceCleanerCV
 from skinfluence.cleaning._selection import is_imbalanced, within_limits
-
-
-def problem(seed, flips=0.0):
-    """A thousand samples, thirty of the minority; test data; and what was flipped."""
-    X, y = make_classification(
-        *(3000, 10),
-        n_informative=5,
-        weights=[0.97],
-        flip_y=0,
-        class_sep=1.0,
-        random_state=seed,
-    )
-    rng = np.random.RandomState(seed)
-    few, many = (rng.permutation(np.flatnonzero(y == k)) for k in (1, 0))
-    train = np.r_[few[:30], many[:970]]
-    test = np.setdiff1d(np.arange(len(y)), train)
-    wrong = rng.rand(len(train)) < flips
-    return X[train], np.where(wrong, 1 - y[train], y[train]), X[test], y[test], wrong
 
 
 class Fixed(ClassifierMixin, BaseEstimator):
@@ -88,7 +70,7 @@ def rare_first(estimator, X, y, X_val, y_val, sample_weight_val=None):
 
 
 def test_a_limit_that_binds_is_told():
-    X, y, *_ = problem(0)
+    X, y, *_ = problem(0, 0.0)
     cleaner = InfluenceCleaner(Fixed(), scorer=rare_first, n_remove=50, random_state=0)
     with pytest.warns(UserWarning, match=r"`max_class_fraction` keeps \d+ of class 1"):
         cleaner.fit(X, y)
@@ -110,7 +92,7 @@ def test_a_limit_that_binds_is_told():
     ],
 )
 def test_the_query_balances_the_classes_once(class_weight, validation, query):
-    X, y, X_val, y_val, _ = problem(0)
+    X, y, X_val, y_val, _ = problem(0, 0.0)
     clf = SGDInfluenceClassifier("linear", max_epochs=1, class_weight=class_weight)
     given = {"X_val": X_val, "y_val": y_val} if validation else {}
     cleaner = InfluenceCleaner(clf, n_remove=1, random_state=0)
@@ -118,7 +100,7 @@ def test_the_query_balances_the_classes_once(class_weight, validation, query):
 
 
 def test_classes_of_which_none_is_rare_are_not_balanced():
-    X, y, *_ = problem(0)
+    X, y, *_ = problem(0, 0.0)
     half = np.r_[0:30, 30:130]
     clf = SGDInfluenceClassifier("linear", max_epochs=1)
     assert InfluenceCleaner(clf, random_state=0).fit(X[half], y[half]).query_ == "error"
@@ -133,7 +115,7 @@ def test_scoring_judges_the_numbers(monkeypatch, scoring):
         return lambda model, X, y: 0.0
 
     monkeypatch.setattr("skinfluence.cleaning._cleaner.check_scoring", check_scoring)
-    X, y, *_ = problem(0)
+    X, y, *_ = problem(0, 0.0)
     InfluenceCleaner(
         Fixed(), scorer=rare_first, n_remove="auto", scoring=scoring, random_state=0
     ).fit(X, y)
@@ -142,7 +124,7 @@ def test_scoring_judges_the_numbers(monkeypatch, scoring):
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_cleaning_right_labels_keeps_the_minority(class_weight):
-    X, y, *_ = problem(0)
+    X, y, *_ = problem(0, 0.0)
     clf = SGDInfluenceClassifier(
         max_epochs=20, class_weight=class_weight, random_state=0
     )
@@ -156,7 +138,7 @@ def test_cleaning_right_labels_keeps_the_minority(class_weight):
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_cleaning_wrong_labels_gains(class_weight):
-    X, y, X_test, y_test, wrong = problem(1, flips=0.1)
+    X, y, X_test, y_test, wrong = problem(1, 0.1)
     clf = SGDInfluenceClassifier(
         max_epochs=20, class_weight=class_weight, random_state=1
     )
@@ -170,7 +152,7 @@ def test_cleaning_wrong_labels_gains(class_weight):
 
 
 def test_the_cv_cleaner_has_the_limit_too():
-    X, y, *_ = problem(0)
+    X, y, *_ = problem(0, 0.0)
     cleaner = InfluenceCleanerCV(
         Fixed(), scorer=rare_first, n_removes=[50], cv=2, random_state=0
     )
