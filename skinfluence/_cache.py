@@ -7,7 +7,6 @@ written is not kept.
 import inspect
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,11 @@ import safetensors.numpy
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from ._files import checksum, new_file
+from ._files import checksum, new_file, read_any
 from ._keys import digest
 from ._version import __version__
 from ._warnings import warn_caller
-from .exceptions import CacheWarning
+from .exceptions import CacheWarning, TrajectoryFileError
 
 _FORMAT, _VERSION = "skinfluence-scores", "1"
 _SCORES = "scores"
@@ -132,11 +131,11 @@ class _ScoreCache(_KeyedCache):
 
     def _read(self, key: str) -> np.ndarray | None:
         path = self._path(key)
-        try:
-            return _from_bytes(_regular(path), key)
-        except (FileNotFoundError, NotADirectoryError):
+        if not os.path.lexists(path):
             return None
-        except (OSError, *_DAMAGES) as error:
+        try:
+            return _from_bytes(read_any(path, 2 * _MOST_BYTES), key)
+        except (TrajectoryFileError, *_DAMAGES) as error:
             self._tell(
                 key,
                 f"The cached scores in {str(path)!r} cannot be used ({error}): they "
@@ -208,14 +207,3 @@ def _checksum(scores: np.ndarray, about: dict[str, str]) -> str:
     """Return the checksum of all that is read, and of what it is taken for."""
     head = json.dumps([about, str(scores.dtype), scores.shape], sort_keys=True)
     return checksum(head.encode() + scores.tobytes())
-
-
-def _regular(path: Path) -> bytes:
-    """Return what is in a file that is no link, pipe or device, and not too large."""
-    flags = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
-    descriptor = os.open(path, sum(getattr(os, name, 0) for name in flags))
-    with open(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * _MOST_BYTES:
-            raise ValueError("it is no file of scores")
-        return file.read(about.st_size)
