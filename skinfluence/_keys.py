@@ -25,7 +25,7 @@ def digest(*objects: object) -> str:
     A function or class counts with its code and all that it refers to, unless it
     belongs to an installed package, of which its name is enough.
     """
-    return str(_ContentHasher(coerce_mmap=True).hash((__version__, *objects)))
+    return str(ContentHasher().hash((__version__, *objects)))
 
 
 def check_cacheable(**parameters: object) -> None:
@@ -41,18 +41,20 @@ def check_cacheable(**parameters: object) -> None:
             ) from error
 
 
-class _ContentHasher(NumpyHasher):
+class ContentHasher(NumpyHasher):
     """Hashes by content what pickles by name, or differently each time."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self) -> None:
+        # A file that is mapped into memory counts like an array in it.
+        super().__init__(coerce_mmap=True)
         # What refers to itself is met again, and held so that its id stays its own.
         self._met: dict[int, tuple[int, object]] = {}
 
     def save(self, obj: object) -> None:
-        super().save(self._content(obj))
+        super().save(self.content(obj))
 
-    def _content(self, obj: Any) -> object:
+    def content(self, obj: Any) -> object:
+        """Return what stands for an object."""
         if isinstance(obj, BaseEstimator) and not isinstance(obj, type):
             return type(obj), obj.get_params(deep=False), _start(obj)
         if isinstance(obj, torch.Tensor):
