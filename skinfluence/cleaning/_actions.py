@@ -11,10 +11,7 @@ from sklearn.base import is_classifier
 from ..scorers import SGDInfluence
 from ._checks import check_accepts
 from ._data import CleaningData
-from ._ranking import Ranking, score_runs
-
-N_STEPS = 5
-"""Number of projected steps, each with a run under the current weights."""
+from ._ranking import Ranking, Run
 
 LOWEST = 0.01
 """The smallest weight: at 0 a sample has no influence and could never recover."""
@@ -46,6 +43,7 @@ class Removal:
 
     by_label = False
     resamples = True
+    n_rounds = 1
 
     def check(self, cleaner: Any) -> None:
         """Refuse parameters that are incompatible with the action."""
@@ -55,6 +53,21 @@ class Removal:
     ) -> np.ndarray:
         """Return the classes of the remaining samples."""
         return np.delete(codes, chosen)
+
+    def ends(self, count: int, n_rounds: int) -> list[int]:
+        """Return how many samples are chosen at the end of each round but the last."""
+        if 0 < count < n_rounds:
+            raise ValueError(
+                f"`n_rounds` must not exceed the number of samples to choose ({count}),"
+                f" got {n_rounds}. Lower it, or raise `n_remove`."
+            )
+        return [count * number // n_rounds for number in range(1, n_rounds)]
+
+    def next_round(
+        self, data: CleaningData, ranking: Ranking, chosen: np.ndarray
+    ) -> tuple[CleaningData, list[Run]]:
+        """Return the data and runs that the next round ranks."""
+        return data, [run.without(chosen) for run in ranking.runs]
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
@@ -91,6 +104,14 @@ class Relabelling(Removal):
         left[chosen] = ranking.labels[chosen]
         return left
 
+    def next_round(
+        self, data: CleaningData, ranking: Ranking, chosen: np.ndarray
+    ) -> tuple[CleaningData, list[Run]]:
+        """Return the data with the labels so far, and the runs."""
+        classes, codes = np.unique(data.y, return_inverse=True)
+        y = classes[self.codes_left(codes, ranking, chosen)]
+        return replace(data, y=y), list(ranking.runs)
+
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
@@ -121,6 +142,7 @@ class Reweighting(Removal):
     """Lowers weights, in total by the number of chosen samples."""
 
     resamples = False
+    n_rounds = 5
 
     def check(self, cleaner: Any) -> None:
         """Refuse parameters that are incompatible with the action."""
@@ -133,6 +155,10 @@ class Reweighting(Removal):
         """Return the classes of the samples, which all stay."""
         return codes
 
+    def ends(self, count: int, n_rounds: int) -> list[int]:
+        """Return nothing: the rounds are steps of the weights, of all samples."""
+        return []
+
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
@@ -140,17 +166,11 @@ class Reweighting(Removal):
         weights = np.ones(len(data))
         base = np.asarray(data.params.get("sample_weight", weights), dtype=np.float64)
         scores, scale = ranking.scores, 0.0
-        for step in range(N_STEPS if len(chosen) else 0):
+        for step in range(cleaner._n_rounds() if len(chosen) else 0):
             # The first scores are those of the ranking, under weights of 1.
             if step:
                 weighted = data.weighted(weights)
-                scores = score_runs(
-                    ranking.runs,
-                    weighted,
-                    cleaner.memory,
-                    cleaner.n_jobs,
-                    cleaner.verbose,
-                )[0].mean
+                scores = cleaner._scores_of(weighted, ranking.runs).mean
             slopes = weight_slopes(scores, base, weights)
             # The largest spread so far, so that the steps shrink as the slopes level.
             scale = max(scale, float(slopes.std()))

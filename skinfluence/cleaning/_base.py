@@ -39,7 +39,7 @@ from ._prediction import PredictionMixin
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe
 from ._representation import RepresentationMixin
-from ._selection import check_classes_stay, check_n_remove
+from ._selection import Goal, check_classes_stay
 
 
 def _resamples(cleaner: "BaseCleaner") -> bool:
@@ -60,11 +60,8 @@ def _resamples(cleaner: "BaseCleaner") -> bool:
 class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
     """Ranks the training samples, removes the most harmful, and refits."""
 
-    def _choose(self, data: CleaningData) -> tuple[Any, bool]:
-        """Return `n_remove`, and whether only negative scores are removed.
-
-        This is where the two cleaners differ.
-        """
+    def _choose(self, data: CleaningData) -> Goal:
+        """Return how many samples to remove: this is where the two cleaners differ."""
         raise NotImplementedError
 
     def fit(
@@ -225,14 +222,12 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
     def _act(self, data: CleaningData) -> tuple[Cleaned, Ranking, np.ndarray]:
         """Rank and clean; return also the ranking and the chosen samples."""
-        n_remove, beneficial = self._choose(data)
-        # If only negative scores are removed, the number is no more than a limit.
-        ranking = self._rank(data, () if beneficial else [n_remove])
+        goal = self._choose(data)
+        ranking = self._rank(data, goal)
         codes = self._codes(data)
-        unlimited, order = self._orders(data, ranking, beneficial)
-        count = check_n_remove(n_remove, len(data), len(data))
-        chosen = order[:count]
-        _tell_limit(data.y, unlimited[:count], chosen)
+        unlimited, order = self._orders(data, ranking, goal.beneficial)
+        chosen = order[: goal.number]
+        _tell_limit(data.y, unlimited[: goal.number], chosen)
         action = self._action()
         left = action.codes_left(codes, ranking, chosen)
         check_classes_stay(data.y, codes, left, len(chosen))

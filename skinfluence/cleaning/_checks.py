@@ -28,6 +28,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"auto"}),
         None,
     ],
+    "n_rounds": [Count(1), None],
     "n_runs": [Count(1)],
     "query": [StrOptions({"auto", *NAMED_QUERIES}), callable],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],

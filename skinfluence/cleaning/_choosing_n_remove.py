@@ -10,7 +10,7 @@ from sklearn.utils.parallel import delayed
 from .._parallel import parallel_calls
 from ._data import CleaningData, Validation
 from ._recipe import CleaningRecipe
-from ._selection import check_n_remove, emptied_classes
+from ._selection import Goal, check_n_remove, emptied_classes
 from ._splits import class_codes, stratified_folds
 
 FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
@@ -115,17 +115,15 @@ def _score_fold(
     scoring: Callable[..., float],
     beneficial: bool,
 ) -> list[float]:
-    ranking = cleaner._rank(data, () if beneficial else n_removes)
+    n_samples = len(data)
+    counts = [check_n_remove(each, n_samples, n_samples) for each in n_removes]
+    ranking = cleaner._rank(data, Goal(max(counts), max(counts), beneficial))
     action, codes = cleaner._action(), cleaner._codes(data)
     _, order = cleaner._orders(data, ranking, beneficial)
     weights = held_out.sample_weight
     weighted = weights is not None and _takes_weights(scoring)
     options = {"sample_weight": weights} if weighted else {}
-    n_samples = len(data)
-    counts = [
-        min(check_n_remove(n_remove, n_samples, n_samples), len(order))
-        for n_remove in n_removes
-    ]
+    counts = [min(count, len(order)) for count in counts]
 
     def score(count: int) -> float:
         chosen = order[:count]

@@ -19,7 +19,7 @@ from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
 from ._ranking import Ranking
-from ._selection import check_n_remove
+from ._selection import Goal, check_n_remove
 
 
 class InfluenceCleaner(BaseCleaner):
@@ -58,7 +58,7 @@ class InfluenceCleaner(BaseCleaner):
         ``"relabel"``: those with the most to gain get the label, of those in y, with
         the lowest estimate of
         :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"reweight"``: the
-        weights are lowered by five projected steps against the metagradient, the
+        weights are lowered by `n_rounds` projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the
         weights so far; each stays at least 0.01, and they fall by at most `n_remove` in
         total.
@@ -83,6 +83,13 @@ class InfluenceCleaner(BaseCleaner):
         Cross-influence instead of that fraction: each sample is scored by the models
         that were trained on it, each on its held-out fold, and the scores are averaged.
         With `groups`, a number is one of folds of whole groups.
+    n_rounds : int, default=None
+        Number of rounds: each removes or relabels its part of the samples, trains on
+        the result, and ranks again, as the estimates hold for the data they were made
+        on. Each costs as much as the first. ``n_remove="auto"`` divides its largest
+        number into rounds, and cleans the folds and then all samples by the same steps.
+        With ``action="reweight"`` the number of steps. None: a single round, or five
+        steps.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states: other initial
         weights and batches. Each costs a training and a retrace for every fold of `cv`.
@@ -132,7 +139,8 @@ class InfluenceCleaner(BaseCleaner):
         The samples' scores. For ``scorer="influence"`` the estimated change of the mean
         validation loss (or error: `query_`) without the sample: **negative is
         harmful**. With ``action="relabel"`` the lowest estimated change under any
-        label. NaN for samples that were not ranked (with `decisions`, all).
+        label. With several rounds, that of the round in which the sample was chosen,
+        or of the last. NaN for samples that were not ranked (with `decisions`, all).
     standard_error_ : ndarray of shape (n_samples,), float64
         Standard error of that score over the runs and folds that used the sample; NaN
         where fewer than two did.
@@ -216,6 +224,7 @@ class InfluenceCleaner(BaseCleaner):
         validation_fraction: float = 0.2,
         max_class_fraction: float | str | None = "auto",
         cv: Any = None,
+        n_rounds: int | None = None,
         n_runs: int = 1,
         query: str | Callable[..., Tensor] = "auto",
         scoring: str | Callable[..., float] | None = None,
@@ -237,6 +246,7 @@ class InfluenceCleaner(BaseCleaner):
         self.validation_fraction = validation_fraction
         self.max_class_fraction = max_class_fraction
         self.cv = cv
+        self.n_rounds = n_rounds
         self.n_runs = n_runs
         self.query = query
         self.scoring = scoring
@@ -257,10 +267,10 @@ class InfluenceCleaner(BaseCleaner):
             return super()._act(data)
         return act_as_decided(self, data)
 
-    def _choose(self, data: CleaningData) -> tuple[Any, bool]:
+    def _choose(self, data: CleaningData) -> Goal:
         if not (isinstance(self.n_remove, str) and self.n_remove == "auto"):
-            check_n_remove(self.n_remove, len(data), len(data))
-            return self.n_remove, False
+            count = check_n_remove(self.n_remove, len(data), len(data))
+            return Goal(count, count)
         if not (
             self.cv is None
             or isinstance(self.cv, Integral)
@@ -275,4 +285,6 @@ class InfluenceCleaner(BaseCleaner):
         name = "balanced_accuracy" if uneven else None
         scoring = check_scoring(self, self.scoring or name)
         table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
-        return FRACTIONS[choose_column(table, "one_standard_error")], True
+        counts = [check_n_remove(each, len(data), len(data)) for each in FRACTIONS]
+        chosen = counts[choose_column(table, "one_standard_error")]
+        return Goal(chosen, max(counts), beneficial=True)

@@ -15,7 +15,7 @@ from ._base import BaseCleaner
 from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
 from ._data import CleaningData
-from ._selection import check_n_remove
+from ._selection import Goal, check_n_remove
 from ._splits import cv_splits
 
 
@@ -54,6 +54,9 @@ class InfluenceCleanerCV(BaseCleaner):
         first, the next ones take their place, and a warning tells how many were kept.
         ``"auto"``: a fifth of each rare class, one with less than a fifth of the mean
         number of samples. None: all but the last sample.
+    n_rounds : int, default=None
+        Number of rounds, as in :class:`InfluenceCleaner`; they divide the largest of
+        `n_removes`, and the numbers share them.
     n_runs : int, default=1
         Number of runs to average the ranking over, as in :class:`InfluenceCleaner`.
     query : "auto", "loss", "error" or callable, default="auto"
@@ -157,6 +160,7 @@ class InfluenceCleanerCV(BaseCleaner):
         final_estimator: Any = None,
         validation_fraction: float = 0.2,
         max_class_fraction: float | str | None = "auto",
+        n_rounds: int | None = None,
         n_runs: int = 1,
         query: str | Callable[..., Tensor] = "auto",
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
@@ -178,6 +182,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.final_estimator = final_estimator
         self.validation_fraction = validation_fraction
         self.max_class_fraction = max_class_fraction
+        self.n_rounds = n_rounds
         self.n_runs = n_runs
         self.query = query
         self.at = at
@@ -189,12 +194,14 @@ class InfluenceCleanerCV(BaseCleaner):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _choose(self, data: CleaningData) -> tuple[Any, bool]:
+    def _choose(self, data: CleaningData) -> Goal:
         n_removes = list(self.n_removes)
         if not n_removes:
             raise ValueError("`n_removes` must hold at least one number, got none.")
-        for each in n_removes:
+        counts = [
             check_n_remove(each, len(data), len(data), "n_removes")
+            for each in n_removes
+        ]
         folds = [
             (data.take(train), data.held_out(test))
             for train, test in cv_splits(data, self.cv, is_classifier(self))
@@ -219,4 +226,4 @@ class InfluenceCleanerCV(BaseCleaner):
             "std_test_score": table.std(axis=0),
             **{f"split{k}_test_score": row for k, row in enumerate(table)},
         }
-        return self.n_remove_, False
+        return Goal(counts[best], max(counts))

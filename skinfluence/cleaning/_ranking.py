@@ -44,6 +44,15 @@ class Run(NamedTuple):
     validation: np.ndarray | None
     by_label: bool = False
 
+    def without(self, rows: np.ndarray) -> "Run":
+        """Return the run without some samples, in training and in validation."""
+        validation = self.validation
+        if validation is not None:
+            validation = np.setdiff1d(validation, rows)
+        return self._replace(
+            train=np.setdiff1d(self.train, rows), validation=validation
+        )
+
 
 class Ranking(NamedTuple):
     """The scores of the runs.
@@ -60,6 +69,8 @@ class Ranking(NamedTuple):
         Seed of the final fit.
     labels : ndarray of shape (n_samples,), int, or None
         Index of the label that gives a sample its score, if every label is scored.
+    first : sequence of int
+        The samples that were chosen in earlier rounds, in their order.
     """
 
     over_runs: ScoresOverRuns
@@ -67,6 +78,7 @@ class Ranking(NamedTuple):
     runs: Sequence[Run]
     seed: int
     labels: np.ndarray | None = None
+    first: Sequence[int] | np.ndarray = ()
 
     @classmethod
     def of(
@@ -79,6 +91,21 @@ class Ranking(NamedTuple):
         labels = over_runs.mean.argmin(axis=1)
         best = over_runs.scores[:, np.arange(len(labels)), labels]
         return cls(ScoresOverRuns.of(best), estimator, runs, seed, labels)
+
+    def after(self, earlier: "Ranking", chosen: np.ndarray) -> "Ranking":
+        """Return this ranking with the samples that were chosen before it.
+
+        They come first, with the scores and labels that they were chosen by.
+        """
+        scores = self.over_runs.scores.copy()
+        scores[:, chosen] = earlier.over_runs.scores[:, chosen]
+        labels = self.labels
+        if labels is not None and earlier.labels is not None:
+            labels = labels.copy()
+            labels[chosen] = earlier.labels[chosen]
+        return self._replace(
+            over_runs=ScoresOverRuns.of(scores), labels=labels, first=chosen
+        )
 
     @property
     def scores(self) -> np.ndarray:
@@ -93,7 +120,9 @@ class Ranking(NamedTuple):
     @property
     def order(self) -> np.ndarray:
         """The samples in the order of removal; those without a score come last."""
-        return np.argsort(self.scores, kind="stable")
+        order = np.argsort(self.scores, kind="stable")
+        first = np.asarray(self.first, dtype=order.dtype)
+        return np.concatenate([first, order[~np.isin(order, first)]])
 
 
 def plan_runs(
@@ -119,6 +148,20 @@ def plan_runs(
         for number, seed in enumerate(seeds)
         for train, validation in splits
     ]
+
+
+def are_emptied(
+    before: Sequence[Run], after: Sequence[Run], old: np.ndarray, new: np.ndarray
+) -> bool:
+    """Return whether a run no longer trains on one of its classes, or validates.
+
+    `old` and `new` are the classes of all samples, before and after a round.
+    """
+    return any(
+        len(np.setdiff1d(old[run.train], new[rest.train]))
+        or (rest.validation is not None and not len(rest.validation))
+        for run, rest in zip(before, after, strict=True)
+    )
 
 
 def with_seed(estimator: Any, seed: int, *, always: bool = False) -> Any:
@@ -149,30 +192,30 @@ def score_runs(
     memory: Any,
     n_jobs: int | None,
     verbose: int,
-) -> tuple[ScoresOverRuns, Any]:
-    """Return the scores over the runs, and the fitted estimator of the first."""
+    first: Any = None,
+) -> ScoresOverRuns:
+    """Return the scores over the runs; `first` is the first one's fitted estimator."""
     cache = cache_of(memory)
     content = _content(cache, data)
-    # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
-    first = fit_run(runs[0], data)
     n_threads = get_num_threads()
 
     def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
         return score_run, cache.key(content, run), run, data, fitted, n_threads
 
-    # The first is fitted already, and need not travel to another process.
-    parts = [cache.call(*call(runs[0], first))]
+    # What is fitted already need not travel to another process.
+    parts = [] if first is None else [cache.call(*call(runs[0], first))]
+    left = runs[len(parts) :]
     parts += parallel_calls(
-        (delayed(cache.call)(*call(run)) for run in runs[1:]),
+        (delayed(cache.call)(*call(run)) for run in left),
         n_jobs,
-        words="Further runs",
-        total=len(runs) - 1,
+        words="Further runs" if parts else "Runs",
+        total=len(left),
         verbose=verbose,
     )
     scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
     for own, run, part in zip(scores, runs, parts, strict=True):
         own[run.train] = part
-    return ScoresOverRuns.of(scores), first
+    return ScoresOverRuns.of(scores)
 
 
 def _content(cache: Cache, data: CleaningData) -> str:

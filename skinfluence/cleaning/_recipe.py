@@ -10,13 +10,27 @@ from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._numbers import random_generator
-from ..estimators import SGDInfluenceClassifier, has_probabilities, warn_if_alike
+from ..estimators import (
+    ScoresOverRuns,
+    SGDInfluenceClassifier,
+    has_probabilities,
+    warn_if_alike,
+)
 from ..scorers import get_scorer
 from ._actions import ACTIONS, Removal
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
-from ._ranking import Ranking, plan_runs, score_runs, with_seed
+from ._ranking import (
+    Ranking,
+    Run,
+    are_emptied,
+    fit_run,
+    plan_runs,
+    score_runs,
+    with_seed,
+)
 from ._selection import (
+    Goal,
     beneficial_removals,
     check_n_remove,
     is_imbalanced,
@@ -48,6 +62,7 @@ class CleaningRecipe(BaseEstimator):
     final_estimator: Any
     validation_fraction: float
     max_class_fraction: Any
+    n_rounds: int | None
     n_runs: int
     query: Any
     at: Any
@@ -117,6 +132,9 @@ class CleaningRecipe(BaseEstimator):
     def _action(self) -> Removal:
         return ACTIONS[self.action]
 
+    def _n_rounds(self) -> int:
+        return self._action().n_rounds if self.n_rounds is None else self.n_rounds
+
     def _ranking_cv(self) -> Any:
         """Return the cross-validation of the ranking, if any."""
         return None
@@ -149,8 +167,26 @@ class CleaningRecipe(BaseEstimator):
         rng = random_generator(0 if fixed else self.random_state)
         return rng.randint(np.iinfo(np.int32).max, size=2 + self.n_runs)
 
-    def _rank(self, data: CleaningData, n_removes: Sequence[float]) -> Ranking:
-        """Rank the samples, after checking that `n_removes` can be removed."""
+    def _rank(self, data: CleaningData, goal: Goal) -> Ranking:
+        """Rank the samples, again after each round, until the goal is reached."""
+        action = self._action()
+        ends = action.ends(goal.largest, self._n_rounds())
+        ranking = self._first_round(data, goal)
+        for end in ends:
+            chosen = self._orders(data, ranking, goal.beneficial)[1][:end]
+            if len(chosen) < end or end >= goal.number:
+                break
+            cleaned, runs = action.next_round(data, ranking, chosen)
+            both = np.concatenate([data.y, cleaned.y])
+            codes = np.split(class_codes(both, is_classifier(self)), 2)
+            if are_emptied(ranking.runs, runs, *codes):
+                break
+            again = Ranking.of(self._scores_of(cleaned, runs), *ranking[1:4])
+            ranking = again.after(ranking, chosen)
+        return ranking
+
+    def _first_round(self, data: CleaningData, goal: Goal) -> Ranking:
+        """Rank the samples, after checking that so many can be chosen."""
         split_seed, final_seed, *run_seeds = self._seeds()
         splits = ranking_splits(
             data,
@@ -159,9 +195,10 @@ class CleaningRecipe(BaseEstimator):
             split_seed,
             is_classifier(self),
         )
-        n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
-        for n_remove in n_removes:
-            check_n_remove(n_remove, len(data), n_ranked)
+        # If only harmful samples are chosen, the number is no more than a limit.
+        if not goal.beneficial:
+            n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
+            check_n_remove(goal.largest, len(data), n_ranked)
         runs = plan_runs(
             self._estimator(),
             self._scorer(data),
@@ -169,12 +206,17 @@ class CleaningRecipe(BaseEstimator):
             run_seeds,
             by_label=self._action().by_label,
         )
-        scores, estimator = score_runs(
-            runs, data, self.memory, self.n_jobs, self.verbose
-        )
+        # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
+        estimator = fit_run(runs[0], data)
+        scores = self._scores_of(data, runs, estimator)
         if self.n_runs > 1:
             warn_if_alike(estimator)
         return Ranking.of(scores, estimator, runs, final_seed)
+
+    def _scores_of(
+        self, data: CleaningData, runs: Sequence[Run], first: Any = None
+    ) -> ScoresOverRuns:
+        return score_runs(runs, data, self.memory, self.n_jobs, self.verbose, first)
 
     def _refit(self, data: CleaningData, ranking: Ranking, chosen: np.ndarray) -> Any:
         """Return the final estimator, fitted on the cleaned data."""

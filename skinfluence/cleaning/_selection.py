@@ -1,6 +1,6 @@
 """How many of the ranked samples are removed, and which."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,24 @@ from ._ranking import Ranking
 # A class is rare below this share of the mean number of samples, and so much of it may
 # go where nothing else is asked for.
 _RARE, _OF_RARE = 0.2, 0.2
+
+
+class Goal(NamedTuple):
+    """How many samples are to be chosen.
+
+    Attributes
+    ----------
+    number : int
+        The number.
+    largest : int
+        The largest number that is considered, which the rounds divide.
+    beneficial : bool
+        Whether only samples with a negative score are chosen.
+    """
+
+    number: int
+    largest: int
+    beneficial: bool = False
 
 
 def check_n_remove(
