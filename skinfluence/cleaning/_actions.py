@@ -1,4 +1,4 @@
-"""Actions on the chosen samples: remove, relabel, or lower their weights."""
+"""Actions on the chosen samples: remove, relabel, unlabel, or lower their weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,11 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.semi_supervised._label_propagation import BaseLabelPropagation
 
 from ..scorers import SGDInfluence
 from ._checks import check_accepts
 from ._data import CleaningData
 from ._ranking import Ranking, Run
+
+UNLABELLED = -1
+"""The label of samples without one, in scikit-learn."""
 
 LOWEST = 0.01
 """The smallest weight: at 0 a sample has no influence and could never recover."""
@@ -43,7 +49,12 @@ class Removal:
 
     by_label = False
     resamples = True
+    limited = True  # by `max_class_fraction`
     n_rounds = 1
+
+    def final(self, estimator: Any) -> Any:
+        """Return the final estimator where none is given."""
+        return estimator
 
     def check(self, cleaner: Any) -> None:
         """Refuse parameters that are incompatible with the action."""
@@ -69,6 +80,9 @@ class Removal:
         """Return the data and runs that the next round ranks."""
         return data, [run.without(chosen) for run in ranking.runs]
 
+    def check_labels(self, y: np.ndarray) -> None:
+        """Refuse labels that are incompatible with the action."""
+
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
@@ -83,6 +97,14 @@ class Relabelling(Removal):
     """Gives the samples the labels under which the loss would be lowest."""
 
     by_label = True
+
+    def check_labels(self, y: np.ndarray) -> None:
+        """Refuse a single class."""
+        if len(np.unique(y)) < 2:
+            raise ValueError(
+                "`y` must have at least two classes with action='relabel', got "
+                f"{np.unique(y).tolist()}."
+            )
 
     def check(self, cleaner: Any) -> None:
         """Refuse parameters that are incompatible with the action."""
@@ -138,10 +160,64 @@ class Relabelling(Removal):
         )
 
 
+class Unlabelling(Removal):
+    """Takes away the labels, and keeps the samples for semi-supervised learning."""
+
+    resamples = False
+
+    def final(self, estimator: Any) -> Any:
+        """Return self-training around the estimator."""
+        return SelfTrainingClassifier(estimator)
+
+    def check(self, cleaner: Any) -> None:
+        """Refuse parameters that are incompatible with the action."""
+        if not is_classifier(cleaner._estimator()):
+            raise TypeError(
+                "`estimator` must be a classifier for action='unlabel', got "
+                f"{type(cleaner._estimator()).__name__}. Use action='remove'."
+            )
+        final = cleaner._final()
+        while isinstance(final, Pipeline):
+            final = final.steps[-1][1]
+        if not isinstance(final, (SelfTrainingClassifier, BaseLabelPropagation)):
+            raise TypeError(
+                "`final_estimator` must learn from samples without a label (-1) with "
+                f"action='unlabel', got {type(final).__name__}. Use a classifier of "
+                "sklearn.semi_supervised, such as SelfTrainingClassifier, or None."
+            )
+        _check_full_refit(cleaner)
+
+    def check_labels(self, y: np.ndarray) -> None:
+        """Refuse labels that mean a missing one."""
+        if np.any(y == UNLABELLED):
+            raise ValueError(
+                "`y` must not have the label -1 with action='unlabel': in scikit-learn "
+                "it stands for none. Encode it as another number."
+            )
+
+    def act(
+        self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
+    ) -> Cleaned:
+        """Return the data without the labels of the samples."""
+        # Text and bool have no -1, and unsigned integers would wrap around.
+        y = data.y.copy()
+        if y.dtype.kind not in "if":
+            y = y.astype(np.int64 if y.dtype.kind == "u" else object)
+        y[chosen] = UNLABELLED
+        unlabelled = np.isin(np.arange(len(data)), chosen)
+        return Cleaned(
+            replace(data, y=y),
+            np.ones(len(data), dtype=bool),
+            {"unlabelled": unlabelled},
+            {"unlabelled_indices_": chosen},
+        )
+
+
 class Reweighting(Removal):
     """Lowers weights, in total by the number of chosen samples."""
 
     resamples = False
+    limited = False  # all samples stay
     n_rounds = 5
 
     def check(self, cleaner: Any) -> None:
@@ -187,6 +263,7 @@ class Reweighting(Removal):
 ACTIONS: dict[str, Removal] = {
     "remove": Removal(),
     "relabel": Relabelling(),
+    "unlabel": Unlabelling(),
     "reweight": Reweighting(),
 }
 
@@ -199,6 +276,10 @@ def _check_influence(cleaner: Any) -> None:
             f"{cleaner.scorer!r}: no other scorer estimates the effect of a label or "
             "a weight."
         )
+    _check_full_refit(cleaner)
+
+
+def _check_full_refit(cleaner: Any) -> None:
     if cleaner.refit != "full":
         raise ValueError(
             f"`refit` must be 'full' with action={cleaner.action!r}, got "

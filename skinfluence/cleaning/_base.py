@@ -46,8 +46,8 @@ def _resamples(cleaner: "BaseCleaner") -> bool:
     if not cleaner._action().resamples:
         raise AttributeError(
             f"`action` must be 'remove' or 'relabel' for fit_resample, got "
-            f"{cleaner.action!r}: weights cannot be passed on. Use `sample_weight_` "
-            "after fit."
+            f"{cleaner.action!r}: neither weights nor missing labels can be passed on. "
+            "Use `sample_weight_` or `unlabelled_indices_` after fit."
         )
     if cleaner._transforms():
         raise AttributeError(
@@ -263,7 +263,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         )
         if tags.estimator_type == "classifier":
             check_classification_targets(y)
-            self._check_several_classes(y)
+            self._action().check_labels(y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and
         # each estimator checks the values itself.
         validate_data(self, X=X, y="no_validation", skip_check_array=True)
@@ -281,13 +281,6 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             check_weights(routed.get("sample_weight"), len(y))
         groups = check_groups(groups, len(y))
         return CleaningData(X, y, params, final_params, validation, groups)
-
-    def _check_several_classes(self, y: np.ndarray) -> None:
-        if self._action().by_label and len(np.unique(y)) < 2:
-            raise ValueError(
-                f"`y` must have at least two classes with action={self.action!r}, got "
-                f"{np.unique(y).tolist()}."
-            )
 
     def _route(self, fit_params: dict[str, object]) -> tuple[Any, Any]:
         """Return the fit parameters of the ranking and of the final estimator."""

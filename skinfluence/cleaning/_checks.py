@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._keys import check_cacheable
@@ -20,7 +21,7 @@ SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
-    "action": [StrOptions({"remove", "relabel", "reweight"})],
+    "action": [StrOptions({"remove", "relabel", "unlabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "max_class_fraction": [
@@ -102,6 +103,8 @@ def _check_counterfactual(cleaner: Any, estimator: Any) -> None:
 def check_accepts(estimator: Any, role: str, names: Collection[str]) -> None:
     """Refuse fit parameters that an estimator does not accept."""
     accepted = signature(estimator.fit).parameters if names else {}
+    if isinstance(estimator, SelfTrainingClassifier):
+        accepted = {}  # it takes any, and refuses them without metadata routing
     if any(p.kind is Parameter.VAR_KEYWORD for p in accepted.values()):
         return
     unknown = sorted(set(names) - set(accepted))

@@ -53,11 +53,15 @@ class InfluenceCleaner(BaseCleaner):
         The ranking: the name of one of :mod:`skinfluence.scorers`, such as
         ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
         :class:`~skinfluence.scorers.Scorer`.
-    action : {"remove", "relabel", "reweight"}, default="remove"
-        What to do with the samples; the last two need ``scorer="influence"``.
+    action : {"remove", "relabel", "unlabel", "reweight"}, default="remove"
+        What to do with the samples; ``"relabel"`` and ``"reweight"`` need
+        ``scorer="influence"``.
         ``"relabel"``: those with the most to gain get the label, of those in y, with
         the lowest estimate of
-        :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"reweight"``: the
+        :meth:`~skinfluence.SGDInfluenceClassifier.label_influence`. ``"unlabel"``: the
+        samples lose their label (-1) and stay for the final estimator, one of
+        :mod:`sklearn.semi_supervised`: a ``SelfTrainingClassifier`` around `estimator`
+        by default. ``"reweight"``: the
         weights are lowered by `n_rounds` projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the
         weights so far; each stays at least 0.01, and they fall by at most `n_remove` in
@@ -69,7 +73,8 @@ class InfluenceCleaner(BaseCleaner):
         or relabelled. Nothing is ranked: `n_remove`, `scorer` and the other parameters
         of the ranking are ignored.
     final_estimator : estimator, default=None
-        Fitted on the kept samples, to predict; by default a clone of `estimator`.
+        Fitted on the kept samples, to predict; by default a clone of `estimator`, or
+        self-training around it (``action="unlabel"``).
     validation_fraction : float, default=0.2
         Stratified fraction of the samples that is held out for validation if no
         validation data is given. These samples are not ranked, and always kept. With
@@ -164,6 +169,8 @@ class InfluenceCleaner(BaseCleaner):
         ``to`` and ``gain``, the estimated fall of the mean validation loss; largest
         gain first. Samples whose given label is the best are not included. With
         `decisions` the samples that were relabelled, without a gain.
+    unlabelled_indices_ : ndarray of int
+        With ``action="unlabel"`` the samples without a label, the most harmful first.
     sample_weight_ : ndarray of shape (n_samples,), float64
         With ``action="reweight"`` the weights, from 0.01 to 1.
     final_estimator_ : estimator

@@ -42,7 +42,7 @@ class InfluenceCleanerCV(BaseCleaner):
         mean score is within a standard error of the best.
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
-    action : {"remove", "relabel", "reweight"}, default="remove"
+    action : {"remove", "relabel", "unlabel", "reweight"}, default="remove"
         What to do with the samples, as in :class:`InfluenceCleaner`.
     final_estimator : estimator, default=None
         Fitted on the kept samples, to predict; by default a clone of `estimator`.
@@ -108,6 +108,8 @@ class InfluenceCleanerCV(BaseCleaner):
         The scorer's query; None for scorers that have none.
     relabelled_ : DataFrame
         The relabelled samples, with ``action="relabel"``.
+    unlabelled_indices_ : ndarray of int
+        The samples without a label, with ``action="unlabel"``.
     sample_weight_ : ndarray of shape (n_samples,), float64
         The weights, with ``action="reweight"``.
     final_estimator_ : estimator

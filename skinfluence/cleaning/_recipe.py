@@ -1,5 +1,6 @@
 """Ranking and refitting, by the parameters that all cleaners have."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -110,8 +111,10 @@ class CleaningRecipe(BaseEstimator):
         return SGDInfluenceClassifier() if self.estimator is None else self.estimator
 
     def _final(self) -> Any:
-        final = self.final_estimator
-        return self._estimator() if final is None else final
+        if self.final_estimator is not None:
+            return self.final_estimator
+        # Tags are asked for before the parameters are checked.
+        return ACTIONS.get(self.action, Removal()).final(self._estimator())
 
     def _scorer(self, data: CleaningData | None = None) -> Any:
         """Return the scorer, for given validation data or held-out samples."""
@@ -155,8 +158,7 @@ class CleaningRecipe(BaseEstimator):
         """Return the samples in the order of removal, and those that limits leave."""
         codes = self._codes(data)
         order = beneficial_removals(ranking, codes) if beneficial else ranking.order
-        # Lower weights leave all samples in their classes.
-        if not self._action().resamples:
+        if not self._action().limited:
             return order, order
         return order, within_limits(order, codes, self.max_class_fraction)
 
@@ -225,4 +227,7 @@ class CleaningRecipe(BaseEstimator):
             removed = np.flatnonzero(np.isin(ranking.train, chosen))
             return ranking.estimator.refit_without(removed)
         final = with_seed(self._final(), ranking.seed)
-        return final.fit(data.X, data.y, **data.final_params)
+        with warnings.catch_warnings():
+            # Self-training says so of no suspects, which is one of the numbers tried.
+            warnings.filterwarnings("ignore", "y contains no unlabeled samples")
+            return final.fit(data.X, data.y, **data.final_params)
