@@ -596,6 +596,7 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "step_size": ABOVE,
         "last_epochs": OPTIONAL,
     },
+    "MeanRank": {"random_state": SEED},
     "Random": {"random_state": SEED},
     "SGDInfluence": {
         "last_epochs": OPTIONAL,

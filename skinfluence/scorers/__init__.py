@@ -6,6 +6,7 @@ number for each training sample: **the lower, the sooner the sample is removed**
 
 from .._names import set_public_module
 from ._autoencoder import Autoencoder
+from ._checks import check_scores as check_scores
 from ._confident_learning import ConfidentLearning
 from ._cook import CookDistance
 from ._data_oob import DataOOB
@@ -18,8 +19,9 @@ from ._knn_shapley import KNNShapley
 from ._koh_liang import KohLiang
 from ._learned_weights import LearnedWeights
 from ._loss import Loss
-from ._margin import AreaUnderMargin, Margin
+from ._margin import AreaUnderMargin, Margin, ProbabilityMargin
 from ._mean_loss import MeanLoss
+from ._mean_rank import MeanRank
 from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
@@ -42,7 +44,9 @@ __all__ = [
     "Loss",
     "Margin",
     "MeanLoss",
+    "MeanRank",
     "Outlier",
+    "ProbabilityMargin",
     "Random",
     "SGDInfluence",
     "Scorer",
