@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.utils import to_tensor
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ..estimators import RecordedRun, outputs_of
 from ..training import all_seeded
@@ -76,6 +77,13 @@ def probability_leads(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tens
     Of shape (batch, n_classes), and infinite for the label itself.
     """
     return _leads(net, _probabilities(net, outputs), targets)
+
+
+def probability_errors(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
+    """Return the L2 norm of each sample's probabilities minus its one-hot label."""
+    probabilities = _probabilities(net, outputs)
+    labels = to_tensor(targets, device=net.device).long()
+    return (probabilities - one_hot(labels, probabilities.shape[1])).norm(dim=1)
 
 
 def _leads(net: NeuralNet, values: Tensor, targets: Tensor) -> Tensor:

@@ -280,27 +280,35 @@ def test_says_which_estimators_cannot_be_scored():
 OWN = {"cook_distance", "fisher_kernel", "koh_liang"}
 RECORDED = {
     "area_under_margin",
+    "el2n",
     "exact",
     "forgetting",
+    "grand",
     "influence",
     "learned_weights",
     "mean_loss",
     "mean_rank",
     "probability_margin",
+    "relatif",
     "self_influence",
     "tracin",
 }
 FOREIGN = {
     "autoencoder",
+    "beta_shapley",
     "confident_learning",
+    "data_banzhaf",
     "data_oob",
     "data_shapley",
+    "edited_neighbours",
     "knn_shapley",
     "loss",
     "margin",
     "random",
 }
 VALIDATED = {
+    "beta_shapley",
+    "data_banzhaf",
     "data_shapley",
     "exact",
     "fisher_kernel",
@@ -309,9 +317,10 @@ VALIDATED = {
     "koh_liang",
     "learned_weights",
     "mean_rank",
+    "relatif",
     "tracin",
 }
-QUICK = {"max_epochs": 2, "n_estimators": 5, "n_permutations": 1}
+QUICK = {"max_epochs": 2, "n_estimators": 5, "n_permutations": 1, "n_subsets": 2}
 # What refuses is the first of its parts.
 REFUSES = {"mean_rank": "influence"}
 
