@@ -27,7 +27,7 @@ class EditedNeighbours(BaseScorer, name="edited_neighbours"):
     Parameters
     ----------
     n_neighbors : int, default=5
-        k, the number of neighbours, below the number of samples.
+        The number k of neighbours, below the number of samples.
     features : {"input", "representation"}, default="input"
         Where distances are measured: between the inputs, flattened if they have more
         than two axes, or between the inputs of the fitted network's last linear layer.
