@@ -47,7 +47,7 @@ def visits(
     samples at the state at its end. With `n_epochs` those of the first epochs only.
     """
     trajectory = run.trajectory
-    stop = max(list(trajectory.epoch_ends().values())[:n_epochs], default=0)
+    stop = list(trajectory.epoch_ends().values())[:n_epochs][-1]
     epochs = defaultdict(list)
     for record in trajectory.records[run.first : stop]:
         epochs[record.epoch].append(record)
