@@ -35,7 +35,18 @@ from skinfluence import (
     scorers,
 )
 from skinfluence.cleaning import compare_scorers, data_fingerprint
-from skinfluence.datasets import fetch_20newsgroups, fetch_mnist, flip_labels
+from skinfluence.datasets import (
+    add_feature_noise,
+    add_outliers,
+    add_unit_errors,
+    ampute,
+    fetch_20newsgroups,
+    fetch_mnist,
+    flip_labels,
+    flip_labels_by_class,
+    flip_labels_by_group,
+    flip_labels_by_instance,
+)
 from skinfluence.estimators import LinearModule, MLPModule, RecordedRun, SmoothHinge
 from skinfluence.inspection import (
     AgreementDisplay,
@@ -175,6 +186,21 @@ TARGETS: dict[str, Callable[..., object]] = {
         fitted(), X[:, 0], *VAL, **o
     ),
     "flip_labels": lambda **o: flip_labels(**{"y": Y, "fraction": 0.1, **o}),
+    "flip_labels_by_class": lambda **o: flip_labels_by_class(
+        **{"y": Y, "transition": "pair", "rate": 0.1, **o}
+    ),
+    "flip_labels_by_group": lambda **o: flip_labels_by_group(
+        **{"y": Y, "groups": Y, "fraction": 0.1, **o}
+    ),
+    "flip_labels_by_instance": lambda **o: flip_labels_by_instance(
+        **{"X": X, "y": Y, "fraction": 0.1, **o}
+    ),
+    "add_feature_noise": lambda **o: add_feature_noise(
+        **{"X": X, "fraction": 0.1, **o}
+    ),
+    "add_unit_errors": lambda **o: add_unit_errors(**{"X": X, "fraction": 0.1, **o}),
+    "add_outliers": lambda **o: add_outliers(**{"y": X[:, 0], "fraction": 0.1, **o}),
+    "ampute": lambda **o: ampute(**{"X": X, "fraction": 0.1, "depends_on": 0, **o}),
     "fetch_mnist": fetch_mnist,
     "fetch_20newsgroups": fetch_20newsgroups,
     "MLPModule": lambda **o: MLPModule(**{"n_features": 3, **o}),
@@ -386,12 +412,27 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("KNNShapley", "features", "output", "'input' or 'representation'"),
     ("Autoencoder", "device", "tpu", "one that torch has here"),
     ("TracIn", "steps", "some", "one of"),
+    ("RelatIF", "steps", "some", "one of"),
+    ("RelatIF", "at", "last", "'final', 'epochs', 'path'"),
+    ("EditedNeighbours", "features", "output", "'input' or 'representation'"),
+    ("EditedNeighbours", "n_neighbors", N_SAMPLES, "below the number of samples"),
+    ("MeanRank", "scorers", "loss", "a sequence"),
     ("ConfidentLearning", "cv", 1, "an integer of at least 2"),
     ("removal_curve", "counts", [1.5], "integers"),
     ("removal_curve", "counts", [-1], "from 0"),
     ("fetch_mnist", "subset", "validation", "'train', 'test' or 'all'"),
     ("fetch_20newsgroups", "subset", 3, "'train', 'test' or 'all'"),
     ("flip_labels", "y", [[0, 1]], "one-dimensional"),
+    ("flip_labels_by_class", "transition", "pairs", "'pair' or a matrix"),
+    ("flip_labels_by_group", "groups", [1], "one group for each"),
+    ("flip_labels_by_group", "group", 7, "one of"),
+    ("flip_labels_by_instance", "estimator", 3, "a classifier"),
+    ("flip_labels_by_instance", "X", None, "given without `difficulty`"),
+    ("ampute", "depends_on", [0], "among the columns"),
+    ("ampute", "columns", [9], "among the columns"),
+    ("add_feature_noise", "X", X[:, 0], "two-dimensional"),
+    ("add_unit_errors", "factor", 1, "not be 1"),
+    ("add_outliers", "y", X, "one-dimensional"),
     ("SmoothHinge", "reduction", "max", "'mean', 'sum' or 'none'"),
 ]
 # In a component's parameter the *name* is the value that is wrong.
@@ -419,6 +460,7 @@ RATE = Kind(0, integer=False)
 WITHIN = Kind(0, 1, integer=False, open_low=True)
 WIDTH = Kind(0, integer=False, also=("auto",))
 ABOVE = Kind(0, integer=False, open_low=True)
+NOISE = {"fraction": Kind(0, 1, integer=False), "random_state": SEED}
 
 _NET = {
     "lr": RATE,
@@ -515,10 +557,17 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "random_state": SEED,
         "n_jobs": JOBS,
     },
-    "flip_labels": {
-        "fraction": Kind(0, 1, integer=False),
+    "flip_labels": NOISE,
+    "flip_labels_by_class": {
+        "rate": Kind(0, 1, integer=False),
         "random_state": SEED,
     },
+    "flip_labels_by_group": NOISE,
+    "flip_labels_by_instance": NOISE,
+    "add_feature_noise": {**NOISE, "scale": ABOVE},
+    "add_unit_errors": {**NOISE, "factor": ABOVE},
+    "add_outliers": {**NOISE, "magnitude": ABOVE},
+    "ampute": NOISE,
     "MLPModule": {"dropout": Kind(0, 1, integer=False), "n_features": COUNT},
     "LinearModule": {"n_features": COUNT},
     "SmoothHinge": {"temperature": ABOVE},
@@ -529,7 +578,16 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "batch_size": COUNT,
         "random_state": SEED,
     },
+    "BetaShapley": {
+        "alpha": ABOVE,
+        "beta": ABOVE,
+        "n_permutations": COUNT,
+        "tolerance": RATE,
+        "n_jobs": JOBS,
+        "random_state": SEED,
+    },
     "ConfidentLearning": {"n_jobs": JOBS, "random_state": SEED},
+    "DataBanzhaf": {"n_subsets": COUNT, "n_jobs": JOBS, "random_state": SEED},
     "DataOOB": {"n_estimators": COUNT, "n_jobs": JOBS, "random_state": SEED},
     "DataShapley": {
         "n_permutations": COUNT,
@@ -537,8 +595,11 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_jobs": JOBS,
         "random_state": SEED,
     },
+    "EL2N": {"n_epochs": COUNT},
+    "EditedNeighbours": {"n_neighbors": COUNT},
     "ExactCounterfactual": {"last_epochs": OPTIONAL, "n_jobs": JOBS},
     "FisherKernel": {"damping": Kind(0, integer=False, open_low=True, also=("auto",))},
+    "GraNd": {"n_epochs": COUNT},
     "KNNShapley": {"n_neighbors": COUNT},
     "KohLiang": {
         "damping": WIDTH,
@@ -552,7 +613,9 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "step_size": ABOVE,
         "last_epochs": OPTIONAL,
     },
+    "MeanRank": {"random_state": SEED},
     "Random": {"random_state": SEED},
+    "RelatIF": {"last_epochs": OPTIONAL},
     "SGDInfluence": {
         "last_epochs": OPTIONAL,
         "verify": ANY_COUNT,

@@ -16,9 +16,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._numbers import check_integer, random_generator
 from .._parallel import check_n_jobs
 from ..metrics import kendall_tau, removal_curve
-from ..scorers import get_scorer, named_scorers
+from ..scorers import check_scores, get_scorer, named_scorers
 from ._data import Samples
-from ._ranking import check_scores, with_seed
+from ._ranking import with_seed
 from ._selection import check_n_remove, emptied_classes
 from ._splits import class_codes
 

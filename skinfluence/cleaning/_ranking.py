@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.parallel import delayed
 from torch import get_num_threads
@@ -16,6 +15,7 @@ from torch import get_num_threads
 from .._cache import Cache, cache_of
 from .._parallel import parallel_calls
 from ..estimators import ScoresOverRuns
+from ..scorers import check_scores
 from ..trajectory import on_threads
 from ._data import CleaningData
 from ._splits import Split
@@ -262,22 +262,3 @@ def _score_run(run: Run, data: CleaningData, estimator: Any) -> np.ndarray:
     label_scores[:, columns] = scores[:, known]
     check_scores(label_scores.min(1), len(train))
     return label_scores
-
-
-def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
-    """Return a scorer's scores; refuse them if they are no ranking."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.shape != (n_samples,) or np.isnan(scores).any():
-        raise ValueError(
-            "`scorer` must return one number for each training sample, an array of "
-            f"shape ({n_samples},) without NaN, got shape {scores.shape} with "
-            f"{np.isnan(scores).sum()} NaN."
-        )
-    # Equal scores would silently rank the samples by row number.
-    if n_samples > 1 and (scores == scores[0]).all():
-        raise ValueError(
-            "`scorer` must distinguish the training samples, but all "
-            f"{n_samples} have the score {scores[0]:g}, as happens if y has only one "
-            "class or the estimator has learned nothing. Use another scorer."
-        )
-    return scores

@@ -3,10 +3,16 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._numbers import is_real, random_generator
+from .._numbers import random_generator
+from ._labels import (
+    check_classes,
+    check_fraction,
+    check_labels,
+    other_classes,
+    replaced,
+)
 
 
 def flip_labels(
@@ -64,82 +70,10 @@ def flip_labels(
     >>> bool(((y_noisy != y) == flipped).all())
     True
     """
-    if not (is_real(fraction) and 0 <= fraction <= 1):
-        raise ValueError(f"`fraction` must be between 0 and 1, got {fraction!r}.")
-    labels = _check_labels(y)
-    names = _check_classes(y, labels, classes)
-    n_samples, n_flipped = len(labels), round(float(fraction) * len(labels))
+    fraction = check_fraction("fraction", fraction)
+    labels = check_labels(y)
+    names = check_classes(y, labels, classes)
     rng = random_generator(random_state)
     # Permute all samples whatever the fraction, so that the flips are nested.
-    chosen = rng.permutation(n_samples)[:n_flipped]
-    # A shift by 1 to n_classes - 1 never gives the old class.
-    shift = rng.randint(1, len(names), size=n_flipped)
-    codes = np.searchsorted(names, labels[chosen])
-    flipped = np.zeros(n_samples, dtype=bool)
-    flipped[chosen] = True
-    return _replace(y, chosen, names[(codes + shift) % len(names)]), flipped
-
-
-def _check_labels(y: ArrayLike) -> NDArray[Any]:
-    labels = np.asarray(y)
-    if labels.ndim != 1:
-        raise ValueError(
-            f"`y` must be one-dimensional, got shape {labels.shape}. "
-            "Flip the columns of several outputs one at a time."
-        )
-    if pd.isna(labels).any():
-        raise ValueError("`y` must have no missing labels. Drop or impute them first.")
-    if labels.dtype.kind == "f" and np.any(labels != np.round(labels)):
-        raise ValueError("`y` must be class labels, got continuous values.")
-    return labels
-
-
-def _check_classes(
-    y: ArrayLike, labels: NDArray[Any], classes: ArrayLike | None
-) -> NDArray[Any]:
-    """Check the classes against the labels and their dtype; return them sorted."""
-    where = "`y`" if classes is None else "`classes`"
-    try:
-        names = np.unique(labels if classes is None else np.asarray(classes))
-    except TypeError as error:
-        raise ValueError(f"{where} must hold labels of one type: {error}.") from error
-    if len(names) < 2:
-        raise ValueError(
-            f"{where} must hold at least two classes, got {names.tolist()}."
-        )
-    if classes is None:
-        return names
-    # As sets: numpy may convert 1 to "1" before it compares them.
-    missing = set(labels.tolist()) - set(names.tolist())
-    if missing:
-        raise ValueError(
-            f"`classes` must contain all labels of `y`, but lacks {missing}."
-        )
-    if not _fits(y, labels, names):
-        raise ValueError(
-            f"The dtype of `y` ({getattr(y, 'dtype', labels.dtype)}) must be able to "
-            f"hold all `classes`, got {names.tolist()}. Convert `y` first."
-        )
-    return names
-
-
-def _fits(y: ArrayLike, labels: NDArray[Any], names: NDArray[Any]) -> bool:
-    dtype = getattr(y, "dtype", labels.dtype)
-    if isinstance(dtype, pd.CategoricalDtype):
-        return set(names.tolist()) <= set(dtype.categories.tolist())
-    try:
-        held = (pd.Series(names) if isinstance(y, pd.Series) else names).astype(dtype)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return bool(held.tolist() == names.tolist())
-
-
-def _replace(y: ArrayLike, chosen: NDArray[np.intp], new: NDArray[Any]) -> Any:
-    """Copy ``y`` and put the new labels at the chosen positions."""
-    if isinstance(y, pd.Series):
-        series = y.copy()
-        series.iloc[chosen] = new
-        return series
-    array = np.array(y)
-    array[chosen] = new
-    return array
+    chosen = rng.permutation(len(labels))[: round(fraction * len(labels))]
+    return replaced(y, chosen, other_classes(names, labels[chosen], rng))

@@ -119,12 +119,16 @@ class BaseScorer(BaseEstimator, ABC):
         # All checks come first: the work may take hours.
         self.check_estimator(estimator)
         data = ScoringData(X, y, X_val, y_val, sample_weight_val)
+        self._check_data(data)
+        return self._score(estimator, data)
+
+    def _check_data(self, data: ScoringData) -> None:
+        """Raise an error if data that the scorer needs is missing."""
         for name in self._required_data:
             if getattr(data, name) is None:
                 raise ValueError(
                     f"`{name}` must be given for the scorer {self._name!r}, got None."
                 )
-        return self._score(estimator, data)
 
     def _check_parameters(self) -> None:
         """Raise an error if a parameter of the scorer is invalid."""

@@ -4,9 +4,12 @@ from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
 from .._numbers import RANDOM_STATE, Count, Number
+from ..estimators import has_probabilities
 from ..exceptions import NotRecordedError
 
 SHARED: dict[str, list[Any]] = {
@@ -80,6 +83,17 @@ def check_probabilities(estimator: object, scorer: str) -> None:
         )
 
 
+def check_class_probabilities(estimator: object, scorer: str) -> None:
+    """Refuse one of the library's estimators whose outputs give no probabilities."""
+    if not has_probabilities(estimator):
+        raise ValueError(
+            "`estimator` must predict probabilities of classes for the scorer "
+            f"{scorer!r}: those of {type(estimator).__name__} with its criterion and "
+            "predict_nonlinearity are not known to be. Use the scorer "
+            "'area_under_margin'."
+        )
+
+
 def is_one_of(value: object, choices: Collection[str]) -> bool:
     """Whether a value is one of some texts; an array has no equal among them."""
     return isinstance(value, str) and value in choices
@@ -89,3 +103,22 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a parameter that is not one of its choices."""
     if not is_one_of(value, choices):
         raise ValueError(f"`{name}` must be one of {list(choices)}, got {value!r}.")
+
+
+def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
+    """Return a scorer's scores; refuse them if they are no ranking."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (n_samples,) or np.isnan(scores).any():
+        raise ValueError(
+            "`scorer` must return one number for each training sample, an array of "
+            f"shape ({n_samples},) without NaN, got shape {scores.shape} with "
+            f"{np.isnan(scores).sum()} NaN."
+        )
+    # Equal scores would silently rank the samples by row number.
+    if n_samples > 1 and (scores == scores[0]).all():
+        raise ValueError(
+            "`scorer` must distinguish the training samples, but all "
+            f"{n_samples} have the score {scores[0]:g}, as happens if y has only one "
+            "class or the estimator has learned nothing. Use another scorer."
+        )
+    return scores

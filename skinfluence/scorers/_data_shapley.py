@@ -10,7 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._numbers import check_integer, is_real, random_generator
 from ._base import BaseScorer, ScoringData
 from ._checks import check_predictor
-from ._refits import Utility, unrecorded
+from ._refits import Utility
 
 
 class DataShapley(BaseScorer, name="data_shapley"):
@@ -49,6 +49,8 @@ class DataShapley(BaseScorer, name="data_shapley"):
 
     See Also
     --------
+    BetaShapley : The same with weights on small or large sets.
+    DataBanzhaf : All subsets count the same.
     KNNShapley : Exact and fast, for a nearest-neighbours classifier.
 
     References
@@ -98,42 +100,39 @@ class DataShapley(BaseScorer, name="data_shapley"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the estimated Shapley value of each sample."""
-        weights = data.sample_weight_val
-        utility = Utility(
-            unrecorded(estimator),
-            check_scoring(estimator, self.scoring),
-            data.X,
-            np.asarray(data.y),
-            data.X_val,
-            data.y_val,
-            {} if weights is None else {"sample_weight": weights},
-        )
+        utility = Utility.of(estimator, self.scoring, data)
         n_samples = len(utility.y)
         # Drawn beforehand, so that they do not depend on n_jobs.
         rng = random_generator(self.random_state)
         orders = [rng.permutation(n_samples) for _ in range(self.n_permutations)]
         full, empty = utility(np.arange(n_samples)), utility(np.arange(0))
+        weights = self._weights(n_samples)
         gains = Parallel(n_jobs=self.n_jobs)(
-            delayed(_gains)(utility, order, empty, full, self.tolerance)
+            delayed(_gains)(utility, order, weights, empty, full, self.tolerance)
             for order in orders
         )
         return np.mean(gains, axis=0)
+
+    def _weights(self, n_samples: int) -> np.ndarray:
+        """Return the weight of a gain by the sample's place in the permutation."""
+        return np.ones(n_samples)
 
 
 def _gains(
     utility: Utility,
     order: np.ndarray,
+    weights: np.ndarray,
     empty: float,
     full: float,
     tolerance: float,
 ) -> np.ndarray:
-    """Return each sample's gain when the samples are added in this order."""
+    """Return each sample's weighted gain when the samples are added in this order."""
     gains, before = np.zeros(len(order)), empty
     for count, row in enumerate(order, start=1):
         # Strict, so that a tolerance of 0 never truncates.
         if abs(full - before) < tolerance:
             break
         now = utility(order[:count])
-        gains[row] = now - before
+        gains[row] = weights[count - 1] * (now - before)
         before = now
     return gains

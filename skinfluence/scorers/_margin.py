@@ -1,11 +1,21 @@
-"""The margin as a scorer: that of the final model, and its mean over the epochs."""
+"""The margin as a scorer: of the final model, and over the epochs."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from ._base import BaseScorer, ScoringData
-from ._checks import check_classifier, check_probabilities, check_recorded
-from ._sample_measures import margins, measure_epochs, measure_samples
+from ._checks import (
+    check_class_probabilities,
+    check_classifier,
+    check_probabilities,
+    check_recorded,
+)
+from ._sample_measures import (
+    margins,
+    mean_over_epochs,
+    measure_samples,
+    probability_leads,
+)
 
 
 class Margin(BaseScorer, name="margin"):
@@ -75,6 +85,7 @@ class AreaUnderMargin(BaseScorer, name="area_under_margin"):
     See Also
     --------
     Margin : The margin of the final model only, for any classifier.
+    ProbabilityMargin : The margin of the epochs' mean probabilities.
 
     References
     ----------
@@ -98,4 +109,49 @@ class AreaUnderMargin(BaseScorer, name="area_under_margin"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the mean margin of each sample."""
-        return measure_epochs(estimator, margins).mean(axis=0)
+        return mean_over_epochs(estimator, margins)
+
+
+class ProbabilityMargin(BaseScorer, name="probability_margin"):
+    r"""Score the samples by the margin of their mean probabilities over the epochs.
+
+    Named ``"probability_margin"``. The models :math:`p^{(t)}` at the ends of the
+    recorded epochs vote with their probabilities, as the self-ensemble in [1]_ does by
+    a moving average, and the score is the margin by which the given label wins, in
+    evaluation mode:
+
+    .. math:: \bar p_y(x) - \max_{k \ne y} \bar p_k(x), \quad
+       \bar p_k(x) = \frac{1}{T} \sum_{t=1}^T p^{(t)}_k(x).
+
+    It lies between -1 and 1, and is negative where the models contradict the label. No
+    epoch weighs more than another, while logits, and with them
+    :class:`AreaUnderMargin`, grow as long as training lasts. The validation data is not
+    used.
+
+    See Also
+    --------
+    AreaUnderMargin : The mean of the margins of the logits.
+
+    References
+    ----------
+    .. [1] D. T. Nguyen, C. K. Mummadi, T. P. N. Ngo, T. H. P. Nguyen, L. Beggel,
+       T. Brox, "SELF: Learning to Filter Noisy Labels with Self-Ensembling", ICLR 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> from skinfluence.scorers import ProbabilityMargin
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[7] = 2
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(scale(X), y)
+    >>> int(ProbabilityMargin()(clf).argmin())
+    7
+    """
+
+    _estimator_checks = (check_classifier, check_recorded, check_class_probabilities)
+
+    def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
+        """Return the margin of the mean probabilities of each sample."""
+        return mean_over_epochs(estimator, probability_leads).min(axis=1)

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 
 from ._base import BaseScorer, ScoringData
 from ._checks import check_recorded
-from ._sample_measures import losses, measure_epochs
+from ._sample_measures import losses, mean_over_epochs
 
 
 class MeanLoss(BaseScorer, name="mean_loss"):
@@ -43,4 +43,4 @@ class MeanLoss(BaseScorer, name="mean_loss"):
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the mean loss of each sample."""
-        return -measure_epochs(estimator, losses).mean(axis=0)
+        return -mean_over_epochs(estimator, losses)

@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
+
+from ._base import ScoringData
 
 
 def unrecorded(estimator: BaseEstimator) -> BaseEstimator:
@@ -44,6 +47,25 @@ class Utility:
     X_val: ArrayLike | None
     y_val: ArrayLike | None
     options: dict[str, ArrayLike]
+
+    @classmethod
+    def of(
+        cls,
+        estimator: BaseEstimator,
+        scoring: str | Callable[..., float] | None,
+        data: ScoringData,
+    ) -> "Utility":
+        """Return the utility for an estimator and the data of a scorer's call."""
+        weights = data.sample_weight_val
+        return cls(
+            unrecorded(estimator),
+            check_scoring(estimator, scoring),
+            data.X,
+            np.asarray(data.y),
+            data.X_val,
+            data.y_val,
+            {} if weights is None else {"sample_weight": weights},
+        )
 
     def __call__(self, rows: np.ndarray) -> float:
         """Return the score of a set; for an empty one, of a constant prediction."""

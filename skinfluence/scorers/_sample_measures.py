@@ -1,6 +1,7 @@
 """Per-sample losses and margins of a net: at the end, and after each epoch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.utils import to_tensor
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ..estimators import RecordedRun, outputs_of
 from ..training import all_seeded
@@ -16,11 +18,11 @@ Outputs = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 """What a module returns."""
 
 Measure = Callable[[NeuralNet, Outputs, Tensor], Tensor]
-"""``measure(net, outputs, targets) -> (batch,)``, one number for each sample."""
+"""``measure(net, outputs, targets)``, one number for each sample, or for each class."""
 
 
 def measure_samples(net: NeuralNet, measure: Measure) -> np.ndarray:
-    """Return a measure of the samples of the net's last fit, (n_samples,).
+    """Return a measure of the samples of the net's last fit, (n_samples, ...).
 
     In evaluation mode: no dropout, and BatchNorm with its running statistics. What a
     Dataset draws is the same each time, and for every model.
@@ -36,9 +38,27 @@ def measure_samples(net: NeuralNet, measure: Measure) -> np.ndarray:
 
 
 def measure_epochs(net: NeuralNet, measure: Measure) -> np.ndarray:
-    """Return a measure after each recorded epoch, (n_epochs, n_samples)."""
-    models = RecordedRun.of(net).epoch_models()
-    return np.stack([measure_samples(model, measure) for _, model in models])
+    """Return a measure after each recorded epoch, (n_epochs, n_samples, ...)."""
+    return np.stack(list(_by_epoch(net, measure)))
+
+
+def mean_over_epochs(
+    net: NeuralNet, measure: Measure, n_epochs: int | None = None
+) -> np.ndarray:
+    """Return the mean of a measure over the recorded epochs, (n_samples, ...).
+
+    With `n_epochs` over the first ones of the run, as many as there are.
+    """
+    total, count = np.zeros(()), 0
+    # One epoch at a time: those of all classes may not fit in memory.
+    for values in islice(_by_epoch(net, measure), n_epochs):
+        total, count = total + values, count + 1
+    return total / count
+
+
+def _by_epoch(net: NeuralNet, measure: Measure) -> Iterator[np.ndarray]:
+    for _, model in RecordedRun.of(net).epoch_models():
+        yield measure_samples(model, measure)
 
 
 def losses(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
@@ -48,10 +68,34 @@ def losses(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
 
 def margins(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
     """Return the logit of each sample's label minus the largest of the others."""
-    logits = _logits(net, outputs)
+    return _leads(net, _logits(net, outputs), targets).amin(1)
+
+
+def probability_leads(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
+    """Return the probability of each sample's label minus that of each other class.
+
+    Of shape (batch, n_classes), and infinite for the label itself.
+    """
+    return _leads(net, _probabilities(net, outputs), targets)
+
+
+def probability_errors(net: NeuralNet, outputs: Outputs, targets: Tensor) -> Tensor:
+    """Return the L2 norm of each sample's probabilities minus its one-hot label."""
+    probabilities = _probabilities(net, outputs)
+    labels = to_tensor(targets, device=net.device).long()
+    return (probabilities - one_hot(labels, probabilities.shape[1])).norm(dim=1)
+
+
+def _leads(net: NeuralNet, values: Tensor, targets: Tensor) -> Tensor:
     labels = to_tensor(targets, device=net.device).long().reshape(-1, 1)
-    others = logits.scatter(1, labels, -torch.inf).amax(1)
-    return logits.gather(1, labels)[:, 0] - others
+    return (values.gather(1, labels) - values).scatter(1, labels, torch.inf)
+
+
+def _probabilities(net: NeuralNet, outputs: Outputs) -> Tensor:
+    """Return the probabilities of the classes, (batch, n_classes)."""
+    # skorch turns outputs of shape (n, 1) into (n, 2, 1).
+    probabilities: Tensor = net._get_predict_nonlinearity()(outputs).flatten(1)
+    return probabilities
 
 
 def _logits(net: NeuralNet, outputs: Outputs) -> Tensor:

@@ -1,7 +1,5 @@
 """Products of gradients along the recorded run."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
@@ -11,7 +9,7 @@ from ..estimators import RecordedRun
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_recorded
 from ._gradients import SampleGradients, weights_of
-from ._visits import STEPS, visits
+from ._visits import STEPS, sample_gradients, visits
 
 
 class _AlongRun(BaseScorer):
@@ -134,17 +132,9 @@ class SelfInfluence(_AlongRun, name="self_influence"):
         gradients = SampleGradients(run.step.objective, run.step.live.parameters)
         scores = torch.zeros(run.trajectory.n_samples, dtype=torch.float64)
         for visit in visits(run, self.steps):
-            run.step.live.show(visit.state)
-            run.step.objective.train(False)
-            # The gradients of a whole epoch may not fit in memory.
-            rows = visit.batch.rows.split(gradients.at_once)
-            shares = visit.shares.split(gradients.at_once)
-            for part, share in zip(rows, shares, strict=True):
-                batch = run.step.objective.fetch(replace(visit.batch, rows=part))
-                per_sample = gradients.each(batch)
-                weights = weights_of(batch, per_sample)
-                squares = per_sample.square() @ visit.rates * weights
-                scores[part] -= _double(share * squares)
+            for part, weights, each in sample_gradients(run, gradients, visit):
+                squares = each.square() @ part.rates * weights
+                scores[part.batch.rows] -= _double(part.shares * squares)
         return scores.numpy()
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from ..estimators import RecordedRun
 from ..training import MicroBatch, State
 from ..trajectory import Replay, StepRecord
+from ._gradients import SampleGradients, weights_of
 
 STEPS = ("epochs", "all")
 
@@ -37,23 +38,42 @@ class Visit:
     shares: Tensor
 
 
-def visits(run: RecordedRun, steps: str) -> Iterator[Visit]:
+def visits(
+    run: RecordedRun, steps: str, n_epochs: int | None = None
+) -> Iterator[Visit]:
     """Yield the visits of a run, last first.
 
     With "all" each step's batch at the state before the step; with "epochs" the epoch's
-    samples at the state at its end.
+    samples at the state at its end. With `n_epochs` those of the first epochs only.
     """
     trajectory = run.trajectory
+    stop = list(trajectory.epoch_ends().values())[:n_epochs][-1]
     epochs = defaultdict(list)
-    for record in trajectory.records[run.first :]:
+    for record in trajectory.records[run.first : stop]:
         epochs[record.epoch].append(record)
     ends = {records[-1].step: records for records in epochs.values()}
-    walk = Replay(trajectory, run.step).backwards(trajectory.n_steps, run.first)
+    walk = Replay(trajectory, run.step).backwards(stop, run.first)
     for record, before, after in walk:
         if steps == "all":
             yield _visit(run, before, [record])
         elif record.step in ends:
             yield _visit(run, after, ends[record.step])
+
+
+def sample_gradients(
+    run: RecordedRun, gradients: SampleGradients, visit: Visit
+) -> Iterator[tuple[Visit, Tensor, Tensor]]:
+    """Yield parts of a visit with their samples' c_i, (b,), and gradients, (b, p)."""
+    run.step.live.show(visit.state)
+    run.step.objective.train(False)
+    # The gradients of a whole epoch may not fit in memory.
+    rows = visit.batch.rows.split(gradients.at_once)
+    shares = visit.shares.split(gradients.at_once)
+    for part, share in zip(rows, shares, strict=True):
+        few = replace(visit, batch=replace(visit.batch, rows=part), shares=share)
+        batch = run.step.objective.fetch(few.batch)
+        each = gradients.each(batch)
+        yield few, weights_of(batch, each), each
 
 
 def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Visit:

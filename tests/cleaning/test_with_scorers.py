@@ -17,9 +17,9 @@ from skinfluence.scorers import (
 )
 from tests.cleaning.problems import flipped_blobs, quick
 
-RECORDED = ("mean_loss", "area_under_margin", "forgetting")
+RECORDED = ("mean_loss", "area_under_margin", "forgetting", "probability_margin")
 SCORERS = {
-    **dict.fromkeys((*RECORDED, "loss", "margin", "knn_shapley")),
+    **dict.fromkeys((*RECORDED, "loss", "margin", "knn_shapley", "mean_rank")),
     "data_oob": DataOOB(10, random_state=0),
     "data_shapley": DataShapley(1, random_state=0),
     "autoencoder": Autoencoder(max_epochs=2, random_state=0),

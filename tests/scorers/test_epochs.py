@@ -1,4 +1,4 @@
-"""MeanLoss, Margin, AreaUnderMargin and Forgetting against logits noted in training."""
+"""Scorers of the epochs against logits that were noted in training."""
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from skinfluence.scorers import (
     Loss,
     Margin,
     MeanLoss,
+    ProbabilityMargin,
     get_scorer,
 )
 from tests.cases import MODULES, Case
@@ -65,6 +66,10 @@ def test_means_are_over_the_recorded_epochs(case, options):
     )
     np.testing.assert_allclose(AreaUnderMargin()(clf), margins.mean(0), rtol=1e-10)
     np.testing.assert_allclose(Margin()(clf), margins[-1], rtol=1e-10)
+    votes = torch.softmax(torch.from_numpy(kept), dim=-1).numpy().mean(axis=0)
+    expected = [margin(p, k) for p, k in zip(votes, y, strict=True)]
+    found = ProbabilityMargin()(clf)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
 
 
 def test_one_epoch_has_the_mean_of_the_final_model():
@@ -127,6 +132,10 @@ def test_a_single_output_is_the_logit_of_the_second_class(criterion, column):
     with torch.no_grad():
         z = clf.module_.layer(torch.from_numpy(X))[:, 0].numpy()
     np.testing.assert_allclose(Margin()(clf), np.where(y == "b", z, -z), rtol=1e-9)
+    clf.set_params(max_epochs=1).fit(X, y)
+    wins = clf.predict_proba(X) @ [-1, 1]
+    found = ProbabilityMargin()(clf)
+    np.testing.assert_allclose(found, np.where(y == "b", wins, -wins), rtol=1e-9)
 
 
 def test_probabilities_have_the_margin_of_their_logits():
@@ -170,6 +179,7 @@ NAMES = {
     "margin": Margin,
     "area_under_margin": AreaUnderMargin,
     "forgetting": Forgetting,
+    "probability_margin": ProbabilityMargin,
 }
 
 
@@ -180,7 +190,7 @@ def test_names(name):
     scorer.check_estimator(SGDInfluenceClassifier())
 
 
-@pytest.mark.parametrize("name", ["mean_loss", "area_under_margin", "forgetting"])
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"margin"}))
 def test_says_what_is_lacking(name):
     scorer = get_scorer(name)
     with pytest.raises(TypeError, match=f"for the scorer '{name}', got Log"):
@@ -192,6 +202,13 @@ def test_says_what_is_lacking(name):
     else:
         with pytest.raises(TypeError, match=f"a classifier for .*'{name}', got SGD"):
             scorer.check_estimator(SGDInfluenceRegressor())
+
+
+def test_a_probability_margin_needs_probabilities():
+    clf = SGDInfluenceClassifier(criterion=nn.MultiMarginLoss)
+    with pytest.raises(ValueError, match=r"probabilities .*'probability_margin'"):
+        ProbabilityMargin().check_estimator(clf)
+    AreaUnderMargin().check_estimator(clf)
 
 
 def test_says_what_a_margin_lacks():

@@ -8,7 +8,7 @@ from torch import nn
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier
 from skinfluence.estimators import final_model
-from skinfluence.scorers import FisherKernel, KohLiang, SelfInfluence, TracIn
+from skinfluence.scorers import FisherKernel, GraNd, KohLiang, SelfInfluence, TracIn
 from skinfluence.scorers._gradients import FinalGradients
 from tests.cases import MODULES, Case
 from tests.scorers.problems import binary, linear_regressor, mlp, regression
@@ -51,7 +51,7 @@ def as_dict(X):
 @pytest.mark.parametrize("container", [sparse.csr_matrix, as_dict])
 @pytest.mark.parametrize(
     "scorer",
-    [KohLiang(damping=0.1), FisherKernel(), TracIn(), SelfInfluence()],
+    [KohLiang(damping=0.1), FisherKernel(), TracIn(), SelfInfluence(), GraNd()],
     ids=lambda scorer: type(scorer).__name__,
 )
 def test_containers_of_the_same_data_give_the_same_scores(scorer, container):
@@ -72,6 +72,8 @@ def test_containers_of_the_same_data_give_the_same_scores(scorer, container):
         "koh_liang",
         "tracin",
         "self_influence",
+        "grand",
+        "relatif",
         "fisher_kernel",
         "learned_weights",
     ],
