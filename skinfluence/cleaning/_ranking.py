@@ -45,13 +45,13 @@ class Run(NamedTuple):
     by_label: bool = False
 
     def without(self, rows: np.ndarray) -> "Run":
-        """Return the run without some samples, in training and in validation."""
-        validation = self.validation
-        if validation is not None:
-            validation = np.setdiff1d(validation, rows)
-        return self._replace(
-            train=np.setdiff1d(self.train, rows), validation=validation
-        )
+        """Return the run that trains without some samples.
+
+        They still validate. Wrong labels there only scale the expected error, as long
+        as nothing chooses among them: without the suspects of one class, each round
+        would find more of this class to be harmful.
+        """
+        return self._replace(train=np.setdiff1d(self.train, rows))
 
 
 class Ranking(NamedTuple):
@@ -153,13 +153,12 @@ def plan_runs(
 def are_emptied(
     before: Sequence[Run], after: Sequence[Run], old: np.ndarray, new: np.ndarray
 ) -> bool:
-    """Return whether a run no longer trains on one of its classes, or validates.
+    """Return whether a run no longer trains on one of its classes.
 
     `old` and `new` are the classes of all samples, before and after a round.
     """
     return any(
         len(np.setdiff1d(old[run.train], new[rest.train]))
-        or (rest.validation is not None and not len(rest.validation))
         for run, rest in zip(before, after, strict=True)
     )
 
