@@ -23,21 +23,33 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def told_apart() -> Iterator[None]:
-    """Raise an interrupt inside the block as `Interrupted`."""
+    """Raise an interrupt inside the block as `Interrupted`, whatever becomes of it.
+
+    Python drops what is raised while it removes an object, and other code may turn it
+    into another error.
+    """
     handler = _handlers().get(signal.SIGINT)
     if handler is None:
         yield
         return
+    arrived: list[KeyboardInterrupt] = []
 
     def tell(*arguments: Any) -> None:
         try:
             handler(*arguments)
         except KeyboardInterrupt as interrupt:
+            arrived.append(interrupt)
             raise Interrupted from interrupt
 
     signal.signal(signal.SIGINT, tell)
     try:
         yield
+        if arrived:
+            raise Interrupted from arrived[0]
+    except Exception as error:
+        if arrived:
+            raise Interrupted from error
+        raise
     finally:
         signal.signal(signal.SIGINT, handler)
 

@@ -62,16 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 warnings.simplefilter("ignore")
             _announce(warnings)
             _carry_out(options, stopping)
-    except KeyboardInterrupt:
-        # One that arrives when the file is there has come too late.
+    except (KeyboardInterrupt, Exception) as error:
+        # Code that a signal's exception passes through may turn it into another error.
+        if stopping.signal is None and not isinstance(error, KeyboardInterrupt):
+            return _failed(error, options.debug)
+        # A signal that arrives when the file is there has come too late.
         if _identity(options.path) == before:
             note("interrupted")
             return stopping.exit_code
-    except exceptions.SkinfluenceError as error:
-        return _failed(error, str(error), options.debug, BAD_INPUT)
-    except Exception as error:
-        text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
-        return _failed(error, text, options.debug, UNEXPECTED)
     return OK
 
 
@@ -148,12 +146,17 @@ def _announce(module: Any) -> None:
     module.showwarning = show
 
 
-def _failed(error: Exception, text: str, debug: bool, code: int) -> int:
+def _failed(error: Exception, debug: bool) -> int:
+    """Tell of an error; return the exit code."""
     if debug:
         for line in "".join(traceback.format_exception(error)).splitlines():
             note(line)
-    note(f"error: {text}")
-    return code
+    if isinstance(error, exceptions.SkinfluenceError):
+        note(f"error: {error}")
+        return BAD_INPUT
+    name = type(error).__name__
+    note(f"error: unexpected {name}: {error} (--debug shows where)")
+    return UNEXPECTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -186,12 +186,18 @@ class EstimatorContract(RecordingMixin):
         """Run skorch's training loop. Its own `partial_fit` ignores interrupts."""
         try:
             with told_apart():
-                self.fit_loop(data.X, data.y, _routing_method="fit", **data.fit_params)
+                self._loop_of_skorch(data)
         except Interrupted:
             if not self.stop_on_interrupt:
                 raise
             assert self.run_ is not None
             self.run_.stopped = True
+
+    def _loop_of_skorch(self, data: TrainingData) -> None:
+        try:
+            self.fit_loop(data.X, data.y, _routing_method="fit", **data.fit_params)
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             pass  # a callback's way to end the training
 

@@ -12,6 +12,7 @@ from skinfluence._interrupts import Interrupted
 from skinfluence.commands import _main, main
 from skinfluence.commands._outcome import Outcome
 from skinfluence.commands._stopping import Stopping
+from skinfluence.exceptions import TableError
 from tests.commands.processes import end, start
 from tests.commands.tables import QUICK, write
 
@@ -62,6 +63,23 @@ def test_a_signal_that_python_drops_is_remembered(monkeypatch, tmp_path):
 
     monkeypatch.setattr(_main, "audit", work)
     assert main(arguments(tmp_path)) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TableError])
+def test_a_signal_that_becomes_another_error_is_told_as_what_it_is(
+    monkeypatch, capsys, tmp_path, kind
+):
+    def work(options):
+        yield "working"
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise kind("turned into another error") from error
+
+    monkeypatch.setattr(_main, "audit", work)
+    assert main(arguments(tmp_path)) == 130
+    assert capsys.readouterr().err == "skinfluence: interrupted\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,8 +1,10 @@
 """An interrupt ends a call, and leaves nothing that is half-trained."""
 
+import contextlib
 import copy
 import json
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, Trajectory
-from skinfluence._interrupts import deferred_interrupts, exiting
+from skinfluence._interrupts import deferred_interrupts, exiting, told_apart
 
 OPTIONS = {
     "module__hidden_layer_sizes": (4,),
@@ -255,3 +257,61 @@ def test_an_interrupt_waits_for_the_end_of_a_block():
 def test_an_error_in_the_block_is_not_hidden():
     with pytest.raises(ZeroDivisionError), deferred_interrupts():
         1 / 0  # noqa: B018
+
+
+class Interrupting(Callback):
+    """Sends a signal after the seventh step, in a block that does not pass it on."""
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and net.run_.n_steps == 7:
+            self.lose()
+
+
+class Dropping(Interrupting):
+    def lose(self):
+        # As Python does with what is raised while it removes an object.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+class Turning(Interrupting):
+    def lose(self):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("turned into another error") from error
+
+
+@pytest.mark.parametrize("callback", [Dropping, Turning])
+def test_an_interrupt_is_not_lost_in_other_code(callback):
+    clf = SGDInfluenceClassifier(callbacks=[callback()], **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*data())
+    assert not hasattr(clf, "trajectory_")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("n_calls", [0, 1, 2])
+def test_an_interrupt_as_the_handler_is_exchanged_is_raised(monkeypatch, n_calls):
+    real, calls = signal.signal, []
+
+    def exchange(number, handler):
+        before = real(number, handler)
+        # The first calls are those around the loop: its handler, and back.
+        if number == signal.SIGINT and sys._getframe(1).f_code is told_apart_code:
+            calls.append(handler)
+            if len(calls) == n_calls:
+                raise KeyboardInterrupt
+        return before
+
+    told_apart_code = told_apart.__wrapped__.__code__
+    monkeypatch.setattr(signal, "signal", exchange)
+    clf = SGDInfluenceClassifier(**OPTIONS)
+    if not n_calls:
+        clf.fit(*data())
+        assert len(calls) == 2
+        return
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*data())
+    # The second comes when all steps are done: what is kept is whole, or nothing.
+    assert getattr(clf, "trajectory_", None) is None or clf.trajectory_.n_steps == 15
