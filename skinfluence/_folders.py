@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-
 from ._files import PART, damaged, is_link, sync_folder, writing
+from ._values import check_boolean
 from .exceptions import TrajectoryFileError, TrajectoryInUseError
 
 try:
@@ -47,8 +46,7 @@ def new_folder(
     overwrite : bool
         Whether a folder with something in it is replaced, if it passes the check.
     """
-    if not isinstance(overwrite, (bool, np.bool_)):
-        raise TypeError(f"`overwrite` must be True or False, got {overwrite!r}.")
+    check_boolean("overwrite", overwrite)
     with writing(path):
         path = settled(path)
         _check_free(path, check, overwrite)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -30,8 +31,10 @@ from skinfluence import (
     InfluenceCleanerCV,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    Trajectory,
     influence_interval,
     influence_over_runs,
+    load_estimator,
     scorers,
 )
 from skinfluence.cleaning import compare_scorers, data_fingerprint
@@ -175,6 +178,11 @@ TARGETS: dict[str, Callable[..., object]] = {
         fitted(), X[:, 0], *VAL, **o
     ),
     "flip_labels": lambda **o: flip_labels(**{"y": Y, "fraction": 0.1, **o}),
+    "save": lambda **o: fitted().save(**{"path": "missing/saved", **o}),
+    "load_estimator": lambda **o: load_estimator(**{"path": "missing", **o}),
+    "Trajectory.save": lambda **o: fitted().trajectory_.save(**o),
+    "Trajectory.load": lambda **o: Trajectory.load(**{"path": "missing", **o}),
+    "write_html": lambda **o: AuditReport({}).write_html(**o),
     "fetch_mnist": fetch_mnist,
     "fetch_20newsgroups": fetch_20newsgroups,
     "MLPModule": lambda **o: MLPModule(**{"n_features": 3, **o}),
@@ -308,9 +316,40 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "optimizer", "nonsense", "torch.optim."),
     ("SGDInfluenceClassifier", "optimizer", "lbfgs", "torch.optim.(?!LBFGS)"),
     ("SGDInfluenceClassifier", "record", True, "an int in the range"),
-    ("SGDInfluenceClassifier", "trajectory_dir", "", "name of a folder"),
-    ("SGDInfluenceClassifier", "trajectory_dir", "\0", "name of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "", "path of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "\0", "path of a folder"),
     ("SGDInfluenceClassifier", "trajectory_dir", b"runs", "an instance of 'str'"),
+    ("SGDInfluenceClassifier", "lr", 10**30, "a float in the range"),
+    ("SGDInfluenceClassifier", "lr", Fraction(1, 10), "a float in the range"),
+    ("InfluenceCleaner", "validation_fraction", Fraction(1, 5), "a float in the range"),
+    ("InfluenceCleaner", "n_remove", Fraction(1, 5), "a fraction .a float."),
+    ("flip_labels", "fraction", Fraction(1, 5), r"fraction"),
+    *(
+        (target, name, value, f"path of a {kind}.*got {re.escape(repr(value))}")
+        for target, name, kind in (
+            ("save", "path", "folder"),
+            ("load_estimator", "path", "folder"),
+            ("Trajectory.save", "path", "folder"),
+            ("Trajectory.load", "path", "folder"),
+            ("ExactCounterfactual", "memory", "folder"),
+            ("write_html", "path", "file"),
+            ("fetch_mnist", "data_home", "folder"),
+        )
+        for value in (3, b"runs", "", "a\0b", [], True)
+    ),
+    ("InfluenceCleaner", "memory", "a\0b", "path of a folder"),
+    ("save", "overwrite", 1, "True or False"),
+    ("load_estimator", "trusted", (1,), "classes, functions or their full names"),
+    ("load_estimator", "trusted", (None,), "classes, functions or their full names"),
+    ("load_estimator", "trusted", ("",), "classes, functions or their full names"),
+    ("load_estimator", "trusted", (torch,), "classes, functions or their full names"),
+    *(
+        (target, "device", value, "one that torch has here")
+        for target in ("load_estimator", "Trajectory.load", "Autoencoder")
+        for value in (True, 3, b"cpu", "", [], "tpu", "meta")
+    ),
+    ("Trajectory.load", "device", None, "one that torch has here"),
+    ("fit", "resume", 1, "True or False"),
     ("fit", "sample_weight", [1], "one number for each"),
     ("fit", "sample_weight", "a", "numbers"),
     ("fit", "X", None, "a 2-D array or CSR matrix"),
@@ -391,6 +430,13 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("removal_curve", "counts", [-1], "from 0"),
     ("fetch_mnist", "subset", "validation", "'train', 'test' or 'all'"),
     ("fetch_20newsgroups", "subset", 3, "'train', 'test' or 'all'"),
+    ("fetch_mnist", "subset", [], "'train', 'test' or 'all'"),
+    ("fetch_mnist", "subset", np.array("train"), "'train', 'test' or 'all'"),
+    ("fetch_mnist", "return_X_y", "yes", "True or False"),
+    ("fetch_20newsgroups", "shuffle", 1, "True or False"),
+    ("fetch_20newsgroups", "remove", 3, "a sequence of"),
+    ("fetch_20newsgroups", "remove", "headers", "a sequence of"),
+    ("fetch_20newsgroups", "remove", [["headers"]], "a tuple of"),
     ("flip_labels", "y", [[0, 1]], "one-dimensional"),
     ("SmoothHinge", "reduction", "max", "'mean', 'sum' or 'none'"),
 ]

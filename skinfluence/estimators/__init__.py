@@ -5,7 +5,6 @@ from ._array_dataset import ArrayDataset
 from ._baseline import Skill as Skill
 from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
-from ._components import check_device
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
@@ -45,7 +44,6 @@ __all__ = [
     "ScoresOverRuns",
     "SmoothHinge",
     "check_at",
-    "check_device",
     "check_fitted_on",
     "check_query",
     "check_smoothing",

@@ -3,7 +3,6 @@
 import html
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
+from ..._values import check_path
 from ...cleaning import InfluenceCleaner, read_decisions
 from ...estimators import ScoresOverRuns, Skill, check_fitted_on
 from .._style import check_row
@@ -353,7 +353,7 @@ class AuditReport:
         path : str or path
             The file.
         """
-        with new_output(Path(path)) as file:
+        with new_output(check_path("path", path, "file")) as file:
             file.write(page(self._content).encode("utf-8", "replace"))
 
     def __repr__(self) -> str:
