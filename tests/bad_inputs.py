@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from skorch.net import NeuralNet
+from torch import nn
 from torch.utils.data import DataLoader
 
 from skinfluence import (
@@ -262,6 +264,20 @@ _DRAWS: tuple[Callable[[Kind, np.random.Generator], object], ...] = (
     lambda kind, rng: _ODD[rng.integers(len(_ODD))],
 )
 
+_NO_NUMBERS = (
+    *(np.nan, np.inf, True, 10**30, Decimal("0.1"), Fraction(1, 10)),
+    *(np.array(0.1), torch.tensor(np.nan)),
+)
+
+
+def one(*args: object, **options: object) -> int:
+    return 1
+
+
+def none(*args: object, **options: object) -> None:
+    return None
+
+
 # Target, parameter, value, and a pattern of the demand.
 TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "class_weight", {0: -1}, "finite number of at least 0"),
@@ -349,6 +365,36 @@ TABLE: list[tuple[str, str, object, str]] = [
         for value in (True, 3, b"cpu", "", [], "tpu", "meta")
     ),
     ("Trajectory.load", "device", None, "one that torch has here"),
+    *(
+        ("SGDInfluenceClassifier", f"optimizer__{name}", value, "a finite int or float")
+        for name in ("momentum", "weight_decay", "dampening")
+        for value in _NO_NUMBERS
+    ),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", True, "finite int or"),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", np.nan, "finite int or"),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", -1, "from 0 to 1"),
+    (
+        "SGDInfluenceClassifier",
+        "criterion__weight",
+        torch.tensor([np.nan, 1]),
+        "finite",
+    ),
+    *(
+        ("SGDInfluenceClassifier", name, makes, f"must make {kind}.*got")
+        for name, kind in (
+            ("module", "a torch.nn.Module"),
+            ("criterion", "a criterion"),
+            ("optimizer", "a torch.optim.Optimizer"),
+            ("iterator_train", "an iterable of batches"),
+            ("dataset", "a map-style Dataset"),
+        )
+        for makes in (one, none)
+    ),
+    ("SGDInfluenceClassifier", "module", nn.Linear, "in_features"),
+    ("SGDInfluenceClassifier", "criterion", nn.Linear, "in_features"),
+    ("SGDInfluenceClassifier", "optimizer", nn.ReLU, "made with values that it takes"),
+    ("SGDInfluenceClassifier", "iterator_train", dict, "made with values"),
+    ("SGDInfluenceClassifier", "dataset", object, "made with values that it takes"),
     ("fit", "resume", 1, "True or False"),
     ("fit", "sample_weight", [1], "one number for each"),
     ("fit", "sample_weight", "a", "numbers"),
