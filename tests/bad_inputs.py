@@ -22,6 +22,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from skorch.net import NeuralNet
@@ -125,6 +126,11 @@ def comparison(**options: Any) -> object:
     )
 
 
+def grid(**options: Any) -> object:
+    given = {"labels": Y, "predictions": None, "influence": X[:, 0], **options}
+    return SampleGridDisplay(samples=X, **given).plot()
+
+
 def curve(**options: Any) -> object:
     given = {"counts": [0], **options}
     return removal_curve(LogisticRegression(), X[:, 0], X, Y, *VAL, **given)
@@ -172,6 +178,14 @@ TARGETS: dict[str, Callable[..., object]] = {
     "CleaningCurveDisplay": lambda **o: CleaningCurveDisplay.from_estimator(
         SGDInfluenceClassifier(**QUICK), X, Y, **o
     ),
+    "cleaner_by_detector": lambda **o: cleaner(scorer=scorers.Outlier(**o)),
+    "lds": lambda **o: linear_datamodeling_score(fitted(), X_val=X, y_val=Y, **o),
+    "grid": grid,
+    "of_estimator": lambda estimator: influence_over_runs(estimator, *VAL),
+    "lds_of": lambda estimator: linear_datamodeling_score(estimator, X[:, 0], *VAL),
+    "displayed": lambda estimator: InfluenceDisplay.from_estimator(estimator, *VAL),
+    "drawn": lambda estimator: SampleGridDisplay.from_estimator(estimator, X, Y, *VAL),
+    "RecordedRun.of": RecordedRun.of,
     "removal_curve": curve,
     "jaccard_extremes": lambda **o: jaccard_extremes(
         **{"first": X[:, 0], "second": X[:, 1], **o}
@@ -483,6 +497,50 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("fetch_20newsgroups", "remove", 3, "a sequence of"),
     ("fetch_20newsgroups", "remove", "headers", "a sequence of"),
     ("fetch_20newsgroups", "remove", [["headers"]], "a tuple of"),
+    *(
+        (target, "cv", value, f"cv. must .*got {re.escape(repr(value))}")
+        for target in ("InfluenceCleaner", "InfluenceCleanerCV")
+        for value in ([], {}, (), np.array(3), b"a", [1], 40)
+    ),
+    *(
+        (target, "cv", [split], f"pairs of row numbers.*{re.escape(repr(split))}")
+        for target in ("InfluenceCleaner", "InfluenceCleanerCV")
+        for split in ((1, 2), ("a", "b"), ([0, 1], []), ([0, 99], [2]), ([1.5], [2]))
+    ),
+    ("InfluenceCleanerCV", "n_removes", np.array(3), "sequence of counts"),
+    ("InfluenceCleanerCV", "n_removes", b"a", "sequence of counts"),
+    ("compare_scorers", "n_remove", 3, "sequence of counts"),
+    ("CleaningCurveDisplay", "n_removes", 3, "sequence of counts"),
+    ("removal_curve", "counts", 3, "sequence of integers"),
+    ("lds", "scores", ["a"] * N_SAMPLES, "must be numbers"),
+    *(
+        (target, "detector", value, "must be an instance of an outlier detector")
+        for target in ("Outlier", "cleaner_by_detector")
+        for value in (None, 3, "forest", IsolationForest, LogisticRegression())
+    ),
+    *(
+        (target, "estimator", value, "must be an SGDInfluenceClassifier or SGD")
+        for target in ("of_estimator", "lds_of", "displayed", "drawn", "RecordedRun.of")
+        for value in (3, None, LogisticRegression(), SGDInfluenceClassifier)
+    ),
+    ("data_fingerprint", "X", [], "as many rows, and at least one, got 0 and 30"),
+    ("data_fingerprint", "y", Y[:3], "as many rows, and at least one, got 30 and 3"),
+    ("AuditReport", "title", object(), "must be text, got"),
+    ("AuditReport", "apply_command", 3, "must be text, got"),
+    ("AuditReport", "warnings", "careful", "a sequence of texts"),
+    ("AuditReport", "warnings", [3], "must be text, got"),
+    ("AuditReport", "harmful_only", "no", "True or False"),
+    *(
+        (target, name, value, "must be a sequence of")
+        for target in ("AuditReport", "SampleGridDisplay")
+        for name in ("feature_names", "image_shape")
+        for value in (3, True, "abcd", np.array(3))
+    ),
+    ("AuditReport", "image_shape", ("a", 2), "image_shape. must be .height"),
+    ("AuditReport", "raw", np.array(3), "an array, a table or a sequence of texts"),
+    ("SampleGridDisplay", "axes", [None] * 30, "each an Axes, got"),
+    ("grid", "labels", 3, "shape .30,., got"),
+    ("grid", "influence", ["a"] * N_SAMPLES, "must be numbers, got"),
     ("flip_labels", "y", [[0, 1]], "one-dimensional"),
     ("SmoothHinge", "reduction", "max", "'mean', 'sum' or 'none'"),
 ]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._short_repr import short_repr
+from ..estimators import check_estimator
 from ..metrics import kendall_tau
 from ._typing import Axes, Estimator, RandomState
 
@@ -107,6 +108,7 @@ class AgreementDisplay:
         AgreementDisplay
             The display, drawn.
         """
+        check_estimator(estimator)
         # Groups are not shown.
         options = {"n_subsets": 0, **options}
         check = estimator.check_influence(

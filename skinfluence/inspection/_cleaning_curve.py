@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from .._short_repr import short_repr
+from .._values import check_list
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
 from ._style import COLORS, MARKERS
@@ -122,12 +123,13 @@ class CleaningCurveDisplay:
         CleaningCurveDisplay
             The display, drawn.
         """
+        n_removes = check_list("n_removes", n_removes, "counts and fractions")
         named = named_scorers(scorers)
         scores = {}
         for name, scorer in named.items():
             search = InfluenceCleanerCV(
                 estimator,
-                n_removes=list(n_removes),
+                n_removes=n_removes,
                 cv=cv,
                 scoring=scoring,
                 scorer=scorer,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._short_repr import short_repr
+from ..estimators import check_estimator
 from ._style import (
     CHANGE,
     COLORS,
@@ -133,6 +134,7 @@ class TrajectoryDisplay:
         TrajectoryDisplay
             The display, drawn.
         """
+        check_estimator(estimator)
         display = cls(
             contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **options),
             samples=samples,
