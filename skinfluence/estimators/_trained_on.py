@@ -20,7 +20,7 @@ def check_estimator(estimator: object) -> None:
     if not isinstance(estimator, InfluenceNet):
         raise TypeError(
             "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
-            f"got {estimator!r:.200}. For a pipeline, pass its last step, and as X "
+            f"got {type(estimator).__name__}. For a pipeline, pass its last step, and as X "
             "the output of the earlier steps."
         )
     check_is_fitted(estimator, "training_data_")

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from .._short_repr import short_repr
 from ..estimators import check_estimator
 from ..metrics import kendall_tau
+from ._style import check_ax
 from ._typing import Axes, Estimator, RandomState
 
 
@@ -109,6 +110,7 @@ class AgreementDisplay:
             The display, drawn.
         """
         check_estimator(estimator)
+        check_ax(ax)
         # Groups are not shown.
         options = {"n_subsets": 0, **options}
         check = estimator.check_influence(
@@ -134,6 +136,7 @@ class AgreementDisplay:
         """
         import matplotlib.pyplot as plt
 
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(5, 5), layout="constrained")
         estimated, exact = (

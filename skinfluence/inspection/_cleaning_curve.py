@@ -11,7 +11,7 @@ from .._short_repr import short_repr
 from .._values import check_list
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
-from ._style import COLORS, MARKERS
+from ._style import COLORS, MARKERS, check_ax
 from ._typing import Axes, RandomState
 
 
@@ -124,6 +124,7 @@ class CleaningCurveDisplay:
             The display, drawn.
         """
         n_removes = check_list("n_removes", n_removes, "counts and fractions")
+        check_ax(ax)
         named = named_scorers(scorers)
         scores = {}
         for name, scorer in named.items():
@@ -159,6 +160,7 @@ class CleaningCurveDisplay:
         """
         import matplotlib.pyplot as plt
 
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []

@@ -115,6 +115,12 @@ def check_errors(errors: ArrayLike | None, n_samples: int) -> np.ndarray:
     return check_numbers("standard_error", errors, n_samples)
 
 
+def check_ax(ax: "Axes | None") -> None:
+    """Refuse what nothing can be drawn on, before the work whose result is drawn."""
+    if ax is not None and not hasattr(ax, "figure"):
+        raise TypeError(f"`ax` must be matplotlib Axes or None, got {ax!r:.200}.")
+
+
 def flat_axes(axes: ManyAxes, wanted: str) -> np.ndarray:
     """Return the given axes one after the other; refuse what is none."""
     flat: np.ndarray = np.asarray(axes, dtype=object).ravel()

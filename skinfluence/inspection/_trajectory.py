@@ -12,6 +12,7 @@ from ._style import (
     CHANGE,
     COLORS,
     MARKERS,
+    check_ax,
     check_row,
     described,
     extremes,
@@ -135,6 +136,7 @@ class TrajectoryDisplay:
             The display, drawn.
         """
         check_estimator(estimator)
+        check_ax(ax)
         display = cls(
             contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **options),
             samples=samples,
@@ -174,6 +176,7 @@ class TrajectoryDisplay:
         if labels is not None:
             labels = check_row("labels", labels, len(parts))
         legend: dict[str, Any] = {}
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
             # Beside the lines: this layout makes room for it.

@@ -22,7 +22,7 @@ from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, checked_scores, judge
 from .page import page
-from .rows import Columns
+from .rows import Columns, checked_columns
 from .samples import Texts, shown_as
 from .words import mark_words, telling_words
 
@@ -221,7 +221,9 @@ class AuditReport:
             feature_names = check_list("feature_names", feature_names, "names")
         warnings = _checked_texts("warnings", check_list("warnings", warnings, "texts"))
         _checked_texts("title", [title])
-        _checked_texts("apply_command", [apply_command or ""])
+        if apply_command is not None:
+            _checked_texts("apply_command", [apply_command])
+        columns = checked_columns(columns)
         y = check_row("y", y, _num_samples(X))
         check_fitted_on(estimator, X, y)
         scores, over_runs = checked_scores(scores, len(y))
