@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from ._files import checksum, new_file, read_any
 from ._keys import digest
+from ._values import check_path
 from ._version import __version__
 from ._warnings import warn_caller
 from .exceptions import CacheWarning, TrajectoryFileError
@@ -28,6 +29,8 @@ _SCORES = "scores"
 
 # More is neither kept nor read: memory is bounded, whatever lies in the folder.
 _MOST_BYTES = 2**30
+
+_OTHERWISE = ", an object with the interface of joblib.Memory, or None"
 
 
 class Cache:
@@ -165,12 +168,7 @@ def cache_of(memory: Any) -> Cache:
         return Cache()
     if hasattr(memory, "cache"):
         return _JoblibCache(memory)
-    if not isinstance(memory, (str, os.PathLike)) or not os.fspath(memory):
-        raise ValueError(
-            "`memory` must be the path of a folder, an object with the interface of "
-            f"joblib.Memory, or None, got {memory!r}."
-        )
-    return _ScoreCache(Path(memory))
+    return _ScoreCache(check_path("memory", memory, otherwise=_OTHERWISE))
 
 
 # What reading a file raises that is not what was written.

@@ -10,11 +10,11 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
 from ._files import PART, damaged, is_link, sync_folder, writing
+from ._values import check_boolean
 from .exceptions import TrajectoryFileError, TrajectoryInUseError
 
 try:
@@ -25,6 +25,7 @@ except ImportError:  # on Windows, where the leftovers of killed processes stay
     _LOCKS = False
 
 _OLD = ".old"
+_LONGEST = 200  # of the 255 bytes that most file systems allow
 
 
 @contextmanager
@@ -47,8 +48,7 @@ def new_folder(
     overwrite : bool
         Whether a folder with something in it is replaced, if it passes the check.
     """
-    if not isinstance(overwrite, (bool, np.bool_)):
-        raise TypeError(f"`overwrite` must be True or False, got {overwrite!r}.")
+    check_boolean("overwrite", overwrite)
     with writing(path):
         path = settled(path)
         _check_free(path, check, overwrite)
@@ -56,7 +56,8 @@ def new_folder(
         _clean(path)
         folder, descriptor = _hidden(path)
     try:
-        yield folder
+        with _named(folder, path):
+            yield folder
         with writing(path):
             if path.exists():
                 folder.chmod(stat.S_IMODE(path.stat().st_mode))
@@ -69,6 +70,18 @@ def new_folder(
         raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _named(hidden: Path, path: Path) -> Iterator[None]:
+    """Let errors tell of the folder that was asked for, and not of the hidden one."""
+    try:
+        yield
+    except TrajectoryFileError as error:
+        old, new = (repr(str(each))[1:-1] for each in (hidden, path))
+        if old not in str(error):
+            raise
+        raise type(error)(str(error).replace(old, new)) from error.__cause__
 
 
 def settled(path: Path) -> Path:
@@ -167,12 +180,20 @@ def _clean(path: Path) -> None:
 
 def _beside(name: str) -> str:
     """Return a name that nobody has, for what will take the given one."""
-    return f".{name}-{secrets.token_hex(4)}{PART}"
+    return f".{_stem(name)}-{secrets.token_hex(4)}{PART}"
+
+
+def _stem(name: str) -> str:
+    """Return a name, or its digest if there would be no room for what is added."""
+    written = os.fsencode(name)
+    return name if len(written) <= _LONGEST else sha256(written).hexdigest()
 
 
 def _hidden_beside(path: Path, suffix: str) -> list[Path]:
     """Return the folders that were to take another one's place, or had it."""
-    name = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{8}}{re.escape(suffix)}")
+    name = re.compile(
+        rf"\.{re.escape(_stem(path.name))}-[0-9a-f]{{8}}{re.escape(suffix)}"
+    )
     try:
         names = [entry for entry in os.listdir(path.parent) if name.fullmatch(entry)]
     except OSError:

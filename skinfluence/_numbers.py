@@ -1,6 +1,6 @@
 """What counts as a number among parameters, everywhere: booleans do not."""
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -12,8 +12,14 @@ _LARGEST = int(np.iinfo(np.int64).max)
 
 
 def is_real(value: object) -> TypeGuard[float]:
-    """Whether a value is a number, and not a boolean."""
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    """Whether a value is a number, and not a boolean.
+
+    Only what torch and NumPy compute with as it is: no fraction, no decimal, and no
+    integer that has more than their 64 bits.
+    """
+    if is_integer(value):
+        return -_LARGEST <= value <= _LARGEST
+    return isinstance(value, (float, np.floating))
 
 
 def is_integer(value: object) -> TypeGuard[int]:

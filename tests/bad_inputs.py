@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -20,9 +22,11 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from skorch.net import NeuralNet
+from torch import nn
 from torch.utils.data import DataLoader
 
 from skinfluence import (
@@ -30,8 +34,10 @@ from skinfluence import (
     InfluenceCleanerCV,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    Trajectory,
     influence_interval,
     influence_over_runs,
+    load_estimator,
     scorers,
 )
 from skinfluence.cleaning import compare_scorers, data_fingerprint
@@ -131,6 +137,11 @@ def comparison(**options: Any) -> object:
     )
 
 
+def grid(**options: Any) -> object:
+    given = {"labels": Y, "predictions": None, "influence": X[:, 0], **options}
+    return SampleGridDisplay(samples=X, **given).plot()
+
+
 def curve(**options: Any) -> object:
     given = {"counts": [0], **options}
     return removal_curve(LogisticRegression(), X[:, 0], X, Y, *VAL, **given)
@@ -178,6 +189,14 @@ TARGETS: dict[str, Callable[..., object]] = {
     "CleaningCurveDisplay": lambda **o: CleaningCurveDisplay.from_estimator(
         SGDInfluenceClassifier(**QUICK), X, Y, **o
     ),
+    "cleaner_by_detector": lambda **o: cleaner(scorer=scorers.Outlier(**o)),
+    "lds": lambda **o: linear_datamodeling_score(fitted(), X_val=X, y_val=Y, **o),
+    "grid": grid,
+    "of_estimator": lambda estimator: influence_over_runs(estimator, *VAL),
+    "lds_of": lambda estimator: linear_datamodeling_score(estimator, X[:, 0], *VAL),
+    "displayed": lambda estimator: InfluenceDisplay.from_estimator(estimator, *VAL),
+    "drawn": lambda estimator: SampleGridDisplay.from_estimator(estimator, X, Y, *VAL),
+    "RecordedRun.of": RecordedRun.of,
     "removal_curve": curve,
     "jaccard_extremes": lambda **o: jaccard_extremes(
         **{"first": X[:, 0], "second": X[:, 1], **o}
@@ -201,6 +220,11 @@ TARGETS: dict[str, Callable[..., object]] = {
     "add_unit_errors": lambda **o: add_unit_errors(**{"X": X, "fraction": 0.1, **o}),
     "add_outliers": lambda **o: add_outliers(**{"y": X[:, 0], "fraction": 0.1, **o}),
     "ampute": lambda **o: ampute(**{"X": X, "fraction": 0.1, "depends_on": 0, **o}),
+    "save": lambda **o: fitted().save(**{"path": "missing/saved", **o}),
+    "load_estimator": lambda **o: load_estimator(**{"path": "missing", **o}),
+    "Trajectory.save": lambda **o: fitted().trajectory_.save(**o),
+    "Trajectory.load": lambda **o: Trajectory.load(**{"path": "missing", **o}),
+    "write_html": lambda **o: AuditReport({}).write_html(**o),
     "fetch_mnist": fetch_mnist,
     "fetch_20newsgroups": fetch_20newsgroups,
     "MLPModule": lambda **o: MLPModule(**{"n_features": 3, **o}),
@@ -280,6 +304,20 @@ _DRAWS: tuple[Callable[[Kind, np.random.Generator], object], ...] = (
     lambda kind, rng: _ODD[rng.integers(len(_ODD))],
 )
 
+_NO_NUMBERS = (
+    *(np.nan, np.inf, True, 10**30, Decimal("0.1"), Fraction(1, 10)),
+    *(np.array(0.1), torch.tensor(np.nan)),
+)
+
+
+def one(*args: object, **options: object) -> int:
+    return 1
+
+
+def none(*args: object, **options: object) -> None:
+    return None
+
+
 # Target, parameter, value, and a pattern of the demand.
 TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "class_weight", {0: -1}, "finite number of at least 0"),
@@ -334,9 +372,70 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "optimizer", "nonsense", "torch.optim."),
     ("SGDInfluenceClassifier", "optimizer", "lbfgs", "torch.optim.(?!LBFGS)"),
     ("SGDInfluenceClassifier", "record", True, "an int in the range"),
-    ("SGDInfluenceClassifier", "trajectory_dir", "", "name of a folder"),
-    ("SGDInfluenceClassifier", "trajectory_dir", "\0", "name of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "", "path of a folder"),
+    ("SGDInfluenceClassifier", "trajectory_dir", "\0", "path of a folder"),
     ("SGDInfluenceClassifier", "trajectory_dir", b"runs", "an instance of 'str'"),
+    ("SGDInfluenceClassifier", "lr", 10**30, "a float in the range"),
+    ("SGDInfluenceClassifier", "lr", Fraction(1, 10), "a float in the range"),
+    ("InfluenceCleaner", "validation_fraction", Fraction(1, 5), "a float in the range"),
+    ("InfluenceCleaner", "n_remove", Fraction(1, 5), "a fraction .a float."),
+    ("flip_labels", "fraction", Fraction(1, 5), r"fraction"),
+    *(
+        (target, name, value, f"path of a {kind}.*got {re.escape(repr(value))}")
+        for target, name, kind in (
+            ("save", "path", "folder"),
+            ("load_estimator", "path", "folder"),
+            ("Trajectory.save", "path", "folder"),
+            ("Trajectory.load", "path", "folder"),
+            ("ExactCounterfactual", "memory", "folder"),
+            ("write_html", "path", "file"),
+            ("fetch_mnist", "data_home", "folder"),
+        )
+        for value in (3, b"runs", "", "a\0b", [], True)
+    ),
+    ("InfluenceCleaner", "memory", "a\0b", "path of a folder"),
+    ("save", "overwrite", 1, "True or False"),
+    ("load_estimator", "trusted", (1,), "classes, functions or their full names"),
+    ("load_estimator", "trusted", (None,), "classes, functions or their full names"),
+    ("load_estimator", "trusted", ("",), "classes, functions or their full names"),
+    ("load_estimator", "trusted", (torch,), "classes, functions or their full names"),
+    *(
+        (target, "device", value, "one that torch has here")
+        for target in ("load_estimator", "Trajectory.load", "Autoencoder")
+        for value in (True, 3, b"cpu", "", [], "tpu", "meta")
+    ),
+    ("Trajectory.load", "device", None, "one that torch has here"),
+    *(
+        ("SGDInfluenceClassifier", f"optimizer__{name}", value, "a finite int or float")
+        for name in ("momentum", "weight_decay", "dampening")
+        for value in _NO_NUMBERS
+    ),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", True, "finite int or"),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", np.nan, "finite int or"),
+    ("SGDInfluenceClassifier", "criterion__label_smoothing", -1, "from 0 to 1"),
+    (
+        "SGDInfluenceClassifier",
+        "criterion__weight",
+        torch.tensor([np.nan, 1]),
+        "finite",
+    ),
+    *(
+        ("SGDInfluenceClassifier", name, makes, f"must make {kind}.*got")
+        for name, kind in (
+            ("module", "a torch.nn.Module"),
+            ("criterion", "a criterion"),
+            ("optimizer", "a torch.optim.Optimizer"),
+            ("iterator_train", "an iterable of batches"),
+            ("dataset", "a map-style Dataset"),
+        )
+        for makes in (one, none)
+    ),
+    ("SGDInfluenceClassifier", "module", nn.Linear, "in_features"),
+    ("SGDInfluenceClassifier", "criterion", nn.Linear, "in_features"),
+    ("SGDInfluenceClassifier", "optimizer", nn.ReLU, "made with values that it takes"),
+    ("SGDInfluenceClassifier", "iterator_train", dict, "made with values"),
+    ("SGDInfluenceClassifier", "dataset", object, "made with values that it takes"),
+    ("fit", "resume", 1, "True or False"),
     ("fit", "sample_weight", [1], "one number for each"),
     ("fit", "sample_weight", "a", "numbers"),
     ("fit", "X", None, "a 2-D array or CSR matrix"),
@@ -422,6 +521,66 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("removal_curve", "counts", [-1], "from 0"),
     ("fetch_mnist", "subset", "validation", "'train', 'test' or 'all'"),
     ("fetch_20newsgroups", "subset", 3, "'train', 'test' or 'all'"),
+    ("fetch_mnist", "subset", [], "'train', 'test' or 'all'"),
+    ("fetch_mnist", "subset", np.array("train"), "'train', 'test' or 'all'"),
+    ("fetch_mnist", "return_X_y", "yes", "True or False"),
+    ("fetch_20newsgroups", "shuffle", 1, "True or False"),
+    ("fetch_20newsgroups", "remove", 3, "a sequence of"),
+    ("fetch_20newsgroups", "remove", "headers", "a sequence of"),
+    ("fetch_20newsgroups", "remove", [["headers"]], "a tuple of"),
+    *(
+        (target, "cv", value, f"cv. must .*got {re.escape(repr(value))}")
+        for target in ("InfluenceCleaner", "InfluenceCleanerCV")
+        for value in ([], {}, (), np.array(3), b"a", [1], 40)
+    ),
+    *(
+        (target, "cv", [split], f"pairs of row numbers.*{re.escape(repr(split))}")
+        for target in ("InfluenceCleaner", "InfluenceCleanerCV")
+        for split in ((1, 2), ("a", "b"), ([0, 1], []), ([0, 99], [2]), ([1.5], [2]))
+    ),
+    ("InfluenceCleanerCV", "n_removes", np.array(3), "sequence of counts"),
+    ("InfluenceCleanerCV", "n_removes", b"a", "sequence of counts"),
+    ("compare_scorers", "n_remove", 3, "sequence of counts"),
+    ("CleaningCurveDisplay", "n_removes", 3, "sequence of counts"),
+    ("removal_curve", "counts", 3, "sequence of integers"),
+    ("lds", "scores", ["a"] * N_SAMPLES, "must be numbers"),
+    *(
+        (target, "detector", value, "must be an instance of an outlier detector")
+        for target in ("Outlier", "cleaner_by_detector")
+        for value in (None, 3, "forest", IsolationForest, LogisticRegression())
+    ),
+    *(
+        (target, "estimator", value, "must be an SGDInfluenceClassifier or SGD")
+        for target in ("of_estimator", "lds_of", "displayed", "drawn", "RecordedRun.of")
+        for value in (3, None, LogisticRegression(), SGDInfluenceClassifier)
+    ),
+    ("data_fingerprint", "X", [], "as many rows, and at least one, got 0 and 30"),
+    ("data_fingerprint", "y", Y[:3], "as many rows, and at least one, got 30 and 3"),
+    ("AuditReport", "title", object(), "must be text, got"),
+    ("AuditReport", "apply_command", 3, "must be text, got"),
+    ("AuditReport", "apply_command", [], "must be text, got"),
+    ("AuditReport", "columns", 3, "a sequence of .name, kind"),
+    ("AuditReport", "columns", "abc", "a sequence of .name, kind"),
+    ("AuditReport", "columns", ["age"], "must hold .name, kind"),
+    ("AuditReport", "columns", [("age", "number")], "must hold .name, kind"),
+    ("AuditReport", "scores", ["a"] * N_SAMPLES, "must be numbers, got"),
+    ("AgreementDisplay", "ax", 3, "matplotlib Axes or None, got 3"),
+    ("CleaningCurveDisplay", "ax", 3, "matplotlib Axes or None, got 3"),
+    ("influence", "query", nn.Module, "'loss', 'error', .* or a callable, got"),
+    ("AuditReport", "warnings", "careful", "a sequence of texts"),
+    ("AuditReport", "warnings", [3], "must be text, got"),
+    ("AuditReport", "harmful_only", "no", "True or False"),
+    *(
+        (target, name, value, "must be a sequence of")
+        for target in ("AuditReport", "SampleGridDisplay")
+        for name in ("feature_names", "image_shape")
+        for value in (3, True, "abcd", np.array(3))
+    ),
+    ("AuditReport", "image_shape", ("a", 2), "image_shape. must be .height"),
+    ("AuditReport", "raw", np.array(3), "an array, a table or a sequence of texts"),
+    ("SampleGridDisplay", "axes", [None] * 30, "each an Axes, got"),
+    ("grid", "labels", 3, "shape .30,., got"),
+    ("grid", "influence", ["a"] * N_SAMPLES, "must be numbers, got"),
     ("flip_labels", "y", [[0, 1]], "one-dimensional"),
     ("flip_labels_by_class", "transition", "pairs", "'pair' or a matrix"),
     ("flip_labels_by_group", "groups", [1], "one group for each"),

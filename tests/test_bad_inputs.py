@@ -2,9 +2,13 @@
 
 import inspect
 import re
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import skinfluence
 from skinfluence import (
@@ -24,6 +28,7 @@ from tests.bad_inputs import (
     UNKNOWN,
     VAL,
     BadInput,
+    Worked,
     X,
     Y,
     fitted,
@@ -123,3 +128,45 @@ def test_unknown_names_of_components(name):
     clf = SGDInfluenceClassifier(**QUICK, **{name: 1})
     with pytest.raises(ValueError, match=f"`{name}` must .*{UNKNOWN[name]}"):
         clf.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"criterion": nn.CrossEntropyLoss(label_smoothing=-0.1)},
+            "`criterion__label_smoothing` must be from 0 to 1, got -0.1",
+        ),
+        (
+            {"optimizer__param_groups": [("*weight*", {"lr": np.nan})]},
+            "`optimizer__lr` must be a finite int or float, got nan",
+        ),
+        (
+            {"optimizer": torch.optim.Rprop, "optimizer__etas": (Decimal("0.5"), 1.2)},
+            "`optimizer__etas` must be finite, got .*Decimal",
+        ),
+    ],
+)
+def test_options_are_looked_at_in_what_was_made(options, said):
+    with pytest.raises(ValueError, match=said):
+        SGDInfluenceClassifier(**QUICK, **options).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer__momentum": np.float32(0.9), "optimizer__nesterov": np.True_},
+        {"optimizer__weight_decay": np.int64(1), "lr": np.float16(0.1)},
+        {"optimizer__momentum": torch.tensor(0.9), "lr": torch.tensor(0.1)},
+        {"optimizer": torch.optim.Adam, "optimizer__betas": [0.9, 0.99]},
+        {"optimizer": torch.optim.Adafactor, "record": None},
+        {"optimizer": torch.optim.RMSprop, "optimizer__eps": 1},
+        {"criterion__label_smoothing": np.float64(1), "criterion__ignore_index": -1},
+        {"criterion__weight": torch.ones(2), "criterion__reduction": "none"},
+        {"shuffle": np.False_, "trajectory_dir": Path("runs")},
+    ],
+)
+def test_valid_values_are_taken(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Worked):
+        SGDInfluenceClassifier(**{**QUICK, **options}).fit(X, Y)

@@ -167,3 +167,23 @@ def test_what_others_have_stays(tmp_path):
         assert folder.exists()
         (tmp_path / "run" / "sheet").unlink()
     assert names(tmp_path) == sorted([*before, "run"])
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "ä" * 125, "a" * 200, "a" * 201])
+def test_names_may_be_as_long_as_names_can_be(tmp_path, way, name):
+    path = tmp_path / name
+    save(path, "old")
+    save(path, "new", overwrite=True)
+    assert (path / "sheet").read_text() == "new"
+    with pytest.raises(RuntimeError), new_folder(path, ours, overwrite=True):
+        raise RuntimeError
+    assert names(tmp_path) == [name]
+
+
+def test_what_a_killed_process_left_of_a_long_name_is_removed(tmp_path):
+    path = tmp_path / ("a" * 250)
+    left, other = (path.with_name(_folders._beside(n)) for n in (path.name, "b" * 250))
+    left.mkdir()
+    other.mkdir()
+    save(path, "new")
+    assert names(tmp_path) == sorted([other.name, path.name])

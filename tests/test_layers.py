@@ -13,6 +13,7 @@ ROOT = Path(skinfluence.__file__).parent
 RANKS = {
     "_numbers": -1,
     "_short_repr": -1,
+    "_values": -1,
     "_parallel": -0.5,
     "exceptions": 0,
     "_files": 0.5,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 
+from .._cache import cache_of
 from .._keys import check_cacheable
 from .._numbers import RANDOM_STATE, Count, Number
 from .._parallel import check_n_jobs
@@ -23,7 +24,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "action": [StrOptions({"remove", "relabel", "unlabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "validation_fraction": [Number(Real, 0, 1, closed="neither")],
     "max_class_fraction": [
         Number(Real, 0, 1, closed="both"),
         StrOptions({"auto"}),
@@ -46,6 +47,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 def check_choices(cleaner: Any) -> None:
     """Refuse incompatible parameters."""
     check_n_jobs(cleaner.n_jobs)
+    cache_of(cleaner.memory)
     estimator, final = cleaner._estimator(), cleaner._final()
     if getattr(cleaner, "decisions", None) is not None:
         _check_decided(cleaner)

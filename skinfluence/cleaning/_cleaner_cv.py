@@ -11,6 +11,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
+from .._values import check_list
 from ._base import BaseCleaner
 from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
@@ -197,7 +198,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.random_state = random_state
 
     def _choose(self, data: CleaningData) -> Goal:
-        n_removes = list(self.n_removes)
+        n_removes = check_list("n_removes", self.n_removes, "counts and fractions")
         if not n_removes:
             raise ValueError("`n_removes` must hold at least one number, got none.")
         counts = [

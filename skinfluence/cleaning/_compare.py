@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._numbers import check_integer, random_generator
 from .._parallel import check_n_jobs
+from .._values import check_list
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import check_scores, get_scorer, named_scorers
 from ._data import Samples
@@ -142,7 +143,8 @@ def compare_scorers(
     check_integer("n_seeds", n_seeds, 1)
     check_n_jobs(n_jobs)
     bad = None if truth is None else _check_truth(truth, len(labels))
-    counts = [check_n_remove(each, len(labels), len(labels)) for each in n_remove]
+    tried = check_list("n_remove", n_remove, "counts and fractions")
+    counts = [check_n_remove(each, len(labels), len(labels)) for each in tried]
     judged = bad is not None or X_test is not None
     comparison = _Comparison(
         estimator,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
+from .._values import check_path
 from ..exceptions import DecisionsError
 
 COLUMNS = ("sample", "decision", "label", "fingerprint")
@@ -92,13 +93,9 @@ def text_of(value: Any) -> str:
 def _table(source: Source) -> DecisionTable:
     if isinstance(source, pd.DataFrame):
         return DecisionTable(source, "the table")
-    if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(
-            "`decisions` must be the path of a CSV or JSON file or a DataFrame, got "
-            f"{type(source).__name__}."
-        )
+    path = check_path("decisions", source, "CSV or JSON file", ", or a DataFrame")
     where = repr(os.fspath(source))
-    text = _text(Path(source), where)
+    text = _text(path, where)
     literal = text.lstrip().startswith(("{", "["))
     try:
         rows = _from_json(text) if literal else _from_csv(text)

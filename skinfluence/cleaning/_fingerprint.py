@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.utils.validation import _num_samples
 
 from ._data import Samples
 
@@ -46,6 +47,11 @@ def data_fingerprint(X: Samples, y: ArrayLike) -> str:
     """
     for name, data in (("X", X), ("y", y)):
         _check_container(name, data)
+    if _num_samples(X) != _num_samples(y) or _num_samples(y) == 0:
+        raise ValueError(
+            "`X` and `y` must have as many rows, and at least one, got "
+            f"{_num_samples(X)} and {_num_samples(y)}."
+        )
     digest = hashlib.sha256()
     for part in (X, y):
         for piece in _pieces(part):

@@ -34,7 +34,7 @@ def check_n_remove(
     n_remove: object, n_samples: int, n_ranked: int, name: str = "n_remove"
 ) -> int:
     """Return a count or a fraction of all samples as a count."""
-    if not is_real(n_remove):
+    if not (is_integer(n_remove) or is_real(n_remove)):
         raise TypeError(
             f"`{name}` must be a count (an integer), a fraction (a float) or 'auto', "
             f"got {n_remove!r}. A tenth of the samples is 0.1."

@@ -57,8 +57,40 @@ def cv_splits(
         codes, n_folds = class_codes(data.y, classifier), int(cv)
         folds = _group_folds(codes, data.groups, n_folds)
         return [_split_off(folds, number) for number in range(n_folds)]
-    splitter = check_cv(cv, data.y, classifier=classifier)
-    return list(splitter.split(data.X, data.y, data.groups))
+    try:
+        splitter = check_cv(cv, data.y, classifier=classifier)
+        splits = list(splitter.split(data.X, data.y, data.groups))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`cv` must split the samples into folds, got {cv!r:.200}: {error}"
+        ) from error
+    if not splits:
+        raise ValueError(f"`cv` must make at least one split, got {cv!r:.200}.")
+    return [_rows_of(split, len(data)) for split in splits]
+
+
+def _rows_of(split: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a split as row numbers; refuse what is none."""
+    pair = isinstance(split, (tuple, list)) and len(split) == 2
+    parts = [np.asarray(part) for part in split] if pair else []
+    # scikit-learn's splitters may yield masks too.
+    masks = [part.dtype == bool and part.shape == (n_samples,) for part in parts]
+    rows = [
+        np.flatnonzero(part) if mask else part
+        for part, mask in zip(parts, masks, strict=True)
+    ]
+    if not rows or not all(_are_rows(each, n_samples) for each in rows):
+        raise ValueError(
+            "`cv` must yield pairs of row numbers, to train on and to hold out, from 0 "
+            f"to {n_samples - 1} and some in each, got {split!r:.200}."
+        )
+    train, test = rows
+    return train, test
+
+
+def _are_rows(rows: np.ndarray, n_samples: int) -> bool:
+    numbers = rows.ndim == 1 and len(rows) > 0 and rows.dtype.kind in "iu"
+    return numbers and bool(((rows >= 0) & (rows < n_samples)).all())
 
 
 def _group_folds(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from .._values import check_boolean
 from . import _local, _remote
 from ._remote import Home
 from ._subsets import rows_of, splits_of
@@ -71,6 +72,7 @@ def fetch_mnist(
     >>> X.shape  # doctest: +SKIP
     (60000, 784)
     """
+    check_boolean("return_X_y", return_X_y)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         data, target = _remote.mnist(data_home, splits)
@@ -149,6 +151,7 @@ def fetch_cifar10(
     >>> X.shape  # doctest: +SKIP
     (10000, 3, 32, 32)
     """
+    check_boolean("return_X_y", return_X_y)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         data, target = _remote.cifar10(data_home, splits)
@@ -223,6 +226,7 @@ def fetch_adult(
     >>> y.value_counts().to_dict()  # doctest: +SKIP
     {'<=50K': 24720, '>50K': 7841}
     """
+    check_boolean("return_X_y", return_X_y)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         frame, is_test = _remote.adult(data_home)

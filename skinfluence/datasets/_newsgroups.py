@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from .._numbers import random_generator
+from .._values import check_boolean, check_list
 from . import _local, _remote
 from ._remote import Home
 from ._subsets import splits_of
@@ -96,6 +97,8 @@ def fetch_20newsgroups(
     1168
     """
     rng = random_generator(random_state)
+    check_boolean("shuffle", shuffle)
+    check_boolean("return_X_y", return_X_y)
     splits, folder, parts = splits_of(subset), _local.local_folder(), _parts(remove)
     if folder is None:
         posts = _remote.newsgroups(data_home, subset, parts)
@@ -116,9 +119,10 @@ def fetch_20newsgroups(
 
 
 def _parts(remove: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(remove, str) or not set(remove) <= set(_PARTS):
+    parts = check_list("remove", remove, f"some of {_PARTS}")
+    if not all(isinstance(part, str) and part in _PARTS for part in parts):
         raise ValueError(f"`remove` must be a tuple of {_PARTS}, got {remove!r}.")
-    return tuple(remove)
+    return tuple(parts)
 
 
 def _groups(
@@ -126,8 +130,11 @@ def _groups(
 ) -> tuple[NDArray[np.intp], list[str]]:
     """Return the rows of the posts in the categories, and the categories in order."""
     groups = list(posts.target_names)
-    wanted = set(groups if categories is None else categories)
-    if isinstance(categories, str) or not wanted or not wanted <= set(groups):
+    wanted = groups
+    if categories is not None:
+        wanted = check_list("categories", categories, "names of groups")
+    known = all(isinstance(name, str) and name in groups for name in wanted)
+    if not wanted or not known:
         raise ValueError(
             f"`categories` must be a sequence of {groups}, got {categories!r}."
         )

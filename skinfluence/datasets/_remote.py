@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import datasets
 
+from .._values import check_path
 from ._local import VARIABLE
 from ._subsets import rows_of
 
@@ -52,7 +53,7 @@ def newsgroups(home: Home, subset: str, remove: tuple[str, ...]) -> Any:
     """Return the posts in scikit-learn's order, not shuffled."""
     with _advice_offline():
         return datasets.fetch_20newsgroups(
-            data_home=home, subset=subset, remove=remove, shuffle=False
+            data_home=_checked(home), subset=subset, remove=remove, shuffle=False
         )
 
 
@@ -85,8 +86,15 @@ def _is_test(table: _Table, target: ArrayLike) -> NDArray[np.bool_]:
 def _fetch(table: _Table, home: Home, *, as_frame: bool) -> Any:
     with _advice_offline():
         return datasets.fetch_openml(
-            table.name, version=table.version, data_home=home, as_frame=as_frame
+            table.name,
+            version=table.version,
+            data_home=_checked(home),
+            as_frame=as_frame,
         )
+
+
+def _checked(home: Home) -> Home:
+    return None if home is None else check_path("data_home", home)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 _SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 
 
-def splits_of(subset: str) -> tuple[str, ...]:
+def splits_of(subset: object) -> tuple[str, ...]:
     """Return the splits of a subset."""
-    if subset not in _SPLITS:
+    if not isinstance(subset, str) or subset not in _SPLITS:
         raise ValueError(f"`subset` must be 'train', 'test' or 'all', got {subset!r}.")
     return _SPLITS[subset]
 

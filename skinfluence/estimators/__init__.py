@@ -5,7 +5,6 @@ from ._array_dataset import ArrayDataset
 from ._baseline import Skill as Skill
 from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
-from ._components import check_device
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
@@ -24,7 +23,7 @@ from ._runs import ScoresOverRuns
 from ._runs import answers_over_runs as answers_over_runs
 from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
-from ._trained_on import check_fitted_on
+from ._trained_on import check_estimator, check_fitted_on
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
 from ._typing import QueryLike as QueryLike
@@ -45,7 +44,7 @@ __all__ = [
     "ScoresOverRuns",
     "SmoothHinge",
     "check_at",
-    "check_device",
+    "check_estimator",
     "check_fitted_on",
     "check_query",
     "check_smoothing",

@@ -1,6 +1,7 @@
 """Parameters of the components, ``module__x`` and the like, checked by their names."""
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
+from .._numbers import is_real
 from ..exceptions import SkinfluenceError
 from ._modules import BUILT_IN
 
@@ -24,6 +26,8 @@ _CHECKED = (
 # Given by the net: a built-in module's sizes, an optimizer's parameters, the data.
 _GIVEN = {"optimizer": {"params"}, "dataset": {"X", "y"}}
 _SIZES = {"n_features", "n_outputs"}
+# torch takes a negative one for 0.
+_RANGES = {"criterion__label_smoothing": (0, 1)}
 
 
 def check_names(net: Any, parameters: Mapping[str, Any]) -> None:
@@ -137,40 +141,69 @@ def making(name: str, options: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         own = isinstance(error, SkinfluenceError) or str(error).startswith("`")
-        if own or not options:
+        # Without options only a TypeError is about them: it is of those that lack.
+        if own or not (options or isinstance(error, TypeError)):
             raise
-        given = ", ".join(f"{name}__{k}={v!r:.80}" for k, v in options.items())
+        named = (f"{name}__{k}={v!r:.80}" for k, v in options.items())
+        given = ", ".join(named) or f"no {name}__..."
         raise ValueError(
             f"`{name}` must be made with values that it takes, got {given}: {error}"
         ) from error
 
 
-def check_device(device: object) -> None:
-    """Refuse a device that torch does not have here.
+def check_made(name: str, component: Any, made: object, fits: bool, kind: str) -> None:
+    """Refuse a component that makes something else than it should.
 
     Parameters
     ----------
-    device : object
-        What was given.
-
-    Raises
-    ------
-    ValueError
-        If it is no device, or one without memory to compute in.
+    name, component : str, object
+        The parameter and its value.
+    made : object
+        What it made.
+    fits : bool
+        Whether that is of the right kind.
+    kind : str
+        The right kind, for the message.
     """
-    reason = "it is neither a string nor a torch.device"
-    if isinstance(device, (str, torch.device)):
-        try:
-            if torch.empty(0, device=device).device.type != "meta":
-                return
-            reason = "it holds no values"
-        except (RuntimeError, AssertionError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-    raise ValueError(
-        "`device` must be one that torch has here, such as 'cpu'"
-        f"{_gpu()}, got {device!r}: {reason}"
-    )
+    if not fits:
+        raise TypeError(
+            f"`{name}` must make {kind}, got {made!r:.200} from {_called(component)}."
+        )
 
 
-def _gpu() -> str:
-    return " or 'cuda'" if torch.cuda.is_available() else ""
+def check_options(name: str, made: object, options: Mapping[str, Any]) -> None:
+    """Refuse what is no finite number where one of torch's classes takes a number.
+
+    torch checks few of them, and computes with NaN, with booleans, or fails later.
+    They are looked at in what was made, whichever way they came into it.
+
+    Parameters
+    ----------
+    name : str
+        The component.
+    made : Optimizer or Module
+        What it made.
+    options : mapping of str to object
+        The options that it has now.
+    """
+    kinds = (kind for kind in type(made).__mro__ if kind.__module__[:6] == "torch.")
+    for each in inspect.signature(next(kinds, object)).parameters.values():
+        if each.name in options:
+            _check_option(f"{name}__{each.name}", options[each.name], each.default)
+
+
+def _check_option(name: str, value: Any, default: object) -> None:
+    several = isinstance(default, tuple) and isinstance(value, (tuple, list))
+    numbers = several or is_real(default)
+    for each in value if several else [value]:
+        if isinstance(each, torch.Tensor):
+            finite = bool(torch.isfinite(each).all())
+        else:
+            finite = is_real(each) and math.isfinite(each)
+            finite = finite or not numbers or (several and each is None)
+        if not finite:
+            kind = "a finite int or float" if numbers and not several else "finite"
+            raise ValueError(f"`{name}` must be {kind}, got {value!r:.200}.")
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if numbers and not several and not low <= value <= high:
+        raise ValueError(f"`{name}` must be from {low} to {high}, got {value!r:.200}.")

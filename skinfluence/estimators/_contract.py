@@ -23,6 +23,7 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, reopen_run
+from ._components import check_options
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume, check_tensors
@@ -311,6 +312,7 @@ class EstimatorContract(RecordingMixin):
                     "returns one loss for each sample."
                 )
         check_monitors(self)
+        self._check_options()
         own_step = type(self).train_step is RecordingMixin.train_step
         if self.record is not None and not own_step:
             raise TypeError(
@@ -347,6 +349,18 @@ class EstimatorContract(RecordingMixin):
             )
         moment_names(self.optimizer_)
         check_tensors(self)
+
+    def _check_options(self) -> None:
+        """Refuse what is no number in the options of optimizers and criteria."""
+        for name in self._optimizers:
+            optimizer = getattr(self, f"{name}_")
+            for group in optimizer.param_groups:
+                check_options(name, optimizer, group)
+        for name in self._criteria:
+            criterion = getattr(self, f"{name}_")
+            if isinstance(criterion, nn.Module):
+                options = {**vars(criterion), **criterion._buffers}
+                check_options(name, criterion, options)
 
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.

@@ -41,7 +41,8 @@ def has_probabilities(estimator: BaseEstimator) -> bool:
 
 def check_query(net: InfluenceNet, query: object) -> None:
     """Refuse an invalid query, or one that the net cannot answer."""
-    if callable(query):
+    # Calling a class makes an instance, and no measure.
+    if callable(query) and not isinstance(query, type):
         _check_differentiable(query)
         return
     if not isinstance(query, str) or query not in NAMED_QUERIES:

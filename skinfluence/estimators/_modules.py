@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._numbers import check_integer, is_integer, is_real
+from .._values import check_boolean
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -57,10 +58,8 @@ class LinearModule(_Dense):
         self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
     ) -> None:
         _check_ends(n_features, n_outputs)
-        _check_bias(bias)
-        super().__init__(
-            [nn.Linear(n_features, n_outputs or 1, bias=bool(bias))], n_outputs
-        )
+        bias = check_boolean("module__bias", bias)
+        super().__init__([nn.Linear(n_features, n_outputs or 1, bias=bias)], n_outputs)
 
 
 class MLPModule(_Dense):
@@ -123,11 +122,6 @@ def _check_ends(n_features: object, n_outputs: object) -> None:
     check_integer("n_features", n_features, 1)
     if n_outputs is not None:
         check_integer("n_outputs", n_outputs, 1)
-
-
-def _check_bias(bias: object) -> None:
-    if not isinstance(bias, (bool, np.bool_)):
-        raise ValueError(f"`module__bias` must be True or False, got {bias!r}.")
 
 
 def _check_sizes(sizes: Any) -> None:

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..exceptions import UnsupportedCriterionError
 from ..trajectory import Trajectory
-from ._components import check_callbacks, check_names, making
+from ._components import check_callbacks, check_made, check_names, making
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
 from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
@@ -213,27 +213,33 @@ class InfluenceNet(NeuralNet):
     def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         kwargs = self.get_params_for("module")
-        with making("module", kwargs):
-            self._make_module(kwargs)
+        self._make_module(kwargs)
+        found = self.module_
+        fits = isinstance(found, nn.Module)
+        check_made("module", self.module, found, fits, "a torch.nn.Module")
         if self.dtype != "auto":
             _convert(self.module_, DTYPES[self.dtype])
         self.dtype_ = _floating_dtype(self.module_)
         return self
 
     def _make_module(self, kwargs: dict[str, Any]) -> None:
-        if isinstance(self.module, str):
-            self.module_ = self._built_in_module(self.module, kwargs)
-        elif isinstance(self.module, nn.Module) and not kwargs:
+        if isinstance(self.module, nn.Module) and not kwargs:
             check_scripted([self.module])
             self.module_ = deep_copy(self.module)
-        else:
-            with default_dtype(torch.float32):
+            return
+        with making("module", kwargs), default_dtype(torch.float32):
+            if isinstance(self.module, str):
+                self.module_ = self._built_in_module(self.module, kwargs)
+            else:
                 super().initialize_module()
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
         """Make the optimizer."""
         with making("optimizer", {"lr": self.lr, **self.get_params_for("optimizer")}):
             super().initialize_optimizer(*args, **kwargs)
+        found = self.optimizer_
+        fits = isinstance(found, torch.optim.Optimizer)
+        check_made("optimizer", self.optimizer, found, fits, "a torch.optim.Optimizer")
         return self
 
     def _built_in_module(self, name: str, kwargs: dict[str, Any]) -> nn.Module:
@@ -256,12 +262,15 @@ class InfluenceNet(NeuralNet):
         else:
             with making("criterion", kwargs):
                 super().initialize_criterion()
+        found = self.criterion_
+        check_made("criterion", self.criterion, found, callable(found), "a criterion")
         # "batchmean" sums a sample's losses, "mean" takes their mean.
         reduction = getattr(self.criterion_, "reduction", None)
-        if reduction == "sum":
+        if reduction not in (None, "mean", "none", "batchmean"):
             raise UnsupportedCriterionError(
-                "`criterion` must have reduction 'mean' or 'none', got 'sum': a step "
-                "takes the mean over its batch. Scale `lr` instead."
+                "`criterion` must have reduction 'mean' or 'none' "
+                f"(criterion__reduction), got {reduction!r}: a step takes the mean "
+                "over its batch. Scale `lr` instead of taking the sum."
             )
         self.sums_outputs_ = reduction == "batchmean"
         if reduction is not None:

@@ -1,14 +1,12 @@
 """Checks of an estimator's parameters, and of those that it trains."""
 
 import math
-import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import (
     Options,
@@ -18,14 +16,15 @@ from sklearn.utils._param_validation import (
 from torch import nn
 
 from .._numbers import RANDOM_STATE, Count, Number, is_real
+from .._values import check_boolean, check_path
 from ..exceptions import UnsupportedModuleError
-from ..training import SUPPORTED_OPTIMIZERS
-from ._components import check_callbacks, check_device, check_names
+from ..training import SUPPORTED_OPTIMIZERS, check_device
+from ._components import check_callbacks, check_names
 from ._modules import BUILT_IN
 from ._net import DTYPES, InfluenceNet
-from ._typing import Folder
 
 _POSITIVE = Count(1)
+_IN_MEMORY = " ('.' for the working folder), or None to record in memory"
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "module": [StrOptions(set(BUILT_IN)), type, nn.Module, callable],
@@ -66,7 +65,8 @@ def check_parameters(net: InfluenceNet) -> None:
     check_device(net.device)
     _check_default_dtype(net)
     _check_lr(net.lr)
-    _check_folder(net.trajectory_dir)
+    if net.trajectory_dir is not None:
+        check_path("trajectory_dir", net.trajectory_dir, otherwise=_IN_MEMORY)
     _check_class_weight(getattr(net, "class_weight", None))
     check_names(net, {name: getattr(net, name) for name in net._params_to_validate})
     options = net.get_params_for("compile")
@@ -121,15 +121,6 @@ def _check_lr(lr: object) -> None:
         )
 
 
-def _check_folder(folder: Folder | None) -> None:
-    """Refuse a name that no folder has: an empty one would be the working folder."""
-    if folder is not None and (not os.fspath(folder) or "\0" in os.fspath(folder)):
-        raise ValueError(
-            "`trajectory_dir` must be the name of a folder ('.' for the working "
-            f"folder), or None to record in memory, got {folder!r}."
-        )
-
-
 def _check_class_weight(weights: Any) -> None:
     """Refuse weights of classes that are none."""
     if not isinstance(weights, Mapping):
@@ -144,9 +135,7 @@ def _check_class_weight(weights: Any) -> None:
 
 def check_resume(net: InfluenceNet, resume: bool, start: bool) -> None:
     """Refuse `resume` where there can be no run to resume."""
-    if not isinstance(resume, (bool, np.bool_)):
-        raise TypeError(f"`resume` must be True or False, got {resume!r}.")
-    if not resume:
+    if not check_boolean("resume", resume):
         return
     if net.trajectory_dir is None or net.record is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whether data is what an estimator was fitted on."""
+"""Whether an estimator was fitted, and on which data."""
 
 from typing import Any
 
@@ -6,12 +6,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
 from skorch.utils import is_dataset
 
 from ..exceptions import TrainingDataChangedError
 from ._net import InfluenceNet
 from ._training_data import TrainingData, fingerprint
 from ._validation import check_data, explained, n_rows
+
+
+def check_estimator(estimator: object) -> None:
+    """Refuse what is none of the library's estimators, or not fitted."""
+    if not isinstance(estimator, InfluenceNet):
+        raise TypeError(
+            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
+            f"got {type(estimator).__name__}. For a pipeline, pass its last step, and "
+            "as X the output of the earlier steps."
+        )
+    check_is_fitted(estimator, "training_data_")
 
 
 def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:
@@ -35,6 +47,7 @@ def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:
     ValueError
         If it is not as the estimator takes it.
     """
+    check_estimator(net)
     parts = list({data.offset: data for data in net.training_data_}.values())
     if any(is_dataset(data.X) or not data.digest for data in parts):
         return

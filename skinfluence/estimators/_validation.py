@@ -31,8 +31,9 @@ def explained(demand: str) -> Iterator[None]:
     """Begin errors of checks that use other names with what is demanded here."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{demand}: {error}") from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{demand}: {error}") from error
 
 
 def _is_multiple(X: object) -> bool:

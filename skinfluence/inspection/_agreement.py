@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._short_repr import short_repr
+from ..estimators import check_estimator
 from ..metrics import kendall_tau
+from ._style import check_ax
 from ._typing import Axes, Estimator, RandomState
 
 
@@ -107,6 +109,8 @@ class AgreementDisplay:
         AgreementDisplay
             The display, drawn.
         """
+        check_estimator(estimator)
+        check_ax(ax)
         # Groups are not shown.
         options = {"n_subsets": 0, **options}
         check = estimator.check_influence(
@@ -132,6 +136,7 @@ class AgreementDisplay:
         """
         import matplotlib.pyplot as plt
 
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(5, 5), layout="constrained")
         estimated, exact = (

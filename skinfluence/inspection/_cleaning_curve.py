@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from .._short_repr import short_repr
+from .._values import check_list
 from ..cleaning import InfluenceCleanerCV
 from ..scorers import named_scorers
-from ._style import COLORS, MARKERS
+from ._style import COLORS, MARKERS, check_ax
 from ._typing import Axes, RandomState
 
 
@@ -122,12 +123,14 @@ class CleaningCurveDisplay:
         CleaningCurveDisplay
             The display, drawn.
         """
+        n_removes = check_list("n_removes", n_removes, "counts and fractions")
+        check_ax(ax)
         named = named_scorers(scorers)
         scores = {}
         for name, scorer in named.items():
             search = InfluenceCleanerCV(
                 estimator,
-                n_removes=list(n_removes),
+                n_removes=n_removes,
                 cv=cv,
                 scoring=scoring,
                 scorer=scorer,
@@ -157,6 +160,7 @@ class CleaningCurveDisplay:
         """
         import matplotlib.pyplot as plt
 
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []

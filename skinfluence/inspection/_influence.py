@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from .._numbers import check_integer
 from .._short_repr import short_repr
-from ..estimators import ScoresOverRuns
+from ..estimators import ScoresOverRuns, check_estimator
 from ..metrics import kendall_tau
 from ..scorers import Loss
 from ._style import (
@@ -16,6 +16,7 @@ from ._style import (
     HELPFUL,
     OTHERS,
     check_errors,
+    check_numbers,
     check_row,
     described,
     extremes,
@@ -155,6 +156,7 @@ class InfluenceDisplay:
             The display, drawn.
         """
         check_integer("n_marked", n_marked)
+        check_estimator(estimator)
         display = cls(
             **one_or_several(
                 runs, lambda: estimator.influence(X_val, y_val, at=at, **options)
@@ -184,8 +186,8 @@ class InfluenceDisplay:
         ValueError
             If the data is not as described, or there are not two axes.
         """
-        influence = check_row("influence", self.influence).astype(np.float64)
-        losses = check_row("losses", self.losses, len(influence)).astype(np.float64)
+        influence = check_numbers("influence", self.influence)
+        losses = check_numbers("losses", self.losses, len(influence))
         errors = check_errors(self.standard_error, len(influence))
         truth = np.zeros(len(influence), dtype=bool)
         if self.truth is not None:

@@ -16,9 +16,11 @@ from ._sample_views import View, title_of, view_of
 from ._style import (
     CHANGE,
     check_errors,
+    check_numbers,
     check_row,
     described,
     extremes,
+    flat_axes,
     in_brackets,
     one_or_several,
 )
@@ -269,7 +271,7 @@ class SampleGridDisplay:
         ValueError
             If the data is not as described, or there are too few axes.
         """
-        influence = check_row("influence", self.influence).astype(np.float64)
+        influence = check_numbers("influence", self.influence)
         labels = check_row("labels", self.labels, len(influence))
         predictions = self.predictions
         if predictions is not None:
@@ -292,7 +294,7 @@ class SampleGridDisplay:
             )
         if axes is None:
             axes = self._new_axes(view, ends)
-        axes = np.asarray(axes, dtype=object).ravel()
+        axes = flat_axes(axes, f"at least {len(self.rows_)}")
         if len(axes) < len(self.rows_):
             raise ValueError(
                 f"`axes` must be at least {len(self.rows_)}, one for each sample, got "

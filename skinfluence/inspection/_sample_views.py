@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 
+from .._numbers import is_integer
+from .._values import check_list
 from ._typing import Axes, Names
 
 # Characters in a line of text, and in a line of a table, at the size they are shown.
@@ -25,7 +27,8 @@ class ImageView:
     ) -> None:
         images = _array(samples, name)
         if image_shape is not None:
-            images = _reshaped(images, tuple(image_shape))
+            shape = check_list("image_shape", image_shape, "integers")
+            images = _reshaped(images, tuple(shape))
         self.images = _channels_last(images, name)
         self._range = _range(self.images)
 
@@ -118,9 +121,8 @@ def view_of(
     name: str = "samples",
 ) -> View:
     """Return the view that fits the samples, or raise an error."""
-    if not hasattr(samples, "shape") and not (
-        isinstance(samples, Sequence) and not isinstance(samples, (str, bytes))
-    ):
+    sequence = isinstance(samples, Sequence) and not isinstance(samples, (str, bytes))
+    if not getattr(samples, "shape", sequence):
         raise TypeError(
             f"`{name}` must be an array, a table or a sequence of texts, got "
             f"{samples!r:.200}."
@@ -129,6 +131,8 @@ def view_of(
         return ImageView(samples, image_shape, name)
     if _are_texts(samples):
         return TextView(samples)
+    if isinstance(samples, pd.Series):
+        samples = samples.to_frame()
     if hasattr(samples, "iloc"):
         return TableView(samples, feature_names, n_features)
     shape = getattr(samples, "shape", None) or np.shape(_array(samples, name))
@@ -204,10 +208,12 @@ def _array(samples: Any, name: str = "samples") -> np.ndarray:
 
 
 def _reshaped(rows: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
-    if len(image_shape) not in (2, 3) or rows[0].size != np.prod(image_shape):
+    sizes = len(image_shape) in (2, 3) and all(map(is_integer, image_shape))
+    if not sizes or np.size(rows[0]) != np.prod(image_shape):
         raise ValueError(
             "`image_shape` must be (height, width), (channels, height, width) or "
-            f"(height, width, channels) of {rows[0].size} numbers, got {image_shape}."
+            f"(height, width, channels) of {np.size(rows[0])} numbers, got "
+            f"{image_shape}."
         )
     return rows.reshape(len(rows), *image_shape)
 
@@ -241,7 +247,7 @@ def _frame(samples: Any, feature_names: Names) -> pd.DataFrame:
         named = hasattr(samples, "iloc")
         names = frame.columns if named else [f"x{k}" for k in range(frame.shape[1])]
     else:
-        names = list(feature_names)
+        names = check_list("feature_names", feature_names, "names")
     if len(names) != frame.shape[1]:
         raise ValueError(
             f"`feature_names` must name {frame.shape[1]} features, got {len(names)}."

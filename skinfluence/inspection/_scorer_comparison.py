@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from .._short_repr import short_repr
 from ..cleaning import compare_scorers
-from ._style import COLORS, MARKERS
+from ._style import COLORS, MARKERS, flat_axes
 from ._typing import Axes, ManyAxes
 
 _BLUE, _GREY = COLORS[0], COLORS[-1]
@@ -149,7 +149,7 @@ class ScorerComparisonDisplay:
                 layout="constrained",
                 squeeze=False,
             )
-        axes = np.asarray(axes, dtype=object).ravel()
+        axes = flat_axes(axes, f"one for each of {panels}")
         if len(axes) != len(panels):
             raise ValueError(
                 f"`axes` must be one for each of {panels}, got {len(axes)} axes."

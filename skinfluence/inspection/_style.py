@@ -97,11 +97,36 @@ def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.
     return array
 
 
+def check_numbers(
+    name: str, values: ArrayLike, n_samples: int | None = None
+) -> np.ndarray:
+    """Return one number for each sample, NaN allowed, or raise an error."""
+    row = check_row(name, values, n_samples)
+    try:
+        return row.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be numbers, got {values!r:.200}.") from error
+
+
 def check_errors(errors: ArrayLike | None, n_samples: int) -> np.ndarray:
     """Return a standard error for each sample, NaN where there is none."""
     if errors is None:
         return np.full(n_samples, np.nan)
-    return check_row("standard_error", errors, n_samples).astype(np.float64)
+    return check_numbers("standard_error", errors, n_samples)
+
+
+def check_ax(ax: "Axes | None") -> None:
+    """Refuse what nothing can be drawn on, before the work whose result is drawn."""
+    if ax is not None and not hasattr(ax, "figure"):
+        raise TypeError(f"`ax` must be matplotlib Axes or None, got {ax!r:.200}.")
+
+
+def flat_axes(axes: ManyAxes, wanted: str) -> np.ndarray:
+    """Return the given axes one after the other; refuse what is none."""
+    flat: np.ndarray = np.asarray(axes, dtype=object).ravel()
+    if not all(hasattr(ax, "figure") for ax in flat):
+        raise TypeError(f"`axes` must be {wanted}, each an Axes, got {axes!r:.200}.")
+    return flat
 
 
 def two_axes(axes: ManyAxes) -> np.ndarray:
@@ -110,7 +135,7 @@ def two_axes(axes: ManyAxes) -> np.ndarray:
 
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-    axes = np.asarray(axes, dtype=object).ravel()
+    axes = flat_axes(axes, "two")
     if len(axes) != 2:
         raise ValueError(
             "`axes` must be two, for the distribution and for the losses, got "

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._short_repr import short_repr
+from ..estimators import check_estimator
 from ._style import (
     CHANGE,
     COLORS,
     MARKERS,
+    check_ax,
     check_row,
     described,
     extremes,
@@ -133,6 +135,8 @@ class TrajectoryDisplay:
         TrajectoryDisplay
             The display, drawn.
         """
+        check_estimator(estimator)
+        check_ax(ax)
         display = cls(
             contributions=estimator.influence_by_epoch(X_val, y_val, at=at, **options),
             samples=samples,
@@ -172,6 +176,7 @@ class TrajectoryDisplay:
         if labels is not None:
             labels = check_row("labels", labels, len(parts))
         legend: dict[str, Any] = {}
+        check_ax(ax)
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
             # Beside the lines: this layout makes room for it.

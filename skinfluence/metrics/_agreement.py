@@ -10,7 +10,10 @@ from .._numbers import is_integer
 
 def check_scores(scores: ArrayLike, n_samples: int) -> np.ndarray:
     """Return the scores as an array, one finite number for each sample."""
-    array = np.asarray(scores, dtype=np.float64)
+    try:
+        array = np.asarray(scores, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"`scores` must be numbers, got {scores!r:.200}.") from error
     if array.shape != (n_samples,) or not np.isfinite(array).all():
         raise ValueError(
             f"`scores` must be finite numbers of shape ({n_samples},), got shape "

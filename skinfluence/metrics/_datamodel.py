@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
 
 from .._numbers import check_integer, is_real, random_generator
+from ..estimators import RecordedRun
 from ._agreement import check_scores
 
 
@@ -79,7 +80,7 @@ def linear_datamodeling_score(
     >>> lds > 0.9
     True
     """
-    n_samples = estimator.trajectory_.n_samples
+    n_samples = RecordedRun.of(estimator).trajectory.n_samples
     scores = check_scores(scores, n_samples)
     check_integer("n_subsets", n_subsets, 3)
     fraction = is_real(keep) and 0 < keep < 1

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples
 
 from .._numbers import is_integer
 from .._parallel import check_n_jobs
+from .._values import check_list
 from ._agreement import check_scores
 
 
@@ -79,7 +80,8 @@ def removal_curve(
     X, y = indexable(X, y)
     n_samples = _num_samples(X)
     scores = check_scores(scores, n_samples)
-    for count in counts:
+    numbers = check_list("counts", counts, "integers")
+    for count in numbers:
         if not is_integer(count) or not 0 <= count < n_samples:
             raise ValueError(
                 "`counts` must be integers from 0 and below the number of samples "
@@ -94,5 +96,5 @@ def removal_curve(
         model = clone(estimator).fit(_safe_indexing(X, kept), _safe_indexing(y, kept))
         return float(scorer(model, X_test, y_test))
 
-    score = Parallel(n_jobs=n_jobs)(delayed(score_without)(count) for count in counts)
-    return pd.DataFrame({"n_removed": list(counts), "score": score})
+    score = Parallel(n_jobs=n_jobs)(delayed(score_without)(count) for count in numbers)
+    return pd.DataFrame({"n_removed": numbers, "score": score})

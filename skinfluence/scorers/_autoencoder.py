@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from .._numbers import check_integer, is_real
-from ..estimators import SGDInfluenceRegressor, check_device
+from ..estimators import SGDInfluenceRegressor
+from ..training import check_device
 from ._base import BaseScorer, ScoringData
 
 

@@ -1,7 +1,7 @@
 """Outlier detectors as scorers."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_outlier_detector
 
 from ._base import BaseScorer, ScoringData
 from ._features import check_features, features_of
@@ -49,6 +49,11 @@ class Outlier(BaseScorer):
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_features(self.features, estimator, self._name)
+        if isinstance(self.detector, type) or not is_detector(self.detector):
+            raise TypeError(
+                "`detector` must be an instance of an outlier detector, such as "
+                f"IsolationForest(), got {self.detector!r:.200}."
+            )
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the detector's scores of the samples."""
@@ -58,3 +63,11 @@ class Outlier(BaseScorer):
         if hasattr(detector, "negative_outlier_factor_"):
             return np.asarray(detector.negative_outlier_factor_)
         return np.asarray(detector.score_samples(rows))
+
+
+def is_detector(detector: object) -> bool:
+    """Whether something finds outliers without labels."""
+    if not hasattr(detector, "fit"):
+        return False
+    # Density estimators rank outliers too, but are not tagged as outlier detectors.
+    return is_outlier_detector(detector) or hasattr(detector, "score_samples")

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from sklearn.base import is_outlier_detector
 
 from ._base import NAMED_SCORERS
-from ._outlier import Outlier
+from ._outlier import Outlier, is_detector
 
 
 def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
@@ -57,7 +56,7 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
         raise TypeError(
             f"`scorer` must be an instance, got the class {scorer.__name__}: call it."
         )
-    if _is_detector(scorer):
+    if is_detector(scorer):
         return Outlier(scorer)
     if not callable(scorer):
         raise TypeError(
@@ -114,10 +113,3 @@ def _name(scorer: object) -> str:
     if isinstance(scorer, str):
         return scorer
     return getattr(scorer, "__name__", type(scorer).__name__)
-
-
-def _is_detector(scorer: object) -> bool:
-    if not hasattr(scorer, "fit"):
-        return False
-    # Density estimators rank outliers too, but are not tagged as outlier detectors.
-    return is_outlier_detector(scorer) or hasattr(scorer, "score_samples")

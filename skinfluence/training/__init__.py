@@ -5,6 +5,7 @@ from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import descend, differentiating
+from ._devices import check_device
 from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
@@ -67,6 +68,7 @@ __all__ = [
     "all_generators",
     "all_seeded",
     "batch_coefficients",
+    "check_device",
     "check_first_derivative",
     "check_later_steps",
     "check_second_derivative",

@@ -53,7 +53,7 @@ def test_tables_with_text_and_gaps():
         (X[:2], Y[:2]),
         (X[[1, 0, 2]], Y),
         (X + np.eye(3) * 1e-15, Y),
-        (X.reshape(1, 3, 3), Y),
+        (X[:, :, None], Y),
         (X, ["a", "b", "b"]),
         (X, ["b", "a", "a"]),
     ],

@@ -93,3 +93,12 @@ def test_refuses_validation_samples_without_weight():
         ranking_splits(
             data(np.arange(4.0), sample_weight=weights), 0.2, KFold(2), 0, False
         )
+
+
+def test_masks_are_taken_for_rows():
+    samples = data([0, 1] * 4)
+    rows = [(np.arange(4), np.arange(4, 8)), (np.arange(4, 8), np.arange(4))]
+    masks = [tuple(np.isin(np.arange(8), part) for part in split) for split in rows]
+    found = ranking_splits(samples, 0.2, masks, seed=0, classifier=True)
+    for split, expected in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(split, expected)

@@ -14,6 +14,7 @@ from skinfluence import (
     influence_over_runs,
 )
 from skinfluence.inspection import SampleGridDisplay
+from skinfluence.inspection._sample_views import view_of
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -319,3 +320,10 @@ def test_too_few_axes():
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match=r"`axes` must be at least 2.* got 1"):
         SampleGridDisplay(samples=TEXTS, n_harmful=2, **GIVEN).plot(axes=ax)
+
+
+def test_a_series_is_a_table_of_one_column():
+    values = pd.Series([1.0, 2.0, 9.0], name="age")
+    views = [view_of(shown, None, None, 1) for shown in (values, values.to_frame())]
+    assert views[0].unusual(2) == views[1].unusual(2) != []
+    assert views[0].unusual(2)[0][0] == "age"

@@ -727,7 +727,8 @@ def test_a_full_disk_while_saving_leaves_nothing(tmp_path, monkeypatch, room):
     with monkeypatch.context() as patch:
         Disk(patch, room)
         for path, overwrite in (("run", False), ("old", True)):
-            with pytest.raises(TrajectoryFileError, match="No space left"):
+            told = f"folder '{tmp_path / path}' cannot be written: No space left"
+            with pytest.raises(TrajectoryFileError, match=told):
                 in_memory().save(tmp_path / path, overwrite=overwrite)
     assert names(tmp_path) == ["old"]
     assert_run(Trajectory.load(tmp_path / "old"), in_memory(EPOCHS[:2]))

@@ -15,13 +15,13 @@ from ...exceptions import InfluenceReliabilityWarning
 from ...influence import SampleQueries
 from ...training import differentiating
 from .._runs import ScoresOverRuns, answers_over_runs, check_different
+from .._trained_on import check_estimator
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .counterfactual import exact_changes
 from .estimate import check_smoothing, estimate, reliable, smoothed
 from .influence_check import SMOOTHER, is_smooth
 from .intervals import check_level
 from .metasmoothness import metasmoothness
-from .over_runs import check_estimator
 from .question import Question, ask
 from .samples import run_weights
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from ..._numbers import check_integer
 from ...training import differentiating
-from .._net import InfluenceNet
 from .._runs import ScoresOverRuns, answers_over_runs
+from .._trained_on import check_estimator
 from .._typing import At, QueryLike, RandomState, Smoothing
 from .estimate import check_smoothing, estimate, reliable, smoothed
 from .question import ask
@@ -118,12 +118,3 @@ def influence_over_runs(
     return ScoresOverRuns.of(
         answers_over_runs(estimator, scores_of, n_runs, random_state, n_jobs)
     )
-
-
-def check_estimator(estimator: object) -> None:
-    """Refuse what did not record its training."""
-    if not isinstance(estimator, InfluenceNet):
-        raise TypeError(
-            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
-            f"got {type(estimator).__name__}. For a pipeline, pass its last step."
-        )

@@ -16,6 +16,7 @@ from ...training import Address, LiveState, TrainingStep
 from ...trajectory import Replay, Trajectory
 from .._net import InfluenceNet
 from .._replica import Replica, mean_loss, retraceable
+from .._trained_on import check_estimator
 from .._training_data import TrainingData, check_unchanged
 
 
@@ -75,6 +76,7 @@ class RecordedRun:
         ValueError
             The errors of the estimator's ``influence``.
         """
+        check_estimator(estimator)
         trajectory = retraceable(estimator)
         first = first_step(trajectory, last_epochs)
         data = estimator.training_data_

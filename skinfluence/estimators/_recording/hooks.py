@@ -22,6 +22,7 @@ from ...training import (
     seeded,
 )
 from .._array_dataset import ArrayDataset, collate_whole
+from .._components import check_made, making
 from .._losses import movable
 from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
@@ -81,7 +82,11 @@ class RecordingMixin(InfluenceNet):
         run = self.run_
         if run is not None and X is run.data.X and y is run.data.y:
             return run.data.dataset
-        return super().get_dataset(X, y)
+        with making("dataset", self.get_params_for("dataset")):
+            dataset = super().get_dataset(X, y)
+        fits = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        check_made("dataset", self.dataset, dataset, fits, "a map-style Dataset")
+        return dataset
 
     def get_split_datasets(self, X: object, y: object = None, **fit_params: Any) -> Any:
         """Return training and validation data; during a fit the split is seeded."""
@@ -125,7 +130,16 @@ class RecordingMixin(InfluenceNet):
                 dataset, kwargs = SeededItems(dataset), _seeding_collation(kwargs)
         elif iterator is DataLoader:
             kwargs.setdefault("generator", torch.Generator())
-        loader: Iterable[Any] = iterator(dataset, **kwargs)
+        return self._loader(training, dataset, kwargs)
+
+    def _loader(
+        self, training: bool, dataset: MapDataset, kwargs: dict[str, Any]
+    ) -> Iterable[Any]:
+        name = "iterator_train" if training else "iterator_valid"
+        with making(name, self.get_params_for(name)):
+            loader: Iterable[Any] = getattr(self, name)(dataset, **kwargs)
+        fits = isinstance(loader, Iterable)
+        check_made(name, getattr(self, name), loader, fits, "an iterable of batches")
         return loader
 
     def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
@@ -155,12 +169,8 @@ class RecordingMixin(InfluenceNet):
             keys: list[Any] = rows.tolist()
             if data.draws:
                 keys = seeded_keys(keys, rows, item_seed or 0)
-            (batch,) = self.iterator_train(
-                dataset,
-                batch_sampler=[keys],
-                generator=torch.Generator(),
-                **options,
-            )
+            own = {"batch_sampler": [keys], "generator": torch.Generator()}
+            (batch,) = self._loader(True, dataset, {**own, **options})
             inputs, targets = unpack_data(batch)
             return inputs, targets
 

@@ -11,8 +11,10 @@ from skorch.exceptions import DeviceWarning
 
 from ..._files import damaged, is_link, read_file
 from ..._folders import settled
+from ..._values import check_path
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
+from ...training import check_device
 from ...trajectory import Trajectory, from_json, tensors_from_bytes
 from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
@@ -95,11 +97,9 @@ def load_estimator(
     ...     load_estimator(f"{folder}/plan").lr
     0.2
     """
-    folder, names = settled(Path(path)), names_of(trusted)
-    if device is not None and not _is_available(device):
-        raise ValueError(
-            f"`device` must be one that torch can use here, got {str(device)!r}."
-        )
+    folder, names = settled(check_path("path", path)), names_of(trusted)
+    if device is not None:
+        check_device(device)
     manifest = read_manifest(folder)
     for name in (TRAJECTORY, PRETRAINED):
         if is_link(folder / name):

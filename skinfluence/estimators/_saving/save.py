@@ -18,6 +18,7 @@ from ..._files import (
     writing,
 )
 from ..._folders import new_folder, refuse_others
+from ..._values import check_path
 from ..._version import __version__
 from ...trajectory import (
     Trajectory,
@@ -53,7 +54,7 @@ def save_estimator(net: InfluenceNet, path: str | Path, overwrite: bool) -> None
             "An estimator can be saved before or after `fit`, not while it trains."
         )
     net._check_hooks()
-    folder = Path(path)
+    folder = check_path("path", path)
     stages = _stages(net)
     written = [_written(each) for each in stages]
     with new_folder(folder, _check_replaceable, overwrite=overwrite) as part:

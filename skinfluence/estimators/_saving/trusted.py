@@ -193,12 +193,19 @@ def _with_current_names(written: bytes) -> bytes:
 def names_of(trusted: Iterable[Trusted] | None) -> list[str]:
     """Return the full names of the classes and functions that a user trusts."""
     values = [] if trusted is None else trusted
-    if not isinstance(values, (list, tuple, set, frozenset)):
+    several = isinstance(values, (list, tuple, set, frozenset))
+    if not several or not all(map(_may_be_trusted, values)):
         raise TypeError(
             "`trusted` must be a list of classes, functions or their full names, got "
-            f"{trusted!r}."
+            f"{trusted!r:.200}."
         )
     return [value if isinstance(value, str) else name_of(value) for value in values]
+
+
+def _may_be_trusted(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    return callable(value) and hasattr(value, "__name__")
 
 
 def loads_by_name(value: object) -> bool:

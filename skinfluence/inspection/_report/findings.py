@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples
 from ...cleaning import data_fingerprint
 from ...estimators import InfluenceCheck, ScoresOverRuns, Skill, final_model, skill
 from ...exceptions import InfluenceReliabilityWarning
-from .._style import check_row, extremes
+from .._style import check_numbers, extremes
 from .._typing import Estimator, RandomState
 
 # Each validation sample costs a retrace: limits in all, and at once for the memory.
@@ -171,7 +171,7 @@ def checked_scores(
         return None, None
     over_runs = scores if isinstance(scores, ScoresOverRuns) else None
     given = scores.mean if isinstance(scores, ScoresOverRuns) else scores
-    checked = check_row("scores", given, n_samples).astype(np.float64)
+    checked = check_numbers("scores", given, n_samples)
     if not np.isfinite(checked).any():
         raise ValueError("`scores` must be finite for at least one sample, got none.")
     return checked, over_runs

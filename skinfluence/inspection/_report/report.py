@@ -3,26 +3,26 @@
 import html
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone, is_regressor
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 
 from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
+from ..._values import check_boolean, check_list, check_path
 from ...cleaning import InfluenceCleaner, read_decisions
-from ...estimators import ScoresOverRuns, Skill, check_fitted_on
+from ...estimators import ScoresOverRuns, Skill, check_estimator, check_fitted_on
 from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, checked_scores, judge
 from .page import page
-from .rows import Columns
+from .rows import Columns, checked_columns
 from .samples import Texts, shown_as
 from .words import mark_words, telling_words
 
@@ -209,13 +209,21 @@ class AuditReport:
             If the run was not recorded, and other errors of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
-        _check_estimator(estimator)
+        check_estimator(estimator)
         n, n_harmed = check_integer("n", n, 1), check_integer("n_harmed", n_harmed)
         n_check = check_integer("n_check", n_check)
         n_check = n_check and check_integer("n_check", n_check, 4)
         random_generator(random_state)
         _check_about(about)
         _check_skill(skill)
+        harmful_only = check_boolean("harmful_only", harmful_only)
+        if feature_names is not None:
+            feature_names = check_list("feature_names", feature_names, "names")
+        warnings = _checked_texts("warnings", check_list("warnings", warnings, "texts"))
+        _checked_texts("title", [title])
+        if apply_command is not None:
+            _checked_texts("apply_command", [apply_command])
+        columns = checked_columns(columns)
         y = check_row("y", y, _num_samples(X))
         check_fitted_on(estimator, X, y)
         scores, over_runs = checked_scores(scores, len(y))
@@ -247,7 +255,7 @@ class AuditReport:
         )
         shown = samples.show(findings.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
-            words = telling_words(estimator, findings.suspects, list(feature_names))
+            words = telling_words(estimator, findings.suspects, feature_names)
             mark_words(shown, findings.suspects, words)
         content = audit_dict(
             estimator,
@@ -353,7 +361,7 @@ class AuditReport:
         path : str or path
             The file.
         """
-        with new_output(Path(path)) as file:
+        with new_output(check_path("path", path, "file")) as file:
             file.write(page(self._content).encode("utf-8", "replace"))
 
     def __repr__(self) -> str:
@@ -370,16 +378,6 @@ class AuditReport:
         )
 
 
-def _check_estimator(estimator: object) -> None:
-    if not hasattr(estimator, "influence_by_epoch"):
-        raise TypeError(
-            "`estimator` must be an SGDInfluenceClassifier or SGDInfluenceRegressor, "
-            f"got {type(estimator).__name__}. For a pipeline, pass its last step, and "
-            "as X the output of the earlier steps."
-        )
-    check_is_fitted(estimator)
-
-
 def _check_about(about: object) -> None:
     if about is not None and not isinstance(about, Mapping):
         raise TypeError(
@@ -394,6 +392,12 @@ def _check_skill(skill: object) -> None:
             "`skill` must be the `skill` of a result of check_influence, or None, got "
             f"{skill!r:.200}."
         )
+
+
+def _checked_texts(name: str, values: list[Any]) -> list[str]:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"`{name}` must be text, got {values!r:.200}.")
+    return values
 
 
 def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:

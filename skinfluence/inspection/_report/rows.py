@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
+from ..._values import check_list
 from .unusual import Column
 from .values import as_it_stands, cut, longest_text
 
@@ -24,6 +25,19 @@ Columns: TypeAlias = Sequence[tuple[str, str, str]] | None
 
 Line = list[Any]
 """Name, value, why it is unusual, and how much; of a text to be read the length too."""
+
+
+def checked_columns(columns: Columns) -> Columns:
+    """Return columns as a list, or raise an error."""
+    if columns is None:
+        return None
+    told = check_list("columns", columns, "(name, kind, reason)")
+    for each in told:
+        if not (isinstance(each, (tuple, list)) and len(each) == 3):
+            raise TypeError(
+                f"`columns` must hold (name, kind, reason) each, got {each!r:.200}."
+            )
+    return told
 
 
 class Rows:

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from ..._folders import new_folder, settled
-from ...training import State, StepRecord
+from ..._values import check_path
+from ...training import State, StepRecord, check_device
 from .._facts import RunFacts
 from .._store import StateStore
 from .manifest import read_manifest, read_run
@@ -25,7 +26,8 @@ def save(
     overwrite: bool,
 ) -> None:
     """Write a run into a new folder."""
-    with new_folder(Path(path), check_replaceable, overwrite=overwrite) as folder:
+    place = check_path("path", path)
+    with new_folder(place, check_replaceable, overwrite=overwrite) as folder:
         store = DiskStore.create(folder, facts)
         try:
             for record in records:
@@ -41,7 +43,8 @@ def load(
     path: str | Path, device: torch.device | str
 ) -> tuple[RunFacts, list[StepRecord], SavedStates]:
     """Return the run in a folder, whose states are read when they are asked for."""
-    folder = settled(Path(path))
+    check_device(device)
+    folder = settled(check_path("path", path))
     content, shards = read_run(folder, read_manifest(folder))
     content.facts.untrained = [x.to(device) for x in content.facts.untrained]
     return content.facts, content.records, SavedStates(folder, shards, device)

@@ -1,0 +1,52 @@
+"""What counts as a path, a list or a truth value among parameters, everywhere."""
+
+import os
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def check_boolean(name: str, value: object) -> bool:
+    """Return a truth value; refuse what only counts as one in a condition."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"`{name}` must be True or False, got {value!r:.200}.")
+    return bool(value)
+
+
+def check_list(name: str, values: Any, of: str) -> list[Any]:
+    """Return a sequence as a list; refuse what has no order, and a single value.
+
+    A text is a single value, and so is an array without axes.
+    """
+    single = isinstance(values, (str, bytes)) or getattr(values, "ndim", 1) == 0
+    unordered = isinstance(values, (Mapping, Set))
+    if single or unordered or not isinstance(values, Iterable):
+        raise ValueError(f"`{name}` must be a sequence of {of}, got {values!r:.200}.")
+    return list(values)
+
+
+def check_path(
+    name: str, value: Any, kind: str = "folder", otherwise: str = ""
+) -> Path:
+    """Return a path; refuse what names nothing: an empty one is the working folder.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What was given.
+    kind : str
+        What is to be there.
+    otherwise : str
+        What else the parameter may be, for the message.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if isinstance(text, str) and text and "\0" not in text:
+        return Path(text)
+    raise (ValueError if isinstance(text, str) else TypeError)(
+        f"`{name}` must be the path of a {kind}, as a string or a pathlib.Path"
+        f"{otherwise}, got {value!r:.200}."
+    )
