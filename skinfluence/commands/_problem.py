@@ -63,7 +63,7 @@ class Problem:
 
     def shown(self, table: Table) -> Any:
         """Return rows to display: a frame, or texts if they are the only column."""
-        frame = convert_to_show(table, self.target.name)
+        frame = convert_to_show(table, self.target.name, self.columns)
         if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
             return frame.iloc[:, 0].fillna("").tolist()
         return frame.set_axis([table.where([row]) for row in range(len(table))])
