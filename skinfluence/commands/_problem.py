@@ -17,6 +17,7 @@ from ._columns import (
     describe_columns,
     preprocessor,
 )
+from ._header import check_header
 from ._kinds import Column
 from ._tables import Table, check_column, quoted, read_table
 from ._target import Target, read_same_target, read_target, with_target
@@ -90,6 +91,7 @@ def read_problem(options: Namespace) -> Problem:
     kinds = _kinds(options)
     for name in [options.target, *kinds]:
         check_column(name, names, table.name)
+    check_header(table, options.target)
     if options.target in kinds:
         raise TableError(
             f"The target {options.target!r} cannot be dropped, and has no kind but its "
