@@ -177,12 +177,15 @@ def test_each_file_has_a_name_and_the_page_says_which_to_use(browser, data):
     saved = browser.saved("csv")
     assert saved.name == "decisions-2.csv"
     assert len(read_decisions(saved, X, y).kept) == 1
+    assert browser.one("#count").text.endswith(" decided, saved as decisions-2.csv")
     assert "saved as decisions-2.csv, " in browser.one("#status").text
     assert "use it, and no earlier file" in browser.one("#status").text
     command = browser.one("#help .uses-file")
     used = command.get_attribute("textContent")
     assert used == "use --decisions decisions-2.csv -o o.csv"
     assert browser.saved("json").name == "decisions.json"
+    browser.one(".suspect-card .remove").click()
+    assert browser.one("#count").text.endswith(" decided")
     browser.open(html_of(report))
     assert browser.saved("csv").name == "decisions-3.csv"
     browser.run(

@@ -73,7 +73,7 @@
   // Decisions: sample -> {decision, label}; the browser keeps them until they are saved.
   const key = "skinfluence:" + data.fingerprint;
   const marks = new Map();
-  let unsaved = false, stored = true;
+  let unsaved = false, stored = true, savedAs = "";
   const restore = () => {
     let saved = null;
     // Written back at once, to see whether the browser stores anything.
@@ -97,6 +97,7 @@
   };
   const keep = () => {
     unsaved = true;
+    savedAs = "";
     try { localStorage.setItem(key, JSON.stringify([...marks])); } catch { stored = false; }
   };
   window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
@@ -168,6 +169,8 @@
     link.click();
     setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
     unsaved = false;
+    savedAs = name;
+    count();
     tellUses(name);
     say(marks.size + " decisions saved as " + name + ", where your browser puts downloads." + (files[kind] > 1 ? " It holds all of them: use it, and no earlier file." : ""));
   };
@@ -414,7 +417,7 @@
     say(namesOf(suspect) + ": " + (now ? now.decision + (now.decision === "relabel" ? " to " + visible(short(isClassifier ? data.classes[now.label] : now.label)) : "") : "no decision") + ".");
   };
   const count = () => {
-    byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided";
+    byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided" + (savedAs && ", saved as " + savedAs);
     for (const id of ["save-csv", "save-json"]) byId(id).disabled = marks.size === 0;
   };
 
