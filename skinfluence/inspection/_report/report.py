@@ -183,7 +183,7 @@ class AuditReport:
             their values are.
         warnings : sequence of str, default=()
             What readers must know first, such as a column that gives the target away.
-            That the model is no better than a constant is said in any case.
+            That the model has learnt nothing is said in any case.
         skill : Skill or None, default=None
             The score to name first, with a baseline's, where the validation data is
             easier than other data, such as without suspects: the ``skill`` of a
