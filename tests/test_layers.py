@@ -11,6 +11,7 @@ import skinfluence
 ROOT = Path(skinfluence.__file__).parent
 # influence and counterfactual stand side by side: neither knows the other.
 RANKS = {
+    "_digits": -1,
     "_numbers": -1,
     "_short_repr": -1,
     "_values": -1,

@@ -15,7 +15,7 @@ from ._cells import has_codes, is_dated, is_missing, texts
 from ._choices import CATEGORY, DATE, MOST_CATEGORIES, NUMBER, TEXT, UNUSED
 from ._dates import dates
 from ._kinds import Column, kind_of
-from ._numbers import numbers, plain_numbers
+from ._numbers import WrittenNumber, numbers, plain_numbers
 from ._tables import Table
 
 
@@ -54,8 +54,11 @@ def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame(converted)
 
 
-def convert_to_show(table: Table, target: str) -> pd.DataFrame:
+def convert_to_show(
+    table: Table, target: str, columns: Sequence[Column]
+) -> pd.DataFrame:
     """Return all columns but the target as in the file: numbers, or cells."""
+    used = {column.name: column for column in columns}
     shown: dict[str, pd.Series] = {}
     for name, cells in table.frame.drop(columns=target).items():
         missing = is_missing(cells)
@@ -63,12 +66,26 @@ def convert_to_show(table: Table, target: str) -> pd.DataFrame:
         # If one cell is not a number, all are shown as text.
         mixed = (values.isna() != missing).any() or has_codes(cells)
         if missing.all() or is_dated(cells) or mixed:
-            shown[str(name)] = texts(cells).where(~missing, None)
+            written = texts(cells).where(~missing, None)
+            shown[str(name)] = _with_numbers(table, written, used.get(str(name)))
         elif (values[~missing] % 1 == 0).all():
             shown[str(name)] = values.astype("Int64")
         else:
             shown[str(name)] = values
     return pd.DataFrame(shown)
+
+
+def _with_numbers(table: Table, cells: pd.Series, column: Column | None) -> pd.Series:
+    """Return cells, as numbers where the model is given numbers."""
+    if column is None or column.kind != NUMBER:
+        return cells
+    values = numbers(table.frame[column.name], table.file.decimal, column.style).values
+    numeric = ~np.isnan(values) & cells.notna().to_numpy()
+    cells[numeric] = [
+        WrittenNumber(text, value)
+        for text, value in zip(cells[numeric], values[numeric].tolist(), strict=True)
+    ]
+    return cells
 
 
 def squash(values: np.ndarray) -> np.ndarray:

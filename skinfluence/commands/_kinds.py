@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .._digits import without_many_digits
 from ..exceptions import TableError
 from ._cells import has_codes, is_dated, is_missing, is_text, texts
 from ._choices import (
@@ -228,7 +229,9 @@ def _range(column: pd.Series, found: Numbers) -> str:
     cells, values = texts(column), found.values
     low, high = cells.iloc[np.nanargmin(values)], cells.iloc[np.nanargmax(values)]
     n_missing = int(is_missing(column).sum())
-    return f"{low} to {high}" + (f", {n_missing:,} missing" if n_missing else "")
+    return without_many_digits(f"{low} to {high}") + (
+        f", {n_missing:,} missing" if n_missing else ""
+    )
 
 
 def _left_out(table: Table, name: str, rows: np.ndarray) -> str:

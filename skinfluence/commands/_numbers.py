@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,20 @@ class Numbers(NamedTuple):
 
     values: np.ndarray
     unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNumber:
+    """A number, and how it is written in its cell, such as "5 kg"."""
+
+    text: str
+    value: float
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __float__(self) -> float:
+        return self.value
 
 
 def plain_numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:

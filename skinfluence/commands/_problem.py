@@ -17,6 +17,7 @@ from ._columns import (
     describe_columns,
     preprocessor,
 )
+from ._header import check_header
 from ._kinds import Column
 from ._tables import Table, check_column, quoted, read_table
 from ._target import Target, read_same_target, read_target, with_target
@@ -63,7 +64,7 @@ class Problem:
 
     def shown(self, table: Table) -> Any:
         """Return rows to display: a frame, or texts if they are the only column."""
-        frame = convert_to_show(table, self.target.name)
+        frame = convert_to_show(table, self.target.name, self.columns)
         if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
             return frame.iloc[:, 0].fillna("").tolist()
         return frame.set_axis([table.where([row]) for row in range(len(table))])
@@ -90,6 +91,7 @@ def read_problem(options: Namespace) -> Problem:
     kinds = _kinds(options)
     for name in [options.target, *kinds]:
         check_column(name, names, table.name)
+    check_header(table, options.target)
     if options.target in kinds:
         raise TableError(
             f"The target {options.target!r} cannot be dropped, and has no kind but its "

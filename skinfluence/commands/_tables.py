@@ -83,7 +83,9 @@ def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
     if twice:
         raise TableError(
             f"The columns of {path.name!r} must have different names, but "
-            f"{quoted(twice)} appears more than once."
+            f"{quoted(twice)} {'appear' if len(twice) > 1 else 'appears'} more than "
+            "once in its first line: change one, or, if that line is a row, add a line "
+            "with the names above it."
         )
     return file
 
@@ -141,6 +143,8 @@ def check_column(name: str, columns: Sequence[str], table: str) -> None:
     near = [folded[name.casefold()]] if name.casefold() in folded else near
     if near:
         hint = f"Did you mean {near[0]!r}?"
+        if any(_is_number(column) for column in columns):
+            hint += " Or, if its first line is a row, add a line with the names."
     elif len(columns) == 1:
         hint = (
             f"Its only column is {columns[0]!r}: separate the cells by commas, "

@@ -1,4 +1,4 @@
-"""Whether a model has learnt anything: its score beside that of a constant."""
+"""Whether a model has learnt anything: its score, and whether chance gives as much."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,38 @@ from sklearn.base import is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from skorch.utils import to_numpy
 
+# Standard deviations beyond which the predictions go with the targets not by chance
+# alone, and the same where the score is above the constant's too. Of models that have
+# learnt nothing, 2 and at most 16 in a hundred are taken for others.
+_BEYOND_CHANCE, _WITH_SCORE = 2.0, 1.0
+
+# All pairs of so many validation samples are compared.
+_MOST_COMPARED = 2_000
+
+# Interquartile ranges from the median beyond which a target is extreme. Of log-normal
+# targets (of shape 1), 3 in 10,000 are.
+_EXTREME = 20.0
+
+# A spread that rounding explains, as a share of the compared errors.
+_ROUNDING = 1e-9
+
+_BLIND = {
+    "accuracy": "where a label is rare",
+    "R²": "where some targets are extreme",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Skill:
     """A model's score on validation data, and that of always predicting the same.
+
+    Whether the model has learnt anything is another question than whether its score is
+    higher: a single gross error among the targets ruins R², and where one label is
+    common nothing is more accurate than to predict it always. It is answered by a
+    permutation test: are the predictions nearer to their own targets than to those of
+    other samples? No error among the targets counts for more than the predictions
+    differ, and a constant, or predictions that have nothing to do with the targets,
+    are as near to the others.
 
     Attributes
     ----------
@@ -25,20 +53,31 @@ class Skill:
         What they are.
     constant : str
         What is always predicted.
+    z_score : float
+        By how much the mean error (of labels one minus the predicted probability, of
+        numbers the absolute error) is less than if the targets were exchanged at
+        random, in standard deviations of such exchanges; NaN if all targets are the
+        same.
+    n_extreme : int
+        How many targets of the training data are so far from the others (more than 20
+        interquartile ranges from the median) that they may drown them; 0 for labels.
     """
 
     score: float
     baseline: float
     measure: str
     constant: str
+    z_score: float
+    n_extreme: int
 
     @property
     def has_learnt(self) -> bool:
-        """Whether the model is better than the constant, as far as that can be told.
+        """Whether the predictions go with the targets by more than chance.
 
-        It cannot where the constant is always right: all labels are the same.
+        Also where that cannot be told, because all targets are the same.
         """
-        return not self.score <= self.baseline or self.baseline == 1
+        enough = _WITH_SCORE if self.score > self.baseline else _BEYOND_CHANCE
+        return not self.z_score <= enough
 
     def __str__(self) -> str:
         return self.in_words("Scale the inputs, train longer, or try another model.")
@@ -49,12 +88,30 @@ class Skill:
             f"Validation {self.measure} {_digits(self.score)}; always predicting "
             f"{self.constant} gives {_digits(self.baseline)}."
         )
-        verdict = (
-            "The model has learnt nothing that helps there, so what harms it says "
-            "little about the data."
-        )
-        more = () if self.has_learnt else (verdict, advice)
-        return " ".join(filter(None, (said, *more)))
+        return " ".join(filter(None, (said, *self._verdict(advice))))
+
+    def _verdict(self, advice: str) -> tuple[str, ...]:
+        if not self.has_learnt and self.n_extreme:
+            return (
+                "The model has learnt nothing that helps there but that "
+                f"{_targets(self.n_extreme)} of the training data lie far from all "
+                f"others (more than {_EXTREME:.0f} interquartile ranges from the "
+                "median). Review these first: they drown all other errors.",
+            )
+        if not self.has_learnt:
+            return (
+                "The model has learnt nothing that helps there (its predictions go "
+                "with the targets no more than by chance), so what harms it says "
+                "little about the data.",
+                advice,
+            )
+        if self.score <= self.baseline and not np.isnan(self.z_score):
+            return (
+                f"But the {self.measure} shows little {_BLIND[self.measure]}: the "
+                f"predictions go with the targets by {self.z_score:.0f} standard "
+                "deviations more than by chance.",
+            )
+        return ()
 
 
 def skill(
@@ -65,7 +122,7 @@ def skill(
     *,
     y: ArrayLike | None = None,
 ) -> Skill | None:
-    """Return the score of a fitted estimator, and of a constant.
+    """Return the score of a fitted estimator, that of a constant, and their difference.
 
     `y` holds the targets of the training data, by default those that it was fitted on.
     None where the targets are inside of Datasets.
@@ -78,14 +135,17 @@ def skill(
     if is_classifier(net):
         dummy = DummyClassifier(strategy="most_frequent").fit(blind, y)
         measure, constant = "accuracy", repr(str(dummy.predict(blind_val[:1])[0]))
+        n_extreme = 0
     else:
         dummy = DummyRegressor().fit(blind, y)
         measure, constant = "R²", "the mean target"
+        n_extreme = _n_extreme(y)
     score, baseline = (
         float(model.score(X, y_val, sample_weight_val))
         for model, X in ((net, X_val), (dummy, blind_val))
     )
-    return Skill(score, baseline, measure, constant)
+    z_score = _z_score(net, X_val, y_val, sample_weight_val)
+    return Skill(score, baseline, measure, constant, z_score, n_extreme)
 
 
 def _training_targets(net: Any) -> np.ndarray | None:
@@ -95,6 +155,81 @@ def _training_targets(net: Any) -> np.ndarray | None:
     y = np.concatenate([to_numpy(part) for part in targets])
     # In training, labels are their places among the classes.
     return net.classes_[y.astype(np.intp)] if is_classifier(net) else y
+
+
+def _n_extreme(y: np.ndarray) -> int:
+    """Return how many samples have a target far from the others."""
+    low, middle, high = np.percentile(y, [25, 50, 75], axis=0)
+    far = np.abs(y - middle) > _EXTREME * (high - low)
+    # Where most targets are equal, the others need not be far.
+    far &= high > low
+    return int(far.reshape(len(y), -1).any(axis=1).sum())
+
+
+def _z_score(
+    net: Any, X: object, y: np.ndarray, sample_weight: ArrayLike | None
+) -> float:
+    """Return how far the mean error is below those with exchanged targets."""
+    weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+    rows = np.random.RandomState(0).permutation(np.flatnonzero(weights > 0))
+    rows = rows[:_MOST_COMPARED]
+    y, weights = y[rows], weights[rows] / weights[rows].sum()
+    if (y == y[:1]).all():
+        return float("nan")
+    if is_classifier(net):
+        errors = [_errors_of_labels(net, net.predict_proba(X)[rows], y)]
+    else:
+        errors = _errors_of_numbers(net.predict(X)[rows], y)
+    centered = np.sum([_centered(each, weights) for each in errors], axis=0)
+    return _permutation_z_score(centered, weights)
+
+
+def _errors_of_labels(net: Any, proba: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the error of each prediction (row) for each sample's label (column)."""
+    places = {label: k for k, label in enumerate(net.classes_.tolist())}
+    columns = [places[label] for label in y.ravel().tolist()]
+    return 1 - proba.astype(np.float64)[:, columns]
+
+
+def _errors_of_numbers(predictions: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Return the same for targets, for each output."""
+    f, t = (each.reshape(len(y), -1).astype(np.float64).T for each in (predictions, y))
+    return list(np.abs(f[:, :, None] - t[:, None, :]))
+
+
+def _centered(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return errors without what is the same for all targets, or for all predictions.
+
+    In units of their spread, so that each output counts the same.
+    """
+    rows, columns = errors @ weights, weights @ errors
+    centered = errors - rows[:, None] - columns + weights @ rows
+    spread = _spread(centered, weights)
+    if spread <= _ROUNDING * float(np.median(errors)):
+        return np.zeros_like(centered)
+    return np.asarray(centered / spread)
+
+
+def _spread(centered: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.sqrt(weights @ centered**2 @ weights))
+
+
+def _permutation_z_score(centered: np.ndarray, weights: np.ndarray) -> float:
+    """Return the z-score of the mean of the diagonal under permutations of columns.
+
+    The variance is W. Hoeffding's ("A combinatorial central limit theorem", 1951).
+    """
+    spread = _spread(centered, weights)
+    if spread == 0:
+        return 0.0
+    # So many samples of equal weight tell as much.
+    n_samples = 1 / np.sum(weights**2)
+    mean = weights @ np.diag(centered)
+    return float(-mean / spread * np.sqrt(n_samples - 1))
+
+
+def _targets(n: int) -> str:
+    return f"{n:,} target{'s' * (n > 1)}"
 
 
 def _digits(value: float) -> str:

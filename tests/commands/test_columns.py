@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinfluence.commands._choices import CATEGORY, NUMBER
 from skinfluence.commands._columns import (
     convert,
     convert_to_show,
@@ -249,12 +250,48 @@ def test_reader_is_shown_numbers_and_cells():
         n=["1", "2", ""], f=["1.5", "2", "3"], code=["007", "1", "2"],
         odd=["1", "x", "2"], y=["a", "b", "a"],
     )  # fmt: skip
-    shown = convert_to_show(table, "y")
+    shown = convert_to_show(table, "y", [])
     assert shown["n"].tolist() == [1, 2, pd.NA]
     assert shown["f"].tolist() == [1.5, 2.0, 3.0]
     assert shown["code"].tolist() == ["007", "1", "2"]
     assert shown["odd"].tolist() == ["1", "x", "2"]
     assert "y" not in shown
+
+
+def test_numbers_that_are_written_otherwise_are_numbers_with_their_cells():
+    cells = ["1,234.50", "5 kg", "-2 kg", "none", "7"] * 8
+    codes = ["007", "1", "2", "3", ""] * 8
+    table = table_of(
+        weight=cells, code=codes, word=cells, y=["a", "b", "a", "b", "c"] * 8
+    )
+    asked = {"code": NUMBER, "word": CATEGORY}
+    columns = describe_columns(table, ["weight", "code", "word"], asked)
+    shown = convert_to_show(table, "y", columns)
+    assert shown["weight"].astype(str).tolist() == cells
+    numbers = convert(table, columns)["weight"].to_numpy()
+    for cell, number in zip(shown["weight"], numbers, strict=True):
+        assert cell == "none" if np.isnan(number) else float(cell) == number
+    assert [*map(float, shown["code"][:4])] == [7, 1, 2, 3]
+    assert shown["code"][4] is None
+    assert shown["word"].tolist() == cells
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["0.1", "0.30000000000000004", "0.2"], "0.1 to 0.3000000…"),
+        (["-0.13776722569000302", "1.5", "2"], "-0.1377672… to 2"),
+        (["2,5", "0,30000000000000004", "1,5"], "0,3000000… to 2,5"),
+        (["1,234.50", "5 kg", "0.10000000000000001 kg"], "0.1000000… kg to 1,234.50"),
+        (["1234567890123", "3", "15917.25"], "3 to 1234567890123"),
+    ],
+)
+def test_range_has_no_digits_that_no_person_wrote(cells, said):
+    table = table_of(it=cells * 8)
+    (column,) = describe_columns(table, ["it"], {"it": NUMBER})
+    assert column.why.startswith("as requested")
+    (column,) = describe_columns(table, ["it"])
+    assert column.why == said
 
 
 def test_squash_is_the_identity_at_0_and_never_exceeds_3():

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import numpy as np
@@ -315,6 +316,51 @@ def test_rows_show_what_is_unusual(clf):
     assert rows["flag"][1] == "98 % of rows"
 
 
+class Weight:
+    """A number that is shown with its unit."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return float(self.value)
+
+    def __str__(self):
+        return f"{self.value} kg"
+
+
+def test_objects_that_are_numbers_are_judged_as_numbers(clf):
+    first = int(np.argsort(clf.influence(*DATA[2:]))[0])
+    numbers = np.round(np.random.default_rng(0).normal(size=60), 2)
+    numbers[first] = 7.5
+    slips = pd.Series([*map(Weight, numbers)], dtype=object)
+    slips[first] = "none"
+    lost = pd.Series([*map(Weight, numbers)], dtype=object)
+    lost[first] = None
+    few = pd.Series(["a", "b"] * 30, dtype=object)
+    few[[first, first - 1]] = 7.5, 8.5
+    table = pd.DataFrame(
+        {
+            "number": numbers,
+            "weight": [*map(Weight, numbers)],
+            "price": [Decimal(str(number)) for number in numbers],
+            "slips": slips,
+            "lost": lost,
+            "few": few,
+        }
+    )
+    report = AuditReport.from_estimator(clf, *DATA, n=1, n_check=0, raw=table)
+    (suspect,) = report.to_dict()["suspects"]
+    rows = {name: (value, why, odd) for name, value, why, odd in suspect["table"]}
+    _, why, odd = rows["number"]
+    assert why.endswith("σ")
+    assert rows["weight"] == ("7.5 kg", why, odd)
+    assert rows["price"] == ("7.5", why, odd)
+    assert rows["slips"][:2] == ("none", "this row only")
+    assert rows["lost"][:2] == ("—", "missing in this row only")
+    assert rows["few"][:2] == ("7.5", "this row only")
+
+
 def test_what_is_rare_by_its_nature_is_not_unusual():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
@@ -359,6 +405,7 @@ def test_what_is_rare_by_its_nature_is_not_unusual():
         (1 / 3, "0.3333333…"),
         (1e5 / 3, "33333.33…"),
         (1e-7 / 3, "3.333333…e-08"),
+        (-1e5 / 3, "-33333.33…"),
         (1e300, "1e+300"),
         (np.int64(7), "7"),
         (None, "—"),

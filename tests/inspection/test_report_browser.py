@@ -88,10 +88,12 @@ class Browser:
 
     def saved(self, kind):
         """Return the file that a button saves."""
-        path = self.downloads / f"decisions.{kind}"
-        path.unlink(missing_ok=True)
+        pattern = f"decisions*.{kind}"
+        for earlier in self.downloads.glob(pattern):
+            earlier.unlink()
         self.one(f"#save-{kind}").click()
-        WebDriverWait(self.driver, 10).until(lambda _: path.exists())
+        WebDriverWait(self.driver, 10).until(lambda _: [*self.downloads.glob(pattern)])
+        (path,) = self.downloads.glob(pattern)
         return path
 
     def check_quiet(self):
@@ -147,18 +149,51 @@ def test_filter_mark_save_and_apply(browser, report, data):
     browser.one(f"#s{suspects[3]['sample']} .remove").click()
     browser.choose("#filter-decision", "remove")
     assert len(browser.all(".suspect-card")) == 2
-    for kind in ("csv", "json"):
-        decisions = read_decisions(browser.saved(kind), X, y)
+    for kind in ("json", "csv"):
+        saved = browser.saved(kind)
+        decisions = read_decisions(saved, X, y)
         assert decisions.kept.tolist() == [suspects[0]["sample"]]
         expected = [suspects[1]["sample"], suspects[3]["sample"]]
         assert decisions.removed.tolist() == expected
         assert decisions.relabelled == {suspects[2]["sample"]: "a"}
-    applied = report.apply(browser.downloads / "decisions.csv")
+    applied = report.apply(saved)
     browser.check_quiet()
     browser.open(html_of(applied))
     cells = [cell.text for cell in browser.all(".scores tbody .after")]
     wanted = applied.scores[["score_after", "loss_after"]].to_numpy().ravel()
     np.testing.assert_allclose([*map(float, cells)], wanted, rtol=1e-3)
+    browser.check_quiet()
+
+
+def test_each_file_has_a_name_and_the_page_says_which_to_use(browser, data):
+    X, y, *_ = data
+    report = report_of(data, apply_command="use --decisions decisions.csv -o o.csv")
+    browser.open(html_of(report))
+    browser.run("localStorage.clear()")
+    browser.open(html_of(report))
+    browser.one(".suspect-card .remove").click()
+    assert browser.saved("csv").name == "decisions.csv"
+    browser.one(".suspect-card .keep").click()
+    saved = browser.saved("csv")
+    assert saved.name == "decisions-2.csv"
+    assert len(read_decisions(saved, X, y).kept) == 1
+    assert browser.one("#count").text.endswith(" decided, saved as decisions-2.csv")
+    assert "saved as decisions-2.csv, " in browser.one("#status").text
+    assert "use it, and no earlier file" in browser.one("#status").text
+    command = browser.one("#help .uses-file")
+    used = command.get_attribute("textContent")
+    assert used == "use --decisions decisions-2.csv -o o.csv"
+    assert browser.saved("json").name == "decisions.json"
+    browser.one(".suspect-card .remove").click()
+    assert browser.one("#count").text.endswith(" decided")
+    browser.open(html_of(report))
+    assert browser.saved("csv").name == "decisions-3.csv"
+    browser.run(
+        "localStorage.setItem(arguments[0], 'no JSON')",
+        f"skinfluence:{report.fingerprint}:files",
+    )
+    browser.open(html_of(report))
+    assert browser.saved("csv").name == "decisions.csv"
     browser.check_quiet()
 
 

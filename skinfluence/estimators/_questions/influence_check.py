@@ -63,8 +63,9 @@ class InfluenceCheck:
         Interval for its mean over all subsets of that size.
     skill : Skill or None, default=None
         The model's score on the validation data (`score`), that of always predicting
-        the most frequent label or the mean (`baseline`), and whether it is better
-        (`has_learnt`); None where the targets are inside of Datasets.
+        the most frequent label or the mean (`baseline`), and whether the predictions
+        go with the targets by more than chance (`has_learnt`); None where the targets
+        are inside of Datasets.
 
     Examples
     --------

@@ -30,6 +30,7 @@ from .._training_data import TrainingData
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
+from .input_checks import explaining_inputs
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -65,7 +66,7 @@ class RecordingMixin(InfluenceNet):
         data = self.run_.data
         rows = torch.arange(min(2, len(data.dataset)))
         inputs, targets = self._fetcher(data)(rows)
-        with torch.no_grad():
+        with torch.no_grad(), explaining_inputs(self, inputs):
             return self.infer(inputs, **data.fit_params), inputs, targets
 
     def _first_targets(self) -> Any:

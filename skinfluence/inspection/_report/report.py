@@ -132,8 +132,9 @@ class AuditReport:
             How many suspects to show, at most. Samples that are alike share a card.
         raw : array-like, DataFrame, sequence of str or None, default=None
             The samples in their raw form, row by row: images, texts, or a table
-            before its preprocessing, whose row labels are shown if it has any. By
-            default X.
+            before its preprocessing, whose row labels are shown if it has any. Its
+            objects that are numbers to ``float`` are judged as such, and shown as
+            ``str`` gives them. By default X.
         raw_val : array-like, DataFrame, sequence of str or None, default=None
             The validation samples in the same form. By default X_val, where `raw` is
             not given; otherwise only their row numbers are shown.
@@ -182,7 +183,7 @@ class AuditReport:
             their values are.
         warnings : sequence of str, default=()
             What readers must know first, such as a column that gives the target away.
-            That the model is no better than a constant is said in any case.
+            That the model has learnt nothing is said in any case.
         skill : Skill or None, default=None
             The score to name first, with a baseline's, where the validation data is
             easier than other data, such as without suspects: the ``skill`` of a

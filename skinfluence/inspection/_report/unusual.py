@@ -12,24 +12,26 @@ class Column:
     """How unusual values are in a column.
 
     For numbers it is the distance from the median, in standard deviations estimated
-    from the median absolute deviation. For other values, and where one is missing, it
-    is the share of rows whose value is as rare or rarer, as the distance at which a
+    from the median absolute deviation. For other values, and where a number is missing,
+    it is the share of rows whose value is as rare or rarer, as the distance at which a
     normal variable is as rare: where all values differ, none of them is unusual.
     """
 
     def __init__(self, values: pd.Series) -> None:
-        numeric = pd.api.types.is_numeric_dtype(values) and values.dtype != bool
-        self.numeric = bool(numeric)
-        numbers = _finite(values) if self.numeric else None
-        present = np.zeros(0) if numbers is None else numbers[~np.isnan(numbers)]
+        numbers = _numbers(values)
+        # Between words, a number is one of them.
+        mostly = np.isfinite(numbers).sum() > 0.5 * values.notna().sum()
+        self.numeric = _is_numeric(values) or bool(mostly)
+        if not self.numeric:
+            numbers[:] = np.nan
+        present = numbers[~np.isnan(numbers)]
         self._middle = float(np.median(present)) if len(present) else 0.0
         deviations = np.abs(present - self._middle)
         # 1.4826 makes it the standard deviation of normal data. Where most values are
         # equal it is 0, but the ordinary deviation is not.
         spread = 1.4826 * float(np.median(deviations)) if len(present) else 0.0
         self._spread = spread or (float(present.std()) if len(present) else 0.0) or 1.0
-        keys = values.isna() if self.numeric else values
-        self._counts = Counter(map(_key, keys))
+        self._counts = Counter(map(_key, values, numbers))
         self._as_rare = _as_rare(self._counts)
 
     @property
@@ -45,21 +47,19 @@ class Column:
 
     def judge(self, values: pd.Series) -> list[tuple[str, float]]:
         """Return for each value in words, and as a number, how unusual it is."""
-        if not self.numeric:
-            return [self._of_key(_key(value)) for value in values]
-        distances = (_finite(values) - self._middle) / self._spread
+        numbers = _numbers(values) if self.numeric else np.full(len(values), np.nan)
+        distances = ((numbers - self._middle) / self._spread).tolist()
         return [
-            self._of_key(_key(True)) if missing else (_sigmas(distance), abs(distance))
-            for distance, missing in zip(
-                np.nan_to_num(distances).tolist(), values.isna(), strict=True
-            )
+            self._of_key(_key(value, distance))
+            if np.isnan(distance)
+            else (_sigmas(distance), abs(distance))
+            for value, distance in zip(values, distances, strict=True)
         ]
 
     def _of_key(self, key: str) -> tuple[str, float]:
         strength = float(norm.isf(self._as_rare[key] / 2))
         share = _share(self._counts[key], self._counts.total())
-        missing = key == (_key(True) if self.numeric else "")
-        return ("missing in " if missing else "") + share, strength
+        return ("" if key else "missing in ") + share, strength
 
 
 _LONG = 40  # characters per cell, on average
@@ -93,10 +93,30 @@ def _share(count: int, total: int) -> str:
     return f"{percent:.0f} % of rows" if percent >= 10 else f"{percent:.2g} % of rows"
 
 
-def _finite(values: pd.Series) -> np.ndarray:
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+def _is_numeric(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values) and values.dtype != bool)
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    """Return the numbers of a column; NaN for other values."""
+    numbers = np.full(len(values), np.nan)
+    if _is_numeric(values):
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    elif values.dtype == object:
+        numbers[:] = [float(v) if _is_number(v) else np.nan for v in values]
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _key(value: Any) -> str:
+def _is_number(value: object) -> bool:
+    """Return whether an object is a number, however it is written."""
+    return hasattr(value, "__float__") and not isinstance(value, (bool, np.bool_))
+
+
+_A_NUMBER = "\0"  # a key that no text has
+
+
+def _key(value: Any, number: float = np.nan) -> str:
+    """Return what is counted: a value's text, empty if it is missing."""
+    if not np.isnan(number):
+        return _A_NUMBER
     return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# More digits than that come from a computation, not from a person.
-_MOST_DIGITS, _SHOWN_DIGITS = 10, 7
+from ..._digits import without_many_digits
+
 # Characters of all texts together, and the limits for a single one.
 _ALL_CHARACTERS, _MOST_CHARACTERS, _FEWEST_CHARACTERS = 8_000_000, 20_000, 600
 _NAME_CHARACTERS = 200
@@ -21,7 +21,7 @@ def as_it_stands(value: Any) -> str:
     if not isinstance(value, (float, np.floating)):
         # Dates without a time.
         return text.removesuffix(" 00:00:00")
-    return _without_many_digits(text.removesuffix(".0"))
+    return without_many_digits(text.removesuffix(".0"))
 
 
 def written(value: float | None) -> str:
@@ -42,14 +42,3 @@ def cut(value: object, most: int = _NAME_CHARACTERS) -> str:
     """Return the text of a value, or its beginning."""
     text = str(value)
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _without_many_digits(text: str) -> str:
-    """Cut the decimals of a number of many digits, and say so by an ellipsis."""
-    number, e, exponent = text.partition("e")
-    whole, _, decimals = number.partition(".")
-    n_whole = len(whole.lstrip("-0"))
-    if not decimals or n_whole + len(decimals) <= _MOST_DIGITS:
-        return text
-    left = max(_SHOWN_DIGITS - n_whole, 2)
-    return f"{whole}.{decimals[:left]}…{e}{exponent}"

@@ -73,7 +73,7 @@
   // Decisions: sample -> {decision, label}; the browser keeps them until they are saved.
   const key = "skinfluence:" + data.fingerprint;
   const marks = new Map();
-  let unsaved = false, stored = true;
+  let unsaved = false, stored = true, savedAs = "";
   const restore = () => {
     let saved = null;
     // Written back at once, to see whether the browser stores anything.
@@ -97,6 +97,7 @@
   };
   const keep = () => {
     unsaved = true;
+    savedAs = "";
     try { localStorage.setItem(key, JSON.stringify([...marks])); } catch { stored = false; }
   };
   window.addEventListener("beforeunload", (event) => { if (unsaved && !stored && marks.size) event.preventDefault(); });
@@ -139,14 +140,39 @@
   const asCsv = () => "\ufeff" + [["sample", ...(named ? ["name"] : []), "decision", "label", "fingerprint", "check"].join(",")].concat(
     rows().map((row) => [row.sample, ...(named ? [cell(row.name)] : []), row.decision, cell(row.label), data.fingerprint, row.check].join(","))).join("\r\n") + "\r\n";
   const asJson = () => JSON.stringify({ format: "skinfluence-decisions", version: 2, fingerprint: data.fingerprint, decisions: rows() }, null, 1);
+  // Each file has a name of its own: a browser replaces none, and its "decisions (1).csv" is easily overlooked.
+  const counts = key + ":files", files = { csv: 0, json: 0 };
+  const restoreFiles = () => {
+    try {
+      const stored = JSON.parse(localStorage.getItem(counts) || "{}");
+      for (const kind of Object.keys(files)) if (Number.isInteger(stored[kind]) && stored[kind] > 0) files[kind] = stored[kind];
+    } catch { /* No storage, or not written by this page. */ }
+  };
+  const nextFile = (kind) => {
+    files[kind] += 1;
+    try { localStorage.setItem(counts, JSON.stringify(files)); } catch { stored = false; }
+    return "decisions" + (files[kind] > 1 ? "-" + files[kind] : "") + "." + kind;
+  };
+  const DEFAULT_FILE = "decisions.csv";
+  const uses = Array.from(document.querySelectorAll(".uses-file"), (node) => [node, node.textContent]);
+  const tellUses = (name) => {
+    for (const [node, text] of uses) {
+      const at = text.lastIndexOf(DEFAULT_FILE);
+      if (at >= 0) node.textContent = text.slice(0, at) + name + text.slice(at + DEFAULT_FILE.length);
+    }
+  };
   const save = (kind) => {
     if (!marks.size) { say("There is no decision to save yet."); return; }
+    const name = nextFile(kind);
     const blob = new Blob([kind === "csv" ? asCsv() : asJson()], { type: kind === "csv" ? "text/csv" : "application/json" });
-    const link = add(document.body, "a", { href: URL.createObjectURL(blob), download: "decisions." + kind, hidden: true });
+    const link = add(document.body, "a", { href: URL.createObjectURL(blob), download: name, hidden: true });
     link.click();
     setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
     unsaved = false;
-    say(marks.size + " decisions saved as decisions." + kind + ", where your browser puts downloads.");
+    savedAs = name;
+    count();
+    tellUses(name);
+    say(marks.size + " decisions saved as " + name + ", where your browser puts downloads." + (files[kind] > 1 ? " It holds all of them: use it, and no earlier file." : ""));
   };
   const say = (text) => { byId("status").textContent = text; };
 
@@ -391,7 +417,7 @@
     say(namesOf(suspect) + ": " + (now ? now.decision + (now.decision === "relabel" ? " to " + visible(short(isClassifier ? data.classes[now.label] : now.label)) : "") : "no decision") + ".");
   };
   const count = () => {
-    byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided";
+    byId("count").textContent = marks.size.toLocaleString("en") + " of " + suspects.length.toLocaleString("en") + " decided" + (savedAs && ", saved as " + savedAs);
     for (const id of ["save-csv", "save-json"]) byId(id).disabled = marks.size === 0;
   };
 
@@ -488,6 +514,7 @@
     byId("save-csv").addEventListener("click", () => save("csv"));
     byId("save-json").addEventListener("click", () => save("json"));
     restore();
+    restoreFiles();
     count();
     draw();
     byId("bar").hidden = false;
