@@ -40,7 +40,7 @@ from skinfluence import (
     load_estimator,
     scorers,
 )
-from skinfluence.cleaning import compare_scorers, data_fingerprint
+from skinfluence.cleaning import compare_scorers, data_fingerprint, suggest
 from skinfluence.datasets import (
     add_feature_noise,
     add_outliers,
@@ -163,6 +163,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "influence_by_epoch": method("influence_by_epoch"),
     "influence_error_bound": method("influence_error_bound", fitted_linear),
     "label_influence": method("label_influence"),
+    "addition_influence": lambda **o: fitted().addition_influence(X, Y, *VAL, **o),
     "target_influence": of_regressor("target_influence"),
     "check_influence": method("check_influence"),
     "counterfactual_influence": method("counterfactual_influence"),
@@ -174,6 +175,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "InfluenceCleaner": cleaner,
     "InfluenceCleanerCV": cleaner_cv,
     "compare_scorers": comparison,
+    "suggest": lambda **o: suggest(fitted(), *VAL, **{"budget": 1, **o}),
     "data_fingerprint": lambda **o: data_fingerprint(**{"X": X, "y": Y, **o}),
     "AuditReport": audit,
     "InfluenceDisplay": lambda **o: InfluenceDisplay.from_estimator(
@@ -654,6 +656,11 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "influence_by_epoch": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
     "influence_error_bound": {"last_epochs": OPTIONAL},
     "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "addition_influence": {
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+        "steps_per_epoch": Kind(1, also=("all",)),
+    },
     "target_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
     "check_influence": {
         "n_samples": Kind(4),
@@ -693,6 +700,14 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "fetch_20newsgroups": {"random_state": SEED},
     "InfluenceCleaner": _CLEANER,
     "InfluenceCleanerCV": _CLEANER,
+    "suggest": {
+        "budget": COUNT,
+        "n_runs": COUNT,
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+    },
     "compare_scorers": {"n_seeds": COUNT, "random_state": SEED, "n_jobs": JOBS},
     "AuditReport": {
         "n": COUNT,

@@ -40,7 +40,6 @@ from ._training_data import (
     check_repeatable,
     fingerprint,
     is_fingerprint,
-    may_draw,
 )
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
@@ -260,8 +259,7 @@ class EstimatorContract(RecordingMixin):
     ) -> TrainingData:
         """Return the data with its row numbers: new data is numbered after the last."""
         data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
-        collates = "collate_fn" in self.get_params_for("iterator_train")
-        data.draws = collates or may_draw(data.dataset)
+        data.draws = self._may_draw(data.dataset)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "

@@ -1,12 +1,14 @@
 """Backwards: the influence of the training samples on a query."""
 
+from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
-from ._labels import LabelStep, TargetStep
+from ._labels import LabelStep, TargetStep, label_losses
 from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
 from ._stages import Stage, retrace_stages
 
 __all__ = [
+    "Additions",
     "Curvature",
     "Differentiable",
     "ErrorBound",
@@ -17,6 +19,8 @@ __all__ = [
     "SampleQueries",
     "Stage",
     "TargetStep",
+    "label_losses",
     "retrace",
     "retrace_stages",
+    "spans",
 ]

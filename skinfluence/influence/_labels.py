@@ -56,9 +56,7 @@ class LabelStep(TrainingStep):
         others = targets.new_tensor(self.labels)[:, None].expand(-1, len(targets))
         # The batch once under its own labels, and once again under every other.
         rows = torch.cat([targets[None], others])
-        outputs, again = _repeated((self.objective.forward(inputs), inputs), len(rows))
-        losses = self.objective.criterion(outputs, rows.flatten(), again)
-        losses = losses.unflatten(0, rows.shape)
+        losses = label_losses(self.objective, inputs, rows)
         coefficients = torch.zeros_like(losses)
         coefficients[0] = batch_coefficients(weights, losses[0], batch.share)
         leaf = coefficients.requires_grad_()
@@ -85,6 +83,28 @@ class TargetStep(TrainingStep):
 
     def _slopes(self, found: Tensor, of: LeafLosses) -> Tensor:
         return -(found if found.dim() == 1 else found.flatten(1).T)
+
+
+def label_losses(objective: Objective, inputs: Any, labels: Tensor) -> Tensor:
+    """Return the losses of a batch under several labels of each sample.
+
+    Parameters
+    ----------
+    objective : Objective
+        The per-sample losses.
+    inputs : object
+        The samples.
+    labels : Tensor of shape (n_labels, batch)
+        The labels.
+
+    Returns
+    -------
+    Tensor of shape (n_labels, batch)
+        From one forward pass.
+    """
+    outputs, again = _repeated((objective.forward(inputs), inputs), len(labels))
+    losses = objective.criterion(outputs, labels.flatten(), again)
+    return losses.unflatten(0, labels.shape)
 
 
 def _repeated(batch: Any, times: int) -> Any:

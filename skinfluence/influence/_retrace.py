@@ -8,11 +8,21 @@ import torch
 from torch import Tensor
 
 from ..exceptions import DivergedTrainingError
-from ..training import PARAMETERS, Adjoint, TrainingStep
+from ..training import (
+    PARAMETERS,
+    Adjoint,
+    Retaken,
+    State,
+    StepRecord,
+    TrainingStep,
+)
 from ..trajectory import Replay, Trajectory
 from ._queries import Differentiable
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+Watch = Callable[[StepRecord, State, Retaken], None]
+"""Is shown each step, the state that it began from, and the step pulled back."""
 
 # How many times the norm of the adjoint is taken: often enough to see it grow, too
 # seldom to cost anything.
@@ -51,6 +61,7 @@ def retrace(
     back: TrainingStep | None = None,
     by_epoch: bool = False,
     progress: Progress = iter,
+    watch: Watch | None = None,
 ) -> Retraced:
     r"""Estimate how the query would change without each sample.
 
@@ -79,6 +90,8 @@ def retrace(
         Whether to sum the steps of each epoch separately.
     progress : callable
         Wraps the iteration over the steps.
+    watch : callable or None
+        Is shown each step on the way.
 
     Returns
     -------
@@ -104,6 +117,8 @@ def retrace(
             largest = max(largest, float(adjoint[PARAMETERS].norm()))
         retaken = step.backward(before, record, adjoint)
         replay.compare(record, retaken, before, after)
+        if watch is not None:
+            watch(record, before, retaken)
         slopes.append(retaken.slopes)
         adjoint = retaken.adjoint
         place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows

@@ -160,6 +160,8 @@ class Retaken:
         ∂Q/∂w of the batch's samples through the step.
     adjoint : mapping of str to Tensor
         ∂Q/∂s of the state before the step.
+    direction : Tensor of shape (p,) or (q, p)
+        ∂Q/∂g, where g is the gradient that the optimizer saw.
     loss : Tensor of shape ()
         The batch loss.
     gradient : Tensor of shape (p,)
@@ -170,6 +172,7 @@ class Retaken:
 
     slopes: Tensor
     adjoint: Adjoint
+    direction: Tensor
     loss: Tensor
     gradient: Tensor
     updates: Sequence[Update]

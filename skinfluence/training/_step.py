@@ -285,7 +285,45 @@ class TrainingStep:
         before, direction = self._pull_updates(updates, state, adjoint)
         pulled = pull(direction)
         before[PARAMETERS] = before[PARAMETERS] + pulled.through
-        return Retaken(pulled.slopes, before, pulled.loss, pulled.gradient, updates)
+        return Retaken(
+            pulled.slopes, before, direction, pulled.loss, pulled.gradient, updates
+        )
+
+    def before_clipping(
+        self, state: State, step: StepRecord, direction: Tensor
+    ) -> Tensor:
+        """Pull a slope in the clipped gradient back to the gradient of the batch loss.
+
+        Parameters
+        ----------
+        state : State
+            What the step began from.
+        step : StepRecord
+            The record of the step.
+        direction : Tensor of shape (p,)
+            ∂Q/∂g, where g is the gradient that the optimizer saw.
+
+        Returns
+        -------
+        Tensor of shape (p,)
+            The same for the gradient before clipping.
+        """
+        if step.clipping is None:
+            return direction
+        self.live.show(state)
+        self.live.optimizer.zero_grad(set_to_none=True)
+        self.objective.train(True)
+        self._descend(step, None)
+        every = [
+            (torch.zeros_like(p) if p.grad is None else p.grad).requires_grad_()
+            for p in self.live.parameters
+        ]
+        raw = [every[k] for k in step.active]
+        along = self.live.layout.split(direction)
+        own = differentiate(
+            step.clipping.clip(raw), every, [along[k] for k in step.active]
+        )
+        return self.live.layout.flatten(own)
 
     def activation_bytes(self, step: StepRecord) -> int:
         """Return how many bytes the forward pass saves for the backward pass."""
@@ -321,6 +359,28 @@ class TrainingStep:
         with self._kernels:
             found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
+
+    def derivative(self, values: Tensor, direction: Tensor) -> Tensor:
+        """Differentiate per-sample values along a direction of the parameters.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n,)
+            Computed from the parameters as they stand.
+        direction : Tensor of shape (p,)
+            The direction.
+
+        Returns
+        -------
+        Tensor of shape (n,)
+        """
+        weights = torch.ones_like(values, requires_grad=True)
+        with self._kernels:
+            gradients = weighted_gradients(values, weights, self.live.parameters, None)
+            (found,) = derivatives_along(
+                gradients, [weights], self.live.layout.split(direction)
+            )
+        return found
 
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
         active = dict(zip(step.active, gradients, strict=True))

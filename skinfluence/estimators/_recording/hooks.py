@@ -26,7 +26,7 @@ from .._components import check_made, making
 from .._losses import movable
 from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
-from .._training_data import TrainingData
+from .._training_data import TrainingData, may_draw
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
@@ -142,6 +142,11 @@ class RecordingMixin(InfluenceNet):
         fits = isinstance(loader, Iterable)
         check_made(name, getattr(self, name), loader, fits, "an iterable of batches")
         return loader
+
+    def _may_draw(self, dataset: MapDataset) -> bool:
+        """Return whether random numbers may be drawn while a batch is loaded."""
+        collates = "collate_fn" in self.get_params_for("iterator_train")
+        return collates or may_draw(dataset)
 
     def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
         """Return a function that fetches inputs and targets as the loader does.
