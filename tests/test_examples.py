@@ -1,15 +1,24 @@
-"""The examples that the gallery does not run: every script, on small stand-in data."""
+"""The examples that the gallery does not run: every script, for a few epochs.
 
+They are given small stand-in data.
+"""
+
+import functools
 import gzip
 import json
 import os
-import subprocess
+import runpy
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+
+from skinfluence.estimators import SGDInfluenceClassifier
+from tests.commands import processes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if not p.name.startswith("plot_"))
@@ -89,25 +98,48 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(script: Path, *arguments: str, data: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        env={**os.environ, "SKINFLUENCE_DATA": str(data)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+def run(script: Path, *arguments: str, data: Path, told: Path) -> str:
+    """Run a script; return what it prints, into a file."""
+    child = processes.start(
+        [script, *arguments],
+        work=as_script,
+        before=lambda: os.environ.update(SKINFLUENCE_DATA=str(data)),
+        out=told,
+        err=told,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code = processes.end(child, seconds=300)
+    text = told.read_text(encoding="utf-8")
+    assert code == 0, text
+    return text
+
+
+N_EPOCHS = 4
+
+
+def as_script(arguments: list[str]) -> int:
+    """Run a script as Python does that is called with it, but train for few epochs."""
+    fit = SGDInfluenceClassifier.fit
+
+    @functools.wraps(fit)
+    def briefly(net, *data, **options):
+        net.max_epochs = min(net.max_epochs, N_EPOCHS)
+        return fit(net, *data, **options)
+
+    SGDInfluenceClassifier.fit = briefly
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    torch.set_num_threads(1)
+    warnings.resetwarnings()
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
-def test_runs_and_ends_with_its_figures(script, data):
+def test_runs_and_ends_with_its_figures(script, data, tmp_path):
     if script.stem == "clean_lora_text":
         pytest.importorskip("peft")  # a requirement of this example alone
-    assert "accuracy" in run(script, data=data)
+    assert "accuracy" in run(script, data=data, told=tmp_path / "told")
 
 
 @pytest.mark.slow
@@ -115,14 +147,15 @@ def test_table_1_goes_on_where_it_was_broken_off(data, tmp_path):
     script = EXAMPLES / "paper" / "table1.py"
     path = tmp_path / "table1.csv"
     options = ("--quick", "--data", "Adult", "--output", str(path))
-    run(script, *options, data=data)
+    told = tmp_path / "told"
+    run(script, *options, data=data, told=told)
     whole = pd.read_csv(path)
     assert len(whole) == 2 * 2
     assert whole.notna()[["kendall_0", "jaccard_60", "truth_seconds"]].all(axis=None)
     # For a convex loss and small steps first order is nearly all.
     assert whole.loc[whole["model"] == "LogReg", "kendall_0"].min() > 0.9
     whole.iloc[:-1].to_csv(path, index=False)
-    run(script, *options, data=data)
+    run(script, *options, data=data, told=told)
     again = pd.read_csv(path)
     agreement = [column for column in whole if "seconds" not in column]
     pd.testing.assert_frame_equal(again[agreement], whole[agreement], rtol=1e-6)
@@ -146,7 +179,8 @@ def test_figures_2_and_3_compute_nothing_twice(data, tmp_path):
     methods = ["random", "SGD-influence, last epoch"]
     where = ("--cache", str(tmp_path / "cache"), "--output", str(tmp_path))
     options = (*TINY, *where, "--methods", *methods)
-    run(EXAMPLES / "paper" / "figure2.py", *options, data=data)
+    given = {"data": data, "told": tmp_path / "told"}
+    run(EXAMPLES / "paper" / "figure2.py", *options, **given)
     curves = pd.read_csv(tmp_path / "figure2_mnist_flipped.csv")
     # Both ways of retraining for each number and method, and the run with all images.
     assert len(curves) == 2 * (2 * 2 * 2 + 1)
@@ -159,14 +193,14 @@ def test_figures_2_and_3_compute_nothing_twice(data, tmp_path):
     lost = next((tmp_path / "cache").rglob("*00-random-20-last.csv"))
     content = lost.read_text()
     lost.unlink()
-    run(EXAMPLES / "paper" / "figure2.py", *options, data=data)
+    run(EXAMPLES / "paper" / "figure2.py", *options, **given)
     assert lost.read_text() == content
     after = modified(tmp_path / "cache")
     assert {name for name in after if after[name] != before[name]} == {lost.name}
     again = pd.read_csv(tmp_path / "figure2_mnist_flipped.csv")
     pd.testing.assert_frame_equal(again, curves)
 
-    run(EXAMPLES / "paper" / "figure3.py", *options, data=data)
+    run(EXAMPLES / "paper" / "figure3.py", *options, **given)
     found = pd.read_csv(tmp_path / "figure3_mnist_flipped.csv")
     assert len(found) == 8
     assert found["score"].is_monotonic_increasing

@@ -3,7 +3,7 @@
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.optim import Adam
 
-from skinfluence import SGDInfluenceRegressor
+from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
 from tests.cases import rough
 
@@ -21,7 +21,9 @@ REPEATS = {
 @parametrize_with_checks(
     [
         InfluenceCleaner(),
-        InfluenceCleanerCV(n_removes=(0, 0.1), cv=2),
+        InfluenceCleanerCV(
+            SGDInfluenceClassifier(max_epochs=6, lr=0.5), n_removes=(0, 0.1), cv=2
+        ),
         InfluenceCleaner(output="representation"),
         InfluenceCleaner(SGDInfluenceRegressor(optimizer=Adam, lr=0.02)),
     ],

@@ -1,5 +1,6 @@
 """Inside scikit-learn's and imbalanced-learn's tools."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -327,18 +328,24 @@ def test_validation_data_that_nobody_asked_for_is_refused(blobs):
         pipe.fit(X, y, X_val=X_val, y_val=y_val)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_resampling_is_requested_whatever_was_imported_first():
     code = """
-import sklearn
+import os
+import sklearn, skorch  # what takes longest, once
 sklearn.set_config(enable_metadata_routing=True)
-{first}
-from skinfluence import InfluenceCleaner
-{last}
-cleaner = InfluenceCleaner().set_fit_resample_request(X_val=True, sample_weight=True)
-requests = cleaner.get_metadata_routing()._self_request.fit_resample.requests
-assert requests["X_val"] is requests["sample_weight"] is True
+ours = "from skinfluence import InfluenceCleaner"
+for order in (["import imblearn", ours], [ours, "import imblearn"]):
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0
+        continue
+    for line in order:
+        exec(line)
+    cleaner = InfluenceCleaner()
+    cleaner.set_fit_resample_request(X_val=True, sample_weight=True)
+    requests = cleaner.get_metadata_routing()._self_request.fit_resample.requests
+    assert requests["X_val"] is requests["sample_weight"] is True
+    os._exit(0)
 """
     pytest.importorskip("imblearn")
-    for first, last in (("import imblearn", ""), ("", "import imblearn")):
-        script = code.format(first=first, last=last)
-        subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)

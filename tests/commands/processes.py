@@ -1,4 +1,4 @@
-"""The command line in a process of its own, forked from this one, which has torch."""
+"""Work in a process of its own, forked from this one, which has torch."""
 
 import io
 import os
@@ -10,8 +10,16 @@ import warnings
 from skinfluence.commands import main
 
 
-def start(arguments, *, out=os.devnull, err=os.devnull, encoding="utf-8", before=None):
-    """Run the command line in a child; return its number.
+def start(
+    arguments,
+    *,
+    work=main,
+    out=os.devnull,
+    err=os.devnull,
+    encoding="utf-8",
+    before=None,
+):
+    """Run the command line, or other work, in a child; return its number.
 
     `out` and `err` are paths or descriptors.
     """
@@ -26,7 +34,7 @@ def start(arguments, *, out=os.devnull, err=os.devnull, encoding="utf-8", before
         sys.stderr = _redirected(2, err, encoding)
         if before is not None:
             before()
-        code = main([str(argument) for argument in arguments])
+        code = work([str(argument) for argument in arguments])
         # What Python does at its exit, where it cannot be caught any more.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -16,7 +16,7 @@ from skinfluence.scorers import Loss, Margin
 from tests.cases import rough
 from tests.oracles import Spy, finite_differences, relative_error, retrain
 
-# What the library promises; the oracle's own error is about 1e-9.
+# What the library promises; the oracle's own error is about 1e-8.
 TOLERANCE = 1e-6
 
 N, N_VAL, WIDTH = 13, 6, 5

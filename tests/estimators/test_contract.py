@@ -433,8 +433,8 @@ def test_a_regressor_of_binary_targets_predicts_probabilities(data, criterion, s
     layers = [nn.Linear(X.shape[1], 1 if shape == () else shape[0])]
     if criterion is nn.BCELoss:
         layers.append(nn.Sigmoid())
-    reg = SGDInfluenceRegressor(
-        nn.Sequential(*layers), criterion=criterion, dtype="float64", random_state=0
+    reg = regressor(
+        module=nn.Sequential(*layers), criterion=criterion, dtype="float64"
     ).fit(X, y)
     with torch.no_grad():
         outputs = reg.module_(torch.from_numpy(X).double())

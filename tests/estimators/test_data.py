@@ -20,7 +20,7 @@ from skinfluence.exceptions import UnsupportedCriterionError
 from tests.cases import Case, rough
 from tests.oracles import Spy, cross_entropy, finite_differences, relative_error
 
-# What the library promises; the oracle's own error is about 1e-9.
+# What the library promises; the oracle's own error is about 1e-8.
 TOLERANCE = 1e-6
 
 N, N_VAL, SIDE = 12, 5, 4

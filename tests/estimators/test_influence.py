@@ -21,7 +21,7 @@ from tests.oracles import (
     validation_loss,
 )
 
-# What the library promises; the oracle's own error is about 1e-9.
+# What the library promises; the oracle's own error is about 1e-8.
 TOLERANCE = 1e-6
 
 # Sums taken in another order, in double precision, through the steps of a short run.

@@ -13,9 +13,10 @@ from skinfluence import SGDInfluenceClassifier
 from skinfluence.trajectory._disk import store as disk
 from tests.estimators.test_interrupts import data, weights
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="processes cannot be forked"
-)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked"),
+]
 
 OPTIONS = {
     "module__hidden_layer_sizes": (4,),
@@ -37,15 +38,6 @@ KINDS = {
 @pytest.fixture(autouse=True)
 def _small_files(monkeypatch):
     monkeypatch.setattr(disk, "_SHARD_STATES", 5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Train as a child does, which has no threads but its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recorded(options, folder):

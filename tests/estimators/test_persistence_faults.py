@@ -1,10 +1,9 @@
 """Saved estimators that are damaged, foreign, or whose disk is full."""
 
 import errno
+import itertools
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from skinfluence.exceptions import (
     TrajectoryFileError,
 )
 from tests.cases import rough
+from tests.commands.processes import end, start
 from tests.estimators.persisted import (
     OPTIONS,
     data,
@@ -210,47 +210,45 @@ def test_an_interruption_leaves_what_was_there(tmp_path, monkeypatch, call):
     assert load_estimator(tmp_path / "old").n_epochs_ == 6
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-import numpy as np
-from skinfluence import SGDInfluenceClassifier, load_estimator
+def killed_at(call, number, work):
+    """Do work in a process that ends at the n-th such call; return whether it did."""
+    original, left = getattr(os, call), [number]
 
-folder = Path(sys.argv[1])
-X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
-old = SGDInfluenceClassifier(max_epochs=3, lr=0.01, random_state=0).fit(X, y)
-new = SGDInfluenceClassifier(max_epochs=5, lr=0.01, random_state=0).fit(X, y)
-scores = {net.n_epochs_: net.influence(X, y) for net in (old, new)}
-for call in ("write", "fsync", "replace"):
-    old.save(folder, overwrite=True)
-    original = getattr(os, call)
-    for number in range(1, 99):
-        child = os.fork()
-        if child == 0:
-            left = [number]
-            def killed(*args, **kwargs):
-                left[0] -= 1
-                if left[0] == 0:
-                    os._exit(9)
-                return original(*args, **kwargs)
-            setattr(os, call, killed)
-            new.save(folder, overwrite=True)
-            os._exit(0)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
-            break
-        there = load_estimator(folder)
-        assert (there.influence(X, y) == scores[there.n_epochs_]).all()
-    assert load_estimator(folder).n_epochs_ == 5
-    print(number)
-"""
+    def killed(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os._exit(9)
+        return original(*args, **kwargs)
+
+    def begun(_):
+        setattr(os, call, killed)
+        work()
+        return 0
+
+    code = end(start([], work=begun))
+    assert code in (0, 9)
+    return code == 9
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_process_killed_while_it_saves(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "clf")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert min(map(int, done.stdout.split())) > 5
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_process_killed_while_it_saves(tmp_path, one_thread, call):
+    folder = tmp_path / "clf"
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    old, new = (
+        SGDInfluenceClassifier(max_epochs=n, lr=0.01, random_state=0).fit(X, y)
+        for n in (3, 5)
+    )
+    scores = {net.n_epochs_: net.influence(X, y) for net in (old, new)}
+    old.save(folder)
+    for number in itertools.count(1):
+        if not killed_at(call, number, lambda: new.save(folder, overwrite=True)):
+            break
+        there = load_estimator(folder)
+        assert (there.influence(X, y) == scores[there.n_epochs_]).all()
+    assert load_estimator(folder).n_epochs_ == 5
+    assert number > 5
 
 
 def test_a_read_only_folder(tmp_path):

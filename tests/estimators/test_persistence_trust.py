@@ -2,8 +2,8 @@
 
 import io
 import pickle
-import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -298,22 +298,27 @@ def test_a_parameter_that_was_not_there_yet_has_its_default(tmp_path):
     assert (loaded.novelty, loaded.lr, loaded.max_epochs) == ("new", 0.5, 20)
 
 
-@pytest.mark.slow
-def test_a_class_of_a_script(tmp_path):
+def run_as_script(code, monkeypatch):
+    """Run code in a module of its own that is the main one."""
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(code, vars(main))
+
+
+def test_a_class_of_a_script(tmp_path, monkeypatch):
     """It can be loaded by the same script, and by no other one."""
     common = (
-        "import sys, torch\n"
+        "import torch\n"
         "from skinfluence import SGDInfluenceClassifier, load_estimator\n"
-        "folder = sys.argv[1]\n"
+        f"folder = {str(tmp_path / 'clf')!r}\n"
     )
     own = "class Own(torch.nn.Linear):\n    pass\n"
     save = "SGDInfluenceClassifier(Own(3, 2)).save(folder)\n"
     load = "load_estimator(folder, trusted=['__main__.Own'])\n"
-    command = [sys.executable, "-c", common + own + save + load, str(tmp_path / "clf")]
-    subprocess.run(command, check=True)
-    command[2] = common + load
-    other = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert "ImportError: A class or function of the estimator is not" in other.stderr
+    run_as_script(common + own + save + load, monkeypatch)
+    message = "A class or function of the estimator is not"
+    with pytest.raises(ImportError, match=message):
+        run_as_script(common + load, monkeypatch)
 
 
 def test_a_class_that_is_gone(tmp_path):

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import traceback
 import warnings
 
@@ -27,6 +25,7 @@ from skinfluence.exceptions import (
 )
 from skinfluence.trajectory._disk import store as disk
 from tests.cases import Case, rough
+from tests.commands.processes import end, start
 
 pytestmark = rough
 
@@ -194,42 +193,37 @@ def test_goes_on_to_the_bits_of_an_unbroken_run(
     assert taken[0] > n_steps - (4 * interval if killed else interval)
 
 
-KILLED = """
-import sys
-from tests.estimators.test_resume import CASES, EPOCHS, fit
-from skinfluence.estimators._recording.hooks import RecordingMixin
-from skinfluence.trajectory._disk import store as disk
+def killed(clf, case, n_steps):
+    """Train in a process that is killed in the midst of a step; return how it ended."""
+    reader, writer = os.pipe()
+    train_step = RecordingMixin.train_step
 
-disk._SHARD_STATES = 3
-name, folder = sys.argv[1:]
-train_step = RecordingMixin.train_step
+    def told(net, *arguments, **options):
+        os.write(writer, f"{net.run_.n_steps}\n".encode())
+        return train_step(net, *arguments, **options)
 
-def told(net, *arguments, **options):
-    print(net.run_.n_steps, flush=True)
-    return train_step(net, *arguments, **options)
+    def train(_):
+        RecordingMixin.train_step = told
+        fit(clf, case, resume=True)
+        return 0
 
-RecordingMixin.train_step = told
-case = CASES[name]
-fit(case.classifier(trajectory_dir=folder, max_epochs=20), case, resume=True)
-"""
+    child = start([], work=train)
+    os.close(writer)
+    with open(reader) as steps:
+        if any(int(line) >= n_steps for line in steps):
+            os.kill(child, signal.SIGKILL)
+    return end(child)
 
 
-@pytest.mark.slow
-def test_goes_on_after_a_kill(tmp_path):
-    name = "BatchNorm, Nesterov"
-    case = CASES[name]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+def test_goes_on_after_a_kill(tmp_path, one_thread):
+    case = CASES["BatchNorm, Nesterov"]
     unbroken = fit(case.classifier(max_epochs=20), case)
-    for n_steps in (13, 41):
-        command = [sys.executable, "-c", KILLED, name, str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                if int(line) >= n_steps:
-                    process.kill()
-                    break
-        assert process.returncode == -signal.SIGKILL
-        killed = Trajectory.load(tmp_path / "run-000001")
-        assert killed.n_steps >= n_steps - 1
     clf = case.classifier(trajectory_dir=tmp_path, max_epochs=20)
+    for n_steps in (13, 41):
+        assert killed(clf, case, n_steps) == -signal.SIGKILL
+        there = Trajectory.load(tmp_path / "run-000001")
+        assert there.n_steps >= n_steps - 1
     fit(clf, case, resume=True)
     assert_same(clf, unbroken, case)
 
@@ -489,12 +483,10 @@ def test_a_run_that_is_starting_is_passed_over(tmp_path, recwarn):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
-def test_several_processes_in_one_folder(tmp_path, monkeypatch):
+def test_several_processes_in_one_folder(tmp_path, monkeypatch, one_thread):
     case = Case("linear", "sgd", {"max_epochs": 1})
     monkeypatch.setattr(disk, "_SHARD_STATES", 1)
     expected = [fit(case.classifier(lr=0.1 * k), case) for k in (1, 2, 3)]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # which a forked process has
 
     def repeat(k):
         with warnings.catch_warnings():
@@ -517,5 +509,4 @@ def test_several_processes_in_one_folder(tmp_path, monkeypatch):
                 os._exit(1)
             os._exit(0)
         processes.append(process)
-    torch.set_num_threads(before)
     assert [os.waitpid(process, 0)[1] for process in processes] == [0, 0, 0]

@@ -22,8 +22,8 @@ from tests.oracles import (
 # The derivative is exact in rough runs too, however little it foretells.
 pytestmark = rough
 
-# The oracle's own error is 1e-9 or less (double precision, fourth order); the bound is
-# the accuracy that the library promises.
+# The oracle's own error is about 1e-8 or less (double precision); the bound is the
+# accuracy that the library promises.
 TOLERANCE = 1e-6
 
 

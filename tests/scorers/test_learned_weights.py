@@ -18,10 +18,7 @@ from tests.scorers.problems import binary, mlp
     [(None, None), (None, np.linspace(0.2, 1, 24)), ({0: 1.0, 1: 3.0}, None)],
     ids=["plain", "sample_weight", "class_weight"],
 )
-@pytest.mark.parametrize("n_iterations", [1, 2])
-def test_moves_against_the_gradient_in_the_logarithms(
-    class_weight, given, n_iterations
-):
+def test_moves_against_the_gradient_in_the_logarithms(class_weight, given):
     X, y, X_val, y_val = binary()
     clf = mlp(class_weight=class_weight).fit(X, y, sample_weight=given)
     c = np.ones(len(X)) if given is None else given
@@ -42,19 +39,19 @@ def test_moves_against_the_gradient_in_the_logarithms(
         ) / (2 * step)
 
     expected, scale = np.zeros(len(X)), 0.0
-    for _ in range(n_iterations):
+    for n_iterations in (1, 2):
         uphill = gradient(expected)
         scale = max(scale, uphill.std())
         expected = expected - 0.5 * uphill / scale
-    scorer = LearnedWeights(n_iterations, 0.5, at="final")
-    found = scorer(clf, X, y, X_val, y_val)
-    # The finite differences' error: third derivatives times 1e-8, over the scale.
-    difference = np.log(found) - expected
-    assert np.ptp(difference) < 1e-5
-    assert found.mean() == pytest.approx(1)
-    assert (found > 0).all()
-    assert np.array_equal(found, scorer.weights_)
-    assert found is not scorer.weights_
+        scorer = LearnedWeights(n_iterations, 0.5, at="final")
+        found = scorer(clf, X, y, X_val, y_val)
+        # The finite differences' error: third derivatives times 1e-8, over the scale.
+        difference = np.log(found) - expected
+        assert np.ptp(difference) < 1e-5
+        assert found.mean() == pytest.approx(1)
+        assert (found > 0).all()
+        assert np.array_equal(found, scorer.weights_)
+        assert found is not scorer.weights_
 
 
 def test_the_weights_lower_the_validation_loss_and_find_wrong_labels():

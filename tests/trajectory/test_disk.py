@@ -6,8 +6,8 @@ import json
 import os
 import pickle
 import random
+import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from skinfluence.trajectory._disk import manifest
 from skinfluence.trajectory._disk import store as disk
 from skinfluence.trajectory._disk.store import DiskStore
 from tests.cases import Case
+from tests.commands.processes import end, start
 
 
 @pytest.fixture(autouse=True)
@@ -353,48 +354,34 @@ def test_a_closed_run_takes_no_more_steps(tmp_path):
 
 # Killed
 
-# Each run is a process of its own, forked so that they all are imported for once.
-WRITERS = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from tests.trajectory import test_disk
-test_disk.disk._SHARD_STATES = 3
-for number in range(8):
-    pid = os.fork()
-    if not pid:
-        keep = (None, 1)[number % 2]
-        run = test_disk.on_disk(f"{sys.argv[2]}/{number}", [], keep=keep)
-        print("ready", flush=True)
+
+def killed_while_it_writes(folder, keep, seconds):
+    """Write a run in a process that is killed so long after its first step."""
+    reader, writer = os.pipe()
+
+    def work(_):
+        run = on_disk(folder, [], keep=keep)
+        os.write(writer, b"!")
         for step in range(100_000):
-            test_disk.extend(run, [1 + step // 4])
-        os._exit(1)
-    sys.stdin.readline()
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    print("killed", flush=True)
-"""
+            extend(run, [1 + step // 4])
+        return 1
+
+    child = start([], work=work)
+    os.close(writer)
+    with open(reader, "rb") as ready:
+        assert ready.read(1) == b"!"
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    assert end(child) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
-def test_killed_while_it_writes(tmp_path):
+def test_killed_while_it_writes(tmp_path, one_thread):
     rng = random.Random(0)
-    root = str(Path(__file__).parents[2])
-    writers = subprocess.Popen(
-        [sys.executable, "-c", WRITERS, root, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with writers:
-        for _ in range(8):
-            assert writers.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.0, 0.1))
-            writers.stdin.write("\n")
-            writers.stdin.flush()
-            assert writers.stdout.readline() == "killed\n"
-    assert writers.returncode == 0
     for number in range(8):
-        check_killed(tmp_path / str(number), (None, 1)[number % 2])
+        folder, keep = tmp_path / str(number), (None, 1)[number % 2]
+        killed_while_it_writes(folder, keep, rng.uniform(0.0, 0.1))
+        check_killed(folder, keep)
 
 
 def check_killed(folder, keep):

@@ -1,6 +1,7 @@
 """Runs of which only some states are kept against runs that keep them all."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -124,24 +125,34 @@ def whole():
     return get
 
 
+def answers(clf, case):
+    """Return the influence by questions of all sorts."""
+    return [
+        clf.influence(*case.validation(), **options)
+        for options in (
+            {},
+            {"at": "path"},
+            {"at": [clf.trajectory_.n_epochs - 1]},
+            {"last_epochs": 2},
+            {"at": "epochs", "last_epochs": 1, "aggregate": None},
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def asked(whole):
+    return cache(lambda name: answers(whole(name), RUNS[name][0]))
+
+
 @pytest.mark.parametrize(("name", "plan"), PAIRS)
-def test_influence_is_the_same_to_the_bit(name, plan, whole):
+def test_influence_is_the_same_to_the_bit(name, plan, whole, asked):
     full, case = whole(name), RUNS[name][0]
     part = fitted(name, **PLANS[plan](full))
     assert len(part.trajectory_.kept) < len(full.trajectory_.kept)
     assert part.trajectory_.n_steps == full.trajectory_.n_steps
     assert part.trajectory_.first_recorded_step == full.trajectory_.first_recorded_step
-    for options in (
-        {},
-        {"at": "path"},
-        {"at": [part.trajectory_.n_epochs - 1]},
-        {"last_epochs": 2},
-        {"at": "epochs", "last_epochs": 1, "aggregate": None},
-    ):
-        np.testing.assert_array_equal(
-            part.influence(*case.validation(), **options),
-            full.influence(*case.validation(), **options),
-        )
+    for found, expected in zip(answers(part, case), asked(name), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("plan", ["2", "5", "root", "log"])
