@@ -73,11 +73,13 @@ def retrain(
     loss: Callable[[Any, Any], torch.Tensor] = cross_entropy,
     identify: Callable[[Any], torch.Tensor] = lambda inputs: inputs,
     accumulate: int = 1,
+    added: Callable[[nn.Module, int], torch.Tensor | float] = lambda *_: 0.0,
 ) -> list[nn.Module]:
     """Repeat a run with weights on the samples' losses; return the epochs' modules.
 
     `identify` turns a batch's inputs into rows of X, by which the samples are told.
     With `accumulate` that many batches make a step, or those left of the epoch.
+    `added` returns what is added to the loss of the step that begins with a batch.
     """
     module, optimizer = copy.deepcopy((run.module, run.optimizer))
     assert module is not None
@@ -101,7 +103,8 @@ def retrain(
         torch.manual_seed(seeds[step])
         module.train()
         losses = loss(module(inputs), targets)
-        ((losses * coefficients[rows]).sum() / len(rows) / size).backward()
+        more = added(module, step) if taken == 0 else 0.0
+        ((losses * coefficients[rows]).sum() / len(rows) / size + more).backward()
         taken += 1
         if taken < size:
             continue

@@ -79,7 +79,8 @@ class Additions:
         """Differentiate the candidates' losses at a state along a direction."""
         self.step.objective.train(True)
         found = []
-        for number, part in enumerate(self.parts):
+        # After the seeds of the step's own batches: other draws than theirs.
+        for number, part in enumerate(self.parts, len(record.sizes or [0])):
             # A forward pass may write to the buffers.
             self.step.live.show(state)
             seed = None if record.seed is None else record.seed + number
