@@ -34,7 +34,7 @@ from skinfluence import (
     influence_over_runs,
     scorers,
 )
-from skinfluence.cleaning import compare_scorers, data_fingerprint
+from skinfluence.cleaning import compare_scorers, data_fingerprint, suggest
 from skinfluence.datasets import fetch_20newsgroups, fetch_mnist, flip_labels
 from skinfluence.estimators import LinearModule, MLPModule, RecordedRun, SmoothHinge
 from skinfluence.inspection import (
@@ -153,6 +153,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "InfluenceCleaner": cleaner,
     "InfluenceCleanerCV": cleaner_cv,
     "compare_scorers": comparison,
+    "suggest": lambda **o: suggest(fitted(), *VAL, **{"budget": 1, **o}),
     "data_fingerprint": lambda **o: data_fingerprint(**{"X": X, "y": Y, **o}),
     "AuditReport": audit,
     "InfluenceDisplay": lambda **o: InfluenceDisplay.from_estimator(
@@ -498,6 +499,14 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "fetch_20newsgroups": {"random_state": SEED},
     "InfluenceCleaner": _CLEANER,
     "InfluenceCleanerCV": _CLEANER,
+    "suggest": {
+        "budget": COUNT,
+        "n_runs": COUNT,
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+        "random_state": SEED,
+        "n_jobs": JOBS,
+    },
     "compare_scorers": {"n_seeds": COUNT, "random_state": SEED, "n_jobs": JOBS},
     "AuditReport": {
         "n": COUNT,

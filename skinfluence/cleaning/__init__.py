@@ -6,6 +6,7 @@ from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
 from ._decisions import Decisions, read_decisions
 from ._fingerprint import data_fingerprint
+from ._suggest import suggest
 
 __all__ = [
     "Decisions",
@@ -14,6 +15,7 @@ __all__ = [
     "compare_scorers",
     "data_fingerprint",
     "read_decisions",
+    "suggest",
 ]
 
 set_public_module(globals())
