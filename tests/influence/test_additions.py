@@ -529,3 +529,27 @@ def test_refuses_labels_without_a_weight():
     refused(r"`class_weight` \('balanced'\) must give a weight .* \[2\]", *pool(), clf)
     data = torch.utils.data.TensorDataset(*map(torch.from_numpy, pool()))
     refused("`y_pool` must be given to weight the classes", data, None, clf)
+
+
+class Noisy(torch.utils.data.Dataset):
+    """Draws its items anew in each epoch."""
+
+    def __init__(self, X, y):
+        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, row):
+        return self.X[row] + 0.3 * torch.randn(self.X[row].shape), self.y[row]
+
+
+def test_a_dataset_draws_as_in_training():
+    """The same rows are drawn the same: what is added is minus what is left out."""
+    X, y, _ = Case().data()
+    data = Noisy(X, y)
+    clf = Case("mlp", "adam").classifier(batch_size=-1, classes=range(N_CLASSES))
+    clf.fit(data)
+    removed = clf.influence(*Case().validation())
+    added = clf.addition_influence(data, None, *Case().validation())
+    assert relative_error(added, -removed) < 1e-12
