@@ -15,7 +15,6 @@ from ._modules import LinearModule, MLPModule
 from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
-from ._questions.over_runs import check_estimator as check_estimator
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun, check_at
 from ._regressor import SGDInfluenceRegressor
