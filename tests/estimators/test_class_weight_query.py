@@ -80,3 +80,32 @@ def test_bad_input():
         SGDInfluenceRegressor("linear", max_epochs=1).fit(X, X[:, 0]).influence(
             X_VAL, X_VAL[:, 0], query="balanced_loss"
         )
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.25, 0.25), (0.0, 0.5), (0.4, 0.0), (0.2, 0.5)])
+def test_the_balanced_error_keeps_its_ranking_under_noise_of_each_class(a, b):
+    # Both classes of the labels hold exactly a share a, or b, of the other: of each
+    # sample as many copies, in twentieths, as the other class has samples; and all
+    # three times that are labelled 1, by which the plain error is misled.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    y = (X[:, 0] + 0.3 * rng.normal(size=60) > 0).astype(int)
+    clf = SGDInfluenceClassifier(
+        "mlp", dtype="float64", max_epochs=5, batch_size=10, random_state=0
+    ).fit(X[:40], y[:40])
+    X_val, y_val = X[40:], y[40:]
+    classes = [np.flatnonzero(y_val == k) for k in (0, 1)]
+    rows, labels = [], []
+    for label, wrong in ((0, a), (1, b)):
+        for true, share in ((label, 1 - wrong), (1 - label, wrong)):
+            copies = round(20 * share) * len(classes[1 - true]) * (1 + 2 * label)
+            rows += np.repeat(classes[true], copies).tolist()
+            labels += [label] * (copies * len(classes[true]))
+    noisy = clf.influence(X_val[rows], np.array(labels), query="balanced_error")
+    right = clf.influence(X_val, y_val, query="balanced_error")
+    # float64, of sums of some hundred terms.
+    np.testing.assert_allclose(
+        noisy, (1 - a - b) * right, atol=1e-12 * np.abs(right).max(), rtol=0
+    )
+    plain = clf.influence(X_val[rows], np.array(labels), query="error")
+    assert np.corrcoef(plain, right)[0, 1] < 0.99

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators._questions import estimate as _estimate
@@ -450,3 +451,20 @@ def test_the_sign_is_that_of_harm():
     assert loss(clf.refit_without([7])) < loss(clf)
     helpful = found.argmax()
     assert loss(clf.refit_without([helpful])) > loss(clf)
+
+
+def test_a_quiet_estimator_takes_no_lock_of_a_progress_bar():
+    # tqdm's lock is one for all processes that were forked from another: where one is
+    # killed with it, all others would wait for ever.
+    case = Case()
+    X, y, _ = case.data()
+    clf = case.classifier().fit(X, y)
+    before = tqdm.get_lock()
+    tqdm.set_lock(None)  # fails where it is entered
+    try:
+        clf.influence(*case.validation())
+        clf.addition_influence(X, y, *case.validation())
+        with pytest.raises(TypeError):
+            clf.set_params(verbose=1).influence(*case.validation())
+    finally:
+        tqdm.set_lock(before)

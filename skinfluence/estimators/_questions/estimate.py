@@ -199,8 +199,12 @@ def reliable(scores: np.ndarray, growth: float) -> np.ndarray:
 
 
 def progress_of(net: InfluenceNet) -> Callable[[Any], Any]:
-    """Return the progress bar of a verbose net."""
-    return partial(tqdm, desc="Retrace", unit="step", disable=not net.verbose)
+    """Return the progress bar of a verbose net; any other has none.
+
+    Even a bar that is not shown takes tqdm's lock, which forked processes share: one
+    that is killed with it would leave the others waiting.
+    """
+    return partial(tqdm, desc="Retrace", unit="step") if net.verbose else iter
 
 
 def _warn_of_growth(growth: float) -> None:
