@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
 from ._net import InfluenceNet
-from ._questions.addition_influence import AdditionInfluenceMixin
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import LabelInfluenceMixin
@@ -36,7 +35,6 @@ from ._validation import check_classes, explained
 
 class SGDInfluenceClassifier(
     LabelInfluenceMixin,
-    AdditionInfluenceMixin,
     InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
 from ._net import InfluenceNet
-from ._questions.addition_influence import AdditionInfluenceMixin
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
 from ._questions.label_influence import TargetInfluenceMixin
@@ -35,7 +34,6 @@ from ._typing import (
 
 class SGDInfluenceRegressor(
     TargetInfluenceMixin,
-    AdditionInfluenceMixin,
     InfluenceMixin,
     ReliabilityMixin,
     CounterfactualMixin,

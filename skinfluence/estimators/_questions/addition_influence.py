@@ -41,144 +41,141 @@ _POOL_BYTES, _DERIVATIVES = 2**28, 4
 _MIXED = 4
 
 
-class AdditionInfluenceMixin(InfluenceNet):
-    """Adds :meth:`addition_influence` to a recording estimator."""
+@differentiating
+def addition_influence(
+    self: InfluenceNet,
+    X_pool: object,
+    y_pool: ArrayLike | None,
+    X_val: object,
+    y_val: ArrayLike | None = None,
+    *,
+    sample_weight_val: ArrayLike | None = None,
+    query: QueryLike = "loss",
+    at: At = "final",
+    last_epochs: int | None = None,
+    smoothing: Smoothing = None,
+    steps_per_epoch: int | str = 1,
+) -> np.ndarray:
+    r"""Estimate how the validation loss would change if samples were added.
 
-    @differentiating
-    def addition_influence(
-        self,
-        X_pool: object,
-        y_pool: ArrayLike | None,
-        X_val: object,
-        y_val: ArrayLike | None = None,
-        *,
-        sample_weight_val: ArrayLike | None = None,
-        query: QueryLike = "loss",
-        at: At = "final",
-        last_epochs: int | None = None,
-        smoothing: Smoothing = None,
-        steps_per_epoch: int | str = 1,
-    ) -> np.ndarray:
-        r"""Estimate how the validation loss would change if samples were added.
+    The counterpart of :meth:`influence` for samples that were *not* trained on:
+    which of a pool of candidates to add. From one retrace [1]_ of the recorded run,
+    for all candidates:
 
-        The counterpart of :meth:`influence` for samples that were *not* trained on:
-        which of a pool of candidates to add. From one retrace [1]_ of the recorded run,
-        for all candidates:
+    .. math:: \text{influence}_z = \left. \frac{∂Q}{∂ε_z} \right|_{ε = 0}
+       = \sum_t \frac{c_z}{N_e} \langle ∂Q/∂g_t, ∇ℓ_z(θ_t) \rangle,
 
-        .. math:: \text{influence}_z = \left. \frac{∂Q}{∂ε_z} \right|_{ε = 0}
-           = \sum_t \frac{c_z}{N_e} \langle ∂Q/∂g_t, ∇ℓ_z(θ_t) \rangle,
+    where candidate z is in one batch of each epoch, as a training sample is, with
+    the weight :math:`ε_z` on its loss there: in each batch :math:`S_t` with
+    probability :math:`|S_t| / N_e`, which adds :math:`ε_z c_z ℓ_z / N_e` to each
+    step's loss on average. :math:`N_e` is the number of samples in the epoch's
+    batches, and :math:`g_t` the gradient of step t's batch loss.
 
-        where candidate z is in one batch of each epoch, as a training sample is, with
-        the weight :math:`ε_z` on its loss there: in each batch :math:`S_t` with
-        probability :math:`|S_t| / N_e`, which adds :math:`ε_z c_z ℓ_z / N_e` to each
-        step's loss on average. :math:`N_e` is the number of samples in the epoch's
-        batches, and :math:`g_t` the gradient of step t's batch loss.
+    Parameters
+    ----------
+    X_pool : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+        The candidates.
+    y_pool : array-like of shape (n_pool,) or (n_pool, n_outputs), or None
+        Their targets; None where a Dataset holds them. None with arrays, for a
+        classifier, if the labels are not known: each label then counts with the
+        probability that the trained model gives to it.
+    X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
+        Validation samples.
+    y_val : array-like of shape (n_val,) or (n_val, n_outputs)
+        Their targets; None where a Dataset holds them.
+    sample_weight_val : array-like of shape (n_val,), optional
+        Non-negative weights of the validation samples in the mean.
+    query : a named query or callable, default="loss"
+        As in :meth:`influence`.
+    at : "final", "epochs", "path", sequence or mapping, default="final"
+        As in :meth:`influence`.
+    last_epochs : int, optional
+        Retrace only the last epochs: the candidates are added to these alone.
+    smoothing : None, float or "auto", default=None
+        How wide kinks are smoothed on the way back, as in :meth:`influence`.
+    steps_per_epoch : int or "all", default=1
+        At how many steps of each epoch the candidates' gradients are taken. Each
+        stands for those of the steps around it, whose :math:`∂Q/∂g_t` are summed
+        exactly; with "all" the derivative is exact. Each takes about as long as a
+        training step on the whole pool and a second backward pass. With 1, for a
+        pool as large as the training data, it all took 1.2 to 1.7 times as long as
+        :meth:`influence`; with "all", a step takes as long as one on its batch and
+        the whole pool.
 
-        Parameters
-        ----------
-        X_pool : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
-            The candidates.
-        y_pool : array-like of shape (n_pool,) or (n_pool, n_outputs), or None
-            Their targets; None where a Dataset holds them. None with arrays, for a
-            classifier, if the labels are not known: each label then counts with the
-            probability that the trained model gives to it.
-        X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
-            Validation samples.
-        y_val : array-like of shape (n_val,) or (n_val, n_outputs)
-            Their targets; None where a Dataset holds them.
-        sample_weight_val : array-like of shape (n_val,), optional
-            Non-negative weights of the validation samples in the mean.
-        query : a named query or callable, default="loss"
-            As in :meth:`influence`.
-        at : "final", "epochs", "path", sequence or mapping, default="final"
-            As in :meth:`influence`.
-        last_epochs : int, optional
-            Retrace only the last epochs: the candidates are added to these alone.
-        smoothing : None, float or "auto", default=None
-            How wide kinks are smoothed on the way back, as in :meth:`influence`.
-        steps_per_epoch : int or "all", default=1
-            At how many steps of each epoch the candidates' gradients are taken. Each
-            stands for those of the steps around it, whose :math:`∂Q/∂g_t` are summed
-            exactly; with "all" the derivative is exact. Each takes about as long as a
-            training step on the whole pool and a second backward pass. With 1, for a
-            pool as large as the training data, it all took 1.2 to 1.7 times as long as
-            :meth:`influence`; with "all", a step takes as long as one on its batch and
-            the whole pool.
+    Returns
+    -------
+    ndarray of shape (n_pool,), float64
+        Estimated change of the query if the candidate were **added**, in the
+        query's unit. **Negative: adding it lowers the loss; it helps.** (In
+        :meth:`influence`, the change without a sample, helpful is positive.) A
+        sample that is added k times, or with the weight k, counts k times as much.
 
-        Returns
-        -------
-        ndarray of shape (n_pool,), float64
-            Estimated change of the query if the candidate were **added**, in the
-            query's unit. **Negative: adding it lowers the loss; it helps.** (In
-            :meth:`influence`, the change without a sample, helpful is positive.) A
-            sample that is added k times, or with the weight k, counts k times as much.
+    Raises
+    ------
+    UnsupportedModuleError
+        If the module computes samples' losses from the whole batch, as with
+        BatchNorm: one more sample would change those of the others.
+    ValueError
+        If the candidates are not as the training data, or a parameter is not as
+        described. The other errors are those of :meth:`influence`.
 
-        Raises
-        ------
-        UnsupportedModuleError
-            If the module computes samples' losses from the whole batch, as with
-            BatchNorm: one more sample would change those of the others.
-        ValueError
-            If the candidates are not as the training data, or a parameter is not as
-            described. The other errors are those of :meth:`influence`.
+    Warns
+    -----
+    InfluenceReliabilityWarning
+        As in :meth:`influence`.
 
-        Warns
-        -----
-        InfluenceReliabilityWarning
-            As in :meth:`influence`.
+    See Also
+    --------
+    SGDInfluenceClassifier.influence : What leaving out training samples would do.
 
-        See Also
-        --------
-        SGDInfluenceClassifier.influence : What leaving out training samples would do.
+    Notes
+    -----
+    Each candidate is scored by itself. The most helpful ones often resemble each
+    other, and the effects of many do not add up: add a few, fit again, ask again.
 
-        Notes
-        -----
-        Each candidate is scored by itself. The most helpful ones often resemble each
-        other, and the effects of many do not add up: add a few, fit again, ask again.
+    For a run with one batch in each epoch, the addition influence of a training
+    sample is minus its influence; otherwise it is about that, since a training
+    sample is in one batch only, and a candidate on average in each.
 
-        For a run with one batch in each epoch, the addition influence of a training
-        sample is minus its influence; otherwise it is about that, since a training
-        sample is in one batch only, and a candidate on average in each.
+    The coefficient :math:`c_z` is 1, the mean over the training samples; with class
+    weights it is that of a sample with the candidate's label and the mean sample
+    weight. It and the divisors stay as they are in the recorded run, whatever is
+    added.
 
-        The coefficient :math:`c_z` is 1, the mean over the training samples; with class
-        weights it is that of a sample with the candidate's label and the mean sample
-        weight. It and the divisors stay as they are in the recorded run, whatever is
-        added.
+    What a module draws in training (dropout masks) is drawn anew for the candidates
+    at each of the steps, from the run's seeds: an unbiased estimate of the mean
+    over all masks, which more `steps_per_epoch` make steadier. A parameter that a
+    step did not update has no part in it.
 
-        What a module draws in training (dropout masks) is drawn anew for the candidates
-        at each of the steps, from the run's seeds: an unbiased estimate of the mean
-        over all masks, which more `steps_per_epoch` make steadier. A parameter that a
-        step did not update has no part in it.
+    References
+    ----------
+    .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
+       with SGD", NeurIPS 2019, Algorithm 2.
 
-        References
-        ----------
-        .. [1] S. Hara, A. Nitanda, T. Maehara, "Data Cleansing for Models Trained
-           with SGD", NeurIPS 2019, Algorithm 2.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sklearn.model_selection import train_test_split
-        >>> from sklearn.preprocessing import scale
-        >>> from skinfluence import SGDInfluenceClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
-        >>> X, X_pool, y, y_pool = train_test_split(X, y, random_state=0)
-        >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
-        >>> changes = clf.addition_influence(X_pool, y_pool, X_val, y_val)
-        >>> changes.shape
-        (28,)
-        >>> most_helpful = changes.argsort()[:5]
-        >>> wrong = clf.addition_influence(X_pool, (y_pool + 1) % 3, X_val, y_val)
-        >>> bool(wrong.mean() > 0 > changes.mean())
-        True
-        """
-        check_smoothing(smoothing)
-        per_epoch = _check_steps(steps_per_epoch)
-        question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
-        pool = pool_of(self, X_pool, y_pool)
-        added = partial(_added, self, question, pool, per_epoch)
-        return reliable(*smoothed(smoothing, added))
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.preprocessing import scale
+    >>> from skinfluence import SGDInfluenceClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(scale(X), y, random_state=0)
+    >>> X, X_pool, y, y_pool = train_test_split(X, y, random_state=0)
+    >>> clf = SGDInfluenceClassifier(random_state=0).fit(X, y)
+    >>> changes = clf.addition_influence(X_pool, y_pool, X_val, y_val)
+    >>> changes.shape
+    (28,)
+    >>> most_helpful = changes.argsort()[:5]
+    >>> wrong = clf.addition_influence(X_pool, (y_pool + 1) % 3, X_val, y_val)
+    >>> bool(wrong.mean() > 0 > changes.mean())
+    True
+    """
+    check_smoothing(smoothing)
+    per_epoch = _check_steps(steps_per_epoch)
+    question = ask(self, X_val, y_val, sample_weight_val, query, at, last_epochs)
+    pool = pool_of(self, X_pool, y_pool)
+    added = partial(_added, self, question, pool, per_epoch)
+    return reliable(*smoothed(smoothing, added))
 
 
 def _check_steps(steps_per_epoch: object) -> int:

@@ -10,6 +10,7 @@ from ...influence import Query, SampleQueries, retrace
 from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
+from . import addition_influence as _additions
 from .counterfactual import exact_changes
 from .estimate import (
     Estimate,
@@ -26,7 +27,9 @@ from .samples import run_weights
 
 
 class InfluenceMixin(InfluenceNet):
-    """Adds :meth:`influence` to a recording estimator."""
+    """Adds :meth:`influence`, of what was trained on and of what was not."""
+
+    addition_influence = _additions.addition_influence
 
     @differentiating
     def influence(
