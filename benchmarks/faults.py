@@ -4,7 +4,7 @@ Each trial runs in a fork of this process, with a fixed seed.
 
     python benchmarks/faults.py
 
-takes some 40 minutes on one core and writes benchmarks/faults.csv, a row for each
+takes an hour on one core and writes benchmarks/faults.csv, a row for each
 family, kind, fault and outcome, and the documentation's table,
 benchmarks/results/faults.csv. `--only kills` runs one family and keeps the rows of the
 others; `--scale 0.1` makes a tenth of the trials. The exit code is 1 if an outcome is

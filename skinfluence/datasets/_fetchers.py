@@ -9,7 +9,7 @@ from sklearn.utils import Bunch
 from .._values import check_boolean
 from . import _local, _remote
 from ._remote import Home
-from ._subsets import rows_of, splits_of
+from ._subsets import check_home, rows_of, splits_of
 
 _CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
@@ -73,6 +73,7 @@ def fetch_mnist(
     (60000, 784)
     """
     check_boolean("return_X_y", return_X_y)
+    check_home(data_home)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         data, target = _remote.mnist(data_home, splits)
@@ -152,6 +153,7 @@ def fetch_cifar10(
     (10000, 3, 32, 32)
     """
     check_boolean("return_X_y", return_X_y)
+    check_home(data_home)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         data, target = _remote.cifar10(data_home, splits)
@@ -227,6 +229,7 @@ def fetch_adult(
     {'<=50K': 24720, '>50K': 7841}
     """
     check_boolean("return_X_y", return_X_y)
+    check_home(data_home)
     splits, folder = splits_of(subset), _local.local_folder()
     if folder is None:
         frame, is_test = _remote.adult(data_home)

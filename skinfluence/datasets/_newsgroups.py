@@ -14,7 +14,7 @@ from .._numbers import random_generator
 from .._values import check_boolean, check_list
 from . import _local, _remote
 from ._remote import Home
-from ._subsets import splits_of
+from ._subsets import check_home, splits_of
 
 _PARTS = ("headers", "footers", "quotes")
 
@@ -99,6 +99,7 @@ def fetch_20newsgroups(
     rng = random_generator(random_state)
     check_boolean("shuffle", shuffle)
     check_boolean("return_X_y", return_X_y)
+    check_home(data_home)
     splits, folder, parts = splits_of(subset), _local.local_folder(), _parts(remove)
     if folder is None:
         posts = _remote.newsgroups(data_home, subset, parts)

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import datasets
 
-from .._values import check_path
 from ._local import VARIABLE
 from ._subsets import rows_of
 
@@ -53,7 +52,7 @@ def newsgroups(home: Home, subset: str, remove: tuple[str, ...]) -> Any:
     """Return the posts in scikit-learn's order, not shuffled."""
     with _advice_offline():
         return datasets.fetch_20newsgroups(
-            data_home=_checked(home), subset=subset, remove=remove, shuffle=False
+            data_home=home, subset=subset, remove=remove, shuffle=False
         )
 
 
@@ -88,13 +87,9 @@ def _fetch(table: _Table, home: Home, *, as_frame: bool) -> Any:
         return datasets.fetch_openml(
             table.name,
             version=table.version,
-            data_home=_checked(home),
+            data_home=home,
             as_frame=as_frame,
         )
-
-
-def _checked(home: Home) -> Home:
-    return None if home is None else check_path("data_home", home)
 
 
 @contextmanager
