@@ -263,7 +263,6 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         )
         if tags.estimator_type == "classifier":
             check_classification_targets(y)
-            self._action().check_labels(y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and
         # each estimator checks the values itself.
         validate_data(self, X=X, y="no_validation", skip_check_array=True)
@@ -280,7 +279,9 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         for routed in (params, final_params):
             check_weights(routed.get("sample_weight"), len(y))
         groups = check_groups(groups, len(y))
-        return CleaningData(X, y, params, final_params, validation, groups)
+        data = CleaningData(X, y, params, final_params, validation, groups)
+        self._action().check_data(self, data)
+        return data
 
     def _route(self, fit_params: dict[str, object]) -> tuple[Any, Any]:
         """Return the fit parameters of the ranking and of the final estimator."""

@@ -127,6 +127,8 @@ def suggest(
     budget = check_integer("budget", budget, 1)
     n_runs = check_integer("n_runs", n_runs, 1)
     check_estimator(estimator)
+    if X_pool is None and y_pool is not None:
+        raise ValueError("`X_pool` must be given with `y_pool`, got None.")
     considered = _considered(estimator, actions, X_pool)
     options = {
         "sample_weight_val": sample_weight_val,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._numbers import random_generator
@@ -30,7 +31,8 @@ def flip_labels_by_class(
         The class labels: integers, booleans, strings or categories.
     transition : array-like of shape (n_classes, n_classes), or "pair"
         The transition matrix: a row for each true class, whose entries are not negative
-        and sum to 1. ``"pair"`` is pair flipping [2]_: each class is mistaken for the
+        and sum to 1; of a DataFrame, the names of rows and columns say which class they
+        are of. ``"pair"`` is pair flipping [2]_: each class is mistaken for the
         next one, and the last for the first, with probability `rate`.
     rate : float, optional
         The probability of a flip, between 0 and 1; for ``"pair"`` only.
@@ -109,6 +111,8 @@ def _matrix(transition: Any, rate: object, order: NDArray[Any]) -> NDArray[np.fl
             "`rate` must be None with a matrix, which holds the rates itself, got "
             f"{rate!r}."
         )
+    if isinstance(transition, pd.DataFrame):
+        transition = _in_order_of(order.tolist(), transition)
     matrix = _numbers(transition)
     if matrix.shape != (len(order), len(order)):
         raise ValueError(
@@ -122,6 +126,19 @@ def _matrix(transition: Any, rate: object, order: NDArray[Any]) -> NDArray[np.fl
             f"{matrix.tolist()}."
         )
     return matrix
+
+
+def _in_order_of(classes: list[Any], table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table's rows and columns in the order of the classes."""
+    for axis in table.axes:
+        if len(axis) != len(classes) or set(axis) != set(classes):
+            raise ValueError(
+                "`transition`, a DataFrame, must have a row and a column by the name "
+                f"of each class, {classes}, got {axis.tolist()}. Pass its values, in "
+                "the order of `classes`, if the names mean something else."
+            )
+    # Not loc, for which booleans are a mask.
+    return table.reindex(index=classes, columns=classes)
 
 
 def _numbers(transition: Any) -> NDArray[np.float64]:

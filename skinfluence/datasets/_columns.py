@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype
 
 from .._numbers import is_integer
 
@@ -65,8 +65,9 @@ def put(frame: pd.DataFrame, place: int, column: Any) -> None:
 
 
 def is_number(column: pd.Series) -> bool:
-    """Whether a column holds numbers; booleans are none."""
-    return is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)
+    """Whether a column holds real numbers; booleans are none."""
+    other = is_bool_dtype(column.dtype) or is_complex_dtype(column.dtype)
+    return is_numeric_dtype(column.dtype) and not other
 
 
 def numbers_of(column: pd.Series) -> NDArray[np.float64]:

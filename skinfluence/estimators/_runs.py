@@ -237,8 +237,12 @@ def _starts_alike(net: InfluenceNet) -> bool:
 def _blank(net: InfluenceNet, seed: int) -> tuple[Any, TrainingData, int | None]:
     """Return an estimator to train again, its data, and the number of threads."""
     again: Any = clone(net).set_params(random_state=seed)
-    # What fit has learned from the data stays; the record must not travel.
-    again.__dict__ = {**net.__dict__, **again.__dict__}
+    # What fit has learned from the data stays; the record and the model must not
+    # travel. skorch pickles the model's classes by name, which other processes do not
+    # have if they are defined in a notebook.
+    model = tuple(net.cuda_dependent_attributes_)
+    learned = {k: v for k, v in net.__dict__.items() if not k.startswith(model)}
+    again.__dict__ = {**learned, **again.__dict__}
     again._begin_record()
     return again, net.training_data_[0], retraceable(net).records[-1].n_threads
 

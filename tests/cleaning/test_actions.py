@@ -73,6 +73,23 @@ def test_relabels_to_labels_of_y_only(blobs, kind, names):
     assert np.array_equal(cleaner.relabelled_["to"], proposed)
 
 
+@pytest.mark.parametrize("n_rounds", [None, 3])
+def test_right_labels_stay(n_rounds):
+    # Far apart, so that every other label of every sample raises the loss.
+    X, y, _, X_val, y_val = flipped_blobs(fraction=0)
+    X, X_val = X + 20 * np.eye(3, 4)[y], X_val + 20 * np.eye(3, 4)[y_val]
+    X, X_val = X.astype(np.float32), X_val.astype(np.float32)
+    clf = quick(lr=0.01)
+    changes = clf.fit(X, y).label_influence(X_val, y_val, at="epochs")
+    assert (changes.min(axis=1) == 0).all()
+    cleaner = relabeller(n_rounds=n_rounds).set_params(estimator=clf)
+    cleaner.fit(X, y, X_val, y_val)
+    assert len(cleaner.relabelled_) == 0
+    assert (cleaner.influence_ == 0).all()
+    with pytest.raises(ValueError, match="must distinguish the training samples"):
+        cleaner.set_params(estimator=quick(lr=0.0)).fit(X, y, X_val, y_val)
+
+
 def test_relabels_to_the_true_label():
     X, y, flips, X_val, y_val = flipped_blobs(fraction=0.15)
     truth = flipped_blobs(fraction=0.0)[1]

@@ -111,3 +111,8 @@ def test_refuses_no_action(clf, actions):
 def test_refuses_other_estimators():
     with pytest.raises(TypeError, match="`estimator` must be an SGDInfluenceClass"):
         suggest(object(), X[VAL], TRUE[VAL], 5)
+
+
+def test_refuses_labels_of_no_pool(clf):
+    with pytest.raises(ValueError, match="`X_pool` must be given with `y_pool`"):
+        suggest(clf, X[VAL], TRUE[VAL], 5, y_pool=Y[POOL])

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+import sklearn
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -101,10 +103,49 @@ def test_what_cannot_learn_from_them_is_refused(blobs, options, match):
         unlabeller(**options).fit(*blobs[:2])
 
 
+def test_self_training_needs_probabilities(blobs):
+    ridge = SelfTrainingClassifier(RidgeClassifier())
+    with pytest.raises(TypeError, match="RidgeClassifier has no `predict_proba`"):
+        unlabeller(final_estimator=ridge).fit(*blobs[:2])
+
+
 def test_the_label_of_none_is_refused(blobs):
     X, y, *_ = blobs
     with pytest.raises(ValueError, match="`y` must not have the label -1"):
         unlabeller().fit(X, y - 1)
+
+
+@pytest.mark.parametrize("labels", [[False, True], [1, 2**63]])
+def test_labels_beside_which_there_is_no_label_of_none_are_refused(blobs, labels):
+    X, y, *_ = blobs
+    dtype = np.bool_ if labels[0] is False else np.uint64
+    names = np.array(labels, dtype=dtype)
+    with pytest.raises(ValueError, match=f"for none .* got dtype {names.dtype}"):
+        unlabeller().fit(X, names[y % 2])
+
+
+def test_text_is_refused_where_the_final_classifier_takes_numbers(blobs):
+    X, y, *_ = blobs
+    with pytest.raises(ValueError, match="LabelSpreading, got text"):
+        unlabeller(final_estimator=LabelSpreading()).fit(X, y.astype(str))
+
+
+def test_a_pipeline_trains_its_last_step_itself(blobs):
+    # Self-training around the whole pipeline would refuse the texts.
+    _, y, *_ = blobs
+    rng = np.random.default_rng(0)
+    colours, numbers = [["red", "green", "blue"], ["one", "two", "three"]]
+    texts = [f"{colours[k]} {numbers[rng.integers(3)]}" for k in y]
+    model = make_pipeline(CountVectorizer(), LogisticRegression())
+    cleaned = unlabeller(estimator=model, scorer="loss").fit(texts, y)
+    left = y.copy()
+    left[cleaned.unlabelled_indices_] = -1
+    counts = CountVectorizer().fit_transform(texts)
+    by_hand = SelfTrainingClassifier(LogisticRegression()).fit(counts, left)
+    assert (by_hand.labeled_iter_[cleaned.unlabelled_indices_] > 0).any()
+    proba = cleaned.predict_proba(texts)
+    assert np.array_equal(proba, by_hand.predict_proba(counts))
+    assert isinstance(model[-1], LogisticRegression)
 
 
 def test_weights_that_self_training_cannot_take_are_refused(blobs):
@@ -113,6 +154,30 @@ def test_weights_that_self_training_cannot_take_are_refused(blobs):
         TypeError, match="SelfTrainingClassifier takes no sample_weight"
     ):
         unlabeller().fit(X, y, sample_weight=np.ones(len(y)))
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_with_routing_only_the_ranking_can_have_weights(blobs, piped):
+    X, y, *_ = blobs
+    weights = np.linspace(0.1, 1, len(y))
+    with sklearn.config_context(enable_metadata_routing=True):
+        ranked = quick().set_fit_request(sample_weight=True)
+
+        def fit(requested):
+            base = quick().set_fit_request(sample_weight=requested)
+            final = SelfTrainingClassifier(base.set_score_request(sample_weight=False))
+            if piped:
+                scaler = StandardScaler().set_fit_request(sample_weight=False)
+                final = make_pipeline(scaler, final)
+            cleaner = unlabeller(estimator=ranked, final_estimator=final)
+            return cleaner.fit(X, y, sample_weight=weights)
+
+        with pytest.raises(ValueError, match="`final_estimator` must not request"):
+            fit(True)
+        suspects = fit(False).unlabelled_indices_
+    removal = InfluenceCleaner(quick(), n_remove=18, random_state=0)
+    removal.fit(X, y, sample_weight=weights)
+    assert np.array_equal(suspects, removal.removed_indices_)
 
 
 def test_does_not_resample(blobs):

@@ -339,3 +339,19 @@ def test_refuses_what_are_no_labels(kind):
             KINDS[kind](y, 0.1)
     with pytest.raises(ValueError, match=r"must be between 0 and 1, got 1\.1"):
         KINDS[kind](NUMBERS, 1.1)
+
+
+def test_the_names_of_a_table_say_which_class_its_rows_are_of():
+    order = ["spam", "ham", "eggs"]
+    matrix = pd.DataFrame(T, index=order, columns=order)
+    by_name, _ = flip_labels_by_class(WORDS, matrix, random_state=0)
+    # In the order of the classes, eggs, ham and spam.
+    sorted_T = T[[2, 1, 0]][:, [2, 1, 0]]
+    expected, flipped = flip_labels_by_class(WORDS, sorted_T, random_state=0)
+    assert flipped.any()
+    np.testing.assert_array_equal(by_name, expected)
+    yes = pd.DataFrame([[0, 1], [0, 1]], index=[True, False], columns=[True, False])
+    assert not flip_labels_by_class(HALF, yes)[0].any()
+    for unnamed in (pd.DataFrame(T), matrix.reset_index(drop=True)):
+        with pytest.raises(ValueError, match="a DataFrame, must have a row and a col"):
+            flip_labels_by_class(WORDS, unnamed)

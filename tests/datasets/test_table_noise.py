@@ -225,6 +225,10 @@ def test_columns_go_missing_apart_and_present_values_only():
         ),
         (lambda: add_feature_noise(MIXED[["old"]], 0.1), "`X` must have a column of"),
         (
+            lambda: add_feature_noise(pd.DataFrame({"z": [1j, 2]}), 0.5, columns=["z"]),
+            "'z' must hold numbers, got dtype complex128",
+        ),
+        (
             lambda: add_feature_noise(np.array([[np.inf], [1]]), 0.1),
             "The column 0 must hold finite numbers",
         ),

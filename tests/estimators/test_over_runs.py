@@ -163,6 +163,23 @@ def test_processes_do_not_change_a_bit(blobs):
     assert len(set(found[:, 1])) == 3
 
 
+def test_other_processes_need_no_class_of_a_notebook(blobs):
+    # cloudpickle sends a class that has no module by value, as joblib does; skorch
+    # pickles fitted modules by name.
+    X, y, X_val, y_val = blobs
+    namespace = {"nn": torch.nn, "__name__": "__main__"}
+    exec("class Net(nn.Linear):\n    pass", namespace)
+    net = namespace["Net"](X.shape[1], 3)
+    clf = SGDInfluenceClassifier(namespace["Net"], max_epochs=2, random_state=0)
+    clf.set_params(module__in_features=net.in_features, module__out_features=3)
+    clf.fit(X, y)
+    one, two = (
+        influence_over_runs(clf, X_val, y_val, n_runs=2, random_state=0, n_jobs=n_jobs)
+        for n_jobs in (1, 2)
+    )
+    assert np.array_equal(one.scores, two.scores)
+
+
 def _threads_and_seed(run):
     return np.array([run.trajectory_.records[0].n_threads, run.seed_])
 
