@@ -73,7 +73,7 @@ class Removal:
         if 0 < count < n_rounds:
             raise ValueError(
                 f"`n_rounds` must not exceed the number of samples to choose ({count}),"
-                f" got {n_rounds}. Lower it, or raise `n_remove`."
+                f" got {n_rounds}. Lower it, or choose more samples."
             )
         return [count * number // n_rounds for number in range(1, n_rounds)]
 

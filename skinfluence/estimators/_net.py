@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,6 +13,7 @@ from skorch.utils import params_for, to_tensor
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from .._interrupts import deferred_interrupts
 from ..exceptions import UnsupportedCriterionError
 from ..trajectory import Trajectory
 from ._components import check_callbacks, check_made, check_names, making
@@ -235,6 +237,10 @@ class InfluenceNet(NeuralNet):
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
         """Make the optimizer."""
+        # torch loads this part with its first optimizer, and never again if that is
+        # broken off.
+        with deferred_interrupts():
+            import_module("torch._dynamo")
         with making("optimizer", {"lr": self.lr, **self.get_params_for("optimizer")}):
             super().initialize_optimizer(*args, **kwargs)
         found = self.optimizer_

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import signal
+import subprocess
 import sys
 import threading
 
@@ -315,3 +316,34 @@ def test_an_interrupt_as_the_handler_is_exchanged_is_raised(monkeypatch, n_calls
         clf.fit(*data())
     # The second comes when all steps are done: what is kept is whole, or nothing.
     assert getattr(clf, "trajectory_", None) is None or clf.trajectory_.n_steps == 15
+
+
+IMPORTING = """
+import os, signal, sys
+import numpy as np
+from skinfluence import SGDInfluenceClassifier
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "torch._dynamo.decorators":
+            os.kill(os.getpid(), signal.SIGINT)
+
+# In the background, interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+assert "torch._dynamo" not in sys.modules
+sys.meta_path.insert(0, Interrupting())
+X, y = np.arange(20.0)[:, None], np.arange(20) % 2
+clf = SGDInfluenceClassifier(max_epochs=1)
+try:
+    clf.fit(X, y)
+except KeyboardInterrupt:
+    print("interrupted", len(clf.fit(X, y).classes_))
+"""
+
+
+def test_an_interrupt_leaves_no_half_of_torch():
+    # A new process: this one has loaded all of torch.
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "interrupted 2\n", done.stderr
