@@ -132,10 +132,13 @@ class Relabelling(Removal):
     def next_round(
         self, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> tuple[CleaningData, list[Run]]:
-        """Return the data with the labels so far, and the runs."""
+        """Return the data with the labels so far, and the runs.
+
+        They validate on the given ones, among which nothing has chosen.
+        """
         classes, codes = np.unique(data.y, return_inverse=True)
         y = classes[self.codes_left(codes, ranking, chosen)]
-        return replace(data, y=y), list(ranking.runs)
+        return replace(data, y=y, y_held_out=data.y), list(ranking.runs)
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray

@@ -66,6 +66,8 @@ class CleaningData:
         Validation data, if it was given.
     groups : ndarray of n_samples rows, or None
         Group of each sample; a group is held out as a whole.
+    y_held_out : ndarray of n_samples rows, or None
+        The targets of samples that are held out, where they differ from `y`.
     """
 
     X: Any
@@ -74,6 +76,7 @@ class CleaningData:
     final_params: Mapping[str, Any] = field(default_factory=dict)
     validation: Validation | None = None
     groups: np.ndarray | None = None
+    y_held_out: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -87,6 +90,7 @@ class CleaningData:
             _check_method_params(self.X, self.final_params, rows),
             self.validation,
             None if self.groups is None else self.groups[rows],
+            None if self.y_held_out is None else self.y_held_out[rows],
         )
 
     def weighted(self, weights: np.ndarray) -> "CleaningData":
@@ -100,7 +104,8 @@ class CleaningData:
     def held_out(self, rows: np.ndarray) -> Validation:
         """Return some of the samples as validation data."""
         part = self.take(rows)
-        return Validation(part.X, part.y, part.params.get("sample_weight"))
+        y = part.y if part.y_held_out is None else part.y_held_out
+        return Validation(part.X, y, part.params.get("sample_weight"))
 
 
 def check_validation(

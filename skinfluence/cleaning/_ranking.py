@@ -219,7 +219,7 @@ def score_runs(
 
 def _content(cache: Cache, data: CleaningData) -> str:
     """Return the key of the data that a ranking depends on."""
-    return cache.key(data.X, data.y, data.params, data.validation)
+    return cache.key(data.X, data.y, data.params, data.validation, data.y_held_out)
 
 
 def fit_run(run: Run, data: CleaningData) -> Any:

@@ -120,6 +120,28 @@ def test_relabels_in_rounds(blobs):
     assert np.array_equal(cleaned.predict_proba(X_val), final.predict_proba(X_val))
 
 
+def test_relabelled_samples_validate_with_their_given_labels(blobs):
+    X, y, *_ = blobs
+    halves = [(np.arange(0, 120, 2), np.arange(1, 120, 2))]
+    halves.append(halves[0][::-1])
+    cleaned = cleaner(action="relabel", cv=halves, n_rounds=2).fit(X, y)
+    labels, chosen = y.copy(), []
+    for _ in range(2):
+        changes = np.empty((len(y), 3))
+        for train, test in halves:
+            fitted = quick().fit(X[train], labels[train])
+            changes[train] = fitted.label_influence(
+                X[test], y[test], query="error", at="epochs"
+            )
+        order = changes.min(axis=1).argsort(kind="stable")
+        fresh = order[~np.isin(order, chosen)][:9]
+        labels[fresh] = changes[fresh].argmin(axis=1)
+        chosen += fresh.tolist()
+    moved = [row for row in chosen if labels[row] != y[row]]
+    assert cleaned.relabelled_["index"].tolist() == moved
+    assert cleaned.relabelled_["to"].tolist() == labels[moved].tolist()
+
+
 def test_reweighting_takes_a_step_in_each_round(blobs):
     X, y, _, X_val, y_val = blobs
 
