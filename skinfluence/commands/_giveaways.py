@@ -39,6 +39,8 @@ def _tells_label(cells: pd.Series, y: np.ndarray) -> bool:
     if cells.dtype == object or pd.api.types.is_string_dtype(cells):
         values = pd.factorize(cells)[0]
     values = np.asarray(values, dtype=np.float64)
+    # A missing cell may tell too: a value below all others, which any tree splits off.
+    values = np.where(np.isnan(values), np.nanmin(values, initial=0) - 1, values)
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     found = cross_val_predict(tree, values[:, None], y, cv=KFold(3))
     _, counts = np.unique(y, return_counts=True)

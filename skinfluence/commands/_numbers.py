@@ -114,7 +114,7 @@ def _parsed(parts: pd.DataFrame, decimal: str) -> np.ndarray:
     mark, group = re.escape(decimal), "," if decimal == "." else re.escape(".")
     grouped = rf"[1-9]\d{{0,2}}([{group}{_GROUPING}])(?:\d{{2,3}}\1)*\d{{3}}"
     pattern = rf"(?:{grouped}|\d*)(?:{mark}\d*)?"
-    body = parts["body"].where(parts["body"].str.fullmatch(pattern).fillna(False))
+    body = parts["body"].where(parts["body"].str.fullmatch(pattern, na=False))
     body = body.str.replace(rf"[{group}{_GROUPING}]", "", regex=True)
     body = body.str.replace(decimal, ".", regex=False)
     minus = (
