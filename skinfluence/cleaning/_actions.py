@@ -80,7 +80,7 @@ class Removal:
         """Return the data and runs that the next round ranks."""
         return data, [run.without(chosen) for run in ranking.runs]
 
-    def check_labels(self, y: np.ndarray) -> None:
+    def check_labels(self, cleaner: Any, y: np.ndarray) -> None:
         """Refuse labels that are incompatible with the action."""
 
     def act(
@@ -98,7 +98,7 @@ class Relabelling(Removal):
 
     by_label = True
 
-    def check_labels(self, y: np.ndarray) -> None:
+    def check_labels(self, cleaner: Any, y: np.ndarray) -> None:
         """Refuse a single class."""
         if len(np.unique(y)) < 2:
             raise ValueError(
@@ -176,9 +176,7 @@ class Unlabelling(Removal):
                 "`estimator` must be a classifier for action='unlabel', got "
                 f"{type(cleaner._estimator()).__name__}. Use action='remove'."
             )
-        final = cleaner._final()
-        while isinstance(final, Pipeline):
-            final = final.steps[-1][1]
+        final = _last_step(cleaner._final())
         if not isinstance(final, (SelfTrainingClassifier, BaseLabelPropagation)):
             raise TypeError(
                 "`final_estimator` must learn from samples without a label (-1) with "
@@ -187,19 +185,28 @@ class Unlabelling(Removal):
             )
         _check_full_refit(cleaner)
 
-    def check_labels(self, y: np.ndarray) -> None:
-        """Refuse labels that mean a missing one."""
+    def check_labels(self, cleaner: Any, y: np.ndarray) -> None:
+        """Refuse labels that mean a missing one, or cannot stand beside it."""
         if np.any(y == UNLABELLED):
             raise ValueError(
                 "`y` must not have the label -1 with action='unlabel': in scikit-learn "
                 "it stands for none. Encode it as another number."
+            )
+        final = _last_step(cleaner._final())
+        text = not isinstance(final, BaseLabelPropagation)
+        if y.dtype.kind not in ("iufUO" if text else "iuf"):
+            raise ValueError(
+                f"`y` must hold numbers{' or text' if text else ''} with "
+                f"action='unlabel', got dtype {y.dtype}, beside which "
+                f"{type(final).__name__} takes no missing label (-1). Encode y as "
+                "integers, as LabelEncoder does."
             )
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
         """Return the data without the labels of the samples."""
-        # Text and bool have no -1, and unsigned integers would wrap around.
+        # Text has no -1, and unsigned integers would wrap around.
         y = data.y.copy()
         if y.dtype.kind not in "if":
             y = y.astype(np.int64 if y.dtype.kind == "u" else object)
@@ -266,6 +273,12 @@ ACTIONS: dict[str, Removal] = {
     "unlabel": Unlabelling(),
     "reweight": Reweighting(),
 }
+
+
+def _last_step(estimator: Any) -> Any:
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
 
 
 def _check_influence(cleaner: Any) -> None:

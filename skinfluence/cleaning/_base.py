@@ -263,7 +263,7 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         )
         if tags.estimator_type == "classifier":
             check_classification_targets(y)
-            self._action().check_labels(y)
+            self._action().check_labels(self, y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and
         # each estimator checks the values itself.
         validate_data(self, X=X, y="no_validation", skip_check_array=True)

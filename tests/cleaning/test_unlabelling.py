@@ -107,6 +107,24 @@ def test_the_label_of_none_is_refused(blobs):
         unlabeller().fit(X, y - 1)
 
 
+@pytest.mark.parametrize(
+    ("final", "names", "match"),
+    [
+        (None, np.array([False, True]), "numbers or text .* dtype bool"),
+        (LabelSpreading(), np.array([False, True]), "numbers with .* dtype bool"),
+        (
+            make_pipeline(StandardScaler(), LabelSpreading()),
+            np.array(["a", "b"]),
+            "numbers with .* which LabelSpreading takes no missing label",
+        ),
+    ],
+)
+def test_labels_without_room_for_a_missing_one_are_refused(blobs, final, names, match):
+    X, y, *_ = blobs
+    with pytest.raises(ValueError, match=match):
+        unlabeller(final_estimator=final).fit(X, names[y % 2])
+
+
 def test_weights_that_self_training_cannot_take_are_refused(blobs):
     X, y, *_ = blobs
     with pytest.raises(
