@@ -58,6 +58,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skinfluence"
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
 html_show_sourcelink = False
 html_theme_options = {"logo": {"text": "skinfluence"}}
 html_sidebars = {"index": []}  # the front page has cards in their place

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from skinfluence.scorers._base import NAMED_SCORERS
+
 PAGE = Path(__file__).parent.parent / "docs" / "api.rst"
 
 
@@ -61,6 +63,11 @@ def test_the_page_lists_every_name_for_users():
     listed = [listed_object(name) for name in listed_names()]
     missing = [name for name, found in public_names() if found not in listed]
     assert missing == []
+
+
+def test_the_guide_names_every_scorer():
+    guide = PAGE.with_name("scorers.rst").read_text(encoding="utf-8")
+    assert [name for name in NAMED_SCORERS if f'"{name}"' not in guide] == []
 
 
 def test_the_table_of_what_can_be_retraced_names_tests_that_there_are():

@@ -107,6 +107,10 @@ def suggest(
     choice. The best candidates of a pool often resemble each other: change a few
     samples, fit again, and ask again.
 
+    All estimates hold the divisors of the recorded run fixed, so that an addition
+    lengthens its steps and a removal shortens them: far from convergence that favours
+    additions, by more than a new fit does.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -19,7 +19,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if array.ndim != 2 or array.dtype.kind not in "biufO":
         raise ValueError(
             "`X` must be a DataFrame or a two-dimensional array of numbers or objects, "
-            f"got shape {array.shape} and dtype {array.dtype}."
+            f"got {type(X).__name__} of shape {np.shape(X)} and dtype {array.dtype}."
         )
     return pd.DataFrame(array, copy=True)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, log_loss
 from skorch.callbacks import GradientNormClipping
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -269,6 +269,36 @@ def test_of_a_training_sample_is_minus_its_influence():
     added = clf.addition_influence(X, y, *case.validation())
     # Other sizes of the same sums: rounding in double precision.
     assert relative_error(added * weights / weights.mean(), -removed) < 1e-12
+
+
+def test_a_new_fit_divides_by_what_is_added_too():
+    """Its change is larger by the training samples' mean influence, as documented."""
+    case = Case("mlp", "momentum")
+    X, y, _ = case.data()
+    X_val, y_val = case.validation()
+    X_pool, y_pool = pool()
+    clf = case.fitted(batch_size=-1)
+
+    def loss(candidate, weight):
+        weights = np.append(np.ones(len(X)), weight)
+        fitted = case.classifier(batch_size=-1).fit(
+            np.append(X, X_pool[[candidate]], axis=0),
+            np.append(y, y_pool[candidate]),
+            sample_weight=weights,
+        )
+        return log_loss(y_val, fitted.predict_proba(X_val), labels=range(N_CLASSES))
+
+    def slope(candidate, step=1e-4):
+        # One-sided, for a weight is not negative.
+        none, one, two = (loss(candidate, k * step) for k in range(3))
+        return (4 * one - 3 * none - two) / (2 * step)
+
+    changes = clf.addition_influence(X_pool, y_pool, X_val, y_val)
+    expected = changes + clf.influence(X_val, y_val).mean()
+    # The oracle is of second order: its error is about step ** 2.
+    found = np.array([slope(candidate) for candidate in range(N_POOL)])
+    assert relative_error(found, expected) <= TOLERANCE
+    assert relative_error(found, changes) > 0.01
 
 
 class Half(nn.Module):

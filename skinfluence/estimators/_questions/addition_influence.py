@@ -140,7 +140,10 @@ def addition_influence(
     The coefficient :math:`c_z` is 1, the mean over the training samples; with class
     weights it is that of a sample with the candidate's label and the mean sample
     weight. It and the divisors stay as they are in the recorded run, whatever is
-    added.
+    added: a candidate also lengthens the steps, and far from convergence nearly all
+    candidates lower the loss. A new fit divides by one sample more; if it has one
+    batch in each epoch, the derivative is larger by the mean :meth:`influence` of
+    the training samples. Their order is the same.
 
     What a module draws in training (dropout masks) is drawn anew for the candidates
     at each of the steps, from the run's seeds: an unbiased estimate of the mean
