@@ -90,8 +90,8 @@ def suggest(
         ``action``; ``index``, the row of the sample among those that were trained on,
         or for "add" in `X_pool`; ``label``, the new one for "relabel", else None;
         ``gain``, the estimated fall of the query (positive); and of its mean over the
-        runs ``standard_error``, NaN for a single run, and ``sign_agreement``, the share
-        of the runs that agree in its sign.
+        runs ``standard_error``, and ``sign_agreement``, the share of the runs that
+        agree in its sign; both NaN for a single run.
 
     Raises
     ------
@@ -160,7 +160,10 @@ def suggest(
     frame = _every_change(estimator, considered, changes.mean.size)
     frame["gain"] = -changes.mean
     frame["standard_error"] = changes.standard_error
-    frame["sign_agreement"] = changes.sign_agreement
+    # A single run has nobody to agree with.
+    frame["sign_agreement"] = np.where(
+        changes.n_used > 1, changes.sign_agreement, np.nan
+    )
     return _best(frame, budget)
 
 
