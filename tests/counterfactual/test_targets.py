@@ -169,3 +169,13 @@ def test_wrong_labels_are_refused_before_any_training(
     clf, X_val, y_val, _ = run
     with pytest.raises(ValueError, match=message):
         clf.counterfactual_influence(X_val, y_val, samples, labels=labels)
+
+
+@pytest.mark.parametrize("target", [np.nan, -np.inf, None, "much", 1j, {}])
+def test_targets_that_are_no_finite_numbers_are_refused(target):
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    reg = SGDInfluenceRegressor(random_state=0, max_epochs=2).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="`labels` must hold finite numbers, got"):
+        reg.counterfactual_influence(X, X[:, 0], [1], labels=[target])
+    with pytest.raises(ValueError, match="`relabel` must hold finite numbers, got"):
+        reg.refit_without([], relabel={1: target})
