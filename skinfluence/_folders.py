@@ -103,7 +103,7 @@ def _check_free(path: Path, check: Callable[[Path], object], overwrite: bool) ->
     """Refuse to replace what this library has not written, and the folder in use."""
     if not path.exists():
         return
-    if path.is_dir() and path in (here := Path.cwd().resolve(), *here.parents):
+    if path.is_dir() and _holds_working_folder(path):
         raise TrajectoryFileError(
             f"The folder {str(path)!r} must not be the working folder, or hold it: "
             "what is saved takes its place. Choose another one, such as one in it."
@@ -125,6 +125,14 @@ def _check_free(path: Path, check: Callable[[Path], object], overwrite: bool) ->
             "nothing else, to be overwritten. Choose another one, or remove it "
             "yourself."
         ) from error
+
+
+def _holds_working_folder(path: Path) -> bool:
+    try:
+        here = Path.cwd().resolve()
+    except FileNotFoundError:  # it has been removed
+        return False
+    return path in (here, *here.parents)
 
 
 def refuse_others(folder: Path, is_ours: Callable[[str], object]) -> None:

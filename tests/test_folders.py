@@ -66,6 +66,15 @@ def test_the_working_folder_stays(tmp_path, monkeypatch, path):
     assert Path("sheet").read_text() == "mine"
 
 
+def test_without_a_working_folder_others_are_replaced(tmp_path, monkeypatch):
+    save(tmp_path / "saved", "old")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    save(tmp_path / "saved", "new", overwrite=True)
+    assert (tmp_path / "saved" / "sheet").read_text() == "new"
+
+
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o777])
 def test_permissions_stay(tmp_path, way, mode):
     (tmp_path / "run").mkdir()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import _safe_indexing
@@ -161,6 +162,12 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray | None:
         raise ValueError(
             f"`groups` must have one entry for each of the {n_samples} samples, got "
             f"{len(found)}."
+        )
+    # In an array of texts NaN is one of them.
+    if missing := int(pd.isna(np.asarray(groups, dtype=object)).sum()):
+        raise ValueError(
+            f"`groups` must tell the group of every sample, got {missing} missing "
+            "values. Give each of these samples a group of its own, or leave it out."
         )
     return found
 

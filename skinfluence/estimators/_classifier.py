@@ -321,13 +321,16 @@ class SGDInfluenceClassifier(
 
     def _class_indices(self, y: np.ndarray, name: str) -> np.ndarray:
         order = np.argsort(self.classes_)
-        ranks = np.searchsorted(self.classes_, y, sorter=order)
-        indices: np.ndarray = order[np.minimum(ranks, len(order) - 1)]
-        unknown = np.unique(y[self.classes_[indices] != y])
-        if len(unknown):
+        try:
+            ranks = np.searchsorted(self.classes_, y, sorter=order)
+            indices: np.ndarray = order[np.minimum(ranks, len(order) - 1)]
+            unknown = np.unique(y[self.classes_[indices] != y]).tolist()
+        except TypeError:  # such as None, which has no order among the classes
+            unknown = y.tolist()
+        if unknown:
             raise ValueError(
                 f"`{name}` must have only labels that the classifier was fitted on "
-                f"({self.classes_.tolist()}), got {unknown.tolist()}."
+                f"({self.classes_.tolist()}), got {unknown!r:.200}."
             )
         return indices
 

@@ -286,8 +286,7 @@ class SGDInfluenceRegressor(
                 f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
                 f"got {shape}."
             )
-        # float64 keeps the digits of integers; the loss casts to the outputs' dtype.
-        return y if y.dtype.kind == "f" else y.astype(np.float64)
+        return _floating(y, name)
 
     def _get_predict_nonlinearity(self) -> Callable[..., Any]:
         nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
@@ -321,3 +320,17 @@ class SGDInfluenceRegressor(
         if getattr(self, "target_shape_", None) == ():
             return predictions.reshape(len(predictions))
         return predictions
+
+
+def _floating(y: np.ndarray, name: str) -> np.ndarray:
+    """Return targets in floating point; refuse what is no finite number."""
+    try:
+        if y.dtype.kind in "cmM":
+            raise TypeError
+        # float64 keeps the digits of integers; the loss casts to the outputs' dtype.
+        found = y if y.dtype.kind == "f" else y.astype(np.float64)
+    except (TypeError, ValueError):
+        found = np.full(1, np.nan)
+    if not np.isfinite(found).all():
+        raise ValueError(f"`{name}` must hold finite numbers, got {y.tolist()!r:.200}.")
+    return found

@@ -138,9 +138,14 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         """Return the classes in y, and the samples' probabilities of them."""
         y = np.asarray(data.y)
         classes, labels = np.unique(y, return_inverse=True)
-        cv = check_cv(self._folds(classes, labels), y, classifier=True)
-        splits = list(cv.split(data.X, y))
-        held_out = np.concatenate([test for _, test in splits])
+        try:
+            cv = check_cv(self._folds(classes, labels), y, classifier=True)
+            splits = list(cv.split(data.X, y))
+            held_out = np.concatenate([test for _, test in splits])
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`cv` must split the samples into folds, got {self.cv!r:.200}: {error}"
+            ) from error
         if not np.array_equal(np.sort(held_out), np.arange(len(y))):
             raise ValueError(
                 "`cv` must hold out every sample exactly once, as KFold does, got "

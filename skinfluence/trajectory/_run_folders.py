@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import sync_folder, writing
+from ..exceptions import TrajectoryFileError
 from ._disk.ownership import in_use, is_blank
 from ._disk.store import DiskStore
 from ._trajectory import Trajectory
@@ -38,7 +39,7 @@ def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajector
 def reopen_run(run: Trajectory) -> Trajectory:
     """Return a run to which steps can be added, reopened if it is on disk."""
     if isinstance(run._store, DiskStore):
-        return reopened(run._store.folder)
+        return _same(run, reopened(run._store.folder))
     return run
 
 
@@ -54,7 +55,9 @@ def close_run(run: Trajectory, *, finished: bool = True) -> None:
 
 def run_folders(parent: Path) -> Iterator[Path]:
     """Yield the folders of runs, the newest first."""
-    yield from (folder for _, folder in sorted(_numbered(parent), reverse=True))
+    with writing(parent):  # as will be done where no run goes on
+        numbered = _numbered(parent) if parent.is_dir() else []
+    yield from (folder for _, folder in sorted(numbered, reverse=True))
 
 
 def is_starting(folder: Path) -> bool:
@@ -68,6 +71,20 @@ def is_starting(folder: Path) -> bool:
 def reopened(folder: Path) -> Trajectory:
     """Return the run in a folder, from where it was closed or killed."""
     return Trajectory._of(*DiskStore.reopen(folder))
+
+
+def _same(ours: Trajectory, run: Trajectory) -> Trajectory:
+    """Return a reopened run, if it is still the one that was recorded."""
+    assert isinstance(run._store, DiskStore)
+    if (run.seed, run.n_steps) == (ours.seed, ours.n_steps):
+        return run
+    run._store.release()
+    raise TrajectoryFileError(
+        f"The run in {str(run._store.folder)!r} must be the one with the "
+        f"{ours.n_steps} steps that this estimator recorded, got one with "
+        f"{run.n_steps} steps, from another fit. Continue the estimator of that fit, "
+        "or fit this one again."
+    )
 
 
 def resumed(folder: Path) -> Trajectory:

@@ -93,6 +93,9 @@ def test_with_metadata_routing_a_grid_search_passes_them_on():
     [
         (GROUPS[:-1], "one entry for each of the 120 samples, got 119"),
         (np.zeros(120), "at least 3 groups, one for each fold, got 1"),
+        ([*GROUPS[:-1].tolist(), None], "the group of every sample, got 1 missing"),
+        ([*map(str, GROUPS[:-2]), np.nan, np.nan], "every sample, got 2 missing"),
+        ([*GROUPS[:-2].tolist(), np.nan, np.nan], "every sample, got 2 missing"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(groups, words):

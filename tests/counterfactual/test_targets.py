@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -149,6 +150,11 @@ def test_other_targets_of_a_regressor(outputs):
     [
         ([1, 2], [0], r"for each of the 2 runs that `samples` asks for, got 1"),
         ([1, 2], [0, 3], r"`labels` must have only labels .* got \[3\]"),
+        ([1], 0, "`labels` must be a sequence of labels.*got 0"),
+        ([1], "0", "`labels` must be a sequence of labels.*got '0'"),
+        ([1, 2], [0, None], r"`labels` must have only labels .* got \[0, None\]"),
+        # A column for each run is not read by its name, which is a label here.
+        ([1, 2], pd.DataFrame([[2, 2]]), "each of the 2 runs .* got 1"),
         ([[1, 2], [3]], [[0, 1, 2], 0], r"`labels\[0\]` must be .* shape \(3,\)"),
         (np.ones((1, 14)), [0], r"must be boolean \(groups\), got dtype float64"),
         ([[1], []], [0, 0], r"at least one sample, got an empty one at position 1"),
@@ -163,3 +169,13 @@ def test_wrong_labels_are_refused_before_any_training(
     clf, X_val, y_val, _ = run
     with pytest.raises(ValueError, match=message):
         clf.counterfactual_influence(X_val, y_val, samples, labels=labels)
+
+
+@pytest.mark.parametrize("target", [np.nan, -np.inf, None, "much", 1j, {}])
+def test_targets_that_are_no_finite_numbers_are_refused(target):
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    reg = SGDInfluenceRegressor(random_state=0, max_epochs=2).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="`labels` must hold finite numbers, got"):
+        reg.counterfactual_influence(X, X[:, 0], [1], labels=[target])
+    with pytest.raises(ValueError, match="`relabel` must hold finite numbers, got"):
+        reg.refit_without([], relabel={1: target})

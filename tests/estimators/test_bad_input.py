@@ -132,6 +132,11 @@ VALIDATION = {
         np.full(N_VAL, "cat"),
         r"`y_val` must have only labels .*got \['cat'\]",
     ),
+    "labels without an order": (
+        X_VAL,
+        np.full(N_VAL, {}, dtype=object),
+        r"`y_val` must have only labels .*got \[\{\}, \{\}",
+    ),
     "label in between": (X_VAL, Y_VAL + 0.5, r"`y_val` .* got \[0.5, 1.5, 2.5\]"),
     "nan target": (X_VAL, changed(Y_VAL, 0, np.nan), "y_val.*Input y contains NaN"),
     "two targets": (X_VAL, np.c_[Y_VAL, Y_VAL], "y_val.*shape"),

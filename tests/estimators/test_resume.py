@@ -250,6 +250,35 @@ def test_a_seed_that_was_drawn_is_the_recorded_one(tmp_path, monkeypatch):
     assert clf.counterfactual_influence(*case.validation(), [3])[0] != 0.0
 
 
+def test_a_generator_that_draws_the_recorded_seed_goes_on(tmp_path, monkeypatch):
+    case = CASES["adam"]
+    for broken in (True, False):
+        clf = case.classifier(
+            trajectory_dir=tmp_path,
+            **{**EPOCHS, "random_state": np.random.RandomState(3)},
+        )
+        if broken:
+            break_off(clf, case, 7, monkeypatch)
+    fit(clf, case, resume=True)
+    assert clf.trajectory_.folder == tmp_path / "run-000001"
+
+
+def test_partial_fit_refuses_a_run_that_another_fit_went_on_with(tmp_path):
+    case = CASES["adam"]
+    X, y, _ = case.data()
+    clf = fit(case.classifier(trajectory_dir=tmp_path, max_epochs=2), case)
+    longer = case.classifier(trajectory_dir=tmp_path, max_epochs=3)
+    fit(longer, case, resume=True)
+    files = {p: p.read_bytes() for p in (tmp_path / "run-000001").iterdir()}
+    steps = clf.n_steps_
+    for _ in range(2):  # the refused run is not kept locked
+        with pytest.raises(TrajectoryFileError, match=f"{steps} steps that this"):
+            clf.partial_fit(X, y)
+    assert clf.n_steps_ == clf.trajectory_.n_steps == steps
+    assert files == {p: p.read_bytes() for p in (tmp_path / "run-000001").iterdir()}
+    assert longer.partial_fit(X, y).n_steps_ > steps
+
+
 def test_partial_fit_goes_on_in_the_folder(tmp_path):
     case = CASES["adam"]
     X, y, _ = case.data()
@@ -279,6 +308,7 @@ def other_data(clf, case):
         ({}, {"lr": 0.2}, "other `lr`"),
         ({}, {"random_state": 1}, "other `random_state`"),
         ({}, {"random_state": np.int64(1)}, "other `random_state`"),
+        ({}, {"random_state": np.random.RandomState(1)}, "other `random_state`"),
         ({}, {"max_epochs": 1}, "it has 2 epochs, more than `max_epochs`"),
         ({"callbacks": [Halving()], "record": 2}, {}, "changed its states"),
         (
@@ -421,6 +451,28 @@ def test_a_file_in_the_folders_place(tmp_path):
         fit(clf, case)
     assert (tmp_path / "runs").read_text() == "mine"
     assert not hasattr(clf, "trajectory_")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_working_folder_that_is_gone(tmp_path, monkeypatch, resume):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    case = Case()
+    with pytest.raises(TrajectoryFileError, match="'runs' cannot be written"):
+        fit(case.classifier(trajectory_dir="runs"), case, resume=resume)
+
+
+def test_a_folder_that_cannot_be_looked_at(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    case = Case()
+    clf = case.classifier(trajectory_dir=tmp_path / "runs")
+    # As root may look at everything, no folder's mode would do.
+    monkeypatch.setattr(type(tmp_path), "is_dir", denied)
+    with pytest.raises(TrajectoryFileError, match=r"runs.* cannot be written: Perm"):
+        fit(clf, case, resume=True)
 
 
 @pytest.mark.parametrize("room", [300, 5_000, 20_000])

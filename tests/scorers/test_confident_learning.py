@@ -93,6 +93,13 @@ def test_refuses_folds_that_do_not_hold_out_every_sample_once(iris, cleanlab):
         ConfidentLearning(cv=cv)(LOGREG, X, y)
 
 
+@pytest.mark.parametrize("cv", ["kfold", [], np.array([1, 2])])
+def test_refuses_what_makes_no_folds(iris, cleanlab, cv):
+    X, y = iris[:2]
+    with pytest.raises(ValueError, match="`cv` must split the samples into folds, got"):
+        ConfidentLearning(cv=cv)(LOGREG, X, y)
+
+
 def test_networks_are_fitted_anew_and_not_recorded(iris, cleanlab):
     X, y, _ = iris
     clf = SGDInfluenceClassifier("linear", max_epochs=3, random_state=0)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
+from ..._values import check_list
 from ...counterfactual import OtherTargets
 from .._net import InfluenceNet
 from .samples import Samples, sample_groups
@@ -36,6 +38,9 @@ def other_targets(
         classes = net.classes_
         groups = [group for group in groups for _ in classes]
         labels = np.tile(classes, len(groups) // len(classes))
+    if isinstance(labels, pd.DataFrame):  # a row for each run, and not a column
+        labels = labels.to_numpy()
+    labels = check_list("labels", labels, "labels, or arrays of them, or 'all'")
     if len(labels) != len(groups):
         raise ValueError(
             "`labels` must have a label, or an array of labels, for each of the "

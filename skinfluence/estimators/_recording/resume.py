@@ -1,7 +1,6 @@
 """Runs in folders: which one a fit resumes, and how it gets to its last state."""
 
 import inspect
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from skorch.callbacks import (
 )
 from skorch.net import NeuralNet
 
+from ..._files import writing
 from ..._names import with_current_names
 from ..._warnings import warn_caller
 from ...exceptions import (
@@ -47,8 +47,8 @@ from .pretraining import digest_of
 from .training_run import TrainingRun
 from .values import IncomparableError, digest_of_value, text_of
 
-# Parameters that may change when a run is resumed: they do not affect its steps. The
-# seed is the recorded one.
+# Parameters that may change when a run is resumed: they do not affect its steps. What
+# is compared of `random_state` is the seed.
 _FREE = {
     "checkpoint_every",
     "max_epochs",
@@ -83,11 +83,11 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
     """Return the run on disk that a net's first call of fit resumes or begins."""
     assert net.trajectory_dir is not None
     assert net.trajectory_ is not None
-    parent, about = Path(net.trajectory_dir).absolute(), _described(net, data)
+    parent, about = _absolute(Path(net.trajectory_dir)), _described(net, data)
     reasons = []
     if resume:
         net.initialize_callbacks()  # whether steps may be skipped depends on them
-    for folder in run_folders(parent) if resume and parent.is_dir() else ():
+    for folder in run_folders(parent) if resume else ():
         try:
             manifest = read_manifest(folder)
             reason = _difference(net, manifest, about, data) or _obstacle(net, folder)
@@ -111,6 +111,11 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
             ResumeWarning,
         )
     return begin_run(parent, net.trajectory_, about)
+
+
+def _absolute(folder: Path) -> Path:
+    with writing(folder):  # the working folder may be gone
+        return folder.absolute()
 
 
 def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
@@ -156,7 +161,8 @@ def _difference(
     ours, theirs = about["values"], recorded.get("values", about["values"])
     other = _other({**about, "values": None}, {**recorded, "values": None})
     other += [k for k in _other(ours, dict(theirs)) if k not in other]
-    if isinstance(net.random_state, Integral) and net.seed_ != manifest["run"]["seed"]:
+    # Only None leaves the seed open.
+    if net.random_state is not None and net.seed_ != manifest["run"]["seed"]:
         other.append("`random_state`")
     if other:
         return f"other {', '.join(other)}"
