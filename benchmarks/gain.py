@@ -1,0 +1,328 @@
+"""What cleaning gains: our defaults and other methods, on several kinds of noise.
+
+Everyone gets the same noisy training samples, and no clean ones. A method ranks them;
+the suspects, as many as there are wrong labels, are removed, and a network is trained
+on the rest, with other initial weights and batches. Methods that choose the number
+themselves do so ("auto"); with no wrong label, only these are tried.
+
+    python benchmarks/gain.py
+
+writes benchmarks/gain.csv, a row for each set, noise, split and method, and the
+documentation's tables, benchmarks/results/gain*.csv. Rows already in the file are
+skipped, so it can be interrupted; methods that are not installed are left out.
+`--report` computes nothing: it prints means and standard errors over the splits and
+writes the tables.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+
+# So that the script runs from a checkout, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import scorers, tables
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.cleaning import InfluenceCleaner
+from skinfluence.datasets import (
+    fetch_mnist,
+    flip_labels,
+    flip_labels_by_class,
+    flip_labels_by_instance,
+)
+from skinfluence.exceptions import InfluenceReliabilityWarning
+from skinfluence.scorers import get_scorer
+
+OUTPUT = Path("benchmarks/gain.csv")
+KEYS = ["set", "noise", "seed", "method"]
+N_FITS = 3
+"""A single final fit differs from another by more than the methods do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Noisy training samples, the truth about them, and clean test samples."""
+
+    clf: SGDInfluenceClassifier
+    X: np.ndarray
+    y: np.ndarray
+    is_wrong: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    seed: int
+
+
+class Suspects(NamedTuple):
+    """The rows in the order of removal, and how many a method itself would remove."""
+
+    order: np.ndarray
+    chosen: np.ndarray | None = None
+
+
+def digits() -> tuple[Any, ...]:
+    clf, X, y = scorers.digits()
+    return clf, X, y, 1400, 397
+
+
+def mnist() -> tuple[Any, ...]:
+    X, y = fetch_mnist(return_X_y=True)
+    clf = SGDInfluenceClassifier(
+        module__hidden_layer_sizes=(64,), max_epochs=30, batch_size=50
+    )
+    return clf, (X[:6000] / 255).astype(np.float32), y[:6000], 2000, 4000
+
+
+def adult() -> tuple[Any, ...]:
+    return *scorers.adult(), 2000, 10000
+
+
+def newsgroups() -> tuple[Any, ...]:
+    return *scorers.newsgroups(), 1300, 600
+
+
+SETS: dict[str, Callable[[], Any]] = {
+    "20 Newsgroups": cache(newsgroups),
+    "Adult": cache(adult),
+    "MNIST": cache(mnist),
+    "digits": cache(digits),
+}
+Noise = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def one_class(X: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, Any]:
+    """Give four in ten of the first class the label of the second."""
+    transition = np.eye(len(np.unique(y)))
+    transition[0, :2] = 0.6, 0.4
+    return flip_labels_by_class(y, transition, random_state=seed)
+
+
+NOISES: dict[str, Noise] = {
+    "none": lambda X, y, seed: (y, np.zeros(len(y), dtype=bool)),
+    "uniform": lambda X, y, seed: flip_labels(y, 0.2, random_state=seed),
+    "by sample": lambda X, y, seed: flip_labels_by_instance(
+        X, y, 0.2, random_state=seed
+    ),
+    "one class": one_class,
+}
+
+
+def problem(name: str, noise: str, seed: int) -> Problem:
+    """Return a set with noise in its training samples."""
+    clf, X, y, n_train, n_test = SETS[name]()
+    X, X_test, y, y_test = train_test_split(
+        X, y, train_size=n_train, test_size=n_test, stratify=y, random_state=seed
+    )
+    y, is_wrong = NOISES[noise](X, y, seed)
+    clf = clone(clf).set_params(random_state=seed)
+    if clf.module == "mlp":  # the other tables have ReLU
+        clf.set_params(module__activation="silu")
+    return Problem(clf, X, y, is_wrong, X_test, y_test, seed)
+
+
+def by_cleaner(case: Problem, **options: Any) -> Suspects:
+    """Rank by the cleaner; with no number given, it chooses one."""
+    count = int(case.is_wrong.sum())
+    cleaner = InfluenceCleaner(
+        case.clf,
+        **{"n_remove": count, "random_state": case.seed, **options},
+    )
+    cleaner.fit_resample(case.X, case.y)
+    return Suspects(cleaner.ranking_, cleaner.removed_indices_)
+
+
+def by_scorer(case: Problem, scorer: str) -> Suspects:
+    """Rank by a scorer, which sees all samples as training and validation."""
+    fitted = clone(case.clf).fit(case.X, case.y)
+    scores = get_scorer(scorer)(fitted, case.X, case.y, case.X, case.y)
+    return Suspects(np.argsort(scores, kind="stable"))
+
+
+def by_cleanlab(case: Problem, clf: Any) -> Suspects:
+    """Rank by cleanlab's label quality, and choose its label issues."""
+    from cleanlab.classification import CleanLearning
+
+    issues = CleanLearning(clf).find_label_issues(case.X, case.y)
+    order = np.argsort(issues["label_quality"].to_numpy(), kind="stable")
+    return Suspects(order, np.flatnonzero(issues["is_label_issue"]))
+
+
+def by_boosting(case: Problem) -> Suspects:
+    return by_cleanlab(case, HistGradientBoostingClassifier(random_state=case.seed))
+
+
+def by_mislabeled(case: Problem) -> Suspects:
+    """Rank by mislabeled's area under the margin, of scikit-learn's network."""
+    from mislabeled.detect.detectors import AreaUnderMargin
+
+    clf = case.clf
+    network = MLPClassifier(
+        clf.get_params().get("module__hidden_layer_sizes", ()),
+        solver="sgd",
+        learning_rate_init=clf.lr,
+        momentum=0.0,
+        alpha=0.0,
+        batch_size=clf.batch_size,
+        max_iter=clf.max_epochs,
+        random_state=case.seed,
+    )
+    trust = AreaUnderMargin(network).trust_score(case.X, case.y)
+    return Suspects(np.argsort(trust, kind="stable"))
+
+
+def exactly_the_wrong(case: Problem) -> Suspects:
+    wrong = np.flatnonzero(case.is_wrong)
+    return Suspects(np.argsort(~case.is_wrong, kind="stable"), wrong)
+
+
+def _cleaner(**options: Any) -> Callable[[Problem], Suspects]:
+    return lambda case: by_cleaner(case, **options)
+
+
+def _scorer(name: str) -> Callable[[Problem], Suspects]:
+    return lambda case: by_scorer(case, name)
+
+
+METHODS: dict[str, Callable[[Problem], Suspects]] = {
+    "influence": _cleaner(cv=5),
+    "influence, path": _cleaner(cv=5, at="path"),
+    "influence, path, balanced": _cleaner(cv=5, at="path", query="balanced_error"),
+    "mean_rank": _cleaner(cv=5, scorer="mean_rank"),
+    "probability_margin": _scorer("probability_margin"),
+    "cleanlab": lambda case: by_cleanlab(case, clone(case.clf).set_params(record=None)),
+    "cleanlab, boosting": by_boosting,
+    "mislabeled, margin": by_mislabeled,
+    "area_under_margin": _scorer("area_under_margin"),
+    "mean_loss": _scorer("mean_loss"),
+    "loss": _scorer("loss"),
+    "knn_shapley": _scorer("knn_shapley"),
+    "data_oob": _scorer("data_oob"),
+    "random": _scorer("random"),
+    "exactly the wrong": exactly_the_wrong,
+}
+OWN_NUMBER: dict[str, Callable[[Problem], Suspects]] = {
+    'influence, "auto"': _cleaner(cv=5, n_remove="auto"),
+    "cleanlab, own number": METHODS["cleanlab"],
+}
+
+
+def score(case: Problem, kept: np.ndarray) -> float:
+    """Return the mean test accuracy of networks that are trained on some samples."""
+    fresh = clone(case.clf).set_params(record=None)
+    scores = []
+    for number in range(N_FITS):
+        fresh.set_params(random_state=1000 * (case.seed + 1) + number)
+        fitted = clone(fresh).fit(case.X[kept], case.y[kept])
+        scores.append(fitted.score(case.X_test, case.y_test))
+    return float(np.mean(scores))
+
+
+def measured(case: Problem, method: str, before: float) -> dict[str, Any]:
+    """Return what a method finds and gains."""
+    began = time.perf_counter()
+    suspects = {**METHODS, **OWN_NUMBER}[method](case)
+    seconds = time.perf_counter() - began
+    n_wrong = int(case.is_wrong.sum())
+    removed = suspects.order[:n_wrong] if method in METHODS else suspects.chosen
+    place = np.empty(len(case.y))
+    place[suspects.order] = np.arange(len(case.y))
+    kept = np.setdiff1d(np.arange(len(case.y)), removed)
+    row = {"n_removed": len(removed), "before": before, "seconds": seconds}
+    row["gain"] = 100 * (score(case, kept) - before) if len(removed) else 0.0
+    if n_wrong:
+        row["AP"] = average_precision_score(case.is_wrong, -place)
+        row["precision"] = case.is_wrong[suspects.order[:n_wrong]].mean()
+    return row
+
+
+def todo(options: argparse.Namespace, done: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Yield the sets, noises and seeds, with the methods that are not in the file."""
+    known = set(done[KEYS].itertuples(index=False, name=None)) if len(done) else set()
+    for seed in range(options.seeds):
+        for name in options.sets:
+            for noise in options.noises:
+                methods = [
+                    method
+                    for method in options.methods
+                    if (noise != "none" or method in OWN_NUMBER)
+                    and (name, noise, seed, method) not in known
+                ]
+                if methods:
+                    yield name, noise, seed, methods
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    methods = [*METHODS, *OWN_NUMBER]
+    parser.add_argument("--seeds", type=int, default=5, help="number of splits")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=[*SETS])
+    parser.add_argument("--noises", nargs="+", choices=NOISES, default=[*NOISES])
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--report", action="store_true", help="print what is there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    # The table itself shows how reliable the influence is.
+    warnings.simplefilter("ignore", InfluenceReliabilityWarning)
+    rows = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame()
+    for name, noise, seed, names in [] if options.report else todo(options, rows):
+        case = problem(name, noise, seed)
+        before = score(case, np.arange(len(case.y)))
+        for method in names:
+            try:
+                row = measured(case, method, before)
+            except ImportError as error:
+                print(f"{method} is left out: {error}", file=sys.stderr)
+                continue
+            row = dict(zip(KEYS, (name, noise, seed, method), strict=True)) | row
+            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+            part = options.output.with_suffix(".part")
+            rows.to_csv(part, index=False, float_format="%.6g")
+            part.replace(options.output)
+    print(summary(rows).to_string(na_rep="-", float_format="{:.3g}".format))
+    for noise in rows["noise"].unique():
+        name = f"gain_{noise.replace(' ', '_')}"
+        tables.write(documented(rows, noise), name, options.output)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means and standard errors over the splits."""
+    groups = rows.groupby(["noise", "method", "set"], sort=False)
+    return groups[["AP", "gain", "seconds"]].agg(["mean", "sem"]).unstack("set")
+
+
+def documented(rows: pd.DataFrame, noise: str) -> pd.DataFrame:
+    """Return the documentation's table for one kind of noise."""
+    means = summary(rows).loc[noise]
+    methods = [each for each in [*METHODS, *OWN_NUMBER] if each in means.index]
+    table = pd.DataFrame({"method": methods})
+    for name in [each for each in SETS if each in means["gain", "mean"]]:
+        part = means.xs(name, axis=1, level="set").reindex(methods)
+        if noise != "none":
+            table[f"{name}: AP"] = [
+                tables.plus_minus(value, np.nan, ".2f") for value in part["AP", "mean"]
+            ]
+        table[f"{name}: gain"] = [
+            tables.plus_minus(*gain, "+.1f") for gain in part["gain"].to_numpy()
+        ]
+    return table
+
+
+if __name__ == "__main__":
+    main()
