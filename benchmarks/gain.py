@@ -312,16 +312,21 @@ def documented(rows: pd.DataFrame, noise: str) -> pd.DataFrame:
     means = summary(rows).loc[noise]
     methods = [each for each in [*METHODS, *OWN_NUMBER] if each in means.index]
     table = pd.DataFrame({"method": methods})
-    for name in [each for each in SETS if each in means["gain", "mean"]]:
+    gains = means["gain", "mean"].dropna(axis=1, how="all")
+    for name in [each for each in SETS if each in gains]:
         part = means.xs(name, axis=1, level="set").reindex(methods)
-        if noise != "none":
-            table[f"{name}: AP"] = [
-                tables.plus_minus(value, np.nan, ".2f") for value in part["AP", "mean"]
-            ]
-        table[f"{name}: gain"] = [
-            tables.plus_minus(*gain, "+.1f") for gain in part["gain"].to_numpy()
+        table[name] = [
+            _cell(row["AP", "mean"], row["gain", "mean"], row["gain", "sem"])
+            for _, row in part.iterrows()
         ]
     return table
+
+
+def _cell(precision: float, gain: float, error: float) -> str:
+    """Return the average precision, if there is one, and the gain in brackets."""
+    # A line may end before the bracket, and not within.
+    text = tables.plus_minus(gain, error, "+.1f").replace(" ", "\N{NO-BREAK SPACE}")
+    return text if np.isnan(precision) else f"{precision:.2f} ({text})"
 
 
 if __name__ == "__main__":
