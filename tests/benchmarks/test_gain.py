@@ -5,14 +5,13 @@ import pandas as pd
 import pytest
 
 from benchmarks import gain
-from skinfluence import SGDInfluenceClassifier
-from tests.cleaning.problems import flipped_blobs
+from tests.cleaning.problems import flipped_blobs, quick
 
 
 @pytest.fixture(scope="module")
 def case():
     X, y, flips, X_test, y_test = flipped_blobs(fraction=0.3)
-    clf = SGDInfluenceClassifier("linear", max_epochs=3, batch_size=60)
+    clf = quick(max_epochs=3, batch_size=60)
     return gain.Problem(clf, X, y, flips, X_test, y_test, seed=0)
 
 
