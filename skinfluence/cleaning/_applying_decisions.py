@@ -8,11 +8,11 @@ from sklearn.base import is_regressor
 
 from ..estimators import ScoresOverRuns
 from ..exceptions import DecisionsError
-from ._actions import Cleaned
 from ._data import CleaningData
 from ._decisions import Decisions, read_decisions
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe
+from ._removal import Cleaned
 from ._selection import emptied_classes
 
 

@@ -23,7 +23,6 @@ from torch.utils.data import Dataset
 
 from .._warnings import warn_caller
 from ..estimators import check_weights, plain_targets, represent
-from ._actions import Cleaned
 from ._checks import check_accepts, check_choices
 from ._containers import check_rows, check_writable, kept_rows, targets_like
 from ._data import (
@@ -38,6 +37,7 @@ from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe
+from ._removal import Cleaned
 from ._representation import RepresentationMixin
 from ._selection import Goal, check_classes_stay
 

@@ -12,13 +12,13 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from torch import Tensor
 
-from ._actions import Cleaned
 from ._applying_decisions import act_as_decided
 from ._base import BaseCleaner
 from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
 from ._data import CleaningData
 from ._ranking import Ranking
+from ._removal import Cleaned
 from ._selection import Goal, check_n_remove
 
 

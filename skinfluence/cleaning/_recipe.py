@@ -18,7 +18,7 @@ from ..estimators import (
     warn_if_alike,
 )
 from ..scorers import get_scorer
-from ._actions import ACTIONS, Removal
+from ._actions import ACTIONS
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
 from ._ranking import (
@@ -30,6 +30,7 @@ from ._ranking import (
     score_runs,
     with_seed,
 )
+from ._removal import Removal
 from ._selection import (
     Goal,
     beneficial_removals,
