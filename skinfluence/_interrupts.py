@@ -9,7 +9,7 @@ is closed on a whole step.
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,55 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+class _Gate:
+    """The handler of signals in a loop: passes them on, or holds them for a while.
+
+    Exchanging handlers around each step of a small network takes a twentieth of it.
+    """
+
+    def __init__(self, handlers: Mapping[int, Callable[..., Any]]) -> None:
+        self.handlers = handlers
+        self.holds = False
+        self.waiting: list[tuple[Any, ...]] = []
+        self.interrupts: list[KeyboardInterrupt] = []
+
+    def __call__(self, *arguments: Any) -> None:
+        if self.holds:
+            self.waiting.append(arguments)
+            return
+        try:
+            self.handlers[arguments[0]](*arguments)
+        except KeyboardInterrupt as interrupt:
+            self.interrupts.append(interrupt)
+            raise Interrupted from interrupt
+
+    def let_go(self) -> None:
+        """Pass on what came while the gate held."""
+        self.holds = False
+        if self.waiting:
+            first, self.waiting = self.waiting[0], []
+            self(*first)
+
+
+# Those in place, innermost last. Python interrupts its main thread only.
+_gates: list[_Gate] = []
+
+
+@contextmanager
+def _gate() -> Iterator[_Gate]:
+    """Let signals in which Python has a part go through a gate inside the block."""
+    gate = _Gate(_handlers())
+    _gates.append(gate)
+    try:
+        for number in gate.handlers:
+            signal.signal(number, gate)
+        yield gate
+    finally:
+        _gates.remove(gate)
+        for number, handler in gate.handlers.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def told_apart() -> Iterator[None]:
     """Raise an interrupt inside the block as `Interrupted`, whatever becomes of it.
@@ -28,46 +77,40 @@ def told_apart() -> Iterator[None]:
     Python drops what is raised while it removes an object, and other code may turn it
     into another error.
     """
-    handler = _handlers().get(signal.SIGINT)
-    if handler is None:
+    if not _is_main():
         yield
         return
-    arrived: list[KeyboardInterrupt] = []
-
-    def tell(*arguments: Any) -> None:
+    with _gate() as gate:
         try:
-            handler(*arguments)
-        except KeyboardInterrupt as interrupt:
-            arrived.append(interrupt)
-            raise Interrupted from interrupt
-
-    signal.signal(signal.SIGINT, tell)
-    try:
-        yield
-        if arrived:
-            raise Interrupted from arrived[0]
-    except Exception as error:
-        if arrived:
-            raise Interrupted from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
+            yield
+            if gate.interrupts:
+                raise Interrupted from gate.interrupts[0]
+        except Exception as error:
+            if gate.interrupts:
+                raise Interrupted from error
+            raise
 
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Let interrupts, and SIGTERM where Python handles it, wait for the block's end."""
-    handlers = _handlers()
-    waiting: list[tuple[Any, ...]] = []
-    for number in handlers:
-        signal.signal(number, lambda *arguments: waiting.append(arguments))
-    try:
+    """Let interrupts, and SIGTERM where Python handles it, wait for the block's end.
+
+    In a loop that tells them apart its gate holds them. A handler that a callback sets
+    there is called at once.
+    """
+    if not _is_main():
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if waiting:
-            handlers[waiting[0][0]](*waiting[0])
+    elif not _gates:
+        with _gate(), deferred_interrupts():
+            yield
+    elif (gate := _gates[-1]).holds:
+        yield
+    else:
+        gate.holds = True
+        try:
+            yield
+        finally:
+            gate.let_go()
 
 
 @contextmanager
@@ -88,13 +131,9 @@ def exiting() -> Iterator[None]:
 
 
 def _handlers() -> dict[int, Callable[..., Any]]:
-    """Return what is called by signals in which Python has a part.
-
-    Python interrupts its main thread only.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM) if _is_main() else ()
-    found = {number: signal.getsignal(number) for number in numbers}
-    return {number: call for number, call in found.items() if callable(call)}
+    """Return what is called by signals in which Python has a part."""
+    found = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    return {n: call for n, call in found.items() if callable(call)}
 
 
 def _is_main() -> bool:
