@@ -31,6 +31,7 @@ from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .input_checks import explaining_inputs
+from .outside_changes import listeners
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -38,6 +39,9 @@ _LOADING = set(inspect.signature(DataLoader).parameters) - {"collate_fn"}
 
 # Those that choose or order the rows.
 _SAMPLING = {"shuffle", "sampler", "batch_sampler", "drop_last"}
+
+# Events of each batch.
+_PER_BATCH = {"on_batch_begin", "on_grad_computed", "on_batch_end"}
 
 
 class RecordingMixin(InfluenceNet):
@@ -125,6 +129,7 @@ class RecordingMixin(InfluenceNet):
             plain = kwargs.keys() == {"batch_sampler", "collate_fn"}
             whole = kwargs.get("collate_fn") is collate_whole
             if type(dataset) is ArrayDataset and plain and whole:
+                self.run_.loads = False
                 return WholeBatches(dataset, kwargs["batch_sampler"])
             kwargs.setdefault("generator", generator)
             if self.run_.data.draws:
@@ -246,12 +251,18 @@ class RecordingMixin(InfluenceNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; what they do to a step's gradients is recorded."""
         run = self.run_
-        if run is None or method_name != "on_grad_computed":
+        if run is None or method_name not in _PER_BATCH:
             super().notify(method_name, **cb_kwargs)
             return
-        run.before_callbacks(self)
-        super().notify(method_name, **cb_kwargs)
-        run.after_callbacks(self)
+        computed = method_name == "on_grad_computed"
+        if computed:
+            run.before_callbacks(self)
+        # As skorch does, but nobody is called who does nothing.
+        getattr(self, method_name)(self, **cb_kwargs)
+        for callback in listeners(self, method_name):
+            getattr(callback, method_name)(self, **cb_kwargs)
+        if computed:
+            run.after_callbacks(self)
 
     def _gradient(self, run: TrainingRun) -> CompiledGradient:
         """Return the compiled gradient of the run's batches."""

@@ -1,8 +1,9 @@
 """What something other than the optimizer changes while a run is recorded."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback, EpochScoring, GradientNormClipping
 from skorch.net import NeuralNet
 from torch import Tensor, zeros_like
 
@@ -137,12 +138,31 @@ def _gradients(live: LiveState) -> list[Tensor]:
     return [zeros_like(p) if p.grad is None else p.grad for p in live.parameters]
 
 
+def listeners(net: NeuralNet, event: str) -> list[Any]:
+    """Return the callbacks that do something at an event."""
+    nothing = getattr(Callback, event)
+    return [
+        callback
+        for _, callback in net.callbacks_
+        if getattr(type(callback), event, None) is not nothing
+        or event in getattr(callback, "__dict__", ())
+    ]
+
+
 def callbacks_touch_gradients(net: NeuralNet) -> bool:
     overridden = type(net).on_grad_computed is not NeuralNet.on_grad_computed
-    return overridden or any(
-        type(callback).on_grad_computed is not Callback.on_grad_computed
-        for _, callback in net.callbacks_
-    )
+    return overridden or bool(listeners(net, "on_grad_computed"))
+
+
+def act_between_batches(net: NeuralNet) -> bool:
+    """Whether anything but skorch's own loop runs from one step to the next."""
+    for event in _BETWEEN_BATCHES:
+        if getattr(type(net), event) is not getattr(NeuralNet, event):
+            return True
+        # It keeps the outputs of the batch.
+        if any(type(each) is not EpochScoring for each in listeners(net, event)):
+            return True
+    return False
 
 
 def _declared_clipping(net: NeuralNet) -> Clipping | None:

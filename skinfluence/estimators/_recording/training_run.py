@@ -38,7 +38,12 @@ from .observations import (
     same,
     warn_of_buffers,
 )
-from .outside_changes import StepWatch, callbacks_touch_gradients, changed_state
+from .outside_changes import (
+    StepWatch,
+    act_between_batches,
+    callbacks_touch_gradients,
+    changed_state,
+)
 
 
 class TrainingRun:
@@ -115,6 +120,8 @@ class TrainingRun:
         self._start = self._after  # those that the step in hand starts from
         self._marks: list[tuple[int, int]] = []  # of the optimizer's state after it
         self._watch = StepWatch()
+        self.loads = True  # by code of the user's, such as a Dataset's
+        self._watched = True  # whether anything may change the net between two steps
         self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
 
@@ -223,10 +230,12 @@ class TrainingRun:
             )
         # The optimizer's state is looked at where most callbacks would change it, and
         # where one is seen to.
-        whole = new_call or grown or self._new_epoch or self._touched(live)
+        if self._new_epoch:
+            self._watched = self.loads or act_between_batches(net)
+        whole = new_call or grown or self._new_epoch
         self._new_epoch = False
         after = self._after
-        if whole or after is None or not live.holds(after):
+        if whole or after is None or (self._watched and not self._held(live, after)):
             state = live.read()
             self._start = state.parameters
             if after is not None:
@@ -238,6 +247,10 @@ class TrainingRun:
                 return None
             state = live.read() if trajectory.final is None else trajectory.final
         return state if new_call or trajectory.keeps(number) else None
+
+    def _held(self, live: LiveState, after: Tensor) -> bool:
+        """Whether nothing but the optimizer changed the state since the last step."""
+        return not self._touched(live) and live.holds(after)
 
     def _touched(self, live: LiveState) -> bool:
         """Whether the optimizer's state was written to since the last step."""
