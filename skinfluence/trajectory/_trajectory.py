@@ -53,6 +53,12 @@ class Trajectory(RunFacts):
     oldest : int
         The first step whose state may be asked for.
 
+    Attributes
+    ----------
+    examined : dict of int to Tensor of shape (p,), bool
+        Number of a step whose derivatives were found to be right -> the parameters
+        that they were looked at in. A question need not look again.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -65,6 +71,9 @@ class Trajectory(RunFacts):
 
     records: list[StepRecord] = field(default_factory=list)
     final: State | None = None
+    examined: dict[int, torch.Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -186,6 +195,7 @@ class Trajectory(RunFacts):
             del self._store[number]
         self._store.cut(n_steps)
         del self.records[n_steps:]
+        self.examined = {k: v for k, v in self.examined.items() if k < n_steps}
         cut_facts(self, n_steps)
 
     @property

@@ -178,8 +178,9 @@ def test_buffers_that_influence_does_not_follow_are_refused(module):
 )
 def test_faults_that_show_later_are_refused_at_the_question(module, error, message):
     clf = fitted(module, lr=0.5, max_epochs=8)
-    with pytest.raises(error, match=message):
-        clf.influence(*Case().validation())
+    for _ in range(2):  # not only at the first
+        with pytest.raises(error, match=message):
+            clf.influence(*Case().validation())
     assert np.isfinite(clf.counterfactual_influence(*Case().validation(), [0])).all()
 
 
@@ -322,3 +323,29 @@ def test_as_many_graphs_as_steps_are_looked_at_in_part(monkeypatch):
     clf.influence(*Case().validation())
     # The usual ones, and up to twice as many others as there are to be about.
     assert 16 <= len(looked) <= 33
+
+
+def test_what_was_looked_at_once_is_not_again(monkeypatch):
+    looked, check = [], estimate.check_later_steps
+
+    def noted(step, taken, *arguments, **options):
+        taken = list(taken)
+        looked.extend(record.step for _, record, _ in taken)
+        check(step, taken, *arguments, **options)
+
+    monkeypatch.setattr(estimate, "check_later_steps", noted)
+    clf = fitted(Net, max_epochs=4)
+    clf.influence(*Case().validation())
+    first = sorted(looked)
+    assert len(first) >= 8
+    clf.label_influence(*Case().validation())
+    clf.influence(*Case().validation(), at="path")
+    assert sorted(looked) == first
+    # Steps that were taken since, and those of another run.
+    n_steps = clf.trajectory_.n_steps
+    clf.partial_fit(*Case().data()[:2])
+    clf.influence(*Case().validation())
+    assert max(looked) >= n_steps
+    looked.clear()
+    clf.fit(*Case().data()[:2]).influence(*Case().validation())
+    assert sorted(looked) == first

@@ -138,19 +138,32 @@ def _check_later_steps(stage: Stage) -> None:
     kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
     # The second, which may use what the first has written, and some up to the last.
     numbers = {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}
-    records = (trajectory.records[k] for k in numbers)
+    records = [trajectory.records[k] for k in numbers if not _examined(stage, k)]
     check_later_steps(
         step,
         ((trajectory.state(r.step), r, few(r.micro_batches()[0])) for r in records),
         back.reached,
         remedy=_EXACT,
     )
-    for number, place in _other_graphs(back.graphs, numbers):
+    others = _other_graphs(back.graphs, numbers)
+    for number, place in others:
+        if _examined(stage, number):
+            continue
         record = trajectory.records[number]
         # All of its samples: on any of them it may depend which branch is taken.
         batch = record.micro_batches()[place]
         state = Replay(trajectory, step).state(number)
         check_later_steps(step, [(state, record, batch)], back.reached, remedy=_EXACT)
+    looked_at = numbers | {number for number, _ in others}
+    trajectory.examined |= dict.fromkeys(looked_at, back.reached.clone())
+
+
+def _examined(stage: Stage, number: int) -> bool:
+    """Whether a step was looked at before, in all parameters that are reached now."""
+    known, reached = stage.trajectory.examined.get(number), stage.back.reached
+    if known is None or len(known) != len(reached):  # as of a part of several stages
+        return False
+    return not bool((reached & ~known).any())
 
 
 def _other_graphs(
