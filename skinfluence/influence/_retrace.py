@@ -106,7 +106,8 @@ def retrace(
     every = -(-(max(at) - first) // _LOOKS)
     replay = Replay(trajectory, step)
     step = step if back is None else back
-    for record, before, after in replay.backwards(max(at), first, progress):
+    walk = replay.backwards(max(at), first, progress)
+    for record, before, after in step.kernels.around(walk):
         before, after = (s.of_dtype(step.live.dtype) for s in (before, after))
         weight = at.get(record.step + 1)
         if weight:

@@ -1,12 +1,14 @@
 """Kernels that can be differentiated twice, in place of faster ones that cannot."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.backends import cuda, cudnn, mha
+
+T = TypeVar("T")
 
 _Switch = tuple[Callable[[], bool], Callable[[bool], Any], bool]
 """What a setting is, what sets it, and what it must be."""
@@ -70,6 +72,11 @@ class Kernels(ContextDecorator):
                     set_to(before)
         for other in self._others:
             other.__exit__()
+
+    def around(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, inside the block: each need not choose the kernels anew."""
+        with self:
+            yield from items
 
 
 _FOR_ATTENTION = Kernels(_ATTENTION)

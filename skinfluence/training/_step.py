@@ -76,7 +76,7 @@ class TrainingStep:
         self.live = live
         self.device = live.parameters[0].device
         # Checkpointed activations are computed again in the backward pass.
-        self._kernels = twice_differentiable(objective.modules)
+        self.kernels = twice_differentiable(objective.modules)
         self._kinks: AbstractContextManager[object] = kinks or nullcontext()
         for parameter in live.parameters:
             parameter.requires_grad_()
@@ -155,7 +155,7 @@ class TrainingStep:
         totals = []
         # One after the other, as in training: each is freed before the next begins.
         for batch, factors in zip(batches, own, strict=True):
-            with self._kernels, seeded(batch.seed, self.device):
+            with self.kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
                 descend(losses, along.to(losses))
@@ -210,7 +210,7 @@ class TrainingStep:
             The slopes, the adjoint of the state before the step, and what shows
             whether it is the recorded step.
         """
-        with self._kernels:
+        with self.kernels:
             return self._pull(state, step, adjoint, *self._linearize(state, step))
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
@@ -356,7 +356,7 @@ class TrainingStep:
         -------
         Tensor of shape (p,) or (q, p)
         """
-        with self._kernels:
+        with self.kernels:
             found = differentiate([values], self.live.parameters, [along])
         return self.live.layout.flatten(found)
 
@@ -375,7 +375,7 @@ class TrainingStep:
         Tensor of shape (n,)
         """
         weights = torch.ones_like(values, requires_grad=True)
-        with self._kernels:
+        with self.kernels:
             gradients = weighted_gradients(values, weights, self.live.parameters, None)
             (found,) = derivatives_along(
                 gradients, [weights], self.live.layout.split(direction)

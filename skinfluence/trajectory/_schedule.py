@@ -120,8 +120,11 @@ class Schedule:
 
     def __iter__(self) -> Iterator[Action]:
         """Yield what is to be done, in order."""
-        for segment in self._segments():
-            yield from _segment(*segment)
+        for low, bottom, top, high, room, checked in self._segments():
+            if high == low + 1:  # as in a run of which every state is kept
+                yield Backward(low)
+            else:
+                yield from _segment(low, bottom, top, high, room, checked)
 
     def _segments(self) -> Iterator[tuple[int, int, int, int, float, bool]]:
         # Two states always: one at hand, and the one after it.
