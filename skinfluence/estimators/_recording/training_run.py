@@ -38,7 +38,13 @@ from .observations import (
     same,
     warn_of_buffers,
 )
-from .outside_changes import StepWatch, callbacks_touch_gradients, changed_state
+from .optimizer_hooks import StepTwice, step_hooks
+from .outside_changes import (
+    StepWatch,
+    callbacks_touch_gradients,
+    changed_by_hooks,
+    changed_state,
+)
 
 
 class TrainingRun:
@@ -115,6 +121,7 @@ class TrainingRun:
         self._start = self._after  # those that the step in hand starts from
         self._marks: list[tuple[int, int]] = []  # of the optimizer's state after it
         self._watch = StepWatch()
+        self._twice: StepTwice | None = None  # where something runs around the step
         self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
 
@@ -166,6 +173,9 @@ class TrainingRun:
                 self._check_fixed(net, self.trajectory)
             if begins:
                 self._check_first_step(net, loaded)
+            assert self._live is not None
+            hooks = step_hooks(net.optimizer_)
+            self._twice = StepTwice(self._live) if hooks else None
         elif self._recorded:
             self._watch.check_accumulation(net, *self._recorded)
         return self.seed_of_step + self.n_taken
@@ -275,6 +285,8 @@ class TrainingRun:
         self._clipping = None
         if self._recorded and callbacks_touch_gradients(net):
             self._clipping = self._watch.clipping(net, *self._recorded)
+        if self._twice is not None and self._live is not None:
+            self._twice.see_gradients(self._live)
 
     def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
         """Note the batch just taken, and record the step if it was its last."""
@@ -292,6 +304,9 @@ class TrainingRun:
         live, trajectory, before = self._live, self.trajectory, self._before
         if live is None or trajectory is None:
             return
+        if self._twice is not None and not self._twice.leads_to(live):
+            changed_by_hooks(trajectory, step_hooks(net.optimizer_))
+        self._twice = None
         step = trajectory.n_steps
         last = trajectory.records[-1] if trajectory.records else None
         self._after, after = self._state_after(live, trajectory)
