@@ -70,7 +70,7 @@ class CompiledStep(TrainingStep):
         )
         places = {p: k for k, p in enumerate(self._gradient.parameters)}
         self._places = [places[parameter] for parameter in live.parameters]
-        self._stopping: bool | None = None
+        self._all_stop: bool | None = None
 
     def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         size = step.compiled_size
@@ -87,7 +87,7 @@ class CompiledStep(TrainingStep):
             return super().backward(state, step, adjoint)
         linearization = self._checked(self._call(state, step), state, step, adjoint)
         if self._may_stop(state, step):
-            self.stops.add(step.step)
+            self.stopping.found.add(step.step)
         return self._pull(state, step, adjoint, *linearization)
 
     def _checked(
@@ -112,10 +112,10 @@ class CompiledStep(TrainingStep):
 
     def _may_stop(self, state: State, step: StepRecord) -> bool:
         """Whether a step may stop gradients: all do the same, as they are compiled."""
-        if self._stopping is None:
+        if self._all_stop is None:
             self._linearize(state, step)
-            self._stopping = step.step in self.stops
-        return self._stopping
+            self._all_stop = step.step in self.stopping.found
+        return self._all_stop
 
     def _seen(
         self,

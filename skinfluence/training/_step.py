@@ -15,7 +15,7 @@ from ._derivatives import (
     weighted_gradients,
 )
 from ._flat import PARAMETERS, LiveState, Scalars, State
-from ._graph import passes_code, passes_narrower, structure
+from ._graph import passes_narrower, structure
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Objective
@@ -23,7 +23,7 @@ from ._randomness import seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord
 from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
-from ._stops import StopsSeen
+from ._stops import StoppingSteps
 from ._update import GRADIENT, UpdateRule
 
 
@@ -92,9 +92,8 @@ class TrainingStep:
             live.layout.size, dtype=torch.bool, device=self.device
         )
         self.in_half = False  # whether a gradient passed half precision there
-        self.stops: set[int] = set()  # steps that may stop some values' gradient
+        self.stopping = StoppingSteps()
         self._known: set[tuple[int, ...]] = set()
-        self._coded: dict[tuple[int, ...], bool] = {}
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
         self.eps = live.layout.eps(live.parameters)
@@ -220,14 +219,13 @@ class TrainingStep:
         """Return the step's gradient at a state, and what differentiates it further."""
         self.live.show(state)
         self.objective.train(True)
-        parts, stops = [], StopsSeen()
+        parts, watch = [], self.stopping.watch(step)
         for batch in step.micro_batches():
-            with seeded(batch.seed, self.device), self._kinks, stops:
+            with seeded(batch.seed, self.device), self._kinks, watch:
                 parts.append(self._leaf_losses(batch))
         graphs = tuple(structure(part.losses) for part in parts)
         losses = _joined([part.losses for part in parts])
-        if stops.any or self._passes_code(graphs, losses):
-            self.stops.add(step.step)
+        self.stopping.note(step, graphs, losses)
         coefficients = _joined([part.coefficients for part in parts])
         gradients = weighted_gradients(
             losses,
@@ -267,12 +265,6 @@ class TrainingStep:
             self._known.add(graphs)
             self.reached |= gradient != 0
             self.in_half |= passes_narrower(losses, torch.float32)
-
-    def _passes_code(self, graphs: tuple[int, ...], losses: Tensor) -> bool:
-        """Whether gradients pass Python code, looked up once for each graph."""
-        if graphs not in self._coded:
-            self._coded[graphs] = passes_code(losses)
-        return self._coded[graphs]
 
     def _leaf_losses(self, batch: MicroBatch) -> LeafLosses:
         """Return losses, coefficients, and the leaf to differentiate in."""

@@ -390,6 +390,13 @@ def by_number(x, rare):
     return x / max(1.0, torch.where(rare, x + 3.0, 0.0).sum().item())
 
 
+def by_shape(x, rare):
+    x, some = x * 1.0, x[rare]
+    if len(some):
+        x.data[rare] *= 0.5 * some.data
+    return x
+
+
 def by_hook(x, rare):
     x = x * 1.0
     if x.requires_grad:
@@ -402,6 +409,7 @@ STOPS = {
     "where, wholly": lambda x, rare: torch.where(rare, x.detach(), x),
     "index": by_index,
     "data": by_data,
+    "data, by a shape": by_shape,
     "clamp": by_clamp,
     "no_grad": without_gradients,
     "number": by_number,

@@ -75,7 +75,8 @@ def _suspects(stage: Stage, seen: Iterable[int]) -> dict[int, Sequence[int]]:
     for number, place in _other_graphs(back.graphs, seen):
         places.setdefault(number, []).append(place)
     # Which values' gradient is stopped, the graph does not say.
-    stopping = {n: range(len(records[n].micro_batches())) for n in back.stops}
+    found = back.stopping.found
+    stopping = {n: range(len(records[n].micro_batches())) for n in found}
     return dict(sorted({**places, **stopping}.items()))
 
 
