@@ -85,9 +85,9 @@ class CompiledStep(TrainingStep):
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
-        linearization = self._checked(self._call(state, step), state, step, adjoint)
         if self._may_stop(state, step):
             self.stopping.found.add(step.step)
+        linearization = self._checked(self._call(state, step), state, step, adjoint)
         return self._pull(state, step, adjoint, *linearization)
 
     def _checked(
