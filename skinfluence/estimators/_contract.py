@@ -311,10 +311,12 @@ class EstimatorContract(RecordingMixin):
                 )
         check_monitors(self)
         self._check_options()
-        own_step = type(self).train_step is RecordingMixin.train_step
-        if self.record is not None and not own_step:
+        for name in ("train_step", "_step_optimizer", "_zero_grad_optimizer"):
+            kept = getattr(type(self), name) is getattr(EstimatorContract, name)
+            if kept or self.record is None:
+                continue
             raise TypeError(
-                f"{type(self).__name__} must not override `train_step`: what it does "
+                f"{type(self).__name__} must not override `{name}`: what it does "
                 "is not recorded. Override `get_losses` or `infer`, use a callback, or "
                 "`accumulate_steps` to accumulate gradients; or train with "
                 "record=None, without influence."

@@ -32,6 +32,7 @@ from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import rounding_tolerance
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
+from ._stops import may_stop
 from ._update import (
     SUPPORTED_OPTIMIZERS,
     UpdateRule,
@@ -78,6 +79,7 @@ __all__ = [
     "differentiating",
     "few",
     "in_precision",
+    "may_stop",
     "moment_names",
     "observe_clipping",
     "other_generators",

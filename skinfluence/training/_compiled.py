@@ -70,6 +70,7 @@ class CompiledStep(TrainingStep):
         )
         places = {p: k for k, p in enumerate(self._gradient.parameters)}
         self._places = [places[parameter] for parameter in live.parameters]
+        self._all_stop: bool | None = None
 
     def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         size = step.compiled_size
@@ -84,6 +85,8 @@ class CompiledStep(TrainingStep):
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
+        if self._may_stop(state, step):
+            self.stopping.found.add(step.step)
         linearization = self._checked(self._call(state, step), state, step, adjoint)
         return self._pull(state, step, adjoint, *linearization)
 
@@ -106,6 +109,13 @@ class CompiledStep(TrainingStep):
         if self.compiled.trusted[use]:
             return self._compiled(call, state, step)
         return self._linearize(state, step)
+
+    def _may_stop(self, state: State, step: StepRecord) -> bool:
+        """Whether a step may stop gradients: all do the same, as they are compiled."""
+        if self._all_stop is None:
+            self._linearize(state, step)
+            self._all_stop = step.step in self.stopping.found
+        return self._all_stop
 
     def _seen(
         self,

@@ -6,6 +6,9 @@ from torch.autograd.graph import Node
 
 from ._precision import widened
 
+# Modules whose autograd Functions have the right derivatives.
+_RIGHT = {"torch.utils.checkpoint", f"{__package__}._kinks"}
+
 
 def structure(values: Tensor) -> int:
     """Return a hash of which operations values come from, and how they are joined.
@@ -23,6 +26,15 @@ def passes_narrower(values: Tensor, dtype: torch.dtype) -> bool:
     """
     dtypes = {each.dtype for node in _walk(values)[0] for each in node._input_metadata}
     return any(widened(own, dtype) is not own for own in dtypes)
+
+
+def passes_code(values: Tensor) -> bool:
+    """Whether gradients pass Python code, of an autograd Function or a hook.
+
+    Its derivative may be right for some values and wrong for others.
+    """
+    functions = (getattr(node, "_forward_cls", None) for node in _walk(values)[0])
+    return any(f is not None and f.__module__ not in _RIGHT for f in functions)
 
 
 def _walk(values: Tensor) -> tuple[list[Node], list[type | int]]:

@@ -23,6 +23,7 @@ from ._randomness import seeded
 from ._record import Hyperparameters, MicroBatch, StepRecord
 from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
+from ._stops import StoppingSteps
 from ._update import GRADIENT, UpdateRule
 
 
@@ -91,6 +92,7 @@ class TrainingStep:
             live.layout.size, dtype=torch.bool, device=self.device
         )
         self.in_half = False  # whether a gradient passed half precision there
+        self.stopping = StoppingSteps()
         self._known: set[tuple[int, ...]] = set()
         parameters = [p for module in objective.modules for p in module.parameters()]
         self.tolerance = rounding_tolerance(parameters)
@@ -217,12 +219,13 @@ class TrainingStep:
         """Return the step's gradient at a state, and what differentiates it further."""
         self.live.show(state)
         self.objective.train(True)
-        parts = []
+        parts, watch = [], self.stopping.watch(step)
         for batch in step.micro_batches():
-            with seeded(batch.seed, self.device), self._kinks:
+            with seeded(batch.seed, self.device), self._kinks, watch:
                 parts.append(self._leaf_losses(batch))
         graphs = tuple(structure(part.losses) for part in parts)
         losses = _joined([part.losses for part in parts])
+        self.stopping.note(step, graphs, losses)
         coefficients = _joined([part.coefficients for part in parts])
         gradients = weighted_gradients(
             losses,

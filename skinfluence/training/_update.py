@@ -72,7 +72,7 @@ def moment_names(optimizer: optim.Optimizer) -> tuple[str, ...]:
     cls = type(optimizer)
     for base, names in _MOMENTS.items():
         # A subclass may add options, but not another step.
-        if issubclass(cls, base) and cls.step is base.step:
+        if issubclass(cls, base) and _unhooked(cls) is _unhooked(base):
             return names
     supported = ", ".join(SUPPORTED_OPTIMIZERS)
     reason = next(
@@ -84,6 +84,15 @@ def moment_names(optimizer: optim.Optimizer) -> tuple[str, ...]:
         f"{cls.__name__}: {reason}. Use one of these, or record=None to train "
         "without influence."
     )
+
+
+def _unhooked(cls: type[optim.Optimizer]) -> Any:
+    """Return a class's step without what torch puts around it to call hooks.
+
+    It does so for each class as the first of its instances is made.
+    """
+    step: Any = cls.step
+    return step.__wrapped__ if hasattr(step, "hooked") else step
 
 
 def state_nbytes(optimizer: torch.optim.Optimizer, buffers: Sequence[Tensor]) -> int:

@@ -55,9 +55,10 @@ class Trajectory(RunFacts):
 
     Attributes
     ----------
-    examined : dict of int to Tensor of shape (p,), bool
-        Number of a step whose derivatives were found to be right -> the parameters
-        that they were looked at in. A question need not look again.
+    examined : dict of (int, bool) to Tensor of shape (p,), bool
+        Number of a step whose derivatives were found to be right, and whether on all
+        samples of its batch -> the parameters that they were looked at in. A question
+        need not look again.
 
     Examples
     --------
@@ -71,7 +72,7 @@ class Trajectory(RunFacts):
 
     records: list[StepRecord] = field(default_factory=list)
     final: State | None = None
-    examined: dict[int, torch.Tensor] = field(
+    examined: dict[tuple[int, bool], torch.Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
@@ -195,7 +196,7 @@ class Trajectory(RunFacts):
             del self._store[number]
         self._store.cut(n_steps)
         del self.records[n_steps:]
-        self.examined = {k: v for k, v in self.examined.items() if k < n_steps}
+        self.examined = {k: v for k, v in self.examined.items() if k[0] < n_steps}
         cut_facts(self, n_steps)
 
     @property

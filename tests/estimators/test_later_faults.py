@@ -7,7 +7,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.estimators._questions import estimate
+from skinfluence.estimators._questions import later_faults
 from skinfluence.exceptions import IrreproducibleStepError, UnsupportedModuleError
 from tests.cases import N_CLASSES, SIDE, Case, rough
 
@@ -307,7 +307,7 @@ class AnyLength(Net):
     """Takes as many turns as the batch says: each number is another graph."""
 
     def changed(self, hidden):
-        for _ in range(1 + int(hidden.abs().sum().item() * 1e6) % 97):
+        for _ in range(1 + int((hidden.abs().sum() * 1e6).long()) % 97):
             hidden = torch.tanh(hidden)
         return hidden
 
@@ -316,7 +316,7 @@ def test_as_many_graphs_as_steps_are_looked_at_in_part(monkeypatch):
     clf = fitted(AnyLength, max_epochs=20)
     looked = []
     monkeypatch.setattr(
-        estimate,
+        later_faults,
         "check_later_steps",
         lambda step, taken, *_, **__: looked.append(taken),
     )
@@ -326,14 +326,14 @@ def test_as_many_graphs_as_steps_are_looked_at_in_part(monkeypatch):
 
 
 def test_what_was_looked_at_once_is_not_again(monkeypatch):
-    looked, check = [], estimate.check_later_steps
+    looked, check = [], later_faults.check_later_steps
 
     def noted(step, taken, *arguments, **options):
         taken = list(taken)
         looked.extend(record.step for _, record, _ in taken)
         check(step, taken, *arguments, **options)
 
-    monkeypatch.setattr(estimate, "check_later_steps", noted)
+    monkeypatch.setattr(later_faults, "check_later_steps", noted)
     clf = fitted(Net, max_epochs=4)
     clf.influence(*Case().validation())
     first = sorted(looked)
@@ -349,3 +349,184 @@ def test_what_was_looked_at_once_is_not_again(monkeypatch):
     looked.clear()
     clf.fit(*Case().data()[:2]).influence(*Case().validation())
     assert sorted(looked) == first
+
+
+class Masked(Net):
+    """Stops the gradient of single values, within one and the same graph."""
+
+    def __init__(self, stopped):
+        super().__init__()
+        self.stopped = stopped
+
+    def forward(self, X):
+        # An outlier would saturate the units, which then have no gradient to stop.
+        hidden = torch.tanh(self.hidden(X.flatten(1).clamp(max=2.0)))
+        rare = (X.flatten(1).amax(1, keepdim=True) > 100.0).expand_as(hidden)
+        return self.output(self.stopped(hidden * hidden, rare))
+
+
+class StraightThrough(torch.autograd.Function):
+    """Rounds values far from 0, and passes their gradient on."""
+
+    @staticmethod
+    def forward(ctx, x, rare):
+        return torch.where(rare, (4 * x).round() / 4, x)
+
+    @staticmethod
+    def backward(ctx, along):
+        return along, None
+
+
+class RarelyReversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, rare):
+        ctx.save_for_backward(rare)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, along):
+        (rare,) = ctx.saved_tensors
+        return torch.where(rare, -along, along), None
+
+
+def by_index(x, rare):
+    x = x.clone()
+    x[rare] = x[rare].detach()
+    return x
+
+
+def by_data(x, rare):
+    x = x * 1.0
+    if rare.any():
+        x.data[rare] *= 0.5 * x.data[rare]
+    return x
+
+
+def by_clamp(x, rare):
+    bound = x.detach().mean()
+    return torch.where(rare, x.clamp(max=bound), x)
+
+
+def without_gradients(x, rare):
+    with torch.no_grad():
+        scale = torch.where(rare, x, 1.0)
+    return x * scale
+
+
+def by_number(x, rare):
+    return x / max(1.0, torch.where(rare, x + 3.0, 0.0).sum().item())
+
+
+def by_shape(x, rare):
+    x, some = x * 1.0, x[rare]
+    if len(some):
+        x.data[rare] *= 0.5 * some.data
+    return x
+
+
+def by_hook(x, rare):
+    x = x * 1.0
+    if x.requires_grad:
+        x.register_hook(lambda along: torch.where(rare, 0.5 * along, along))
+    return x
+
+
+STOPS = {
+    "where": lambda x, rare: torch.where(rare, x.detach() * x, x),
+    "where, wholly": lambda x, rare: torch.where(rare, x.detach(), x),
+    "index": by_index,
+    "data": by_data,
+    "data, by a shape": by_shape,
+    "clamp": by_clamp,
+    "no_grad": without_gradients,
+    "number": by_number,
+    "hook": by_hook,
+    "mask": lambda x, rare: x + rare * (x.detach() * x - x),
+    "rounding": lambda x, rare: x + rare * ((4 * x).round() / 4 - x).detach(),
+    "function": StraightThrough.apply,
+    "reversal": RarelyReversed.apply,
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 7}])
+@pytest.mark.parametrize("stopped", STOPS)
+def test_a_gradient_that_is_stopped_in_few_values_is_refused(stopped, options):
+    clf = rare(lambda: Masked(STOPS[stopped]), **options)
+    with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong in"):
+        clf.influence(*Case().validation())
+    assert np.isfinite(clf.counterfactual_influence(*Case().validation(), [8])).all()
+
+
+def minus_largest(x, rare):
+    largest = x.detach().amax(1, keepdim=True)
+    return x + largest - largest
+
+
+def logged(x, rare):
+    logged.seen.append((x.mean().item(), float(x.detach().norm())))
+    with torch.no_grad():
+        logged.seen.append(x.square().mean())
+    return x
+
+
+logged.seen = []
+
+
+class Squares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, rare):
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx, along):
+        (x,) = ctx.saved_tensors
+        return 2 * x * along, None
+
+
+def looked_at(x, rare):
+    if x.requires_grad:
+        x = x * 1.0
+        x.register_hook(lambda along: logged.seen.append(along.norm()))
+    return x
+
+
+STOPS_NOTHING = {
+    "largest": minus_largest,
+    "logged": logged,
+    "function": Squares.apply,
+    "hook": looked_at,
+    "detached where it never is": lambda x, rare: torch.where(x > 9, x.detach(), x),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 7}])
+@pytest.mark.parametrize("stopped", STOPS_NOTHING)
+def test_what_stops_no_gradient_is_right(stopped, options):
+    clf = rare(lambda: Masked(STOPS_NOTHING[stopped]), lr=0.1, **options)
+    rows = [0, 3, 8]
+    scores = clf.influence(*Case().validation())[rows]
+    np.testing.assert_allclose(scores, small_changes(clf, rows), rtol=1e-6)
+
+
+def kept(x, rare):
+    return x
+
+
+class RarelyRoundsInEvaluation(Masked):
+    def __init__(self):
+        super().__init__(kept)
+
+    def train(self, mode=True):
+        self.stopped = kept if mode else STOPS["rounding"]
+        return super().train(mode)
+
+
+@pytest.mark.parametrize("row", [0, 4])
+@pytest.mark.parametrize("at", ["final", "path"])
+def test_every_batch_of_a_query_is_looked_at(at, row):
+    clf = rare(RarelyRoundsInEvaluation, iterator_valid__batch_size=2)
+    X_val, y_val = Case().validation()
+    X_val[row, 0, 0, 0] = 1000.0
+    with pytest.raises(UnsupportedModuleError, match="gradient of the query"):
+        clf.influence(X_val, y_val, at=at)

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, GradientNormClipping
+from torch.optim.optimizer import (
+    _global_optimizer_post_hooks,
+    register_optimizer_step_post_hook,
+)
 
 from skinfluence.exceptions import (
     DivergedTrainingError,
@@ -15,6 +19,33 @@ from skinfluence.exceptions import (
 from tests.cases import N_SAMPLES, Case, rough
 
 pytestmark = rough
+
+
+class Registers(Callback):
+    """Registers something at the optimizer as training begins, and removes it."""
+
+    def __init__(self, register):
+        self.register = register
+
+    def on_train_begin(self, net, **kwargs):
+        self.handle_ = self.register(net)
+
+    def on_train_end(self, net, **kwargs):
+        if self.handle_ is not None:
+            self.handle_.remove()
+
+
+def from_step(change, after=4):
+    """Return a hook of an optimizer that changes it from some step on."""
+
+    def hook(optimizer, args, kwargs):
+        hook.n_steps += 1
+        if hook.n_steps > after:
+            with torch.no_grad():
+                change(optimizer)
+
+    hook.n_steps = 0
+    return hook
 
 
 def at(event, change, after=4):
@@ -210,3 +241,152 @@ def test_a_refusal_while_training_goes_on_leaves_the_model_at_its_last_step():
         clf.partial_fit(X, y)
     assert clf.trajectory_.n_steps == 13
     assert clf.influence(*case.validation()).shape == (N_SAMPLES,)
+
+
+def project(optimizer):
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.clamp_(-0.1, 0.1)
+
+
+def project_data(optimizer):
+    parameter = optimizer.param_groups[0]["params"][0]
+    parameter.data = 0.9 * parameter.data
+
+
+def forget(optimizer):
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if name != "step":
+                value.mul_(0.5)
+
+
+def slow_down(optimizer):
+    optimizer.param_groups[0]["lr"] *= 0.5
+
+
+def nothing(optimizer):
+    sum(float(p.norm()) for p in optimizer.param_groups[0]["params"])
+
+
+def clear(optimizer):
+    optimizer.zero_grad(set_to_none=True)
+
+
+def after_steps(change):
+    return lambda net: net.optimizer_.register_step_post_hook(from_step(change))
+
+
+def before_steps(change):
+    return lambda net: net.optimizer_.register_step_pre_hook(from_step(change))
+
+
+def globally(change):
+    def register(net):
+        hook, trained = from_step(change), net.optimizer_
+
+        def own(optimizer, *rest):
+            # Training is repeated with other optimizers: none of its business.
+            if optimizer is trained:
+                hook(optimizer, *rest)
+
+        return register_optimizer_step_post_hook(own)
+
+    return register
+
+
+@pytest.fixture(autouse=True)
+def _no_global_hooks():
+    """Remove what a refused fit leaves behind."""
+    yield
+    _global_optimizer_post_hooks.clear()
+
+
+def lookahead(net):
+    """Replace the step by one that goes back half of the way each second time."""
+    optimizer, own = net.optimizer_, net.optimizer_.step
+    slow = [p.detach().clone() for p in net.module_.parameters()]
+    count = iter(range(10**6))
+
+    def step(closure=None):
+        loss = own(closure)
+        if next(count) % 5 == 4:
+            with torch.no_grad():
+                for p, q in zip(net.module_.parameters(), slow, strict=True):
+                    p.copy_(q.lerp_(p, 0.5))
+        return loss
+
+    optimizer.step = step
+
+
+# What is done around the optimizer's steps, and by what that is named.
+AROUND_STEPS = {
+    "projection": (after_steps(project), "hook"),
+    "projection in `data`": (after_steps(project_data), "hook"),
+    "noise": (
+        after_steps(lambda o: o.param_groups[0]["params"][0].add_(0.1)),
+        "hook",
+    ),
+    "moments": (after_steps(forget), "hook"),
+    "learning rate": (after_steps(slow_down), "hook"),
+    "projection before": (before_steps(project), "hook"),
+    "for all optimizers": (globally(project), "own"),
+    "lookahead": (lookahead, "step"),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 4}, {"record": "replay"}])
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("around", AROUND_STEPS)
+def test_changes_around_the_optimizers_step_are_refused_in_it(
+    around, optimizer, options
+):
+    register, name = AROUND_STEPS[around]
+    case = Case("mlp", optimizer, {"max_epochs": 4})
+    message = rf"changed in step 4 by what runs around .*{name}`\)\. .* record=None"
+    with pytest.raises(IrreproducibleStepError, match=message):
+        case.fitted(callbacks=[Registers(register)], **options)
+    case.fitted(callbacks=[Registers(register)], record=None)
+
+
+def test_the_epochs_after_a_change_around_a_step_can_be_retraced():
+    def once(net):
+        hook = from_step(project, after=4)
+
+        def only_once(*args):
+            hook(*args)
+            if hook.n_steps > 4:
+                handle.remove()
+
+        handle = net.optimizer_.register_step_post_hook(only_once)
+
+    case = Case("mlp", "momentum", {"max_epochs": 4})
+    clf = case.fitted(callbacks=[Registers(once)], record=2)
+    assert np.abs(clf.influence(*case.validation(), last_epochs=2)).max() > 0
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize(
+    "register",
+    [
+        after_steps(nothing),
+        after_steps(clear),
+        before_steps(nothing),
+        globally(nothing),
+    ],
+    ids=["after", "clears gradients", "before", "for all"],
+)
+def test_what_only_looks_at_the_optimizers_steps_is_no_change(
+    register, optimizer, every
+):
+    case = Case("batch_norm", optimizer)
+    clf = case.fitted(callbacks=[Registers(register)], checkpoint_every=every)
+    plain = case.fitted()
+    for one, other in zip(
+        clf.module_.parameters(), plain.module_.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    np.testing.assert_array_equal(
+        clf.influence(*case.validation()), plain.influence(*case.validation())
+    )

@@ -58,14 +58,6 @@ def clip_early(net):
     net.handle_ = first.register_post_accumulate_grad_hook(clip)
 
 
-def slow_down(net):
-    group = net.optimizer_.param_groups[0]
-    net.handle_ = net.optimizer_.register_step_pre_hook(
-        lambda *_: group.update(lr=0.01)
-    )
-    net.optimizer_.register_step_post_hook(lambda *_: group.update(lr=0.1))
-
-
 def halve_gradients(net):
     last = [*net.module_.parameters()][-1]
     net.handle_ = last.register_hook(lambda gradient: 0.5 * gradient)
@@ -134,7 +126,6 @@ CHANGES = {
     "batch": {"cls": ChangesBatches},
     # Hooks on parameters would be refused in the first step.
     "clipping": {"callbacks": [AtEpoch(2, clip_early), AtEpoch(3, remove)]},
-    "lr": {"callbacks": [AtEpoch(1, slow_down), AtEpoch(2, remove)]},
     "hook": {"callbacks": [AtEpoch(2, halve_gradients), AtEpoch(3, remove)]},
     "gradient": {"callbacks": [AtEpoch(2, clear_gradients), AtEpoch(3, remove)]},
     "random": {

@@ -23,13 +23,13 @@ from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from .estimate import (
     Estimate,
-    check_derivatives,
     check_smoothing,
     differentiable_stages,
     progress_of,
     reliable,
     smoothed,
 )
+from .later_faults import check_derivatives
 from .pool import Pool, pool_of
 from .question import Question, ask, query_of
 

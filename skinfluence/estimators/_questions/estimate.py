@@ -1,13 +1,12 @@
 """The estimate that the questions share: a retrace, with kinks smoothed or not."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 from tqdm.auto import tqdm
 
@@ -20,29 +19,18 @@ from ...exceptions import (
 )
 from ...influence import Query, SampleQueries, Stage, retrace_stages
 from ...training import (
-    Objective,
     SmoothedKinks,
     TrainingStep,
-    check_first_derivative,
-    check_later_steps,
-    few,
 )
-from ...trajectory import Replay
 from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import Smoothing
+from .later_faults import check_derivatives
 from .question import Question, query_of
 from .stages import stages_of
 
 # How much the retrace of many queries at once may take for them.
 _QUERY_BYTES = 2**29
-
-# How many steps, about, are looked at for what shows no fault in the first.
-_LATER_STEPS = 8
-# And how many more, about, at most: one of each other graph of the losses.
-_MOST_GRAPHS = 16
-
-_EXACT = "Use counterfactual_influence, which needs no derivative, or mend the module."
 
 # Tried by "auto", the widest first: a narrower kernel holds too few samples, a wider
 # one spreads over most of what goes into the activation.
@@ -112,96 +100,6 @@ def _with_step(
     kinks: SmoothedKinks | None,
 ) -> Stage:
     return replace(stage, back=step_kind(stage.back.objective, stage.back.live, kinks))
-
-
-def check_derivatives(stages: Sequence[Stage], query: Query) -> None:
-    """Refuse what shows no fault in the first step of training, but does elsewhere.
-
-    After the retrace: a step that is not the recorded one is told as that.
-    """
-    for stage in stages:
-        _check_later_steps(stage)
-    _check_query(query, stages)
-    if any(stage.back.in_half for stage in stages):
-        warn_caller(
-            "The influence has the precision of half-precision numbers (about 1 %): "
-            "the forward pass casts to bfloat16 or float16, as torch.autocast does, "
-            "and gradients pass through it. Train without these casts, or give the "
-            "module parameters in half precision, which are widened on the way back.",
-            InfluenceReliabilityWarning,
-        )
-
-
-def _check_later_steps(stage: Stage) -> None:
-    """Refuse what shows no fault in the first step, but does in a later one."""
-    trajectory, step, back = stage.trajectory, stage.step, stage.back
-    kept = [k for k in trajectory.kept if stage.first <= k < max(stage.at)]
-    # The second, which may use what the first has written, and some up to the last.
-    numbers = {*kept[1:2], *kept[-1 :: -max(1, len(kept) // _LATER_STEPS)]}
-    records = [trajectory.records[k] for k in numbers if not _examined(stage, k)]
-    check_later_steps(
-        step,
-        ((trajectory.state(r.step), r, few(r.micro_batches()[0])) for r in records),
-        back.reached,
-        remedy=_EXACT,
-    )
-    others = _other_graphs(back.graphs, numbers)
-    for number, place in others:
-        if _examined(stage, number):
-            continue
-        record = trajectory.records[number]
-        # All of its samples: on any of them it may depend which branch is taken.
-        batch = record.micro_batches()[place]
-        state = Replay(trajectory, step).state(number)
-        check_later_steps(step, [(state, record, batch)], back.reached, remedy=_EXACT)
-    looked_at = numbers | {number for number, _ in others}
-    trajectory.examined |= dict.fromkeys(looked_at, back.reached.clone())
-
-
-def _examined(stage: Stage, number: int) -> bool:
-    """Whether a step was looked at before, in all parameters that are reached now."""
-    known, reached = stage.trajectory.examined.get(number), stage.back.reached
-    if known is None or len(known) != len(reached):  # as of a part of several stages
-        return False
-    return not bool((reached & ~known).any())
-
-
-def _other_graphs(
-    graphs_of: Mapping[int, tuple[int, ...]], seen: Iterable[int]
-) -> list[tuple[int, int]]:
-    """Return a step, and the place of a batch in it, for each graph not seen yet."""
-    known = {graphs_of[k][0] for k in seen if k in graphs_of}
-    found: dict[int, tuple[int, int]] = {}
-    for number, graphs in graphs_of.items():
-        for place, graph in enumerate(graphs):
-            if graph not in known:
-                found[graph] = number, place
-    others = list(found.values())
-    return others[:: max(1, len(others) // _MOST_GRAPHS)]
-
-
-def _check_query(query: Query, stages: Sequence[Stage]) -> None:
-    """Refuse a query whose gradient is wrong, on its first batch at the last state."""
-    stage = stages[0]
-
-    def value(objective: Objective) -> Tensor:
-        objective.train(False)
-        values, weights = next(replace(query, objective=objective).values())
-        return values @ weights
-
-    live, last = stage.step.live, max(stage.at)
-    live.show(stage.trajectory.state(stage.trajectory.last_kept(last)))
-    parameters = [live.parameters[k] for k in _needed(stages)]
-    check_first_derivative(query.objective, parameters, value, last, remedy=_EXACT)
-
-
-def _needed(stages: Sequence[Stage]) -> list[int]:
-    """Return the parameters in which the query is differentiated."""
-    if len(stages) > 1:  # an earlier run may have moved any of them
-        return list(range(len(stages[0].step.live.parameters)))
-    (stage,) = stages
-    records = stage.trajectory.records[stage.first : max(stage.at)]
-    return sorted({k for record in records for k in record.active})
 
 
 def reliable(scores: np.ndarray, growth: float) -> np.ndarray:

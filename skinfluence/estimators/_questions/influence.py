@@ -14,7 +14,6 @@ from . import addition_influence as _additions
 from .counterfactual import exact_changes
 from .estimate import (
     Estimate,
-    check_derivatives,
     check_smoothing,
     differentiable_stages,
     estimate,
@@ -22,6 +21,7 @@ from .estimate import (
     reliable,
     smoothed,
 )
+from .later_faults import check_derivatives
 from .question import Question, ask, query_of
 from .samples import run_weights
 

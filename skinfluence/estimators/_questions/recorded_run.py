@@ -214,7 +214,9 @@ def _check_model_unchanged(trajectory: Trajectory, live: LiveState) -> None:
     if not noted and not torch.equal(held, final):
         raise IrreproducibleStepError(
             "The model must be as the recorded run left it, but its parameters "
-            "were changed since (by set_params, load_params or by hand). Fit again."
+            "were changed since (by set_params, load_params or by hand). Fit again. To "
+            "ask about the best epoch, let skorch's Checkpoint or EarlyStopping load "
+            "it as training ends (load_best=True), or name it (`at=`)."
         )
 
 

@@ -1,6 +1,7 @@
 """What something other than the optimizer changes while a run is recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from skorch.callbacks import Callback, EpochScoring, GradientNormClipping
@@ -64,6 +65,27 @@ _FOR_PARAMETERS = (
 _FOR_GRADIENTS = (
     "Clip them by norm or by value, or change the loss in `get_losses` instead."
 )
+_FOR_HOOKS = (
+    "Remove it, or let it only look: constrain weights in the module "
+    "(torch.nn.utils.parametrize), keep averages in tensors of its own, clip gradients "
+    "and schedule the learning rate in callbacks."
+)
+
+
+def changed_by_hooks(
+    trajectory: Trajectory, hooks: Sequence[Callable[..., Any]]
+) -> None:
+    """Refuse a step in which hooks around the optimizer's change anything."""
+    step, names = trajectory.n_steps, ", ".join(map(_name_of, hooks))
+    what = "the parameters, the optimizer's state or the buffers were changed"
+    why = f"{what} in step {step} by what runs around the optimizer's step ({names})"
+    _refuse(trajectory, step + 1, why, _FOR_HOOKS)
+
+
+def _name_of(hook: Any) -> str:
+    while isinstance(hook, partial):
+        hook = hook.func
+    return f"`{getattr(hook, '__qualname__', type(hook).__qualname__)}`"
 
 
 def _named(net: NeuralNet, events: tuple[str, ...]) -> str:

@@ -38,10 +38,12 @@ from .observations import (
     same,
     warn_of_buffers,
 )
+from .optimizer_hooks import StepTwice, step_hooks
 from .outside_changes import (
     StepWatch,
     act_between_batches,
     callbacks_touch_gradients,
+    changed_by_hooks,
     changed_state,
 )
 
@@ -122,6 +124,7 @@ class TrainingRun:
         self._watch = StepWatch()
         self.loads = True  # by code of the user's, such as a Dataset's
         self._watched = True  # whether anything may change the net between two steps
+        self._twice: StepTwice | None = None  # where something runs around the step
         self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
 
@@ -173,6 +176,9 @@ class TrainingRun:
                 self._check_fixed(net, self.trajectory)
             if begins:
                 self._check_first_step(net, loaded)
+            assert self._live is not None
+            hooks = step_hooks(net.optimizer_)
+            self._twice = StepTwice(self._live) if hooks else None
         elif self._recorded:
             self._watch.check_accumulation(net, *self._recorded)
         return self.seed_of_step + self.n_taken
@@ -288,6 +294,8 @@ class TrainingRun:
         self._clipping = None
         if self._recorded and callbacks_touch_gradients(net):
             self._clipping = self._watch.clipping(net, *self._recorded)
+        if self._twice is not None and self._live is not None:
+            self._twice.see_gradients(self._live)
 
     def end_batch(self, net: NeuralNet, loss: float, drew: bool) -> None:
         """Note the batch just taken, and record the step if it was its last."""
@@ -305,6 +313,9 @@ class TrainingRun:
         live, trajectory, before = self._live, self.trajectory, self._before
         if live is None or trajectory is None:
             return
+        if self._twice is not None and not self._twice.leads_to(live):
+            changed_by_hooks(trajectory, step_hooks(net.optimizer_))
+        self._twice = None
         step = trajectory.n_steps
         last = trajectory.records[-1] if trajectory.records else None
         self._after, after = self._state_after(live, trajectory)
