@@ -30,12 +30,7 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import (
-    TrainingData,
-    check_repeatable,
-    fingerprint,
-    is_fingerprint,
-)
+from ._training_data import TrainingData, number_after
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
 
@@ -252,21 +247,15 @@ class EstimatorContract(RecordingMixin):
     def _numbered(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
     ) -> TrainingData:
-        """Return the data with its row numbers: new data is numbered after the last."""
-        data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
-        data.draws = self._may_draw(data.dataset)
+        """Return what is to be trained on, with its row numbers."""
+        data = self._training_data(X, y, weights, fit_params)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
-            check_repeatable(data.dataset)
-            data.digest = fingerprint(X, y)
-            earlier = self.training_data_
-            same = [each for each in earlier if is_fingerprint(each.digest, data)]
-            ends = (each.offset + len(each) for each in earlier)
-            data.offset = same[-1].offset if same else max(ends, default=0)
+            number_after(data, self.training_data_)
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:
@@ -304,7 +293,9 @@ class EstimatorContract(RecordingMixin):
             The estimator.
         """
         super().initialize()
-        start_from_pretrained(self)
+        self.__dict__.pop("pretrained_parameters_", None)
+        if self.pretrained is not None:
+            start_from_pretrained(self)
         return self
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:

@@ -206,9 +206,10 @@ class InfluenceNet(NeuralNet):
 
     def _check_components(self) -> None:
         """Refuse components and parameters of theirs that cannot be trained with."""
-        check_callbacks(self.callbacks)
-        check_names(self, self._component_parameters)
+        parameters = self._component_parameters
         self._check_hooks()
+        check_callbacks(self.callbacks)
+        check_names(self, parameters)
 
     def _check_hooks(self) -> None:
         """Refuse a module or criterion with hooks that its copies would lack."""

@@ -69,7 +69,7 @@ class RecordingMixin(InfluenceNet):
 
     def get_split_datasets(self, X: object, y: object = None, **fit_params: Any) -> Any:
         """Return training and validation data; during a fit the split is seeded."""
-        if self.run_ is None:
+        if self.run_ is None or not self.train_split:
             return super().get_split_datasets(X, y, **fit_params)
         # The epochs count from 1.
         seed = derive_seed(self.run_.seed, "sampling", 0)
@@ -119,10 +119,18 @@ class RecordingMixin(InfluenceNet):
         loader: Iterable[Any] = self._made(name, make, self.get_params_for(name))
         return loader
 
-    def _may_draw(self, dataset: MapDataset) -> bool:
-        """Return whether random numbers may be drawn while a batch is loaded."""
+    def _training_data(
+        self,
+        X: Any,
+        y: Any,
+        weights: Tensor | None = None,
+        fit_params: dict[str, Any] | None = None,
+    ) -> TrainingData:
+        """Return what is to be trained on, with its dataset, not numbered yet."""
+        dataset = self.get_dataset(X, y)
         collates = "collate_fn" in self.get_params_for("iterator_train")
-        return collates or may_draw(dataset)
+        draws = collates or may_draw(dataset)
+        return TrainingData(X, y, dataset, weights, fit_params or {}, draws=draws)
 
     def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
         """Return a function that fetches inputs and targets as the loader does.
