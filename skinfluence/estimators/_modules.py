@@ -55,7 +55,7 @@ class LinearModule(_Dense):
     def __init__(
         self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
     ) -> None:
-        _check_ends(n_features, n_outputs)
+        _check_sizes(n_features, n_outputs)
         bias = check_boolean("module__bias", bias)
         super().__init__([nn.Linear(n_features, n_outputs or 1, bias=bias)], n_outputs)
 
@@ -94,8 +94,7 @@ class MLPModule(_Dense):
         activation: str = "gelu",
         dropout: float = 0.0,
     ) -> None:
-        _check_ends(n_features, n_outputs)
-        _check_sizes(hidden_layer_sizes)
+        _check_sizes(n_features, n_outputs, hidden_layer_sizes)
         if activation not in list(_ACTIVATIONS):
             raise ValueError(
                 f"`module__activation` must be one of {sorted(_ACTIVATIONS)}, "
@@ -116,14 +115,11 @@ class MLPModule(_Dense):
         super().__init__([*layers, nn.Linear(width, n_outputs or 1)], n_outputs)
 
 
-def _check_ends(n_features: object, n_outputs: object) -> None:
+def _check_sizes(n_features: object, n_outputs: object, sizes: Any = ()) -> None:
+    """Refuse what is no number of units, or no sequence of them."""
     check_integer("n_features", n_features, 1)
     if n_outputs is not None:
         check_integer("n_outputs", n_outputs, 1)
-
-
-def _check_sizes(sizes: Any) -> None:
-    """Refuse what is no sequence of widths."""
     sequence = isinstance(sizes, (Sequence, np.ndarray)) and not isinstance(sizes, str)
     if not sequence or not are_counts(sizes, 1):
         raise ValueError(
