@@ -204,9 +204,9 @@ def validation_data(
         raise ValueError("`y_val` must be given with X_val, got None.")
     with explained("`X_val` and `y_val` must be as X and y in fit"):
         X, y = check_data(net, X_val, y_val, reset=False)
+    weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
     labels, y = y, net._encode_targets(y, reset=False, name="y_val")
     by_class = net._validation_class_weights(labels, balanced=balanced)
-    weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
     if by_class is not None:
         weights = _times_class_weights(weights, by_class)
     return net.get_dataset(X, y), weights

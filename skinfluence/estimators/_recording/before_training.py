@@ -29,12 +29,10 @@ def check_trainable(net: InfluenceNet, data: TrainingData) -> None:
     """
     _check_monitors(net)
     _check_overridden(net)
-    _check_optimizers(net)
     if net.record is not None:
         _check_tensors(net)
     check_options(_parts(net))
-    if net.record is not None:
-        moment_names(net.optimizer_)
+    _check_optimizers(net)
     check_first_outputs(net, data)
 
 
@@ -58,7 +56,7 @@ def _check_overridden(net: InfluenceNet) -> None:
 
 
 def _check_optimizers(net: InfluenceNet) -> None:
-    """Refuse several optimizers, and one that takes a batch several times."""
+    """Refuse optimizers whose steps cannot be recorded."""
     optimizers = [getattr(net, f"{name}_") for name in net._optimizers]
     if net.accumulate_steps > 1 and any(
         isinstance(each, torch.optim.LBFGS) for each in optimizers
@@ -67,11 +65,14 @@ def _check_optimizers(net: InfluenceNet) -> None:
             "`accumulate_steps` must be 1 for LBFGS, which evaluates a batch "
             f"several times in a step, got {net.accumulate_steps}."
         )
-    if net.record is not None and len(optimizers) != 1:
+    if net.record is None:
+        return
+    if len(optimizers) != 1:
         raise ValueError(
             f"The net must have one optimizer, got {net._optimizers}. Use "
             "record=None to train without influence."
         )
+    moment_names(net.optimizer_)
 
 
 def _parts(net: InfluenceNet) -> list[tuple[str, object, Mapping[str, Any]]]:
