@@ -1,9 +1,12 @@
 """What counts as a number among parameters, everywhere: booleans do not."""
 
+import math
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, TypeGuard
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
@@ -35,6 +38,33 @@ def check_integer(name: str, value: object, least: int = 0) -> int:
     raise ValueError(
         f"`{name}` must be an integer of at least {least}{limit}, got {value!r}."
     )
+
+
+def are_counts(values: Iterable[object], least: int = 0) -> bool:
+    """Whether all values are integers of at least `least`."""
+    return all(is_integer(value) and value >= least for value in values)
+
+
+def check_finite(options: Iterable[tuple[str, Any, object]]) -> None:
+    """Refuse what is no finite number where the default is one, or several.
+
+    Parameters
+    ----------
+    options : iterable of (str, object, object)
+        Names, values and defaults. A tensor must be finite whatever its default is.
+    """
+    for name, value, default in options:
+        several = isinstance(default, tuple) and isinstance(value, (tuple, list))
+        numbers = several or is_real(default)
+        for each in value if several else [value]:
+            if isinstance(each, torch.Tensor):
+                finite = bool(torch.isfinite(each).all())
+            else:
+                finite = is_real(each) and math.isfinite(each)
+                finite = finite or not numbers or (several and each is None)
+            if not finite:
+                kind = "a finite int or float" if numbers and not several else "finite"
+                raise ValueError(f"`{name}` must be {kind}, got {value!r:.200}.")
 
 
 class Number(Interval):

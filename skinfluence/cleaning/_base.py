@@ -261,7 +261,8 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             multi_output=tags.target_tags.multi_output,
             y_numeric=tags.estimator_type == "regressor",
         )
-        if tags.estimator_type == "classifier":
+        classification = tags.estimator_type == "classifier"
+        if classification:
             check_classification_targets(y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and
         # each estimator checks the values itself.
@@ -279,7 +280,15 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
         for routed in (params, final_params):
             check_weights(routed.get("sample_weight"), len(y))
         groups = check_groups(groups, len(y))
-        data = CleaningData(X, y, params, final_params, validation, groups)
+        data = CleaningData(
+            X,
+            y,
+            params,
+            final_params,
+            validation,
+            groups,
+            classification=classification,
+        )
         self._action().check_data(self, data)
         return data
 

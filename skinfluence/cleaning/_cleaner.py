@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from torch import Tensor
 
@@ -287,7 +286,7 @@ class InfluenceCleaner(BaseCleaner):
                 "`cv` must be a number of folds or a splitter with n_remove='auto', "
                 "which splits the samples first, got fixed splits of all samples."
             )
-        folds = judged_folds(data, self._seeds()[0], is_classifier(self))
+        folds = judged_folds(data, self._seeds()[0], data.classification)
         uneven = self._has_small_class(data) or self._weights_classes()
         name = "balanced_accuracy" if uneven else None
         scoring = check_scoring(self, self.scoring or name)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import joblib
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
@@ -207,7 +206,7 @@ class InfluenceCleanerCV(BaseCleaner):
         ]
         folds = [
             (data.take(train), data.held_out(test))
-            for train, test in cv_splits(data, self.cv, is_classifier(self))
+            for train, test in cv_splits(data, self.cv, data.classification)
         ]
         if self.rule == "one_standard_error" and len(folds) < 2:
             raise ValueError(

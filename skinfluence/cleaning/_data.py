@@ -69,6 +69,8 @@ class CleaningData:
         Group of each sample; a group is held out as a whole.
     y_held_out : ndarray of n_samples rows, or None
         The targets of samples that are held out, where they differ from `y`.
+    classification : bool
+        Whether the targets are classes.
     """
 
     X: Any
@@ -78,6 +80,7 @@ class CleaningData:
     validation: Validation | None = None
     groups: np.ndarray | None = None
     y_held_out: np.ndarray | None = None
+    classification: bool = False
 
     def __len__(self) -> int:
         return len(self.y)
@@ -92,6 +95,7 @@ class CleaningData:
             self.validation,
             None if self.groups is None else self.groups[rows],
             None if self.y_held_out is None else self.y_held_out[rows],
+            self.classification,
         )
 
     def weighted(self, weights: np.ndarray) -> "CleaningData":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import METHODS, RequestMethod
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
@@ -77,7 +77,7 @@ class CleaningRecipe(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        final, ranked = map(get_tags, (self._final(), self._estimator()))
+        ranked, final = map(get_tags, (self._estimator(), self._final()))
         tags.estimator_type = final.estimator_type
         tags.classifier_tags = final.classifier_tags
         tags.regressor_tags = final.regressor_tags
@@ -144,14 +144,14 @@ class CleaningRecipe(BaseEstimator):
         return None
 
     def _codes(self, data: CleaningData) -> np.ndarray:
-        return class_codes(data.y, is_classifier(self))
+        return class_codes(data.y, data.classification)
 
     def _weights_classes(self) -> bool:
         """Return whether the estimator weights the classes, in a query too."""
         return getattr(self._estimator(), "class_weight", None) is not None
 
     def _has_small_class(self, data: CleaningData) -> bool:
-        return is_classifier(self) and is_imbalanced(self._codes(data))
+        return data.classification and is_imbalanced(self._codes(data))
 
     def _orders(
         self, data: CleaningData, ranking: Ranking, beneficial: bool
@@ -181,7 +181,7 @@ class CleaningRecipe(BaseEstimator):
                 break
             cleaned, runs = action.next_round(data, ranking, chosen)
             both = np.concatenate([data.y, cleaned.y])
-            codes = np.split(class_codes(both, is_classifier(self)), 2)
+            codes = np.split(class_codes(both, data.classification), 2)
             if are_emptied(ranking.runs, runs, *codes):
                 break
             again = Ranking.of(self._scores_of(cleaned, runs), *ranking[1:4])
@@ -196,7 +196,7 @@ class CleaningRecipe(BaseEstimator):
             self.validation_fraction,
             self._ranking_cv(),
             split_seed,
-            is_classifier(self),
+            data.classification,
         )
         # If only harmful samples are chosen, the number is no more than a limit.
         if not goal.beneficial:

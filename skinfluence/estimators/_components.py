@@ -1,9 +1,7 @@
 """Parameters of the components, ``module__x`` and the like, checked by their names."""
 
 import inspect
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,18 +9,19 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from .._numbers import is_real
-from ..exceptions import SkinfluenceError
+from .._numbers import check_finite
 from ._modules import BUILT_IN
+from ._typing import MapDataset
 
-_CHECKED = (
-    "module",
-    "criterion",
-    "optimizer",
-    "iterator_train",
-    "iterator_valid",
-    "dataset",
-)
+# The components, and what they make.
+MAKES: dict[str, tuple[Any, str]] = {
+    "module": (nn.Module, "a torch.nn.Module"),
+    "criterion": (Callable, "a criterion"),
+    "optimizer": (torch.optim.Optimizer, "a torch.optim.Optimizer"),
+    "iterator_train": (Iterable, "an iterable of batches"),
+    "iterator_valid": (Iterable, "an iterable of batches"),
+    "dataset": (MapDataset, "a map-style Dataset"),
+}
 # Given by the net: a built-in module's sizes, an optimizer's parameters, the data.
 _GIVEN = {"optimizer": {"params"}, "dataset": {"X", "y"}}
 _SIZES = {"n_features", "n_outputs"}
@@ -46,7 +45,12 @@ def check_names(net: Any, parameters: Mapping[str, Any]) -> None:
             continue
         if prefix == "callbacks":
             _check_callback_name(net, name, rest.partition("__")[0])
-        elif prefix in _CHECKED:
+        elif prefix == "compile":
+            raise ValueError(
+                f"`{name}` must not be given: it is for torch.compile, by which steps "
+                "are not compiled. Use `compile` alone."
+            )
+        elif prefix in MAKES:
             component = parameters.get(prefix, getattr(net, prefix, None))
             _check_taken(name, rest, prefix, component)
 
@@ -58,7 +62,7 @@ def _check_taken(name: str, rest: str, prefix: str, component: Any) -> None:
     if accepted is None or rest in accepted or groups:
         return
     raise ValueError(
-        f"`{name}` must be a parameter of {_called(component)}, but it takes no "
+        f"`{name}` must be a parameter of {called(component)}, but it takes no "
         f"{rest!r}. {_nearest(rest, prefix, accepted)}"
     )
 
@@ -100,7 +104,8 @@ def _nearest(name: str, prefix: str, known: list[str]) -> str:
     return f"Did you mean {names}?" if near else f"It takes {names}."
 
 
-def _called(component: Any) -> str:
+def called(component: Any) -> str:
+    """Return a component's name, for messages."""
     if isinstance(component, str):
         return f"the built-in module {component!r}"
     named = component if hasattr(component, "__name__") else type(component)
@@ -134,44 +139,7 @@ def _is_callback(entry: Any) -> bool:
     return hasattr(entry, "initialize") and hasattr(entry, "set_params")
 
 
-@contextmanager
-def making(name: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Begin errors of a component that is made with what was being made."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-        own = isinstance(error, SkinfluenceError) or str(error).startswith("`")
-        # Without options only a TypeError is about them: it is of those that lack.
-        if own or not (options or isinstance(error, TypeError)):
-            raise
-        named = (f"{name}__{k}={v!r:.80}" for k, v in options.items())
-        given = ", ".join(named) or f"no {name}__..."
-        raise ValueError(
-            f"`{name}` must be made with values that it takes, got {given}: {error}"
-        ) from error
-
-
-def check_made(name: str, component: Any, made: object, fits: bool, kind: str) -> None:
-    """Refuse a component that makes something else than it should.
-
-    Parameters
-    ----------
-    name, component : str, object
-        The parameter and its value.
-    made : object
-        What it made.
-    fits : bool
-        Whether that is of the right kind.
-    kind : str
-        The right kind, for the message.
-    """
-    if not fits:
-        raise TypeError(
-            f"`{name}` must make {kind}, got {made!r:.200} from {_called(component)}."
-        )
-
-
-def check_options(name: str, made: object, options: Mapping[str, Any]) -> None:
+def check_options(parts: Iterable[tuple[str, object, Mapping[str, Any]]]) -> None:
     """Refuse what is no finite number where one of torch's classes takes a number.
 
     torch checks few of them, and computes with NaN, with booleans, or fails later.
@@ -179,31 +147,25 @@ def check_options(name: str, made: object, options: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    name : str
-        The component.
-    made : Optimizer or Module
-        What it made.
-    options : mapping of str to object
-        The options that it has now.
+    parts : iterable of (str, Optimizer or Module, mapping of str to object)
+        The components, what they made, and the options that it has now.
     """
-    kinds = (kind for kind in type(made).__mro__ if kind.__module__[:6] == "torch.")
-    for each in inspect.signature(next(kinds, object)).parameters.values():
-        if each.name in options:
-            _check_option(f"{name}__{each.name}", options[each.name], each.default)
+    given = [
+        (f"{name}__{each.name}", options[each.name], each.default)
+        for name, part, options in parts
+        for each in _parameters_in_torch(part)
+        if each.name in options
+    ]
+    check_finite(given)
+    for name, value, _ in given:
+        if name in _RANGES and not _RANGES[name][0] <= value <= _RANGES[name][1]:
+            low, high = _RANGES[name]
+            raise ValueError(
+                f"`{name}` must be from {low} to {high}, got {value!r:.200}."
+            )
 
 
-def _check_option(name: str, value: Any, default: object) -> None:
-    several = isinstance(default, tuple) and isinstance(value, (tuple, list))
-    numbers = several or is_real(default)
-    for each in value if several else [value]:
-        if isinstance(each, torch.Tensor):
-            finite = bool(torch.isfinite(each).all())
-        else:
-            finite = is_real(each) and math.isfinite(each)
-            finite = finite or not numbers or (several and each is None)
-        if not finite:
-            kind = "a finite int or float" if numbers and not several else "finite"
-            raise ValueError(f"`{name}` must be {kind}, got {value!r:.200}.")
-    low, high = _RANGES.get(name, (-math.inf, math.inf))
-    if numbers and not several and not low <= value <= high:
-        raise ValueError(f"`{name}` must be from {low} to {high}, got {value!r:.200}.")
+def _parameters_in_torch(part: object) -> Iterable[inspect.Parameter]:
+    """Return the parameters of the class of torch's that something is of."""
+    kinds = (kind for kind in type(part).__mro__ if kind.__module__[:6] == "torch.")
+    return inspect.signature(next(kinds, object)).parameters.values()

@@ -9,38 +9,28 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from skorch.utils import is_dataset, to_device
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
-from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
     derive_seed,
     differentiating,
-    moment_names,
-    seeded,
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, reopen_run
-from ._components import check_options
 from ._losses import movable
 from ._net import net_modules
-from ._parameters import check_parameters, check_resume, check_tensors
+from ._parameters import check_parameters, check_resume
+from ._recording.before_training import check_trainable
 from ._recording.free_memory import in_progress
 from ._recording.hooks import RecordingMixin
-from ._recording.loss_checks import check_losses, warn_of_ignored
-from ._recording.monitors import check_monitors
 from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
-from ._training_data import (
-    TrainingData,
-    check_repeatable,
-    fingerprint,
-    is_fingerprint,
-)
+from ._training_data import TrainingData, number_after
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
 
@@ -175,7 +165,7 @@ class EstimatorContract(RecordingMixin):
         self.training_data_ = [*self.training_data_, data]
         if start:
             self._initialize()
-        self._check_trainable()
+        check_trainable(self, data)
         with in_progress(), self._kernels():
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
@@ -257,21 +247,15 @@ class EstimatorContract(RecordingMixin):
     def _numbered(
         self, X: Any, y: Any, weights: Tensor | None, fit_params: dict[str, Any]
     ) -> TrainingData:
-        """Return the data with its row numbers: new data is numbered after the last."""
-        data = TrainingData(X, y, self.get_dataset(X, y), weights, fit_params)
-        data.draws = self._may_draw(data.dataset)
+        """Return what is to be trained on, with its row numbers."""
+        data = self._training_data(X, y, weights, fit_params)
         if (self.trajectory_ is None) != (self.record is None):
             raise ValueError(
                 f"`record` must stay as it was while training continues, got "
                 f"{self.record!r}. Call fit with warm_start=False to start anew."
             )
         if self.trajectory_ is not None:
-            check_repeatable(data.dataset)
-            data.digest = fingerprint(X, y)
-            earlier = self.training_data_
-            same = [each for each in earlier if is_fingerprint(each.digest, data)]
-            ends = (each.offset + len(each) for each in earlier)
-            data.offset = same[-1].offset if same else max(ends, default=0)
+            number_after(data, self.training_data_)
         return data
 
     def _open_run(self, data: TrainingData, *, new: bool, resume: bool) -> None:
@@ -300,68 +284,6 @@ class EstimatorContract(RecordingMixin):
         with all_seeded(seed, torch.device(self.device)):
             self.initialize()
 
-    def _check_trainable(self) -> None:
-        """Refuse what cannot be recorded, before the first step."""
-        for name in ("get_loss", "train_step_single"):
-            if getattr(type(self), name) is not getattr(EstimatorContract, name):
-                raise TypeError(
-                    f"{type(self).__name__} must not override `{name}`: the influence "
-                    "would be that of another loss. Override `get_losses`, which "
-                    "returns one loss for each sample."
-                )
-        check_monitors(self)
-        self._check_options()
-        for name in ("train_step", "_step_optimizer", "_zero_grad_optimizer"):
-            kept = getattr(type(self), name) is getattr(EstimatorContract, name)
-            if kept or self.record is None:
-                continue
-            raise TypeError(
-                f"{type(self).__name__} must not override `{name}`: what it does "
-                "is not recorded. Override `get_losses` or `infer`, use a callback, or "
-                "`accumulate_steps` to accumulate gradients; or train with "
-                "record=None, without influence."
-            )
-        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
-        several = any(isinstance(each, torch.optim.LBFGS) for each in optimizers)
-        if self.accumulate_steps > 1 and several:
-            raise UnsupportedOptimizerError(
-                "`accumulate_steps` must be 1 for LBFGS, which evaluates a batch "
-                f"several times in a step, got {self.accumulate_steps}."
-            )
-        self._set_training(False)
-        with torch.no_grad(), seeded(0, torch.device(self.device)):
-            outputs, inputs, targets = self._first_outputs()
-            if isinstance(self.criterion_, nn.Module):
-                # Its class weights must have the dtype of the outputs.
-                self.criterion_.to(getattr(outputs, "dtype", None))
-            if type(self).get_losses is RecordingMixin.get_losses:
-                many = self._first_targets()
-                check_losses(self, outputs, targets, inputs, many)
-                warn_of_ignored(self, many)
-            else:
-                self.get_losses(outputs, targets, X=inputs)
-        if self.record is None:
-            return
-        if len(self._optimizers) != 1:
-            raise ValueError(
-                f"The net must have one optimizer, got {self._optimizers}. Use "
-                "record=None to train without influence."
-            )
-        moment_names(self.optimizer_)
-        check_tensors(self)
-
-    def _check_options(self) -> None:
-        """Refuse what is no number in the options of optimizers and criteria."""
-        for name in self._optimizers:
-            optimizer = getattr(self, f"{name}_")
-            for group in optimizer.param_groups:
-                check_options(name, optimizer, group)
-        for name in self._criteria:
-            criterion = getattr(self, f"{name}_")
-            if isinstance(criterion, nn.Module):
-                options = {**vars(criterion), **criterion._buffers}
-                check_options(name, criterion, options)
-
     def initialize(self) -> Self:
         """Initialize the net; its module starts from the pretrained parameters.
 
@@ -371,7 +293,9 @@ class EstimatorContract(RecordingMixin):
             The estimator.
         """
         super().initialize()
-        start_from_pretrained(self)
+        self.__dict__.pop("pretrained_parameters_", None)
+        if self.pretrained is not None:
+            start_from_pretrained(self)
         return self
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:

@@ -1,15 +1,13 @@
 """The built-in modules, chosen by name: ``"mlp"`` and ``"linear"``."""
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from .._numbers import check_integer, is_integer, is_real
+from .._numbers import are_counts, check_integer, is_real
 from .._values import check_boolean
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -57,7 +55,7 @@ class LinearModule(_Dense):
     def __init__(
         self, n_features: int, n_outputs: int | None = None, *, bias: bool = True
     ) -> None:
-        _check_ends(n_features, n_outputs)
+        _check_sizes(n_features, n_outputs)
         bias = check_boolean("module__bias", bias)
         super().__init__([nn.Linear(n_features, n_outputs or 1, bias=bias)], n_outputs)
 
@@ -96,8 +94,7 @@ class MLPModule(_Dense):
         activation: str = "gelu",
         dropout: float = 0.0,
     ) -> None:
-        _check_ends(n_features, n_outputs)
-        _check_sizes(hidden_layer_sizes)
+        _check_sizes(n_features, n_outputs, hidden_layer_sizes)
         if activation not in list(_ACTIVATIONS):
             raise ValueError(
                 f"`module__activation` must be one of {sorted(_ACTIVATIONS)}, "
@@ -118,16 +115,13 @@ class MLPModule(_Dense):
         super().__init__([*layers, nn.Linear(width, n_outputs or 1)], n_outputs)
 
 
-def _check_ends(n_features: object, n_outputs: object) -> None:
+def _check_sizes(n_features: object, n_outputs: object, sizes: Any = ()) -> None:
+    """Refuse what is no number of units, or no sequence of them."""
     check_integer("n_features", n_features, 1)
     if n_outputs is not None:
         check_integer("n_outputs", n_outputs, 1)
-
-
-def _check_sizes(sizes: Any) -> None:
-    """Refuse what is no sequence of widths."""
     sequence = isinstance(sizes, (Sequence, np.ndarray)) and not isinstance(sizes, str)
-    if not sequence or not all(is_integer(size) and size >= 1 for size in sizes):
+    if not sequence or not are_counts(sizes, 1):
         raise ValueError(
             "`module__hidden_layer_sizes` must be a sequence of integers of at least "
             f"1, such as (100,), got {sizes!r}."
@@ -157,22 +151,3 @@ def earlier_module_defaults(module: object) -> dict[str, Any]:
         name: _EARLIER_DEFAULTS.get(name, default)
         for name, default in module_defaults(module).items()
     }
-
-
-def built_in(
-    name: str, n_features: int, n_outputs: int | None, **options: Any
-) -> nn.Module:
-    """Return a built-in module in single precision, by its name."""
-    with default_dtype(torch.float32):
-        return BUILT_IN[name](n_features, n_outputs, **options)
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make tensors of this dtype, so that the same numbers are drawn whatever it is."""
-    own = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(own)

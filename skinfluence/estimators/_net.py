@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from .._interrupts import deferred_interrupts
-from ..exceptions import UnsupportedCriterionError
+from ..exceptions import SkinfluenceError, UnsupportedCriterionError
 from ..trajectory import Trajectory
-from ._components import check_callbacks, check_made, check_names, making
+from ._components import MAKES, called, check_callbacks, check_names
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
 from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
-from ._modules import built_in, default_dtype
+from ._modules import BUILT_IN
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
 
@@ -94,9 +94,15 @@ class InfluenceNet(NeuralNet):
         return tags
 
     @property
+    def _component_parameters(self) -> dict[str, Any]:
+        """The parameters of the components, ``module__x`` and the like."""
+        own = {k: v for k, v in vars(self).items() if _is_keyword(k)}
+        return {**self._keywords, **own}
+
+    @property
     def _params_to_validate(self) -> set[str]:
         """The names that skorch checks for known prefixes."""
-        return {*self._keywords, *filter(_is_keyword, vars(self))}
+        return {*self._component_parameters}
 
     def __getattr__(self, name: str) -> Any:
         keywords = self.__dict__.get("_keywords", {})
@@ -121,7 +127,7 @@ class InfluenceNet(NeuralNet):
         return [*(k for k in names if not k.startswith("_")), *self._keywords]
 
     def _get_params_for(self, prefix: str) -> dict[str, Any]:
-        return dict(params_for(prefix, {**self._keywords, **self.__dict__}))
+        return dict(params_for(prefix, self._component_parameters))
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
         """Return the parameters, without those of the pretrained estimator.
@@ -198,6 +204,13 @@ class InfluenceNet(NeuralNet):
             copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
 
+    def _check_components(self) -> None:
+        """Refuse components and parameters of theirs that cannot be trained with."""
+        parameters = self._component_parameters
+        self._check_hooks()
+        check_callbacks(self.callbacks)
+        check_names(self, parameters)
+
     def _check_hooks(self) -> None:
         """Refuse a module or criterion with hooks that its copies would lack."""
         check_hooks([self.module, self.__dict__.get("criterion")])
@@ -212,28 +225,58 @@ class InfluenceNet(NeuralNet):
         default: list[tuple[str, Any]] = super()._default_callbacks
         return [(k, EpochTable() if type(v) is PrintLog else v) for k, v in default]
 
+    def _made(
+        self, name: str, make: Callable[[], Any], options: Mapping[str, Any]
+    ) -> Any:
+        """Return what a component makes; refuse options that it does not take.
+
+        `options` are those that it is made with, for the message.
+        """
+        try:
+            found = make()
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            own = isinstance(error, SkinfluenceError) or str(error).startswith("`")
+            # Without options only a TypeError is about them: it is of those that lack.
+            if own or not (options or isinstance(error, TypeError)):
+                raise
+            named = (f"{name}__{k}={v!r:.80}" for k, v in options.items())
+            given = ", ".join(named) or f"no {name}__..."
+            raise ValueError(
+                f"`{name}` must be made with values that it takes, got {given}: {error}"
+            ) from error
+        kind, text = MAKES[name]
+        if not isinstance(found, kind):
+            component = called(getattr(self, name))
+            raise TypeError(
+                f"`{name}` must make {text}, got {found!r:.200} from {component}."
+            )
+        return found
+
     def initialize_module(self) -> Self:
         """Make the module; an instance is copied, so that every fit starts from it."""
         kwargs = self.get_params_for("module")
-        self._make_module(kwargs)
-        found = self.module_
-        fits = isinstance(found, nn.Module)
-        check_made("module", self.module, found, fits, "a torch.nn.Module")
+        if isinstance(self.module, nn.Module) and not kwargs:
+            check_scripted([self.module])
+            self.module_ = deep_copy(self.module)
+        else:
+            self._made("module", lambda: self._new_module(kwargs), kwargs)
         if self.dtype != "auto":
             _convert(self.module_, DTYPES[self.dtype])
         self.dtype_ = _floating_dtype(self.module_)
         return self
 
-    def _make_module(self, kwargs: dict[str, Any]) -> None:
-        if isinstance(self.module, nn.Module) and not kwargs:
-            check_scripted([self.module])
-            self.module_ = deep_copy(self.module)
-            return
-        with making("module", kwargs), default_dtype(torch.float32):
+    def _new_module(self, kwargs: dict[str, Any]) -> Any:
+        # Whatever the default dtype is, the same numbers are drawn.
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
             if isinstance(self.module, str):
                 self.module_ = self._built_in_module(self.module, kwargs)
             else:
                 super().initialize_module()
+        finally:
+            torch.set_default_dtype(default)
+        return self.module_
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
         """Make the optimizer."""
@@ -241,11 +284,9 @@ class InfluenceNet(NeuralNet):
         # broken off.
         with deferred_interrupts():
             import_module("torch._dynamo")
-        with making("optimizer", {"lr": self.lr, **self.get_params_for("optimizer")}):
-            super().initialize_optimizer(*args, **kwargs)
-        found = self.optimizer_
-        fits = isinstance(found, torch.optim.Optimizer)
-        check_made("optimizer", self.optimizer, found, fits, "a torch.optim.Optimizer")
+        make = super().initialize_optimizer
+        options = {"lr": self.lr, **self.get_params_for("optimizer")}
+        self._made("optimizer", lambda: make(*args, **kwargs).optimizer_, options)
         return self
 
     def _built_in_module(self, name: str, kwargs: dict[str, Any]) -> nn.Module:
@@ -254,7 +295,8 @@ class InfluenceNet(NeuralNet):
                 f"The built-in module {name!r} takes its size from the data: "
                 "call fit instead of initialize."
             )
-        module = built_in(name, self.n_features_in_, self.n_outputs_, **kwargs)
+        sizes = self.n_features_in_, self.n_outputs_
+        module = BUILT_IN[name](*sizes, **kwargs)
         dtype = getattr(self, "dtype_", None)
         if self.run_ is not None:
             dtype = getattr(torch, self.run_.data.X.dtype.name)
@@ -266,10 +308,8 @@ class InfluenceNet(NeuralNet):
         if isinstance(self.criterion, nn.Module) and not kwargs:
             self.criterion_ = deep_copy(self.criterion)
         else:
-            with making("criterion", kwargs):
-                super().initialize_criterion()
-        found = self.criterion_
-        check_made("criterion", self.criterion, found, callable(found), "a criterion")
+            make = super().initialize_criterion
+            self._made("criterion", lambda: make().criterion_, kwargs)
         # "batchmean" sums a sample's losses, "mean" takes their mean.
         reduction = getattr(self.criterion_, "reduction", None)
         if reduction not in (None, "mean", "none", "batchmean"):

@@ -1,4 +1,4 @@
-"""Checks of an estimator's parameters, and of those that it trains."""
+"""Checks of an estimator's parameters."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,7 @@ from torch import nn
 
 from .._numbers import RANDOM_STATE, Count, Number, is_real
 from .._values import check_boolean, check_path
-from ..exceptions import UnsupportedModuleError
 from ..training import SUPPORTED_OPTIMIZERS, check_device
-from ._components import check_callbacks, check_names
 from ._modules import BUILT_IN
 from ._net import DTYPES, InfluenceNet
 
@@ -61,26 +59,18 @@ def check_parameters(net: InfluenceNet) -> None:
     parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
     _check_optimizer(net.optimizer)
     validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
-    check_callbacks(net.callbacks)
     check_device(net.device)
     _check_default_dtype(net)
     _check_lr(net.lr)
     if net.trajectory_dir is not None:
         check_path("trajectory_dir", net.trajectory_dir, otherwise=_IN_MEMORY)
     _check_class_weight(getattr(net, "class_weight", None))
-    check_names(net, {name: getattr(net, name) for name in net._params_to_validate})
-    options = net.get_params_for("compile")
-    if options:
-        raise ValueError(
-            f"`compile__{next(iter(options))}` must not be given: it is for "
-            "torch.compile, by which steps are not compiled. Use `compile` alone."
-        )
     if net.record is not None and hasattr(net, "accelerator"):
         raise ValueError(
             "Accelerate changes how a step is computed, and it cannot be recorded. "
             "Use record=None to train without influence."
         )
-    net._check_hooks()
+    net._check_components()
 
 
 def _check_optimizer(optimizer: object) -> None:
@@ -148,25 +138,3 @@ def check_resume(net: InfluenceNet, resume: bool, start: bool) -> None:
             "`resume` must be False where training continues from a fitted model "
             "(warm_start=True), got True."
         )
-
-
-def check_tensors(net: InfluenceNet) -> None:
-    """Refuse tensors that a state cannot hold, or a step not be differentiated in.
-
-    The steps of several optimizers have no derivative in complex parameters.
-    """
-    for name, tensor in (*net.module_.named_parameters(), *net.module_.named_buffers()):
-        if tensor.layout is not torch.strided:
-            raise UnsupportedModuleError(
-                f"Parameters and buffers must be dense, got {tensor.layout} for "
-                f"`{name}`. Keep a constant matrix as a plain attribute, or use "
-                "record=None to train without influence."
-            )
-    for name, parameter in net.module_.named_parameters():
-        if parameter.is_complex() and parameter.requires_grad:
-            raise UnsupportedModuleError(
-                f"The trained parameters must be real, got {parameter.dtype} for "
-                f"`{name}`. Make it of a last axis of two (torch.view_as_real), which "
-                "the module turns into complex numbers (torch.view_as_complex), or use "
-                "record=None to train without influence."
-            )

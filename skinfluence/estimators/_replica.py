@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from ..exceptions import DivergedTrainingError, NotRecordedError
 from ..influence import Query
 from ..training import (
     Address,
@@ -216,11 +214,9 @@ def _mean(
 
 def objective_of(net: InfluenceNet) -> Objective:
     """Return what a net is trained to minimize, on its own modules."""
-    modules = net_modules(net)
+    fetch, modules = fetcher_of(net), net_modules(net)
     kernels = twice_differentiable(modules)
-    return Objective(
-        modules, kernels(net._outputs), kernels(net._step_losses), fetcher_of(net)
-    )
+    return Objective(modules, kernels(net._outputs), kernels(net._step_losses), fetch)
 
 
 def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
@@ -235,23 +231,3 @@ def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:
         return (x, data.fit_params), y, weights
 
     return fetch
-
-
-def retraceable(net: InfluenceNet) -> Trajectory:
-    """Return the trajectory of a net, or refuse if it has none to retrace."""
-    check_is_fitted(net, "trajectory_")
-    trajectory: Trajectory | None = net.trajectory_
-    if trajectory is None:
-        raise NotRecordedError(
-            f"`record` must be 'all' or a number of epochs in fit, got "
-            f"{net.record!r}: nothing was recorded. Fit again with record='all'."
-        )
-    if not trajectory.records:
-        raise NotRecordedError("The run must have at least one step, got 0.")
-    if trajectory.diverged_at is not None:
-        raise DivergedTrainingError(
-            "The training run must stay finite, but the loss or a parameter was "
-            f"NaN or infinite from step {trajectory.diverged_at} on. Lower `lr`, "
-            "scale X and y, or clip the gradients."
-        )
-    return trajectory

@@ -21,7 +21,7 @@ from .._parallel import check_n_jobs
 from .._warnings import warn_caller
 from ..trajectory import on_threads
 from ._net import InfluenceNet
-from ._replica import retraceable
+from ._trained_on import retraceable
 from ._training_data import TrainingData
 from ._typing import RandomState
 

@@ -1,4 +1,4 @@
-"""Whether an estimator was fitted, and on which data."""
+"""Whether an estimator was fitted and recorded, and on which data."""
 
 from typing import Any
 
@@ -9,7 +9,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 from skorch.utils import is_dataset
 
-from ..exceptions import TrainingDataChangedError
+from ..exceptions import (
+    DivergedTrainingError,
+    NotRecordedError,
+    TrainingDataChangedError,
+)
+from ..trajectory import Trajectory
 from ._net import InfluenceNet
 from ._training_data import TrainingData, fingerprint
 from ._validation import check_data, explained, n_rows
@@ -24,6 +29,26 @@ def check_estimator(estimator: object) -> None:
             "as X the output of the earlier steps."
         )
     check_is_fitted(estimator, "training_data_")
+
+
+def retraceable(net: InfluenceNet) -> Trajectory:
+    """Return the trajectory of an estimator, or refuse if it has none to retrace."""
+    check_estimator(net)
+    trajectory: Trajectory | None = net.trajectory_
+    if trajectory is None:
+        raise NotRecordedError(
+            f"`record` must be 'all' or a number of epochs in fit, got "
+            f"{net.record!r}: nothing was recorded. Fit again with record='all'."
+        )
+    if not trajectory.records:
+        raise NotRecordedError("The run must have at least one step, got 0.")
+    if trajectory.diverged_at is not None:
+        raise DivergedTrainingError(
+            "The training run must stay finite, but the loss or a parameter was "
+            f"NaN or infinite from step {trajectory.diverged_at} on. Lower `lr`, "
+            "scale X and y, or clip the gradients."
+        )
+    return trajectory
 
 
 def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class MapDataset(Protocol):
     """A map-style dataset, as torch calls it: its samples have row numbers."""
 

@@ -94,6 +94,9 @@ def check_data(
     X = _on_cpu(X)
     _check_no_dates(X)
     X = _validated(net, X, reset=reset)
+    if reset:
+        net.input_shape_ = X.shape[1:]
+    _check_shape(net, X)
     if y is None:
         raise ValueError(
             "`y` must be given with an array: a fit requires y to be passed, but the "
@@ -109,9 +112,6 @@ def check_data(
         )
     y = _check_y(y, multi_output=regression, y_numeric=regression, estimator=net)
     check_consistent_length(X, y)
-    if reset:
-        net.input_shape_ = X.shape[1:]
-    _check_shape(net, X)
     return X, y
 
 
@@ -204,8 +204,8 @@ def validation_data(
         raise ValueError("`y_val` must be given with X_val, got None.")
     with explained("`X_val` and `y_val` must be as X and y in fit"):
         X, y = check_data(net, X_val, y_val, reset=False)
-    labels, y = y, net._encode_targets(y, reset=False, name="y_val")
     weights = check_weights(sample_weight_val, n_rows(X), "sample_weight_val", "X_val")
+    labels, y = y, net._encode_targets(y, reset=False, name="y_val")
     by_class = net._validation_class_weights(labels, balanced=balanced)
     if by_class is not None:
         weights = _times_class_weights(weights, by_class)

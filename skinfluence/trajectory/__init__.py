@@ -18,7 +18,7 @@ from ._run_folders import (
 )
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._spill import held_on_device, spill
-from ._trajectory import Trajectory, reread
+from ._trajectory import Trajectory, held_by, reread
 
 __all__ = [
     "Replay",
@@ -30,6 +30,7 @@ __all__ = [
     "close_run",
     "fewest_states",
     "from_json",
+    "held_by",
     "held_on_device",
     "is_starting",
     "leaves_room",

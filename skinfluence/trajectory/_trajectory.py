@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -369,6 +370,23 @@ class Trajectory(RunFacts):
         run = cls(**vars(facts), records=records, final=store.pop(len(records), None))
         run._store = store
         return run
+
+
+class Held(NamedTuple):
+    """What a run holds before further steps are recorded."""
+
+    n_steps: int  # those that can be retraced
+    n_fixed: int  # states that are kept beside the grid
+    nbytes: int
+    folder: Path | None
+
+
+def held_by(run: Trajectory) -> Held:
+    """Return what a run holds."""
+    kept = run.kept
+    first = max(run.oldest, *kept[:1]) if kept else run.n_steps
+    n_fixed = sum(number % run.interval != 0 for number in kept)
+    return Held(run.n_steps - first, n_fixed, run.nbytes, run._store.folder)
 
 
 def reread(run: Trajectory, path: str | Path) -> None:

@@ -79,8 +79,7 @@ def pool_of(net: InfluenceNet, X_pool: object, y_pool: ArrayLike | None) -> Pool
         )
     else:
         each = _label_weights(net, labels)
-    data = TrainingData(X, y, net.get_dataset(X, y))
-    data.draws = net._may_draw(data.dataset)
+    data = net._training_data(X, y)
     check_repeatable(data.dataset)
     return Pool(
         data.dataset,

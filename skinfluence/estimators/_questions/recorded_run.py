@@ -15,8 +15,8 @@ from ...influence import Query
 from ...training import Address, LiveState, TrainingStep
 from ...trajectory import Replay, Trajectory
 from .._net import InfluenceNet
-from .._replica import Replica, mean_loss, retraceable
-from .._trained_on import check_estimator
+from .._replica import Replica, mean_loss
+from .._trained_on import retraceable
 from .._training_data import TrainingData, check_unchanged
 
 
@@ -76,7 +76,6 @@ class RecordedRun:
         ValueError
             The errors of the estimator's ``influence``.
         """
-        check_estimator(estimator)
         trajectory = retraceable(estimator)
         first = first_step(trajectory, last_epochs)
         data = estimator.training_data_

@@ -9,6 +9,7 @@ from ...training import state_nbytes
 from ...trajectory import (
     Trajectory,
     fewest_states,
+    held_by,
     held_on_device,
     leaves_room,
     smallest_interval,
@@ -36,19 +37,19 @@ def plan_checkpoints(
     except (TypeError, NotImplementedError):
         n_batches = 0  # states are dropped when they become too many
     epoch_steps = -(-n_batches // int(net.accumulate_steps))
-    n_steps = trajectory.n_steps - trajectory.first_recorded_step
-    n_steps += int(net.max_epochs) * epoch_steps  # of NumPy, it could overflow
-    kept, held, folder = trajectory.kept, trajectory.nbytes, trajectory.folder
+    held = held_by(trajectory)
+    # Of NumPy, the number of epochs could overflow.
+    n_steps = held.n_steps + int(net.max_epochs) * epoch_steps
     # This call's first state is kept too, and one before the oldest epoch.
-    n_fixed = sum(number % trajectory.interval != 0 for number in kept)
+    n_fixed = held.n_fixed
     if trajectory.keep_epochs is not None:
         n_steps = min(n_steps, trajectory.keep_epochs * max(epoch_steps, 1))
         n_fixed += 1
     device = torch.device(net.device)
     trajectory.max_bytes = trajectory_bytes(
-        net.max_trajectory_bytes, device, held, folder
+        net.max_trajectory_bytes, device, held.nbytes, held.folder
     )
-    if device.type == "cuda" and folder is None:
+    if device.type == "cuda" and held.folder is None:
         on_device = trajectory_bytes("auto", device, held_on_device(trajectory))
         trajectory.max_bytes = with_host(
             net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))

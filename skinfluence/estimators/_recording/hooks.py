@@ -2,10 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
-import numpy as np
 import torch
 from skorch.dataset import unpack_data
 from torch import Tensor
@@ -22,7 +22,6 @@ from ...training import (
     seeded,
 )
 from .._array_dataset import ArrayDataset, collate_whole
-from .._components import check_made, making
 from .._losses import movable
 from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
@@ -30,7 +29,7 @@ from .._training_data import TrainingData, may_draw
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
-from .input_checks import explaining_inputs
+from .first_outputs import first_outputs
 from .outside_changes import listeners
 from .training_run import TrainingRun
 
@@ -61,41 +60,20 @@ class RecordingMixin(InfluenceNet):
         tensors = (*self.module_.parameters(), *self.module_.buffers())
         if self.run_ is not None and any(map(is_lazy, tensors)):
             self.module_.to(self.device).eval()
-            self._first_outputs()
+            first_outputs(self, self.run_.data)
         return self
-
-    def _first_outputs(self) -> tuple[Any, Any, Any]:
-        """Return outputs, inputs and targets of the first rows, for their shapes."""
-        assert self.run_ is not None
-        data = self.run_.data
-        rows = torch.arange(min(2, len(data.dataset)))
-        inputs, targets = self._fetcher(data)(rows)
-        with torch.no_grad(), explaining_inputs(self, inputs):
-            return self.infer(inputs, **data.fit_params), inputs, targets
-
-    def _first_targets(self) -> Any:
-        """Return all targets of arrays, and a Dataset's first ones."""
-        assert self.run_ is not None
-        dataset, y = self.run_.data.dataset, self.run_.data.y
-        if isinstance(dataset, ArrayDataset) and isinstance(y, np.ndarray):
-            return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
-        rows = torch.arange(min(64, len(dataset)))
-        return self._fetcher(self.run_.data)(rows)[1]
 
     def get_dataset(self, X: object, y: object = None) -> Any:
         """Return the data as a dataset; during a fit always the same one."""
         run = self.run_
         if run is not None and X is run.data.X and y is run.data.y:
             return run.data.dataset
-        with making("dataset", self.get_params_for("dataset")):
-            dataset = super().get_dataset(X, y)
-        fits = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-        check_made("dataset", self.dataset, dataset, fits, "a map-style Dataset")
-        return dataset
+        make = partial(super().get_dataset, X, y)
+        return self._made("dataset", make, self.get_params_for("dataset"))
 
     def get_split_datasets(self, X: object, y: object = None, **fit_params: Any) -> Any:
         """Return training and validation data; during a fit the split is seeded."""
-        if self.run_ is None:
+        if self.run_ is None or not self.train_split:
             return super().get_split_datasets(X, y, **fit_params)
         # The epochs count from 1.
         seed = derive_seed(self.run_.seed, "sampling", 0)
@@ -142,16 +120,22 @@ class RecordingMixin(InfluenceNet):
         self, training: bool, dataset: MapDataset, kwargs: dict[str, Any]
     ) -> Iterable[Any]:
         name = "iterator_train" if training else "iterator_valid"
-        with making(name, self.get_params_for(name)):
-            loader: Iterable[Any] = getattr(self, name)(dataset, **kwargs)
-        fits = isinstance(loader, Iterable)
-        check_made(name, getattr(self, name), loader, fits, "an iterable of batches")
+        make = partial(getattr(self, name), dataset, **kwargs)
+        loader: Iterable[Any] = self._made(name, make, self.get_params_for(name))
         return loader
 
-    def _may_draw(self, dataset: MapDataset) -> bool:
-        """Return whether random numbers may be drawn while a batch is loaded."""
+    def _training_data(
+        self,
+        X: Any,
+        y: Any,
+        weights: Tensor | None = None,
+        fit_params: dict[str, Any] | None = None,
+    ) -> TrainingData:
+        """Return what is to be trained on, with its dataset, not numbered yet."""
+        dataset = self.get_dataset(X, y)
         collates = "collate_fn" in self.get_params_for("iterator_train")
-        return collates or may_draw(dataset)
+        draws = collates or may_draw(dataset)
+        return TrainingData(X, y, dataset, weights, fit_params or {}, draws=draws)
 
     def _fetcher(self, data: TrainingData) -> Callable[..., tuple[Any, Any]]:
         """Return a function that fetches inputs and targets as the loader does.

@@ -8,7 +8,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from ...exceptions import SkinfluenceError
 from ...trajectory import parameters_digest
 from .._net import InfluenceNet
-from .._replica import retraceable
+from .._trained_on import retraceable
 
 
 def check_pretrained(net: InfluenceNet) -> None:
@@ -38,12 +38,10 @@ def check_pretrained(net: InfluenceNet) -> None:
 
 def start_from_pretrained(net: InfluenceNet) -> None:
     """Start an initialized net from the parameters of its pretrained estimator."""
-    net.__dict__.pop("pretrained_parameters_", None)
-    if net.pretrained is not None:
-        check_pretrained(net)
-        net.pretrained_parameters_ = take_over(net, net.pretrained)
-        if net.freeze_pretrained:
-            freeze(net, net.pretrained_parameters_)
+    check_pretrained(net)
+    net.pretrained_parameters_ = take_over(net, net.pretrained)
+    if net.freeze_pretrained:
+        freeze(net, net.pretrained_parameters_)
 
 
 def digest_of(pretrained: InfluenceNet | None) -> list[tuple[str, int]] | None:

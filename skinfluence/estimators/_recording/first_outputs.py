@@ -1,11 +1,14 @@
-"""Whether a module's outputs, the targets and the criterion fit each other."""
+"""Whether the module takes the inputs, and the criterion what it returns."""
 
 import inspect
+import traceback
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import is_classifier
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ..._warnings import warn_caller
 from ...exceptions import (
@@ -13,9 +16,12 @@ from ...exceptions import (
     UnsupportedCriterionError,
     UnsupportedModuleError,
 )
+from ...training import seeded
+from .._array_dataset import ArrayDataset
 from .._criteria import SmoothHinge
 from .._losses import criterion_takes, is_known, targets_like
-from .._net import InfluenceNet
+from .._net import InfluenceNet, net_modules
+from .._training_data import TrainingData
 
 # One loss for each output and target: with other shapes torch repeats one of them.
 _ELEMENTWISE = (
@@ -32,26 +38,77 @@ _BY_CLASS = (nn.CrossEntropyLoss, nn.MultiMarginLoss, nn.NLLLoss, SmoothHinge)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
-def check_losses(
-    net: InfluenceNet, outputs: Any, targets: Any, inputs: Any, many: Any
-) -> None:
-    """Refuse outputs and targets that the criterion does not take, or for another.
+# What torch raises for shapes, dtypes and places that do not fit. Not their subclasses:
+# a lack of memory is no fault of the inputs.
+_TORCHS = (RuntimeError, IndexError)
+
+
+def first_outputs(net: InfluenceNet, data: TrainingData) -> tuple[Any, Any, Any]:
+    """Return outputs, inputs and targets of the first rows.
+
+    Raises
+    ------
+    UnsupportedModuleError
+        In the place of torch's error, which is its cause, if the module does not take
+        the inputs.
+    """
+    inputs, targets = net._fetcher(data)(torch.arange(min(2, len(data.dataset))))
+    try:
+        with torch.no_grad():
+            return net.infer(inputs, **data.fit_params), inputs, targets
+    except _TORCHS as error:
+        if type(error) not in _TORCHS:
+            raise
+        raise UnsupportedModuleError(
+            f"`module` must take the inputs, {_inputs(inputs)}, but "
+            f"{type(net.module_).__name__} does not{_where(net, error)}: "
+            f"{str(error).rstrip('.')}. {_remedy(inputs)}"
+        ) from error
+
+
+def check_first_outputs(net: InfluenceNet, data: TrainingData) -> None:
+    """Refuse a module, a criterion or targets that do not fit each other.
 
     Parameters
     ----------
     net : InfluenceNet
-        An initialized net whose losses are its criterion's.
-    outputs, targets, inputs : object
-        Those of some rows of the training data.
-    many : object
-        Further targets, to see the classes in.
+        The net, initialized.
+    data : TrainingData
+        What it is to be trained on.
     """
+    net._set_training(False)
+    with torch.no_grad(), seeded(0, torch.device(net.device)):
+        outputs, inputs, targets = first_outputs(net, data)
+        if isinstance(net.criterion_, nn.Module):
+            # Its class weights must have the dtype of the outputs.
+            net.criterion_.to(getattr(outputs, "dtype", None))
+        if type(net).get_losses is not InfluenceNet.get_losses:
+            net.get_losses(outputs, targets, X=inputs)
+            return
+        many = _first_targets(net, data)
+        _check_losses(net, outputs, targets, inputs, many)
+        _warn_of_ignored(net, many)
+
+
+def _first_targets(net: InfluenceNet, data: TrainingData) -> Any:
+    """Return all targets of arrays, and a Dataset's first ones, to see the classes."""
+    dataset, y = data.dataset, data.y
+    if isinstance(dataset, ArrayDataset) and isinstance(y, np.ndarray):
+        return torch.from_numpy(y) if y.dtype.kind in "iuf" else None
+    return net._fetcher(data)(torch.arange(min(64, len(dataset))))[1]
+
+
+def _check_losses(
+    net: InfluenceNet, outputs: Any, targets: Any, inputs: Any, many: Any
+) -> None:
+    """Refuse outputs and targets that the criterion does not take, or for another."""
     _check_arguments(net)
     first = criterion_takes(net.criterion_, outputs)
     if isinstance(first, Tensor):
+        like = targets_like(first, targets, net.device)
         if is_classifier(net):
             _check_classes(net, first, many)
-        _check_shapes(net, first, targets_like(first, targets, net.device))
+        _check_shapes(net, first, like)
     try:
         net.get_losses(outputs, targets, X=inputs)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -152,7 +209,7 @@ def _n_classes(net: InfluenceNet, targets: Any) -> int:
     return int(torch.as_tensor(targets).max()) + 1
 
 
-def warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
+def _warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
     """Warn where torch's mean over a batch would leave out some targets."""
     ignored = getattr(net.criterion_, "ignore_index", None)
     if ignored is None or not isinstance(targets, Tensor):
@@ -170,3 +227,36 @@ def warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
 
 def _name(net: InfluenceNet) -> str:
     return type(net.criterion_).__name__
+
+
+def _inputs(inputs: Any) -> str:
+    tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor)]
+    said = [f"of shape ({_axes(tensor)}) and {tensor.dtype}" for tensor in tensors]
+    return " and ".join(said) or f"a {type(inputs).__name__}"
+
+
+def _axes(tensor: Tensor) -> str:
+    return ", ".join(["n", *map(str, tensor.shape[1:])])
+
+
+def _where(net: InfluenceNet, error: BaseException) -> str:
+    """Return the innermost part of the modules that was called, in words."""
+    named = {part: name for m in net_modules(net) for name, part in m.named_modules()}
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    owners = [frame.f_locals.get("self") for frame in frames]
+    called = [each for each in owners if isinstance(each, nn.Module) and each in named]
+    if not called or not named[called[-1]]:
+        return ""
+    part = " ".join(repr(called[-1]).split())
+    return f", in its part `{named[called[-1]]}`, {part:.100}"
+
+
+def _remedy(inputs: Any) -> str:
+    if isinstance(inputs, Tensor) and inputs.dim() == 2:
+        n = inputs.shape[1]
+        features = f"{n} feature{'s' * (n != 1)}"
+        return (
+            f"Make it for the {features} of X (module__name={n} passes an argument of "
+            "that name to its `__init__`), or give X the shape and dtype that it takes."
+        )
+    return "Change the module, or give X the shape and dtype that it takes."
