@@ -786,6 +786,7 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_iterations": COUNT,
         "step_size": ABOVE,
         "last_epochs": OPTIONAL,
+        "early_stopping": Kind(0, 1, integer=False, open_low=True, also=(None,)),
     },
     "MeanRank": {"random_state": SEED},
     "Random": {"random_state": SEED},
