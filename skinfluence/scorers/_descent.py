@@ -55,7 +55,7 @@ class Descent:
     def check(self, count: str) -> None:
         """Refuse what is no descent; `count` is the name of the number of steps."""
         check_integer(count, self.n_steps, 1)
-        if self.update not in UPDATES:
+        if not (isinstance(self.update, str) and self.update in UPDATES):
             raise ValueError(
                 f"`update` must be one of {list(UPDATES)}, got {self.update!r}."
             )
