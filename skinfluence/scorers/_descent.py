@@ -55,9 +55,10 @@ class Descent:
     def check(self, count: str) -> None:
         """Refuse what is no descent; `count` is the name of the number of steps."""
         check_integer(count, self.n_steps, 1)
-        if not (isinstance(self.update, str) and self.update in UPDATES):
+        update: object = self.update
+        if not (isinstance(update, str) and update in UPDATES):
             raise ValueError(
-                f"`update` must be one of {list(UPDATES)}, got {self.update!r}."
+                f"`update` must be one of {list(UPDATES)}, got {update!r}."
             )
         if not (is_real(self.step_size) and 0 < self.step_size < np.inf):
             raise ValueError(
