@@ -46,6 +46,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "remove": {},
     "five steps": {"action": Reweight("sgd", 1.0, None, False), "n_rounds": 5},
     "adam": {"action": Reweight("adam", **DESCENT, reseed=True), "n_rounds": 10},
+    "adam, a fifth judges": {
+        "action": Reweight("adam", 0.1, early_stopping=0.2, reseed=True),
+        "n_rounds": 10,
+    },
     "adam, same seed": {
         "action": Reweight("adam", **DESCENT, reseed=False),
         "n_rounds": 10,
