@@ -40,7 +40,12 @@ from skinfluence import (
     load_estimator,
     scorers,
 )
-from skinfluence.cleaning import compare_scorers, data_fingerprint, suggest
+from skinfluence.cleaning import (
+    Reweight,
+    compare_scorers,
+    data_fingerprint,
+    suggest,
+)
 from skinfluence.datasets import (
     add_feature_noise,
     add_outliers,
@@ -174,6 +179,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "influence_interval": lambda **o: influence_interval(fitted(), *VAL, **o),
     "InfluenceCleaner": cleaner,
     "InfluenceCleanerCV": cleaner_cv,
+    "Reweight": lambda **o: cleaner(action=Reweight(**o)),
     "compare_scorers": comparison,
     "suggest": lambda **o: suggest(fitted(), *VAL, **{"budget": 1, **o}),
     "data_fingerprint": lambda **o: data_fingerprint(**{"X": X, "y": Y, **o}),
@@ -479,6 +485,12 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("InfluenceCleaner", "cv", "five", "an int"),
     ("InfluenceCleaner", "cv", 1, "2|two"),
     ("InfluenceCleaner", "cv", -3, "2|two"),
+    ("Reweight", "update", "newton", "one of"),
+    ("Reweight", "update", None, "one of"),
+    ("Reweight", "update", ["adam"], "one of"),
+    ("Reweight", "reseed", "yes", "True or False"),
+    ("LearnedWeights", "update", "Adam", "one of"),
+    ("LearnedWeights", "reseed", None, "True or False"),
     ("InfluenceCleanerCV", "cv", True, "an int|2"),
     ("InfluenceCleanerCV", "n_removes", [], "at least one"),
     ("InfluenceCleanerCV", "n_removes", [True], "a count"),
@@ -786,10 +798,15 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_iterations": COUNT,
         "step_size": ABOVE,
         "last_epochs": OPTIONAL,
+        "early_stopping": Kind(0, 1, integer=False, open_low=True, also=(None,)),
     },
     "MeanRank": {"random_state": SEED},
     "Random": {"random_state": SEED},
     "RelatIF": {"last_epochs": OPTIONAL},
+    "Reweight": {
+        "step_size": ABOVE,
+        "early_stopping": Kind(0, 1, integer=False, open_low=True, also=(None,)),
+    },
     "SGDInfluence": {
         "last_epochs": OPTIONAL,
         "verify": ANY_COUNT,

@@ -6,12 +6,14 @@ from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
 from ._decisions import Decisions, read_decisions
 from ._fingerprint import data_fingerprint
+from ._reweighting import Reweight
 from ._suggest import suggest
 
 __all__ = [
     "Decisions",
     "InfluenceCleaner",
     "InfluenceCleanerCV",
+    "Reweight",
     "compare_scorers",
     "data_fingerprint",
     "read_decisions",

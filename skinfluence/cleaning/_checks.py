@@ -22,7 +22,6 @@ SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
-    "action": [StrOptions({"remove", "relabel", "unlabel", "reweight"})],
     "final_estimator": [HasMethods(["fit"]), None],
     "validation_fraction": [Number(Real, 0, 1, closed="neither")],
     "max_class_fraction": [

@@ -52,7 +52,7 @@ class InfluenceCleaner(BaseCleaner):
         The ranking: the name of one of :mod:`skinfluence.scorers`, such as
         ``"influence"`` or ``"loss"``, any scikit-learn outlier detector, or a
         :class:`~skinfluence.scorers.Scorer`.
-    action : {"remove", "relabel", "unlabel", "reweight"}, default="remove"
+    action : {"remove", "relabel", "unlabel", "reweight"} or Reweight, default="remove"
         What to do with the samples; ``"relabel"`` and ``"reweight"`` need
         ``scorer="influence"``.
         ``"relabel"``: those with the most to gain get the label, of those in y, with
@@ -64,7 +64,7 @@ class InfluenceCleaner(BaseCleaner):
         weights are lowered by `n_rounds` projected steps against the metagradient, the
         derivative of the validation loss in the weights, each after a run under the
         weights so far; each stays at least 0.01, and they fall by at most `n_remove` in
-        total.
+        total. A :class:`~skinfluence.cleaning.Reweight` tells how.
     decisions : str, path or DataFrame, default=None
         Decisions of reviewers about the samples: a file saved from an
         :class:`~skinfluence.inspection.AuditReport`, or a table as in

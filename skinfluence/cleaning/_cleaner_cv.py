@@ -42,7 +42,7 @@ class InfluenceCleanerCV(BaseCleaner):
         mean score is within a standard error of the best.
     scorer : str, outlier detector or callable, default="influence"
         The ranking, as in :class:`InfluenceCleaner`.
-    action : {"remove", "relabel", "unlabel", "reweight"}, default="remove"
+    action : {"remove", "relabel", "unlabel", "reweight"} or Reweight, default="remove"
         What to do with the samples, as in :class:`InfluenceCleaner`.
     final_estimator : estimator, default=None
         Fitted on the kept samples, to predict; by default a clone of `estimator`.

@@ -4,7 +4,7 @@ Given validation data, cross-influence and several seeds all become a list of ru
 is fitted and scored independently, in any process, and cached with `memory`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from .._parallel import parallel_calls
 from ..estimators import ScoresOverRuns
 from ..scorers import check_scores
 from ..trajectory import on_threads
-from ._data import CleaningData
+from ._data import CleaningData, Validation
 from ._splits import Split
 
 
@@ -194,12 +194,31 @@ def score_runs(
     first: Any = None,
 ) -> ScoresOverRuns:
     """Return the scores over the runs; `first` is the first one's fitted estimator."""
+    parts = over_runs(score_run, runs, data, memory, n_jobs, verbose, first)
+    scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
+    for own, run, part in zip(scores, runs, parts, strict=True):
+        own[run.train] = part
+    return ScoresOverRuns.of(scores)
+
+
+def over_runs(
+    function: Callable[..., np.ndarray],
+    runs: Sequence[Run],
+    data: CleaningData,
+    memory: Any,
+    n_jobs: int | None,
+    verbose: int,
+    first: Any = None,
+    also: tuple[Any, ...] = (),
+) -> list[np.ndarray]:
+    """Return ``function(key, run, data, fitted, n_threads, *also)`` of each run."""
     cache = cache_of(memory)
     content = _content(cache, data)
     n_threads = get_num_threads()
 
     def call(run: Run, fitted: Any = None) -> tuple[Any, ...]:
-        return score_run, cache.key(content, run), run, data, fitted, n_threads
+        key = cache.key(content, run, *also)
+        return function, key, run, data, fitted, n_threads, *also
 
     # What is fitted already need not travel to another process.
     parts = [] if first is None else [cache.call(*call(runs[0], first))]
@@ -211,10 +230,7 @@ def score_runs(
         total=len(left),
         verbose=verbose,
     )
-    scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
-    for own, run, part in zip(scores, runs, parts, strict=True):
-        own[run.train] = part
-    return ScoresOverRuns.of(scores)
+    return parts
 
 
 def _content(cache: Cache, data: CleaningData) -> str:
@@ -226,6 +242,14 @@ def fit_run(run: Run, data: CleaningData) -> Any:
     """Return the run's estimator, fitted."""
     train = data.take(run.train)
     return clone(run.estimator).fit(train.X, train.y, **train.params)
+
+
+def validation_of(run: Run, data: CleaningData) -> Validation:
+    """Return the samples that validate a run."""
+    if run.validation is not None:
+        return data.held_out(run.validation)
+    assert data.validation is not None
+    return data.validation
 
 
 def score_run(
@@ -241,15 +265,8 @@ def score_run(
 
 
 def _score_run(run: Run, data: CleaningData, estimator: Any) -> np.ndarray:
-    train = data.take(run.train)
-    validation = data.validation
-    if run.validation is not None:
-        validation = data.held_out(run.validation)
-    assert validation is not None
-    weights = validation.sample_weight
-    options = {} if weights is None else {"sample_weight_val": weights}
-    score = run.scorer.by_label if run.by_label else run.scorer
-    scores = score(estimator, train.X, train.y, validation.X, validation.y, **options)
+    train, validation = data.take(run.train), validation_of(run, data)
+    scores = scores_of(run, estimator, train, validation, run.by_label)
     if not run.by_label:
         return check_scores(scores, len(train))
     classes = np.unique(data.y)
@@ -262,3 +279,20 @@ def _score_run(run: Run, data: CleaningData, estimator: Any) -> np.ndarray:
     # Of right labels, none may have a better one: their scores differ still.
     check_scores(np.ptp(scores[:, known], axis=1), len(train))
     return label_scores
+
+
+def scores_of(
+    run: Run,
+    estimator: Any,
+    train: CleaningData,
+    validation: Validation,
+    by_label: bool = False,
+) -> np.ndarray:
+    """Return the scores of a fitted run's samples, as its scorer gives them."""
+    weights = validation.sample_weight
+    options = {} if weights is None else {"sample_weight_val": weights}
+    score = run.scorer.by_label if by_label else run.scorer
+    found: np.ndarray = score(
+        estimator, train.X, train.y, validation.X, validation.y, **options
+    )
+    return found

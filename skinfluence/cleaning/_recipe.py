@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import METHODS, RequestMethod
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._numbers import random_generator
@@ -18,7 +19,7 @@ from ..estimators import (
     warn_if_alike,
 )
 from ..scorers import get_scorer
-from ._actions import ACTIONS
+from ._actions import ACTIONS, action_of
 from ._checks import CONSTRAINTS
 from ._data import CleaningData
 from ._ranking import (
@@ -31,6 +32,7 @@ from ._ranking import (
     with_seed,
 )
 from ._removal import Removal
+from ._reweighting import Reweight
 from ._selection import (
     Goal,
     beneficial_removals,
@@ -56,10 +58,13 @@ class CleaningRecipe(BaseEstimator):
         RESAMPLING, ["X_val", "groups", "sample_weight", "sample_weight_val", "y_val"]
     )
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CONSTRAINTS,
+        "action": [StrOptions(set(ACTIONS)), Reweight],
+    }
 
     estimator: Any
-    action: str
+    action: Any
     scorer: Any
     final_estimator: Any
     validation_fraction: float
@@ -115,7 +120,9 @@ class CleaningRecipe(BaseEstimator):
         if self.final_estimator is not None:
             return self.final_estimator
         # Tags are asked for before the parameters are checked.
-        return ACTIONS.get(self.action, Removal()).final(self._estimator())
+        known = isinstance(self.action, Removal) or self.action in ACTIONS
+        action = self._action() if known else Removal()
+        return action.final(self._estimator())
 
     def _scorer(self, data: CleaningData | None = None) -> Any:
         """Return the scorer, for given validation data or held-out samples."""
@@ -134,7 +141,7 @@ class CleaningRecipe(BaseEstimator):
         return get_scorer(self.scorer, **options)
 
     def _action(self) -> Removal:
-        return ACTIONS[self.action]
+        return action_of(self.action)
 
     def _n_rounds(self) -> int:
         return self._action().n_rounds if self.n_rounds is None else self.n_rounds
@@ -209,6 +216,7 @@ class CleaningRecipe(BaseEstimator):
             run_seeds,
             by_label=self._action().by_label,
         )
+        self._action().check_runs(runs, data)
         # Not cached: the cleaner keeps this estimator, and the cache holds scores only.
         estimator = fit_run(runs[0], data)
         scores = self._scores_of(data, runs, estimator)

@@ -1,10 +1,11 @@
 """Removing the chosen samples: the action that the others differ from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..scorers import SGDInfluence
 from ._data import CleaningData
 from ._ranking import Ranking, Run
 
@@ -44,6 +45,9 @@ class Removal:
 
     def check(self, cleaner: Any) -> None:
         """Refuse parameters that are incompatible with the action."""
+
+    def check_runs(self, runs: Sequence[Run], data: CleaningData) -> None:
+        """Refuse runs that the action cannot use, before they are made."""
 
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
@@ -86,3 +90,15 @@ def check_full_refit(cleaner: Any) -> None:
             f"`refit` must be 'full' with action={cleaner.action!r}, got "
             f"{cleaner.refit!r}, which repeats a run without some samples."
         )
+
+
+def check_influence(cleaner: Any) -> None:
+    """Refuse any scorer but the influence, and a repetition of the run."""
+    scorer = cleaner._scorer()
+    if not isinstance(scorer, SGDInfluence):
+        raise ValueError(
+            f"`scorer` must be 'influence' with action={cleaner.action!r}, got "
+            f"{cleaner.scorer!r}: no other scorer estimates the effect of a label or "
+            "a weight."
+        )
+    check_full_refit(cleaner)

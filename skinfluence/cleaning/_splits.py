@@ -115,6 +115,14 @@ def _group_folds(
     return folds
 
 
+def group_part(
+    codes: np.ndarray, groups: np.ndarray, share: float, seed: int
+) -> np.ndarray:
+    """Return a mask of about a share of the samples, in whole groups."""
+    n_folds = max(2, round(1 / share))
+    return _group_folds(codes, groups, n_folds, seed) == 0
+
+
 def _split_off(folds: np.ndarray, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(folds != number), np.flatnonzero(folds == number)
 

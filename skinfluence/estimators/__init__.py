@@ -18,6 +18,7 @@ from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun, check_at
 from ._regressor import SGDInfluenceRegressor
+from ._replica import query_value as query_value
 from ._representation import represent
 from ._runs import ScoresOverRuns
 from ._runs import answers_over_runs as answers_over_runs
@@ -29,6 +30,7 @@ from ._typing import At as At
 from ._typing import QueryLike as QueryLike
 from ._typing import RandomState as RandomState
 from ._validation import check_weights as check_weights
+from ._validation import n_rows as n_rows
 from ._validation import plain_targets as plain_targets
 
 __all__ = [

@@ -31,7 +31,7 @@ from ..training import (
 )
 from ..trajectory import Trajectory
 from ._copies import deep_copy
-from ._measures import measure_of
+from ._measures import BALANCED, measure_of
 from ._net import InfluenceNet, net_modules
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
@@ -181,6 +181,24 @@ def mean_loss(
         net, X_val, y_val, sample_weight_val, balanced=False
     )
     return _mean(net, objective, "loss", dataset, weights, Query)
+
+
+def query_value(
+    net: InfluenceNet,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
+    query: QueryLike,
+) -> float:
+    """Return a query of a fitted net's final model."""
+    balanced = isinstance(query, str) and query.startswith(BALANCED)
+    dataset, weights = validation_data(
+        net, X_val, y_val, sample_weight_val, balanced=balanced
+    )
+    replica = Replica(net)
+    replica.objective.train(False)
+    with torch.no_grad():
+        return float(replica.mean(query, dataset, weights).here())
 
 
 def _mean(

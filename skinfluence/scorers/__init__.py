@@ -13,6 +13,11 @@ from ._cook import CookDistance
 from ._data_banzhaf import DataBanzhaf
 from ._data_oob import DataOOB
 from ._data_shapley import DataShapley
+from ._descent import Descent as Descent
+from ._descent import Step as Step
+from ._descent import judging as judging
+from ._descent import lowered as lowered
+from ._descent import weight_slopes as weight_slopes
 from ._early_epochs import EL2N, GraNd
 from ._edited_neighbours import EditedNeighbours
 from ._exact import ExactCounterfactual

@@ -1,13 +1,17 @@
 """Weights of the samples that are learned on the validation data."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from .._numbers import check_integer, is_integer, is_real
+from .._numbers import is_integer
+from ..estimators import n_rows, query_value
 from ._base import BaseScorer, ScoringData
 from ._checks import check_retraceable
+from ._descent import Descent, Step, centered, judging, weight_slopes
 from ._influence import At
 
 
@@ -20,13 +24,14 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
     sample's influence up to the scaling of the weights to mean 1; a gradient step on
     the log-weights follows,
 
-    .. math:: w_i ← w_i \exp(-\tfrac{η}{σ} ∂Q/∂\log w_i),
+    .. math:: w_i ← w_i \exp(-η\, u(∂Q/∂\log w_i)),
 
-    and the estimator is trained again with the new weights. σ is the largest standard
-    deviation of the metagradients so far, which keeps the steps bounded in runs that
-    amplify small changes. On the log scale the weights stay positive, so that each can
-    recover. The cost is `n_iterations` retraces and `n_iterations` - 1 training runs.
-    The score is the weight and has no unit.
+    and the estimator is trained again with the new weights, scaled to mean 1. This is
+    metagradient descent [2]_. The update rule u is by default the division by the
+    largest standard deviation of the metagradients so far, which keeps the steps
+    bounded in runs that amplify small changes. On the log scale the weights stay
+    positive, so that each can recover. The cost is `n_iterations` retraces and
+    `n_iterations` - 1 training runs. The score is the weight and has no unit.
 
     The estimator must have been trained on one data set. It is not changed: clones of
     it are trained.
@@ -41,6 +46,16 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         Which models of the run Q averages over, as in :class:`SGDInfluence`.
     last_epochs : int, optional
         Retrace only the last epochs; by default all recorded epochs.
+    update : {"sgd", "sign", "adam"}, default="sgd"
+        The update rule u, as in :class:`~skinfluence.cleaning.Reweight`.
+    early_stopping : float, default=None
+        Share of the validation samples, between 0 and 1, that is held out from the
+        metagradient and judges each step, by the mean loss of the final model. The
+        weights of the best step are kept, all 1 if that is the first, and the descent
+        ends three steps after it. It costs a further training run. None: all validation
+        samples count in the metagradient, and the last weights are taken.
+    reseed : bool, default=False
+        Whether each step trains with other initial weights and batches.
 
     Attributes
     ----------
@@ -53,6 +68,8 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
     ----------
     .. [1] M. Ren, W. Zeng, B. Yang, R. Urtasun, "Learning to Reweight Examples for
        Robust Deep Learning", ICML 2018.
+    .. [2] L. Engstrom, A. Ilyas, B. Chen, A. Feldmann, W. Moses, A. Madry, "Optimizing
+       ML Training with Metagradient Descent", 2025.
 
     Examples
     --------
@@ -75,45 +92,76 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         step_size: float = 0.3,
         at: At = "epochs",
         last_epochs: int | None = None,
+        *,
+        update: str = "sgd",
+        early_stopping: float | None = None,
+        reseed: bool = False,
     ) -> None:
         self.n_iterations = n_iterations
         self.step_size = step_size
         self.at = at
         self.last_epochs = last_epochs
+        self.update = update
+        self.early_stopping = early_stopping
+        self.reseed = reseed
 
     _estimator_checks = (check_retraceable,)
     _required_data = ("X", "X_val")
 
+    def _descent(self) -> Descent:
+        return Descent(
+            self.n_iterations,
+            self.update,
+            self.step_size,
+            self.early_stopping,
+            self.reseed,
+        )
+
     def _check_parameters(self) -> None:
-        check_integer("n_iterations", self.n_iterations, 1)
-        if not (is_real(self.step_size) and 0 < self.step_size < np.inf):
-            raise ValueError(
-                f"`step_size` must be a finite number above 0, got {self.step_size!r}."
-            )
+        self._descent().check("n_iterations")
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the learned weights of the samples."""
-        base = _training_weights(estimator)
-        logarithms, scale = np.zeros(len(base)), 0.0
-        fitted = estimator
-        for k in range(self.n_iterations):
-            if k:
-                fitted = _refit(estimator, data, base * np.exp(logarithms))
-            influence = fitted.influence(
-                data.X_val,
-                data.y_val,
-                sample_weight_val=data.sample_weight_val,
-                at=self.at,
-                last_epochs=self.last_epochs,
-            )
-            # Training divides the weights by their mean: their scale has no effect.
-            weights = base * np.exp(logarithms)
-            slopes = weights / weights.sum() * influence.sum() - influence
-            scale = max(scale, slopes.std())
-            logarithms = logarithms - self.step_size * slopes / (scale or 1.0)
-            logarithms -= np.log(np.exp(logarithms).mean())
-        self.weights_ = np.exp(logarithms)
+        base, descent = _training_weights(estimator), self._descent()
+        judges, rest = _split(descent, data)
+        seeds = np.random.RandomState(estimator.seed_).randint(
+            np.iinfo(np.int32).max, size=self.n_iterations + 1
+        )
+
+        def measure(number: int, logarithms: np.ndarray, slopes: bool) -> Step:
+            weights = np.exp(logarithms)
+            fitted = estimator
+            if number:
+                seed = seeds[number] if self.reseed else estimator.seed_
+                fitted = _refit(estimator, data, base * weights, int(seed))
+            loss, found = np.nan, np.full(len(base), np.nan)
+            if judges is not None:
+                loss = query_value(fitted, data.X_val, data.y_val, judges, "loss")
+            if slopes:
+                influence = fitted.influence(
+                    data.X_val,
+                    data.y_val,
+                    sample_weight_val=rest,
+                    at=self.at,
+                    last_epochs=self.last_epochs,
+                )
+                found = weights * weight_slopes(influence, base, weights)
+            return found, loss
+
+        start = np.zeros(len(base))
+        self.weights_ = np.exp(descent.run(start, measure, centered))
         return self.weights_.copy()
+
+
+def _split(descent: Descent, data: ScoringData) -> tuple[Any, Any]:
+    """Return the weights of the validation samples that judge, and of the others."""
+    weights = data.sample_weight_val
+    if descent.early_stopping is None:
+        return None, weights
+    n_val = n_rows(data.X_val)
+    given = np.ones(n_val) if weights is None else np.asarray(weights)
+    judges = judging(descent.early_stopping, n_val)
+    return given * judges, given * ~judges
 
 
 def _training_weights(estimator: BaseEstimator) -> np.ndarray:
@@ -129,13 +177,13 @@ def _training_weights(estimator: BaseEstimator) -> np.ndarray:
 
 
 def _refit(
-    estimator: BaseEstimator, data: ScoringData, weights: np.ndarray
+    estimator: BaseEstimator, data: ScoringData, weights: np.ndarray, seed: int
 ) -> BaseEstimator:
-    """Train a clone with the same seed and other weights."""
+    """Train a clone with other weights."""
     copy = clone(estimator)
-    # Any other random state would draw a new seed.
-    if not is_integer(estimator.random_state):
-        copy.set_params(random_state=estimator.seed_)
+    # A random state that is a generator would draw another seed.
+    if not is_integer(estimator.random_state) or seed != estimator.seed_:
+        copy.set_params(random_state=seed)
     # The weights include those of the classes, by which they are multiplied once more.
     by_class = compute_sample_weight(getattr(copy, "class_weight", None), data.y)
     weights = np.divide(

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinfluence import SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
-from skinfluence.cleaning._actions import LOWEST, lowered, weight_slopes
+from skinfluence.scorers._descent import LOWEST, lowered, weight_slopes
 from tests.cleaning.problems import flipped_blobs, quick
 
 

@@ -10,6 +10,7 @@ from skinfluence import SGDInfluenceClassifier
 from skinfluence.datasets import flip_labels
 from skinfluence.exceptions import NotRecordedError
 from skinfluence.scorers import LearnedWeights, get_scorer
+from skinfluence.scorers._descent import judging
 from tests.scorers.problems import binary, mlp
 
 
@@ -97,6 +98,41 @@ def test_keeps_the_seed_of_the_run():
     assert np.array_equal(*found)
 
 
+def test_the_step_that_is_judged_best_is_kept():
+    X, y, X_val, y_val = binary()
+    clf = mlp().fit(X, y)
+    judges = judging(0.5, len(y_val))
+    logarithms, losses, tried = np.zeros(len(X)), [], []
+    for _ in range(3):
+        weights = np.exp(logarithms)
+        fitted = clone(clf).fit(X, y, sample_weight=weights)
+        proba = fitted.predict_proba(X_val[judges])
+        losses.append(log_loss(y_val[judges], proba))
+        tried.append(weights)
+        influence = fitted.influence(X_val[~judges], y_val[~judges], at="final")
+        slopes = weights / weights.sum() * influence.sum() - influence
+        logarithms = logarithms - 2.0 * np.sign(slopes)
+        logarithms -= np.log(np.exp(logarithms).mean())
+    # Steps this long overshoot.
+    assert np.argmin(losses) == 1
+    scorer = LearnedWeights(2, 2.0, "final", update="sign", early_stopping=0.5)
+    found = scorer(clf, X, y, X_val, y_val)
+    np.testing.assert_allclose(found, tried[np.argmin(losses)], rtol=1e-9)
+
+
+def test_other_seeds_for_each_step():
+    X, y, X_val, y_val = binary()
+    clf = mlp().fit(X, y)
+    found = [
+        LearnedWeights(n, reseed=reseed)(clf, X, y, X_val, y_val)
+        for n, reseed in ((1, False), (1, True), (3, False), (3, True), (3, True))
+    ]
+    # The first step is that of the run that was given.
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[2], found[3])
+    assert np.array_equal(found[3], found[4])
+
+
 def test_says_what_it_needs():
     with pytest.raises(TypeError, match="scorer 'learned_weights', got Logistic"):
         LearnedWeights().check_estimator(LogisticRegression())
@@ -108,7 +144,17 @@ def test_says_what_it_needs():
     for size in (0, -1.0, np.inf, "small"):
         with pytest.raises(ValueError, match="`step_size` must be a finite number"):
             LearnedWeights(step_size=size).check_estimator(mlp())
+    for options, match in (
+        ({"update": "newton"}, r"`update` must be one of .* got 'newton'"),
+        ({"early_stopping": 1.0}, "`early_stopping` must be a share .* got 1.0"),
+        ({"early_stopping": True}, "`early_stopping` must be a share .* got True"),
+        ({"reseed": "yes"}, "`reseed` must be True or False, got 'yes'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            LearnedWeights(**options).check_estimator(mlp())
     X, y, X_val, y_val = binary()
+    with pytest.raises(ValueError, match=r"`early_stopping` must leave .* 0.5 of 1"):
+        LearnedWeights(early_stopping=0.5)(mlp().fit(X, y), X, y, X_val[:1], y_val[:1])
     clf = mlp().partial_fit(X[:10], y[:10]).partial_fit(X[10:], y[10:])
     with pytest.raises(ValueError, match=r"one call of fit .* got 2 on different data"):
         LearnedWeights()(clf, X, y, X_val, y_val)
