@@ -10,7 +10,7 @@ import torch
 from skorch.exceptions import DeviceWarning
 
 from ..._files import damaged, is_link, read_file
-from ..._folders import settled
+from ..._folders import folder_to_read
 from ..._values import check_path
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
@@ -97,7 +97,7 @@ def load_estimator(
     ...     load_estimator(f"{folder}/plan").lr
     0.2
     """
-    folder, names = settled(check_path("path", path)), names_of(trusted)
+    folder, names = folder_to_read(check_path("path", path)), names_of(trusted)
     if device is not None:
         check_device(device)
     manifest = read_manifest(folder)
