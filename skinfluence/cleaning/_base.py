@@ -24,12 +24,13 @@ from torch.utils.data import Dataset
 from .._warnings import warn_caller
 from ..estimators import check_weights, plain_targets, represent
 from ._checks import check_accepts, check_choices
-from ._containers import check_rows, check_writable, kept_rows, targets_like
+from ._containers import check_writable, kept_rows, targets_like
 from ._data import (
     CleaningData,
     GivenValidation,
     Samples,
     check_groups,
+    check_rows,
     check_validation,
     with_weights,
 )

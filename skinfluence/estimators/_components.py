@@ -27,7 +27,12 @@ _CHECKED = (
 _GIVEN = {"optimizer": {"params"}, "dataset": {"X", "y"}}
 _SIZES = {"n_features", "n_outputs"}
 # torch takes a negative one for 0.
-_RANGES = {"criterion__label_smoothing": (0, 1)}
+_RANGES = {
+    "criterion__label_smoothing": (0, 1),
+    "optimizer__dampening": (0, 1),
+}
+# Of a class or sample: below 0 its loss would be raised without end.
+_NOT_NEGATIVE = ("criterion__weight", "criterion__pos_weight")
 
 
 def check_names(net: Any, parameters: Mapping[str, Any]) -> None:
@@ -204,6 +209,9 @@ def _check_option(name: str, value: Any, default: object) -> None:
         if not finite:
             kind = "a finite int or float" if numbers and not several else "finite"
             raise ValueError(f"`{name}` must be {kind}, got {value!r:.200}.")
+    negative = name in _NOT_NEGATIVE and isinstance(value, torch.Tensor)
+    if negative and bool((value < 0).any()):
+        raise ValueError(f"`{name}` must hold no negative weights, got {value!r:.200}.")
     low, high = _RANGES.get(name, (-math.inf, math.inf))
     if numbers and not several and not low <= value <= high:
         raise ValueError(f"`{name}` must be from {low} to {high}, got {value!r:.200}.")

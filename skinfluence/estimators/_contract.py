@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
+from .._values import check_boolean
 from ..exceptions import UnsupportedOptimizerError
 from ..training import (
     all_seeded,
@@ -85,7 +86,8 @@ class EstimatorContract(RecordingMixin):
         ResumeWarning
             If a run was interrupted, but cannot be resumed.
         """
-        start = not (self.warm_start and self.initialized_)
+        warm = check_boolean("warm_start", self.warm_start)
+        start = not (warm and self.initialized_)
         return self._fit(X, y, sample_weight, fit_params, start=start, resume=resume)
 
     def partial_fit(

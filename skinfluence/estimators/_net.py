@@ -324,7 +324,12 @@ class InfluenceNet(NeuralNet):
         """
         outputs = criterion_takes(self.criterion_, y_pred)
         targets = targets_like(outputs, y_true, self.device)
-        losses = super().get_loss(outputs, targets, X=X, training=training)
+        try:
+            losses = super().get_loss(outputs, targets, X=X, training=training)
+        except IndexError as error:  # torch's, of a class beyond the module's outputs
+            raise ValueError(
+                f"The targets must be numbers of the module's outputs: {error}"
+            ) from error
         return losses_by_sample(
             self.criterion_, losses, len(targets), summed=self.sums_outputs_
         )

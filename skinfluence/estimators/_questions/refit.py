@@ -137,6 +137,11 @@ def _relabelled(
             "them. Change them there, and fit again."
         )
     new = np.asarray([labels[row] for row in rows])
+    if new.shape[1:] != data.y.shape[1:]:
+        raise ValueError(
+            f"`relabel` must have targets of shape {data.y.shape[1:]} as in fit, got "
+            f"{new.shape[1:]} for sample {rows[0]}."
+        )
     y = data.y.copy()
     y[np.asarray(rows) - data.offset] = net._encode_targets(
         new, reset=False, name="relabel"
