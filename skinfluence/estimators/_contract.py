@@ -23,7 +23,7 @@ from ..training import (
     seeded,
     twice_differentiable,
 )
-from ..trajectory import Trajectory, close_run, reopen_run
+from ..trajectory import Trajectory, close_run, on_threads, reopen_run
 from ._components import check_options
 from ._losses import movable
 from ._net import net_modules
@@ -36,6 +36,7 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
+from ._threads import n_threads_of
 from ._training_data import (
     TrainingData,
     check_repeatable,
@@ -178,7 +179,7 @@ class EstimatorContract(RecordingMixin):
         if start:
             self._initialize()
         self._check_trainable()
-        with in_progress(), self._kernels():
+        with in_progress(), self._kernels(), on_threads(self.run_.n_threads):
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
@@ -331,6 +332,8 @@ class EstimatorContract(RecordingMixin):
         self._set_training(False)
         with torch.no_grad(), seeded(0, torch.device(self.device)):
             outputs, inputs, targets = self._first_outputs()
+            assert self.run_ is not None
+            self.run_.n_threads = n_threads_of(self, inputs, self.run_.data)
             if isinstance(self.criterion_, nn.Module):
                 # Its class weights must have the dtype of the outputs.
                 self.criterion_.to(getattr(outputs, "dtype", None))
@@ -424,7 +427,7 @@ class EstimatorContract(RecordingMixin):
         >>> bool((scores == clf.influence(X[:9], y[:9])).all())
         True
         """
-        save_estimator(self, path, overwrite)
+        save_estimator(self, path, overwrite=overwrite)
 
     def forward_iter(
         self, X: object, training: bool = False, device: Device = "cpu"

@@ -56,6 +56,7 @@ class InfluenceNet(NeuralNet):
     compile: bool
     callbacks: list[Any] | str | None
     train_split: Callable[..., object] | None
+    n_threads: str | int | None
     warm_start: bool
     stop_on_interrupt: bool
     pretrained: Any  # another net of this kind, or None

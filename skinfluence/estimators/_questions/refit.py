@@ -13,7 +13,7 @@ from torch import Tensor
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
-from ...trajectory import Replay, Trajectory, parameters_digest
+from ...trajectory import Replay, Trajectory, on_threads, parameters_digest
 from .._net import InfluenceNet, net_modules
 from .._recording.pretraining import take_over
 from .._replica import Replica
@@ -165,7 +165,8 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
     )
     for record in trajectory.records[first:]:
         before = live.read() if again.keeps(record.step) else None
-        loss = float(step.advance(record))
+        with on_threads(record.n_threads):
+            loss = float(step.advance(record))
         digest = parameters_digest(live.layout.flatten(live.parameters))
         again.append(replace(record, digest=digest, loss=loss), before, None)
     again.final = live.read()

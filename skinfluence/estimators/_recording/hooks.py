@@ -28,6 +28,7 @@ from .._components import check_made, making
 from .._losses import movable
 from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
+from .._threads import N_FIRST
 from .._training_data import TrainingData, may_draw
 from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
@@ -66,7 +67,7 @@ class RecordingMixin(InfluenceNet):
         """Return outputs, inputs and targets of the first rows, for their shapes."""
         assert self.run_ is not None
         data = self.run_.data
-        rows = torch.arange(min(2, len(data.dataset)))
+        rows = torch.arange(min(N_FIRST, len(data.dataset)))
         inputs, targets = self._fetcher(data)(rows)
         with torch.no_grad(), explaining_inputs(self, inputs):
             return self.infer(inputs, **data.fit_params), inputs, targets

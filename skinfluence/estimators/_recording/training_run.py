@@ -117,6 +117,7 @@ class TrainingRun:
         self._watch = StepWatch()
         self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
+        self.n_threads: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.
