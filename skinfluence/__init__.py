@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         influence_interval,
         influence_over_runs,
         load_estimator,
+        save_estimator,
     )
     from .trajectory import Trajectory
 
@@ -26,6 +27,7 @@ __all__ = [
     "influence_interval",
     "influence_over_runs",
     "load_estimator",
+    "save_estimator",
 ]
 
 _ROOMS = {
@@ -37,6 +39,7 @@ _ROOMS = {
     "influence_interval": "estimators",
     "influence_over_runs": "estimators",
     "load_estimator": "estimators",
+    "save_estimator": "estimators",
 }
 _SUBMODULES = {
     *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),

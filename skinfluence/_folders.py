@@ -86,10 +86,20 @@ def _named(hidden: Path, path: Path) -> Iterator[None]:
 
 def settled(path: Path) -> Path:
     """Return where a path leads; a folder that was being replaced is put back."""
-    with writing(path):
-        path = _real(path)
-        _put_back(path)
+    path = _real(path)
+    _put_back(path)
     return path
+
+
+def folder_to_read(path: Path) -> Path:
+    """Return where a path leads, as :func:`settled` does; errors say what failed."""
+    try:
+        return settled(path)
+    except OSError as error:
+        raise TrajectoryFileError(
+            f"The folder {str(path)!r} cannot be read: {error.strerror or error}. "
+            "Grant permission to read it, or name another folder."
+        ) from error
 
 
 def _real(path: Path) -> Path:

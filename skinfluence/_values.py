@@ -1,7 +1,8 @@
 """What counts as a path, a list or a truth value among parameters, everywhere."""
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ def check_boolean(name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_single(name: str, value: object) -> None:
+    """Refuse several values in the place of one, a text, a function or None."""
+    if not (value is None or isinstance(value, str) or callable(value)):
+        raise TypeError(f"`{name}` must be a name or a callable, got {value!r:.200}.")
+
+
 def check_list(name: str, values: Any, of: str) -> list[Any]:
     """Return a sequence as a list; refuse what has no order, and a single value.
 
@@ -25,6 +32,35 @@ def check_list(name: str, values: Any, of: str) -> list[Any]:
     if single or unordered or not isinstance(values, Iterable):
         raise ValueError(f"`{name}` must be a sequence of {of}, got {values!r:.200}.")
     return list(values)
+
+
+def check_takes(
+    name: str, function: Callable[..., Any], *arguments: str, **options: Any
+) -> None:
+    """Refuse a function that cannot be called with so many arguments.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    function : callable
+        What was given.
+    *arguments : str
+        What it is called with, in this order.
+    **options : dict
+        What it is called with by name.
+    """
+    try:
+        takes = signature(function)
+    except (TypeError, ValueError):  # of a function of C, which does not tell
+        return
+    try:
+        takes.bind(*arguments, **options)
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must take ({', '.join([*arguments, *options])}), got "
+            f"{function!r:.200}, which takes {takes}: {error}."
+        ) from error
 
 
 def check_path(

@@ -1,11 +1,14 @@
 """Errors and warnings of the library."""
 
+from typing import Any
+
 __all__ = [
     "CacheWarning",
     "CompilationWarning",
     "DecisionsError",
     "DivergedTrainingError",
     "DivergenceWarning",
+    "EmptiedClassError",
     "IndefiniteHessianError",
     "InfluenceReliabilityWarning",
     "IrreproducibleStepError",
@@ -141,6 +144,36 @@ class DecisionsError(SkinfluenceError):
     ...
     skinfluence.exceptions.DecisionsError: The file of decisions ...
     """
+
+
+class EmptiedClassError(SkinfluenceError):
+    """A cleaning would leave no sample of a class.
+
+    Attributes
+    ----------
+    labels : list
+        The labels of those classes.
+
+    Examples
+    --------
+    >>> from skinfluence.cleaning import InfluenceCleaner
+    >>> from skinfluence.exceptions import EmptiedClassError
+    >>> X, y = [[0.0]] * 8 + [[1.0]], [0] * 8 + [1]
+    >>> cleaner = InfluenceCleaner(n_remove=8, cv=[(range(9), range(9))])
+    >>> try:
+    ...     cleaner.fit(X, y)
+    ... except EmptiedClassError as error:
+    ...     len(error.labels)
+    1
+    """
+
+    def __init__(self, message: str, labels: list[Any]) -> None:
+        super().__init__(message)
+        self.labels = labels
+
+    def __reduce__(self) -> tuple[type, tuple[str, list[Any]]]:
+        # Other processes send it back by its arguments.
+        return type(self), (str(self), self.labels)
 
 
 class UntrustedTypeError(SkinfluenceError):

@@ -8,7 +8,7 @@ import pytest
 
 from skinfluence import _folders
 from skinfluence._files import write_file
-from skinfluence._folders import new_folder, settled
+from skinfluence._folders import folder_to_read, new_folder, settled
 from skinfluence.exceptions import TrajectoryFileError
 
 
@@ -109,6 +109,8 @@ def test_a_link_to_a_folder_stays_one(tmp_path, way):
     link.symlink_to(link)
     with pytest.raises(TrajectoryFileError, match=r"link.* cannot be written"):
         save(link, "third", overwrite=True)
+    with pytest.raises(TrajectoryFileError, match=r"link.* cannot be read"):
+        folder_to_read(link)
 
 
 def test_a_file_that_is_written_follows_no_link(tmp_path):

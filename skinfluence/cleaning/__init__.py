@@ -4,6 +4,8 @@ from .._names import set_public_module
 from ._cleaner import InfluenceCleaner
 from ._cleaner_cv import InfluenceCleanerCV
 from ._compare import compare_scorers
+from ._data import CleaningData as CleaningData
+from ._data import Validation as Validation
 from ._decisions import Decisions, read_decisions
 from ._fingerprint import data_fingerprint
 from ._reweighting import Reweight
@@ -20,4 +22,4 @@ __all__ = [
     "suggest",
 ]
 
-set_public_module(globals())
+set_public_module(globals(), "CleaningData", "Validation")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,15 @@ from sklearn.utils.validation import (
 from torch.utils.data import Dataset
 
 from .._warnings import warn_caller
-from ..estimators import check_weights, plain_targets, represent
+from ..estimators import check_weights, plain_targets, represent, save_estimator
 from ._checks import check_accepts, check_choices
-from ._containers import check_rows, check_writable, kept_rows, targets_like
+from ._containers import check_writable, kept_rows, targets_like
 from ._data import (
     CleaningData,
     GivenValidation,
     Samples,
     check_groups,
+    check_rows,
     check_validation,
     with_weights,
 )
@@ -321,6 +323,30 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "support_")
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the cleaner to a folder, fitted or not, without pickle.
+
+        With its networks and their trajectories, the data that it was fitted on, and
+        what it found. :func:`~skinfluence.load_estimator` loads it. A Pipeline that
+        holds it is written by :func:`~skinfluence.save_estimator`.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new or empty folder; it appears under its name once it is complete.
+        overwrite : bool, default=False
+            Whether to replace an estimator that was saved there. Nothing else is ever
+            replaced.
+
+        Raises
+        ------
+        TypeError
+            If a part can only be pickled, such as a lambda or a ``joblib.Memory``.
+        TrajectoryFileError
+            If the folder is in use or cannot be written; its old content is kept.
+        """
+        save_estimator(self, path, overwrite=overwrite)
 
     def get_support(self, indices: bool = False) -> np.ndarray:
         """Return which samples are kept.

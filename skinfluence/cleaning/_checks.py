@@ -15,6 +15,7 @@ from .._cache import cache_of
 from .._keys import check_cacheable
 from .._numbers import RANDOM_STATE, Count, Number
 from .._parallel import check_n_jobs
+from .._values import check_takes
 from ..estimators import NAMED_QUERIES
 
 SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
@@ -55,8 +56,10 @@ def check_choices(cleaner: Any) -> None:
         check_estimator = getattr(scorer, "check_estimator", None)
         if check_estimator is not None:
             check_estimator(estimator)
+        query = getattr(scorer, "query", None)
+        if callable(query):
+            check_takes("query", query, "outputs", "targets")
         if cleaner.memory is not None:
-            query = getattr(scorer, "query", None)
             check_cacheable(estimator=estimator, scorer=cleaner.scorer, query=query)
         cleaner._action().check(cleaner)
         if cleaner.refit == "counterfactual":

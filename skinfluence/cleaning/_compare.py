@@ -15,10 +15,10 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._numbers import check_integer, random_generator
 from .._parallel import check_n_jobs
-from .._values import check_list
+from .._values import check_list, check_single
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import check_scores, get_scorer, named_scorers
-from ._data import Samples
+from ._data import Samples, check_validation
 from ._ranking import with_seed
 from ._selection import check_n_remove, emptied_classes
 from ._splits import class_codes
@@ -135,6 +135,9 @@ def compare_scorers(
     ['influence', 'loss', 'random']
     """
     X, labels = indexable(X, np.asarray(y))
+    validation = check_validation(X, (X_val, y_val), None, None)
+    assert validation is not None
+    check_single("scoring", scoring)
     named = {name: get_scorer(s) for name, s in named_scorers(scorers).items()}
     for scorer in named.values():
         getattr(scorer, "check_estimator", lambda _: None)(estimator)
@@ -151,7 +154,7 @@ def compare_scorers(
         check_scoring(estimator, scoring),
         X,
         labels,
-        (X_val, y_val),
+        (validation.X, validation.y),
         None if X_test is None else (X_test, y_test),
         bad,
         counts if judged else [0],

@@ -7,19 +7,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import indexable
 
-from ._data import Samples
-
-
-def check_rows(data: object, name: str) -> None:
-    """Refuse what no rows can be taken from."""
-    try:
-        _safe_indexing(data, [0])
-    except Exception as error:
-        raise TypeError(
-            f"`{name}` must be a container whose rows can be selected, got "
-            f"{_kind(data)}. Turn it into an array, or a frame of pandas or polars "
-            "(for dask: compute())."
-        ) from error
+from ._data import Samples, kind_of_container
 
 
 def check_writable(y: Any) -> None:
@@ -30,7 +18,8 @@ def check_writable(y: Any) -> None:
     except Exception as error:
         raise TypeError(
             "`y` must be an array, a list or a Series whose values can be changed, got "
-            f"{_kind(y)}. Turn it into one, or clean without changing labels."
+            f"{kind_of_container(y)}. Turn it into one, or clean without changing "
+            "labels."
         ) from error
 
 
@@ -52,12 +41,6 @@ def targets_like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
         # A decision may turn a whole number into a fraction.
         targets = _as_float(targets)
     return _written(targets, rows, cleaned[rows]) if len(rows) else targets
-
-
-def _kind(data: object) -> str:
-    dtype = getattr(data, "dtype", None)
-    name = f"{type(data).__module__}.{type(data).__qualname__}"
-    return name if dtype is None else f"{name} of dtype {dtype}"
 
 
 def _as_float(targets: Any) -> Any:

@@ -124,9 +124,13 @@ def check_validation(
     Cross-validation silently splits whatever has as many rows as X. It leaves a tuple
     alone; anything else of that length is refused.
     """
+    whole = isinstance(X_val, tuple)
     if isinstance(X_val, tuple):
         X_val, y_val, sample_weight_val = _unpack(X_val, y_val, sample_weight_val)
-    elif X_val is not None and _num_samples(X_val) == _num_samples(X):
+    for name, rows in (("X_val", X_val), ("y_val", y_val)):
+        if rows is not None:
+            check_rows(rows, name)
+    if not whole and X_val is not None and _num_samples(X_val) == _num_samples(X):
         raise ValueError(
             f"`X_val` must not have as many rows as X ({_num_samples(X)}): a "
             "cross-validation would silently split both. Pass the tuple "
@@ -155,6 +159,25 @@ def _unpack(
             f"sample_weight_val), with nothing beside it, got {len(X_val)} items."
         )
     return X_val if len(X_val) == 3 else (*X_val, None)
+
+
+def check_rows(data: object, name: str) -> None:
+    """Refuse what no rows can be taken from."""
+    try:
+        _safe_indexing(data, [0])
+    except Exception as error:
+        raise TypeError(
+            f"`{name}` must be a container whose rows can be selected, got "
+            f"{kind_of_container(data)}. Turn it into an array, or a frame of pandas "
+            "or polars (for dask: compute())."
+        ) from error
+
+
+def kind_of_container(data: object) -> str:
+    """Return what tells of a container in an error."""
+    dtype = getattr(data, "dtype", None)
+    name = f"{type(data).__module__}.{type(data).__qualname__}"
+    return name if dtype is None else f"{name} of dtype {dtype}"
 
 
 def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._numbers import is_integer, is_real
+from ..exceptions import EmptiedClassError
 from ._ranking import Ranking
 
 # A class is rare below this share of the mean number of samples, and so much of it may
@@ -132,9 +133,10 @@ def check_classes_stay(
     """Refuse to empty a class."""
     emptied = emptied_classes(y, codes, left)
     if emptied:
-        raise ValueError(
+        raise EmptiedClassError(
             f"`n_remove` must leave samples of every class, but {count} would leave "
             f"none of {', '.join(map(repr, emptied))}. Lower "
             "`n_remove`, use n_remove='auto', which never empties a class, or leave "
-            "out rare classes."
+            "out rare classes.",
+            emptied,
         )

@@ -1,13 +1,13 @@
 """How many rows to remove, and which."""
 
+import math
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
-from ..exceptions import TableError
-from ._choices import CLASSIFICATION
+from ..exceptions import EmptiedClassError, TableError
 from ._judge import Cleaning, measure_name, minus, signed
 from ._problem import Folds, Problem
 from ._tables import quoted
@@ -18,11 +18,24 @@ AT = "path"
 FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 
 
-def n_choice_fits(candidates: int, folds: Folds) -> int:
+def n_choice_fits(candidates: int, folds: Folds, n_rounds: int) -> int:
     """Return how many models the choice trains at most."""
-    # In each fold one to rank and one per candidate; the search then ranks and refits
-    # once; and the ranking of all rows takes a model per fold.
-    return len(folds) * (1 + candidates) + 2 + len(folds)
+    # In each fold one per round and one per candidate; the search then ranks and refits
+    # once; and the ranking of all rows takes a model per fold and round.
+    return len(folds) * (n_rounds + candidates) + n_rounds + 1 + len(folds) * n_rounds
+
+
+def check_rounds(n_rounds: int, n_remove: float | str, folds: Folds) -> None:
+    """Refuse more rounds than the rows that are removed from a fold's training rows."""
+    n_rows = sum(len(held_out) for _, held_out in folds)
+    train = min(len(rows) for rows, _ in folds)
+    most = round(_tried(n_remove, n_rows)[-1] * train)
+    if 0 < most < n_rounds:
+        raise TableError(
+            f"--n-rounds must be at most {most:,}, since each round removes a row at "
+            f"least, got {n_rounds:,}. (Of the {train:,} rows outside of each fold "
+            f"{most:,} are removed at most.)"
+        )
 
 
 def as_count(n_remove: float, n_rows: int) -> int:
@@ -31,7 +44,7 @@ def as_count(n_remove: float, n_rows: int) -> int:
 
 
 def choose(
-    problem: Problem, model: Any, n_remove: float | str, folds: Folds
+    problem: Problem, model: Any, n_remove: float | str, folds: Folds, n_rounds: int
 ) -> tuple[Cleaning, list[str]]:
     """Return what to remove, and lines that explain the choice.
 
@@ -39,16 +52,13 @@ def choose(
     cleaned, and the refitted model is scored on its held-out rows.
     """
     n_rows = len(problem.target.y)
-    tried = (
-        FRACTIONS
-        if isinstance(n_remove, str)
-        else (0.0, as_count(n_remove, n_rows) / n_rows)
-    )
+    tried = _tried(n_remove, n_rows)
     search = InfluenceCleanerCV(
         model,
         n_removes=list(tried),
         cv=folds,
         rule="one_standard_error",
+        n_rounds=n_rounds,
         at=AT,
         final_estimator=clone(model).set_params(record=None),
         random_state=model.random_state,
@@ -63,30 +73,35 @@ def choose(
         lines.append(_rule(scores, round(fraction * n_rows)))
     if not fraction:
         return Cleaning(np.array([], dtype=np.intp), {}), lines
+    count = round(fraction * n_rows)
     # Without a validation table the search held out a fraction of the rows, which it
-    # did not rank. Cross-influence ranks all of them.
+    # did not rank. Cross-influence ranks all of them, in rounds of about the same size.
     cleaner = InfluenceCleaner(
         model,
-        n_remove=0,
+        n_remove=count,
+        max_class_fraction=None,
         cv=None if problem.valid is not None else folds,
+        n_rounds=min(count, math.ceil(n_rounds * fraction / tried[-1])),
         at=AT,
         random_state=model.random_state,
     )
-    cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
-    removed = cleaner.ranking_[: round(fraction * n_rows)]
-    _check_classes_stay(problem, removed)
-    return Cleaning(np.sort(removed), {}), lines
-
-
-def _check_classes_stay(problem: Problem, removed: np.ndarray) -> None:
-    y = problem.target.y
-    gone = set(y.tolist()) - set(np.delete(y, removed).tolist())
-    if problem.target.task == CLASSIFICATION and gone:
+    try:
+        cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
+    except EmptiedClassError as error:
         raise TableError(
-            f"--n-remove {len(removed)} would remove all rows whose "
-            f"{problem.target.name!r} is {quoted(sorted(gone))}: name a smaller "
-            "number, let 'auto' choose it, or review the rows and pass --decisions."
-        )
+            f"--n-remove {count} would remove all rows whose "
+            f"{problem.target.name!r} is {quoted(sorted(error.labels))}: name a "
+            "smaller number, let 'auto' choose it, or review the rows and pass "
+            "--decisions."
+        ) from error
+    return Cleaning(np.sort(cleaner.removed_indices_), {}), lines
+
+
+def _tried(n_remove: float | str, n_rows: int) -> tuple[float, ...]:
+    """Return the fractions of the rows whose removal is tried, ascending."""
+    if isinstance(n_remove, str):
+        return FRACTIONS
+    return 0.0, as_count(n_remove, n_rows) / n_rows
 
 
 def _rule(scores: np.ndarray, n_removed: int) -> str:

@@ -11,7 +11,7 @@ from .._outputs import is_stream, new_output
 from ..cleaning import data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._cells import texts
-from ._choice import FRACTIONS, as_count, choose, n_choice_fits
+from ._choice import FRACTIONS, as_count, check_rounds, choose, n_choice_fits
 from ._choices import CLASSIFICATION, REGRESSION
 from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
 from ._models import default_epochs, make_model
@@ -37,32 +37,40 @@ def clean(options: Namespace) -> Command:
         )
     problem = read_problem(options)
     yield from introduce(problem)
+    if options.decisions is not None and options.n_rounds != 1:
+        raise TableError(
+            f"--n-rounds goes with --n-remove, got {options.n_rounds} with --decisions."
+        )
     decided = None
     if options.decisions is not None:
         decided = _decided(problem, options)
     elif options.n_remove != "auto":
         _check_count(problem, as_count(options.n_remove, len(problem.table)))
     folds = make_folds(problem.target, options.seed)
+    if decided is None:
+        check_rounds(options.n_rounds, options.n_remove, folds)
     # Not if a validation table takes their place, nor after a choice, which scored on
     # the folds already.
     judges = folds if decided is not None and problem.valid is None else None
     total = n_fits(problem, judges)
     if decided is None:
-        total += n_choice_fits(len(FRACTIONS), folds)
+        total += n_choice_fits(len(FRACTIONS), folds, options.n_rounds)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
         if decided is None:
-            cleaning, lines = choose(problem, model, options.n_remove, folds)
-            yield from lines
+            cleaning, chosen = choose(
+                problem, model, options.n_remove, folds, options.n_rounds
+            )
         else:
-            cleaning = decided
+            cleaning, chosen = decided, []
         _check_left(problem, cleaning)
         changes = judge(problem, model, cleaning, judges)
     measure = measure_name(problem)
     return Outcome(
         lambda: _write(problem, cleaning, options),
         [
+            *chosen,
             *_done(problem, cleaning),
             *_where_all_are(cleaning, options.changes),
             *(change.in_words(measure).capitalize() + "." for change in changes),

@@ -162,7 +162,9 @@ def _as_words(table: Table, name: str) -> Column:
         return Column(name, TEXT, f"{n_words:.0f} words each on average")
     if distinct <= 0.5 * len(present):
         return Column(name, CATEGORY, why)
-    why = "is different in nearly every row"
+    many = f"has {distinct:,} different values in {len(present):,} cells"
+    alone = "is different in nearly every row"
+    why = alone if distinct >= _MOSTLY * len(present) else many
     return Column(name, UNUSED, _why_no_number(table, name) or why)
 
 

@@ -111,7 +111,9 @@ def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
     command: Command = options.run(options)
     try:
         while True:
-            tell(next(command), out)
+            line = next(command)
+            if not options.quiet:
+                tell(line, out)
     except StopIteration as end:
         outcome: Outcome = end.value
     stopping.check()
@@ -220,6 +222,14 @@ def _add_clean(commands: Any) -> None:
         "included",
     )
     command.add_argument(
+        "--n-rounds",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="with --n-remove: remove the rows in so many parts, and train and rank "
+        "anew after each (default: 1)",
+    )
+    command.add_argument(
         "--output",
         dest="path",
         type=Path,
@@ -314,7 +324,9 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         help="processor threads (default: OMP_NUM_THREADS, or 1, which is mostly the "
         "fastest for tables)",
     )
-    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument(
+        "--quiet", action="store_true", help="say only what came of it"
+    )
     command.add_argument(
         "--debug", action="store_true", help="show the traceback of an error"
     )

@@ -56,6 +56,7 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
         "batch_size": BATCH_SIZE,
         "lr": learning_rate(problem),
         "callbacks": list(callbacks),
+        "n_threads": None,  # as the command line has set torch
     }
     if target.task == CLASSIFICATION:
         return SGDInfluenceClassifier("mlp", **parameters)

@@ -47,9 +47,9 @@ def place_of(name: str, column: Any, frame: pd.DataFrame) -> int:
 
 def places_of(columns: Any, frame: pd.DataFrame) -> list[int]:
     """Return the places of several columns."""
-    if isinstance(columns, str) or not isinstance(
-        columns, (Sequence, np.ndarray, pd.Index)
-    ):
+    several = isinstance(columns, (Sequence, np.ndarray, pd.Index))
+    # The masked constant is an array without axes.
+    if isinstance(columns, str) or not several or np.ndim(columns) == 0:
         raise ValueError(f"`columns` must be a sequence of columns, got {columns!r}.")
     found = [place_of("columns", column, frame) for column in columns]
     if not found or len(set(found)) < len(found):

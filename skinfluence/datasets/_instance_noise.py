@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
 
 from .._numbers import random_generator
 from ._draws import drawn_by_odds
@@ -140,6 +141,8 @@ def _out_of_fold(
     if X is None:
         raise ValueError("`X` must be given without `difficulty`, got None.")
     model = _default(X) if estimator is None else _check_estimator(estimator)
+    if estimator is None:
+        _check_finite(X)
     counts = np.bincount(codes)
     if counts.min() < _FOLDS:
         rare = names.tolist()[counts.argmin()]
@@ -150,7 +153,25 @@ def _out_of_fold(
         )
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=rng)
     found = cross_val_predict(model, X, codes, cv=folds, method="predict_proba")
-    return np.array(found, dtype=np.float64)
+    probabilities = np.array(found, dtype=np.float64)
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"`estimator` must give finite probabilities, got NaN or infinity from "
+            f"{model!r:.200}."
+        )
+    return probabilities
+
+
+def _check_finite(X: Any) -> None:
+    """Refuse what the default classifier does not take."""
+    try:
+        check_array(X, accept_sparse=True)
+    except (TypeError, ValueError) as error:
+        (why, *_) = str(error).splitlines()
+        raise ValueError(
+            f"`X` must hold finite numbers for the default classifier: {why} Fill them "
+            "in first, or pass an `estimator` that takes X as it is."
+        ) from error
 
 
 def _default(X: Any) -> Any:

@@ -24,6 +24,7 @@ from ._runs import ScoresOverRuns
 from ._runs import answers_over_runs as answers_over_runs
 from ._runs import warn_if_alike as warn_if_alike
 from ._saving.load import load_estimator
+from ._saving.save import save_estimator
 from ._trained_on import check_estimator, check_fitted_on
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
@@ -58,6 +59,7 @@ __all__ = [
     "load_estimator",
     "outputs_of",
     "represent",
+    "save_estimator",
 ]
 
 set_public_module(globals(), "EpochTable", "Skill", "TrainingData")

@@ -121,6 +121,13 @@ class SGDInfluenceClassifier(
         compiled. A compiled run differs from another one by rounding; whether it is
         recorded changes no bit of either. What the module computes must depend on its
         inputs, parameters and buffers alone, not on attributes that change on the way.
+    n_threads : "auto", int or None, default="auto"
+        Number of processor threads that :meth:`fit` sets torch to while it trains, and
+        the retrace while it goes back through the recorded steps. ``"auto"`` is 1 where
+        a step is so small that more threads hardly make it faster, and make it many
+        times as slow where other programs keep the processor busy; otherwise as many as
+        torch is set to. None: as many as torch is set to. The last bits of large sums
+        may depend on it.
     train_split : callable or None, default=None
         Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples in
         the validation part have influence 0.
@@ -259,6 +266,7 @@ class SGDInfluenceClassifier(
         max_trajectory_bytes: str | int = "auto",
         trajectory_dir: Folder | None = None,
         compile: bool = False,
+        n_threads: str | int | None = "auto",
         train_split: Callable[..., object] | None = None,
         callbacks: list[Any] | str | None = None,
         warm_start: bool = False,

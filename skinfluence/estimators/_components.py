@@ -26,7 +26,12 @@ MAKES: dict[str, tuple[Any, str]] = {
 _GIVEN = {"optimizer": {"params"}, "dataset": {"X", "y"}}
 _SIZES = {"n_features", "n_outputs"}
 # torch takes a negative one for 0.
-_RANGES = {"criterion__label_smoothing": (0, 1)}
+_RANGES = {
+    "criterion__label_smoothing": (0, 1),
+    "optimizer__dampening": (0, 1),
+}
+# Of a class or sample: below 0 its loss would be raised without end.
+_NOT_NEGATIVE = ("criterion__weight", "criterion__pos_weight")
 
 
 def check_names(net: Any, parameters: Mapping[str, Any]) -> None:
@@ -162,6 +167,11 @@ def check_options(parts: Iterable[tuple[str, object, Mapping[str, Any]]]) -> Non
             low, high = _RANGES[name]
             raise ValueError(
                 f"`{name}` must be from {low} to {high}, got {value!r:.200}."
+            )
+        weights = name in _NOT_NEGATIVE and isinstance(value, torch.Tensor)
+        if weights and bool((value < 0).any()):
+            raise ValueError(
+                f"`{name}` must hold no negative weights, got {value!r:.200}."
             )
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
+from .._values import check_boolean
 from ..training import (
     all_seeded,
     derive_seed,
     differentiating,
     twice_differentiable,
 )
-from ..trajectory import Trajectory, close_run, reopen_run
+from ..trajectory import Trajectory, close_run, on_threads, reopen_run
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume
@@ -30,6 +31,7 @@ from ._recording.pretraining import check_pretrained, start_from_pretrained
 from ._recording.resume import ResumedRun, run_in_folder
 from ._recording.training_run import TrainingRun
 from ._saving.save import save_estimator
+from ._threads import n_threads_of
 from ._training_data import TrainingData, number_after
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
@@ -75,7 +77,8 @@ class EstimatorContract(RecordingMixin):
         ResumeWarning
             If a run was interrupted, but cannot be resumed.
         """
-        start = not (self.warm_start and self.initialized_)
+        warm = check_boolean("warm_start", self.warm_start)
+        start = not (warm and self.initialized_)
         return self._fit(X, y, sample_weight, fit_params, start=start, resume=resume)
 
     def partial_fit(
@@ -166,7 +169,8 @@ class EstimatorContract(RecordingMixin):
         if start:
             self._initialize()
         check_trainable(self, data)
-        with in_progress(), self._kernels():
+        self.run_.n_threads = n_threads_of(self, data)
+        with in_progress(), self._kernels(), on_threads(self.run_.n_threads):
             self.notify("on_train_begin", X=data.X, y=data.y)
             self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
@@ -348,7 +352,7 @@ class EstimatorContract(RecordingMixin):
         >>> bool((scores == clf.influence(X[:9], y[:9])).all())
         True
         """
-        save_estimator(self, path, overwrite)
+        save_estimator(self, path, overwrite=overwrite)
 
     def forward_iter(
         self, X: object, training: bool = False, device: Device = "cpu"

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from skorch.utils import to_tensor
 from torch import Tensor
 
+from .._values import check_takes
 from ..influence import Measure
 from ._criteria import is_log_loss
 from ._net import InfluenceNet
@@ -98,6 +99,7 @@ def _expected_error(net: InfluenceNet) -> Measure:
 
 def _checked_measure(net: InfluenceNet, query: Measure) -> Measure:
     """Return a user's measure that checks what it returns."""
+    check_takes("query", query, "outputs", "targets")
 
     def measure(outputs: Any, targets: Any) -> Tensor:
         values = query(outputs, to_tensor(targets, device=net.device))

@@ -56,6 +56,7 @@ class InfluenceNet(NeuralNet):
     compile: bool
     callbacks: list[Any] | str | None
     train_split: Callable[..., object] | None
+    n_threads: str | int | None
     warm_start: bool
     stop_on_interrupt: bool
     pretrained: Any  # another net of this kind, or None
@@ -364,7 +365,12 @@ class InfluenceNet(NeuralNet):
         """
         outputs = criterion_takes(self.criterion_, y_pred)
         targets = targets_like(outputs, y_true, self.device)
-        losses = super().get_loss(outputs, targets, X=X, training=training)
+        try:
+            losses = super().get_loss(outputs, targets, X=X, training=training)
+        except IndexError as error:  # torch's, of a class beyond the module's outputs
+            raise ValueError(
+                f"The targets must be numbers of the module's outputs: {error}"
+            ) from error
         return losses_by_sample(
             self.criterion_, losses, len(targets), summed=self.sums_outputs_
         )

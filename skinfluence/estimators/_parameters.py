@@ -41,6 +41,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "max_trajectory_bytes": [StrOptions({"auto"}), _POSITIVE],
     "trajectory_dir": [str, PathLike, None],
     "compile": ["boolean"],
+    "n_threads": [StrOptions({"auto"}), _POSITIVE, None],
     "train_split": [callable, None],
     "warm_start": ["boolean"],
     "stop_on_interrupt": ["boolean"],

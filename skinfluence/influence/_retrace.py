@@ -16,7 +16,7 @@ from ..training import (
     StepRecord,
     TrainingStep,
 )
-from ..trajectory import Replay, Trajectory
+from ..trajectory import Replay, Trajectory, on_threads
 from ._queries import Differentiable
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -111,12 +111,14 @@ def retrace(
         before, after = (s.of_dtype(step.live.dtype) for s in (before, after))
         weight = at.get(record.step + 1)
         if weight:
-            asked = weight * query.gradient(step, after)
+            with on_threads(record.n_threads):
+                asked = weight * query.gradient(step, after)
             adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
             put_in += float(asked.norm())
         if record.step % every == 0:
             largest = max(largest, float(adjoint[PARAMETERS].norm()))
-        retaken = step.backward(before, record, adjoint)
+        with on_threads(record.n_threads):
+            retaken = step.backward(before, record, adjoint)
         replay.compare(record, retaken, before, after)
         if watch is not None:
             watch(record, before, retaken)

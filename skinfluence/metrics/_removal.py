@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples
 
 from .._numbers import is_integer
 from .._parallel import check_n_jobs
-from .._values import check_list
+from .._values import check_list, check_single
 from ._agreement import check_scores
 
 
@@ -87,6 +87,7 @@ def removal_curve(
                 "`counts` must be integers from 0 and below the number of samples "
                 f"({n_samples}), got {count!r}."
             )
+    check_single("scoring", scoring)
     order = np.argsort(scores, kind="stable")
     scorer = check_scoring(estimator, scoring=scoring)
 

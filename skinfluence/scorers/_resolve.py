@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from .._values import check_takes
 from ._base import NAMED_SCORERS
 from ._outlier import Outlier, is_detector
 
@@ -30,7 +31,7 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
     ValueError
         If no scorer has that name.
     TypeError
-        If `scorer` is of another type.
+        If `scorer` is of another type, or takes other arguments.
 
     Examples
     --------
@@ -63,6 +64,7 @@ def get_scorer(scorer: object, **options: object) -> Callable[..., np.ndarray]:
             f"`scorer` must be one of {sorted(NAMED_SCORERS)}, an outlier detector or "
             f"a callable, got {scorer!r}."
         )
+    check_takes("scorer", scorer, "estimator", "X", "y", "X_val", "y_val")
     return scorer
 
 

@@ -279,7 +279,8 @@ class Replay:
 def on_threads(number: int | None) -> Iterator[None]:
     """Compute on so many threads; None for as many as now.
 
-    The bits depend on it, and a run is repeated on as many as it was recorded on.
+    The bits depend on it, and a run is repeated on as many as it was recorded on. Each
+    of Python's threads has a setting of its own.
 
     Parameters
     ----------

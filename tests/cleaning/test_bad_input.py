@@ -249,3 +249,13 @@ def test_forked_processes_with_one_thread_work(blobs):
     with joblib.parallel_config("multiprocessing"):
         found = cleaner.set_params(n_jobs=2).fit(X, y).influence_
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("given", [(3, [1]), ([[0.0, 0.0]], 3)], ids=["X", "y"])
+def test_validation_data_without_rows(blobs, given):
+    X, y, *_ = blobs
+    cleaner = InfluenceCleaner(quick())
+    with pytest.raises(TypeError, match=r"`._val` must be a container whose rows"):
+        cleaner.fit(X, y, *given)
+    with pytest.raises(TypeError, match=r"`._val` must be a container whose rows"):
+        cleaner.fit(X, y, given)

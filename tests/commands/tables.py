@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 FLIPPED = [3, 17, 40, 58]
-QUICK = ["--epochs", "4", "--quiet"]
+QUICK = ["--epochs", "4"]
 
 
 def customers(n=80, seed=0):

@@ -209,6 +209,23 @@ def test_n_remove_takes_what_the_cleaner_ranks_first(tmp_path):
     assert len(removed & set(FLIPPED)) >= 2
 
 
+def test_rounds_go_on_from_the_rows_that_are_ranked_first(tmp_path):
+    train = write(tmp_path)
+
+    def removed(*how):
+        output = tmp_path / "clean.csv"
+        arguments = ["clean", str(train), "--target", "stays", "--n-remove", *how]
+        assert main([*arguments, "--output", str(output), "--force", *QUICK]) == 0
+        left = output.read_text().splitlines()
+        return {line for line in train.read_text().splitlines() if line not in left}
+
+    first, twice = removed("12"), removed("24", "--n-rounds", "2")
+    assert first < twice
+    assert len(twice) == 24
+    # The later ones are ranked anew.
+    assert twice != removed("24")
+
+
 def test_fraction_is_one_of_the_rows(tmp_path, capsys):
     train, output = write(tmp_path), tmp_path / "clean.csv"
     arguments = ["clean", str(train), "--target", "stays", "--output", str(output)]

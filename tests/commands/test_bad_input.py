@@ -287,6 +287,19 @@ def test_more_rows_to_remove_than_are_ranked(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(("n_remove", "most"), [("4", 3), ("auto", 13)])
+def test_more_rounds_than_rows_to_remove(tmp_path, capsys, n_remove, most):
+    output = ["--n-remove", n_remove, "--output", str(tmp_path / "c.csv")]
+    assert cleaned(write(tmp_path), *output, "--n-rounds", "14") == 2
+    assert f"--n-rounds must be at most {most}, since" in capsys.readouterr().err
+
+
+def test_rounds_of_decisions(tmp_path, capsys):
+    how = ["--decisions", str(tmp_path / "d.csv"), "--n-rounds", "2"]
+    assert cleaned(write(tmp_path), *how, "--output", str(tmp_path / "c.csv")) == 2
+    assert "--n-rounds goes with --n-remove, got 2" in capsys.readouterr().err
+
+
 def test_no_decisions(tmp_path, capsys):
     missing = ["--decisions", str(tmp_path / "none.csv")]
     output = ["--output", str(tmp_path / "c.csv")]

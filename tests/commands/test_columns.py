@@ -82,6 +82,7 @@ def mixed(*words, every=10):
         (many(lambda k: f"{k} {['kg', 'g'][k % 2]}"), "unused", "not a number in 30"),
         (many(lambda k: f"this is review number {k}"), "text", "5 words each"),
         (many(lambda k: f"customer{k}"), "unused", "different in nearly every row"),
+        (many(lambda k: f"town{k % 40}"), "unused", "has 40 different values in 60"),
         (
             many(lambda k: "abc" + str(k) if k % 5 == 0 else str(k * 1.5)),
             "unused",

@@ -68,6 +68,8 @@ def test_version(capsys):
         ["clean", "t.csv", "--target", "y", "--output", "c.csv"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1.5"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "5%"],
+        ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "4",
+         "--n-rounds", "0"],
         ["clean", "t.csv", "--target", "y", "--output", "c.csv", "--n-remove", "1",
          "--decisions", "d.csv"],
     ],
@@ -91,6 +93,17 @@ def test_unexpected_error(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("skinfluence: error: unexpected KeyError: 'lost'")
     assert len(error.splitlines()) == 1
+
+
+def test_quiet_says_only_what_came_of_it(monkeypatch, capsys):
+    def work(options):
+        yield "read"
+        return Outcome(lambda: None, ["done"])
+
+    assert run(monkeypatch, failing(TableError("It is bad.")), "--quiet") == 2
+    assert capsys.readouterr() == ("", "skinfluence: error: It is bad.\n")
+    assert run(monkeypatch, work, "--quiet") == 0
+    assert capsys.readouterr() == ("done\n", "")
 
 
 @pytest.mark.parametrize("error", [TableError("It is bad."), KeyError("lost")])

@@ -11,6 +11,7 @@ from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
 from skinfluence.datasets import (
     flip_labels_by_class,
@@ -355,3 +356,13 @@ def test_the_names_of_a_table_say_which_class_its_rows_are_of():
     for unnamed in (pd.DataFrame(T), matrix.reset_index(drop=True)):
         with pytest.raises(ValueError, match="a DataFrame, must have a row and a col"):
             flip_labels_by_class(WORDS, unnamed)
+
+
+def test_by_instance_takes_what_its_classifier_takes():
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    X[3, 1] = np.nan
+    with pytest.raises(ValueError, match="`X` must hold finite numbers for the def"):
+        flip_labels_by_instance(X, y, 0.1)
+    trees = DecisionTreeClassifier(max_depth=2, random_state=0)
+    _, flipped = flip_labels_by_instance(X, y, 0.1, estimator=trees, random_state=0)
+    assert flipped.sum() == 4

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import TensorDataset
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.exceptions import (
@@ -528,3 +529,36 @@ def test_tied_weights_of_an_embedding():
     # The gradient that padding leaves out is a stop-gradient where it is trained.
     with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong"):
         classifier(Tied, module__padding=0).fit(words, Y)
+
+
+@pytest.mark.parametrize("split", [None, 3, (1, 2), "ab"], ids=repr)
+def test_split_that_is_none(split):
+    clf = SGDInfluenceClassifier(train_split=lambda dataset, y: split)
+    with pytest.raises(TypeError, match="`train_split` must return two datasets"):
+        clf.fit(X, Y)
+
+
+def test_split_that_takes_no_targets():
+    clf = SGDInfluenceClassifier(train_split=lambda dataset: (dataset, None))
+    with pytest.raises(TypeError, match=r"`train_split` must take \(dataset, y\)"):
+        clf.fit(X, Y)
+
+
+def test_class_numbers_of_a_dataset():
+    def fitted(last):
+        targets = torch.tensor([*Y, last])
+        data = TensorDataset(torch.zeros(N + 1, WIDTH), targets)
+        return SGDInfluenceClassifier(layers, max_epochs=1).fit(data)
+
+    with pytest.raises(ValueError, match="must be class numbers, from 0 on, got -5"):
+        fitted(-5)
+    with pytest.warns(UserWarning, match="ignore_index"):  # which stands for none
+        assert fitted(-100).initialized_
+
+
+def test_class_number_that_the_first_targets_do_not_show():
+    # Only so many are looked at before training: reading all may take long.
+    targets = torch.cat([torch.from_numpy(Y).repeat(8), torch.tensor([N_CLASSES])])
+    data = TensorDataset(torch.zeros(len(targets), WIDTH), targets)
+    with pytest.raises(ValueError, match="numbers of the module's outputs"):
+        SGDInfluenceClassifier(layers, max_epochs=1).fit(data)

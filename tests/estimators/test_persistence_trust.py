@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNet
 from skorch.dataset import ValidSplit
 from torch import nn
 
@@ -65,7 +66,7 @@ def bad_parameters():
         "train_split": Holder([ValidSplit(3), lambda: 0]),
         "criterion__weight": torch.eye(2).to_sparse(),
         "dataset__length": Pickled(),
-        "optimizer__extra": {"net": SGDInfluenceClassifier()},
+        "optimizer__extra": {"net": NeuralNet(nn.Linear, nn.MSELoss)},
         "iterator_train__collate_fn": Holder(1).__init__,
     }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
-from ...trajectory import Replay, Trajectory, parameters_digest
+from ...trajectory import Replay, Trajectory, on_threads, parameters_digest
 from .._net import InfluenceNet, net_modules
 from .._recording.pretraining import take_over
 from .._replica import Replica
@@ -137,6 +137,11 @@ def _relabelled(
             "them. Change them there, and fit again."
         )
     new = np.asarray([labels[row] for row in rows])
+    if new.shape[1:] != data.y.shape[1:]:
+        raise ValueError(
+            f"`relabel` must have targets of shape {data.y.shape[1:]} as in fit, got "
+            f"{new.shape[1:]} for sample {rows[0]}."
+        )
     y = data.y.copy()
     y[np.asarray(rows) - data.offset] = net._encode_targets(
         new, reset=False, name="relabel"
@@ -160,7 +165,8 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
     )
     for record in trajectory.records[first:]:
         before = live.read() if again.keeps(record.step) else None
-        loss = float(step.advance(record))
+        with on_threads(record.n_threads):
+            loss = float(step.advance(record))
         digest = parameters_digest(live.layout.flatten(live.parameters))
         again.append(replace(record, digest=digest, loss=loss), before, None)
     again.final = live.read()

@@ -182,6 +182,8 @@ def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
     """
     known = getattr(net, "classes_", None) is not None
     numbered = isinstance(targets, Tensor) and not targets.is_floating_point()
+    if numbered:
+        _check_numbers(net, targets)
     count = _n_classes(net, targets) if known or numbered else n_outputs
     if n_outputs == count or (n_outputs > count and not known):
         return
@@ -199,6 +201,17 @@ def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
         f"{_name(net)}, got {n_outputs}. Change its last layer, or for one output and "
         "two classes use criterion=nn.BCEWithLogitsLoss."
     )
+
+
+def _check_numbers(net: InfluenceNet, targets: Tensor) -> None:
+    """Refuse what is no class number, but for the one that a criterion leaves out."""
+    left_out = getattr(net.criterion_, "ignore_index", 0)
+    low = targets[(targets < 0) & (targets != left_out)]
+    if len(low):
+        raise ValueError(
+            "The targets of a Dataset must be class numbers, from 0 on, got "
+            f"{low[0].item()} for {_name(net)}. Give `classes` if they are labels."
+        )
 
 
 def _n_classes(net: InfluenceNet, targets: Any) -> int:

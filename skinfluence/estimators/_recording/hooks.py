@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
+from ..._values import check_takes
 from ...training import (
     CompiledFunctions,
     CompiledGradient,
@@ -73,12 +75,24 @@ class RecordingMixin(InfluenceNet):
 
     def get_split_datasets(self, X: object, y: object = None, **fit_params: Any) -> Any:
         """Return training and validation data; during a fit the split is seeded."""
-        if self.run_ is None or not self.train_split:
-            return super().get_split_datasets(X, y, **fit_params)
+        if self.train_split is not None:
+            taken = ("dataset",) if y is None else ("dataset", "y")
+            check_takes("train_split", self.train_split, *taken, **fit_params)
         # The epochs count from 1.
-        seed = derive_seed(self.run_.seed, "sampling", 0)
-        with all_seeded(seed):
-            return super().get_split_datasets(X, y, **fit_params)
+        drawing = (
+            nullcontext()
+            if self.run_ is None or not self.train_split
+            else all_seeded(derive_seed(self.run_.seed, "sampling", 0))
+        )
+        with drawing:
+            split = super().get_split_datasets(X, y, **fit_params)
+        two = isinstance(split, (tuple, list)) and len(split) == 2
+        if not two or not all(x is None or hasattr(x, "__len__") for x in split):
+            raise TypeError(
+                "`train_split` must return two datasets, one to train on and one (or "
+                f"None) to validate on, got {split!r:.200}."
+            )
+        return split
 
     def get_iterator(
         self, dataset: MapDataset, training: bool = False

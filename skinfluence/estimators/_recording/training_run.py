@@ -127,6 +127,7 @@ class TrainingRun:
         self._twice: StepTwice | None = None  # where something runs around the step
         self._clipping: Clipping | None = None
         self.stopped = False  # by an interrupt
+        self.n_threads: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
 from skorch.exceptions import DeviceWarning
 
 from ..._files import damaged, is_link, read_file
-from ..._folders import settled
+from ..._folders import folder_to_read
 from ..._values import check_path
 from ..._warnings import warn_caller
 from ...exceptions import NondeterminismWarning, SkinfluenceError
@@ -20,13 +21,15 @@ from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
 from .._typing import Device
 from .save import (
+    ESTIMATORS,
     LEAVES,
+    MANIFEST,
     OBJECTS,
-    PARTS,
     PRETRAINED,
     RUN,
     TENSORS,
     TRAJECTORY,
+    inner_folders,
     read_manifest,
 )
 from .trusted import Trusted, load, names_of
@@ -38,7 +41,7 @@ def load_estimator(
     trusted: Iterable[Trusted] | None = None,
     *,
     device: Device | None = None,
-) -> InfluenceNet:
+) -> Any:
     """Return the estimator that was saved to a folder.
 
     It predicts, computes influence and continues training as the saved one would, on a
@@ -49,7 +52,8 @@ def load_estimator(
     ----------
     path : str or Path
         The folder that :meth:`save
-        <skinfluence.SGDInfluenceClassifier.save>` wrote.
+        <skinfluence.SGDInfluenceClassifier.save>` or
+        :func:`~skinfluence.save_estimator` wrote.
     trusted : list of str, class or function, optional
         Your own classes and functions that the estimator uses, themselves or by their
         full names; the error lists those that are missing. Those of the library,
@@ -62,8 +66,9 @@ def load_estimator(
 
     Returns
     -------
-    SGDInfluenceClassifier or SGDInfluenceRegressor
-        The estimator.
+    estimator
+        Of the class that was saved: an SGDInfluenceClassifier, an InfluenceCleaner, a
+        Pipeline.
 
     Raises
     ------
@@ -86,6 +91,7 @@ def load_estimator(
 
     See Also
     --------
+    save_estimator : Writes the folder.
     Trajectory.load : The same for a trajectory alone.
 
     Examples
@@ -97,27 +103,30 @@ def load_estimator(
     ...     load_estimator(f"{folder}/plan").lr
     0.2
     """
-    folder, names = settled(check_path("path", path)), names_of(trusted)
+    folder, names = folder_to_read(check_path("path", path)), names_of(trusted)
     if device is not None:
         check_device(device)
     manifest = read_manifest(folder)
-    for name in (TRAJECTORY, PRETRAINED):
+    folders = inner_folders(manifest)
+    for name in (TRAJECTORY, PRETRAINED, ESTIMATORS, *folders):
         if is_link(folder / name):
             raise damaged(folder / name, "it is a link")
-    recorded = RUN[0] in manifest["files"]
-    for name in (name for name in PARTS if name in manifest["files"]):
+    recorded = [name for name in RUN if name in manifest["files"]]
+    for name in (*recorded, *(f"{each}/{MANIFEST}" for each in folders)):
         _read(folder, manifest, name)
+    inner = {
+        name: load_estimator(folder / name, trusted, device=device) for name in folders
+    }
     with _telling(folder / OBJECTS, f"; it was written by {manifest['written_by']}"):
-        net = _assembled(folder, manifest, names, device)
+        net = _assembled(folder, manifest, names, device, inner)
     if recorded:
         net.trajectory_ = Trajectory.load(
             folder / TRAJECTORY, device=net.device or "cpu"
         )
         _check_run(net, net.trajectory_, folder)
         _warn_of_rounding(net.trajectory_, manifest["written_by"]["torch"])
-    if PARTS[-1] in manifest["files"]:
-        inner = load_estimator(folder / PRETRAINED, trusted, device=device)
-        net.__dict__["pretrained"] = inner
+    if PRETRAINED in inner:
+        net.__dict__["pretrained"] = inner[PRETRAINED]
     return net
 
 
@@ -147,8 +156,12 @@ def _read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
 
 
 def _assembled(
-    folder: Path, manifest: dict[str, Any], trusted: list[str], device: Device | None
-) -> InfluenceNet:
+    folder: Path,
+    manifest: dict[str, Any],
+    trusted: list[str],
+    device: Device | None,
+    inner: dict[str, Any],
+) -> Any:
     """Return the estimator, without its trajectory."""
     written = from_json(_read(folder, manifest, OBJECTS).decode())
     with _telling(folder / TENSORS):
@@ -156,7 +169,7 @@ def _assembled(
     leaves = _read(folder, manifest, LEAVES)
     with _telling(folder / LEAVES):
         named = _named(leaves, trusted, manifest["written_by"])
-    saved = written["attributes"]["device"]
+    saved = written.get("attributes", {"device": "cpu"})["device"]
     saved = torch.device(saved[1] if isinstance(saved, tuple) else saved or "cpu")
     where = _available(saved) if device is None else torch.device(device)
     unpacker = Unpacker(
@@ -165,7 +178,13 @@ def _assembled(
         [tensors[str(k)] for k in range(len(tensors))],
         named,
         where,
+        [inner[f"{ESTIMATORS}/{k}"] for k in range(len(inner) - (PRETRAINED in inner))],
     )
+    if "estimator" in written:
+        other = unpacker.unpack(written["estimator"])
+        if not isinstance(other, BaseEstimator):
+            raise TypeError(f"{other!r:.80} is no estimator")
+        return other
     cls = unpacker.unpack(written["class"])
     if not (isinstance(cls, type) and issubclass(cls, InfluenceNet)):
         raise TypeError(f"{cls!r} is no estimator")

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import Memory
 from scipy import sparse
 from skorch.callbacks import Callback, LRScheduler
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
 from ...trajectory import tensors_to_bytes
+from .._net import InfluenceNet
+from .frames import FRAMES, decomposed
 from .trusted import dump, loads_by_name
 
 # The last: numpy functions that array classes may override.
@@ -23,6 +26,9 @@ _NAMED = (
     *(np.ufunc, type(np.mean)),
 )
 _LEAVES = (np.ndarray, np.dtype, np.random.RandomState, np.random.Generator)
+
+# skorch's nets pickle their modules into their state, and a Memory what it caches.
+_ONLY_PICKLED = (NeuralNet, Memory, types.MethodType, types.ModuleType)
 
 # Attributes that are made anew before each use, and cannot be saved.
 _LEFT_OUT = ((LRScheduler, "lr_scheduler_"),)
@@ -46,6 +52,8 @@ class Packer:
         device, and its strides if it is not contiguous.
     leaves : list
         Classes, functions, arrays and other values that skops writes.
+    nets : list
+        Estimators of this library, each to be saved in a folder of its own.
     """
 
     def __init__(self) -> None:
@@ -53,6 +61,7 @@ class Packer:
         self.tensors: list[Tensor] = []
         self.kinds: list[Any] = []
         self.leaves: list[Any] = []
+        self.nets: list[InfluenceNet] = []
         self._places: list[str] = []
         # By identity: a packed value is kept alive, so that its id stays unique.
         self._packed: dict[int, tuple[Any, Any]] = {}
@@ -112,10 +121,25 @@ class Packer:
             return Packer._partial
         if isinstance(value, types.MethodType) and isinstance(value.__self__, Callback):
             return Packer._method
+        if isinstance(value, InfluenceNet):
+            return Packer._net
+        if isinstance(value, FRAMES):
+            return Packer._frame
         plain = isinstance(value, (*_LEAVES, np.generic)) or sparse.issparse(value)
-        if plain or type(value).__module__.startswith("sklearn."):
+        if plain or (_is_sklearns(value) and not _holds_own(value, {})):
             return Packer._leaf
         return Packer._object
+
+    def _net(self, value: InfluenceNet, place: str) -> Any:
+        self.nets.append(value)
+        return "net", len(self.nets) - 1
+
+    def _frame(self, value: Any, place: str) -> Any:
+        parts = decomposed(value)
+        if parts is None:
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise _refused(place, value, f"skops cannot write what is {kind}.")
+        return "frame", parts[0], self._items(parts[1:], place)
 
     def _tensor(self, value: Tensor, place: str) -> Any:
         if type(value) not in (Tensor, nn.Parameter):
@@ -189,10 +213,30 @@ class Packer:
         return "object", number
 
 
+def _is_sklearns(value: object) -> bool:
+    return type(value).__module__.startswith("sklearn.")
+
+
+def _holds_own(value: Any, seen: dict[int, Any]) -> bool:
+    """Return whether anything of this library is in one of scikit-learn's objects.
+
+    skops would write it with what it holds, and knows nothing of nets.
+    """
+    if id(value) in seen:
+        return False
+    seen[id(value)] = value
+    if isinstance(value, (list, tuple, set)):
+        return any(_holds_own(each, seen) for each in value)
+    if isinstance(value, dict):
+        return any(_holds_own(each, seen) for each in value.values())
+    if type(value).__module__.startswith("skinfluence."):
+        return True
+    return _is_sklearns(value) and _holds_own(getattr(value, "__dict__", {}), seen)
+
+
 def _reduced(value: object, place: str) -> tuple[bool, Any, Any, list[Any], list[Any]]:
     """Return whether to make an object by a call, the arguments, and its content."""
-    # skorch's nets pickle their modules into their state.
-    if isinstance(value, (NeuralNet, types.MethodType, types.ModuleType)):
+    if isinstance(value, _ONLY_PICKLED):
         raise _refused(place, value, "It would have to be pickled.")
     try:
         reduced: Any = value.__reduce_ex__(2)

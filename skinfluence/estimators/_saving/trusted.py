@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ import skorch.history
 import skorch.setter
 import skorch.utils
 import torch
+from sklearn.utils import all_estimators
 from torch import nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -80,6 +82,19 @@ _PLAIN = (
     "torch._C.Generator",
 )
 
+_SCORERS = (
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.metrics._scorer._Scorer",
+)
+
+# What a fitted cleaner is made of.
+_ROOMS = ("cleaning", "scorers")
+_DATA_OF_CLEANERS = (
+    "skinfluence.cleaning.CleaningData",
+    "skinfluence.cleaning.Validation",
+    "skinfluence.estimators.ScoresOverRuns",
+)
+
 # What its sparse matrices may unpack to: so many bytes, and so many times the file.
 _SPARSE_ROOM, _SPARSE_RATIO = 64 << 20, 100
 
@@ -98,6 +113,7 @@ def _always_trusted() -> frozenset[str]:
     # By name, for they import this module.
     kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
     estimators = {f"skinfluence.estimators.{kind}" for kind in kinds}
+    own = {name_of(v) for room in _ROOMS for v in _offered(room)} | {*_DATA_OF_CLEANERS}
     wholes = (
         (ArrayDataset, TrainingData, EpochTable),
         (LinearModule, MLPModule, SmoothHinge),
@@ -115,10 +131,18 @@ def _always_trusted() -> frozenset[str]:
         (v for k, v in vars(skorch.utils).items() if k.startswith("_indexing_")),
         (getattr(sklearn.metrics, name) for name in sklearn.metrics.__all__),
         _splitters(),
+        (estimator for _, estimator in all_estimators()),
         _subclasses(scipy.sparse, (scipy.sparse.sparray, scipy.sparse.spmatrix)),
     )
     named = {name_of(v) for whole in wholes for v in whole if hasattr(v, "__name__")}
-    return frozenset({*estimators, *named, *_PLAIN, "sklearn.metrics._scorer._Scorer"})
+    return frozenset({*estimators, *own, *named, *_PLAIN, *_SCORERS})
+
+
+def _offered(room: str) -> list[type]:
+    """Return the classes of a room, which is imported only now: it knows this one."""
+    module = import_module(f"skinfluence.{room}")
+    values = [getattr(module, name) for name in module.__all__]
+    return [value for value in values if isinstance(value, type)]
 
 
 def _subclasses(module: ModuleType, base: type | tuple[type, ...]) -> list[type]:

@@ -12,6 +12,8 @@ from skorch.callbacks import Callback
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
+from .frames import recomposed
+
 
 class Unpacker:
     """Restores what a :class:`~.packing.Packer` has decomposed.
@@ -26,6 +28,8 @@ class Unpacker:
         The values that skops has loaded, all trusted.
     device : torch.device
         Where to put tensors that were not on the CPU.
+    nets : list of InfluenceNet
+        The estimators in folders of their own.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Unpacker:
         tensors: list[Tensor],
         leaves: list[Any],
         device: torch.device,
+        nets: list[Any],
     ) -> None:
         self._objects = objects
         self._kinds = kinds
@@ -52,6 +57,8 @@ class Unpacker:
             "partial": self._partial,
             "method": self._method,
             "leaf": self._leaves.__getitem__,
+            "net": nets.__getitem__,
+            "frame": lambda kind, parts: recomposed(kind, *self.unpack(parts)),
             "tensor": partial(self._once, "tensor", self._tensor),
             "object": partial(self._once, "object", self._object),
         }

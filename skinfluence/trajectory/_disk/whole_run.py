@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..._folders import new_folder, settled
+from ..._folders import folder_to_read, new_folder
 from ..._values import check_path
 from ...training import State, StepRecord, check_device
 from .._facts import RunFacts
@@ -44,7 +44,7 @@ def load(
 ) -> tuple[RunFacts, list[StepRecord], SavedStates]:
     """Return the run in a folder, whose states are read when they are asked for."""
     check_device(device)
-    folder = settled(check_path("path", path))
+    folder = folder_to_read(check_path("path", path))
     content, shards = read_run(folder, read_manifest(folder))
     content.facts.untrained = [x.to(device) for x in content.facts.untrained]
     return content.facts, content.records, SavedStates(folder, shards, device)
