@@ -15,11 +15,13 @@ if TYPE_CHECKING:
         load_estimator,
         save_estimator,
     )
+    from .recorder import Recorder
     from .trajectory import Trajectory
 
 __all__ = [
     "InfluenceCleaner",
     "InfluenceCleanerCV",
+    "Recorder",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",
     "Trajectory",
@@ -33,6 +35,7 @@ __all__ = [
 _ROOMS = {
     "InfluenceCleaner": "cleaning",
     "InfluenceCleanerCV": "cleaning",
+    "Recorder": "recorder",
     "SGDInfluenceClassifier": "estimators",
     "SGDInfluenceRegressor": "estimators",
     "Trajectory": "trajectory",
@@ -43,7 +46,8 @@ _ROOMS = {
 }
 _SUBMODULES = {
     *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),
-    *("influence", "inspection", "metrics", "scorers", "training", "trajectory"),
+    *("influence", "inspection", "metrics", "recorder", "scorers", "training"),
+    "trajectory",
 }
 
 

@@ -32,6 +32,7 @@ RANKS = {
     "influence": 3,
     "counterfactual": 3,
     "estimators": 4,
+    "recorder": 5,
     "scorers": 5,
     "metrics": 5,
     "cleaning": 6,

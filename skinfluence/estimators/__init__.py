@@ -5,6 +5,8 @@ from ._array_dataset import ArrayDataset
 from ._baseline import Skill as Skill
 from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
+from ._contract import EstimatorContract as EstimatorContract
+from ._copies import deep_copy as deep_copy
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
@@ -12,11 +14,15 @@ from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
+from ._parameters import check_parameters as check_parameters
 from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
 from ._questions.recorded_run import RecordedRun, check_at
+from ._recording.before_training import check_trainable as check_trainable
+from ._recording.loop_run import LoopRun as LoopRun
+from ._recording.loop_run import after_backward as after_backward
 from ._regressor import SGDInfluenceRegressor
 from ._replica import query_value as query_value
 from ._representation import represent

@@ -330,10 +330,14 @@ class InfluenceNet(NeuralNet):
 
     def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, in the module's dtype."""
-        x = _cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
+        x = self._placed(x)
         if not isinstance(x, Tensor):
             return super().infer(x, **fit_params)
         return self.module_(x, **fit_params)
+
+    def _placed(self, x: object) -> Any:
+        """Return inputs on the module's device, and in its dtype."""
+        return _cast(self, x if isinstance(x, Tensor) else to_tensor(x, self.device))
 
     def get_losses(
         self, y_pred: object, y_true: object, X: object = None, training: bool = False

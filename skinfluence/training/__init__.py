@@ -29,7 +29,7 @@ from ._randomness import (
 )
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
-from ._rounding import rounding_tolerance
+from ._rounding import close, rounding_tolerance
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._stops import may_stop
@@ -73,6 +73,7 @@ __all__ = [
     "check_first_derivative",
     "check_later_steps",
     "check_second_derivative",
+    "close",
     "derive_seed",
     "derive_seeds",
     "descend",

@@ -137,6 +137,7 @@ class CompiledStep(TrainingStep):
         return (
             step.seed is None
             and not step.sizes
+            and step.scale == 1.0
             and adjoint[PARAMETERS].dim() == 1
             and len(state.scalars) == len(self.live.parameters)
             and (len(step.rows) == self.batch_size or self._pads(state, step))

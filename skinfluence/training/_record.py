@@ -90,6 +90,9 @@ class StepRecord:
     item_seed : int or None
         Seed of what a Dataset drew in this epoch while its items were read: an item's
         own seed is larger by its row. None if it drew nothing.
+    scale : float
+        The factor of the mean of its batches' mean losses in the loss that was
+        differentiated: 1 but in a loop that scales it.
 
     Examples
     --------
@@ -118,6 +121,7 @@ class StepRecord:
     sizes: tuple[int, ...] = ()
     losses: tuple[float, ...] = ()
     item_seed: int | None = None
+    scale: float = 1.0
 
     def micro_batches(self) -> list[MicroBatch]:
         """Return the batches whose mean losses' mean the step's loss is.
@@ -129,9 +133,9 @@ class StepRecord:
         """
         if not self.sizes:
             return [
-                MicroBatch(self.data, self.rows, self.seed, item_seed=self.item_seed)
+                MicroBatch(self.data, self.rows, self.seed, self.scale, self.item_seed)
             ]
-        share, seed = 1.0 / len(self.sizes), self.seed
+        share, seed = self.scale / len(self.sizes), self.seed
         seeds = [None if seed is None else seed + k for k in range(len(self.sizes))]
         return [
             MicroBatch(self.data, rows, own, share, self.item_seed)

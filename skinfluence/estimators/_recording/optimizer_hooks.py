@@ -17,17 +17,25 @@ from .observations import continues, same
 
 
 def step_hooks(optimizer: Optimizer) -> list[Callable[..., Any]]:
-    """Return what runs around an optimizer's step: hooks, or a `step` of its own."""
-    hooks = chain(
+    """Return what runs around an optimizer's step: hooks, or a `step` of its own.
+
+    But not what records it.
+    """
+    every = chain(
         _global_optimizer_pre_hooks.values(),
         optimizer._optimizer_step_pre_hooks.values(),
         optimizer._optimizer_step_post_hooks.values(),
         _global_optimizer_post_hooks.values(),
     )
+    hooks = [each for each in every if _module_of(each) != "skinfluence"]
     own = vars(optimizer).get("step")
     if own is None or _counts_only(own, type(optimizer)):
-        return [*hooks]
+        return hooks
     return [*hooks, own]
+
+
+def _module_of(hook: Callable[..., Any]) -> str:
+    return str(getattr(hook, "__module__", "")).partition(".")[0]
 
 
 def _counts_only(step: Any, kind: type[Optimizer]) -> bool:

@@ -101,6 +101,7 @@ class TrainingRun:
         self.seeds: Iterator[int] = iter(())  # of the steps with these batches
         self.seed_of_step = 0
         self.share = 1.0  # of each batch in the step's loss
+        self.scale = 1.0  # of the mean over these batches
         self.n_in_step = 1
         self.n_taken = 0  # batches of the step before the one in hand
         self.completes = True  # whether the batch in hand is the last of its step
@@ -295,6 +296,10 @@ class TrainingRun:
         self._clipping = None
         if self._recorded and callbacks_touch_gradients(net):
             self._clipping = self._watch.clipping(net, *self._recorded)
+        self._see_gradients()
+
+    def _see_gradients(self) -> None:
+        """Look at what the optimizer is given, if something runs around its step."""
         if self._twice is not None and self._live is not None:
             self._twice.see_gradients(self._live)
 
@@ -325,6 +330,7 @@ class TrainingRun:
         single = len(batches) == 1
         rows = batches[0] if single else torch.cat(batches)
         loss = losses[0] if single else sum(losses) / len(losses)
+        loss *= self.scale
         record = StepRecord(
             step,
             self.epoch,
@@ -341,6 +347,7 @@ class TrainingRun:
             () if single else tuple(map(len, batches)),
             () if single else losses,
             self.item_seed,
+            self.scale,
         )
         trajectory.append(record, before, after)
         samples = self.data.offset + len(self.data)

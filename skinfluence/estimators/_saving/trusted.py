@@ -113,6 +113,8 @@ def _always_trusted() -> frozenset[str]:
     # By name, for they import this module.
     kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
     estimators = {f"skinfluence.estimators.{kind}" for kind in kinds}
+    kinds = ("RecordedClassifier", "RecordedRegressor")
+    estimators |= {f"skinfluence.recorder.{kind}" for kind in kinds}
     own = {name_of(v) for room in _ROOMS for v in _offered(room)} | {*_DATA_OF_CLEANERS}
     wholes = (
         (ArrayDataset, TrainingData, EpochTable),

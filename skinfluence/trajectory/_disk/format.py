@@ -125,6 +125,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
     "sizes": (to_json, _being(each(count))),
     "losses": (to_json, _being(each(real))),
     "item_seed": (to_json, _being(optional(count))),
+    "scale": (to_json, _being(real)),
 }
 
 

@@ -1,0 +1,159 @@
+"""A training by a loop of the user's own, while it is recorded."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._interrupts import deferred_interrupts
+from ...exceptions import IrreproducibleStepError
+from ...training import MicroBatch, close, seeded
+from .._net import InfluenceNet
+from .._replica import Replica
+from .training_run import TrainingRun
+
+# Another loss has another gradient from the first of them on.
+_HALF_OF_THE_DIGITS = 0.5
+
+# Relative, of a factor of the loss: as much as single precision rounds.
+_ROUNDING = 1e-6
+
+
+class LoopRun(TrainingRun):
+    """A training run whose loop tells when a step begins, and when it is taken.
+
+    Between them it may take any number of batches. The calls are::
+
+        for each epoch:   begin_epoch, expect (as the batches are drawn)
+            for each batch:    begin_loss (its seed), note_loss,
+                               begin_backward, end_backward
+            for each step:     begin_update, end_update
+        end
+    """
+
+    _loss = math.nan
+    _drew = False
+    _pending = False  # whether a loss was computed, and not differentiated
+    _factors: tuple[float, ...] = ()  # of the mean losses of the step's batches
+
+    def begin_loss(self, net: InfluenceNet, rows: Tensor, loaded: Any) -> int:
+        """Begin with a batch, as it was loaded, and return its seed."""
+        self.rows = rows
+        return self.begin_batch(net, loaded)
+
+    def take_batch(self) -> None:
+        """Begin a step if none is in hand; which batch is its last is not known yet."""
+        self.completes = False
+        if self.n_taken:
+            return
+        seed = next(self.seeds, None)
+        if seed is None:
+            raise IrreproducibleStepError(
+                "A step must use a batch of the epoch that no step has used, but there "
+                "were more steps than batches. Iterate over `recorder.batches` once "
+                "more for further steps."
+            )
+        self.seed_of_step = seed
+
+    def note_loss(self, loss: float, drew: bool) -> None:
+        """Note the loss of the batch in hand."""
+        self._loss, self._drew, self._pending = loss, drew, True
+
+    def begin_backward(self, net: InfluenceNet, factor: float) -> None:
+        """Look at the gradients before those of the batch in hand are added."""
+        if not self._pending:
+            raise IrreproducibleStepError(
+                "The loss of a batch must be differentiated once, before the next is "
+                "computed: call `recorder.loss` for each `backward`."
+            )
+        if not self.n_taken and self._live is not None:
+            left = [p.grad for p in self._live.parameters if p.grad is not None]
+            if any(bool(gradient.any()) for gradient in left):
+                raise IrreproducibleStepError(
+                    f"Step {self._number} must begin without gradients, but those of "
+                    "an earlier step, or of another loss, are still there. Call "
+                    "`optimizer.zero_grad()` before `loss.backward()`."
+                )
+        self._factors = (*self._factors, factor)
+
+    def end_backward(self, net: InfluenceNet) -> None:
+        """Note the batch, whose gradients are there now."""
+        self._pending = False
+        if not self.n_taken and not self._number:
+            self._check_gradient(net)
+        self._taken.append((self.rows, self._loss, self._drew))
+        self.n_taken = len(self._taken)
+        self.n_left -= 1
+        if self._live is not None:
+            self._watch.begin(self._live)
+
+    def _check_gradient(self, net: InfluenceNet) -> None:
+        """Refuse a first gradient that is not that of the recorded loss alone."""
+        if self._live is None:
+            return
+        assert self.trajectory is not None
+        step = Replica(net).step(self.trajectory)
+        rows, factor = self.rows + self.data.offset, self._factors[0]
+        batch = MicroBatch(self.number, rows, self.seed_of_step, factor, self.item_seed)
+        step.objective.train(True)
+        with torch.enable_grad(), seeded(batch.seed, step.device):
+            losses, coefficients = step.objective.batch_losses(batch)
+            found = torch.autograd.grad(
+                losses, step.live.parameters, coefficients, materialize_grads=True
+            )
+        seen = [
+            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for parameter in self._live.parameters
+        ]
+        if not close(seen, found, _HALF_OF_THE_DIGITS):
+            raise IrreproducibleStepError(
+                "The gradient of the first step must be that of `recorder.loss`, but "
+                "it is another one: something was added to the loss, such as a penalty "
+                "on the weights, or a hook changed the gradient. Put it into the "
+                "criterion or the module, where each sample has its share; for a "
+                "penalty on the weights use the optimizer's `weight_decay`."
+            )
+
+    def begin_update(self, net: InfluenceNet) -> None:
+        """Look at what was done to the gradients, before the optimizer's step."""
+        if not self._taken:
+            raise IrreproducibleStepError(
+                f"Step {self._number} must be on the loss of a batch, but `recorder."
+                "loss(batch)` was not differentiated since the last step."
+            )
+        self._check_factors()
+        self._clipping = None
+        if self._recorded:
+            self._clipping = self._watch.clipping(net, *self._recorded)
+        self._see_gradients()
+
+    def end_update(self, net: InfluenceNet) -> None:
+        """Record the step that the optimizer has just taken."""
+        with deferred_interrupts():
+            self.scale = sum(self._factors)
+            self._end_step(net)
+            self._taken.clear()
+            self._factors, self.n_taken = (), 0
+
+    def _check_factors(self) -> None:
+        least, most = min(self._factors), max(self._factors)
+        if most - least > _ROUNDING * abs(most):
+            raise IrreproducibleStepError(
+                f"The losses of the batches of step {self._number} must have the same "
+                f"factor, such as 1/k for each of k batches, got {least:g} to "
+                f"{most:g}. Divide all of them by the same number."
+            )
+
+    @property
+    def _number(self) -> int:
+        return 0 if self.trajectory is None else self.trajectory.n_steps
+
+    def discard(self) -> None:
+        """Forget a loss that was never differentiated."""
+        self._pending = False
+
+
+def after_backward(call: Any) -> None:
+    """Call a function once the backward pass that is under way is done."""
+    torch.autograd.Variable._execution_engine.queue_callback(call)

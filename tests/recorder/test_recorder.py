@@ -1,0 +1,553 @@
+"""A loop of one's own, recorded: exact, or refused where it happens."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from skinfluence import Recorder, SGDInfluenceClassifier, load_estimator
+from skinfluence.exceptions import (
+    IrreproducibleStepError,
+    NotRecordedError,
+    UnsupportedCriterionError,
+    UnsupportedModuleError,
+    UnsupportedOptimizerError,
+)
+
+N, N_VAL, N_EPOCHS = 26, 9, 3
+SGD = partial(torch.optim.SGD, lr=0.3)
+CHANGE = 1e-5
+
+
+def data(dtype=torch.float64):
+    rng = np.random.default_rng(0)
+    X = torch.from_numpy(rng.normal(size=(N + N_VAL, 4))).to(dtype)
+    y = torch.from_numpy(rng.integers(0, 3, N + N_VAL))
+    return (X[:N], y[:N]), (X[N:], y[N:])
+
+
+class Net(nn.Module):
+    """Two layers; with dropout, whose draws a repetition must have again."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.hidden = nn.Linear(4, 5)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.output(self.dropout(torch.tanh(self.hidden(x))))
+
+
+def net(dtype=torch.float64, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return Net(**options).to(dtype)
+
+
+class Loop:
+    """One recipe, recorded or plain: the plain one weights the samples' losses."""
+
+    def __init__(self, optimizer=SGD, **recipe):
+        self.optimizer = optimizer
+        self.every = recipe.pop("every", 1)
+        self.factor = recipe.pop("factor", None)
+        self.clip = recipe.pop("clip", None)
+        self.schedule = recipe.pop("schedule", None)
+        self.freeze = recipe.pop("freeze", False)
+        self.rows = []
+
+    def steps(self, module, batches_of, loss_of):
+        optimizer = self.optimizer(module.parameters())
+        factor = 1 / self.every if self.factor is None else self.factor
+        losses = loss_of(module, optimizer)
+        scheduler = self.schedule and self.schedule(optimizer)
+        count = 0
+        for epoch in range(N_EPOCHS):
+            if self.freeze and epoch == 1:
+                module.hidden.requires_grad_(False)
+            for batch in batches_of(epoch):
+                if count % self.every == 0:
+                    optimizer.zero_grad()
+                (factor * losses(batch)).backward()
+                count += 1
+                if count % self.every == 0:
+                    if self.clip:
+                        self.clip(module.parameters())
+                    optimizer.step()
+            if scheduler:
+                scheduler.step()
+
+    def recorded(self, module):
+        made = []
+
+        def loss_of(module, optimizer):
+            criterion = nn.CrossEntropyLoss
+            made.append(
+                Recorder(module, optimizer, criterion, data()[0], random_state=0)
+            )
+            return made[0].loss
+
+        def batches_of(epoch):
+            self.rows.append([])
+            for batch in made[0].batches(batch_size=7, shuffle=True):
+                self.rows[-1].append(batch.rows)
+                yield batch
+
+        self.steps(module, batches_of, loss_of)
+        return made[0].finish()
+
+    def plain(self, module, weights):
+        (X, y), _ = data()
+
+        def loss_of(module, optimizer):
+            def loss(rows):
+                losses = nn.functional.cross_entropy(
+                    module(X[rows]), y[rows], reduction="none"
+                )
+                return (weights[rows] * losses).mean()
+
+            return loss
+
+        self.steps(module, self.rows.__getitem__, loss_of)
+
+    def small_changes(self, rows):
+        """Differentiate by central differences, through plain loops."""
+        _, (X_val, y_val) = data()
+        changes = []
+        for row in rows:
+            losses = []
+            for change in (CHANGE, -CHANGE):
+                weights = torch.ones(N, dtype=torch.float64)
+                weights[row] += change
+                module = net()
+                self.plain(module, weights)
+                with torch.no_grad():
+                    found = nn.functional.cross_entropy(module(X_val), y_val)
+                losses.append(float(found))
+            changes.append(-(losses[0] - losses[1]) / (2 * CHANGE))
+        return np.array(changes)
+
+
+RECIPES = {
+    "sgd": Loop(),
+    "momentum, clipped by norm": Loop(
+        partial(torch.optim.SGD, lr=0.2, momentum=0.9),
+        clip=partial(clip_grad_norm_, max_norm=0.25),
+    ),
+    "clipped by value": Loop(clip=partial(clip_grad_value_, clip_value=0.01)),
+    "adam, scheduled": Loop(
+        partial(torch.optim.Adam, lr=0.05),
+        schedule=partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.7),
+    ),
+    "adamw, accumulated": Loop(partial(torch.optim.AdamW, lr=0.05), every=2),
+    "accumulated over epochs' ends": Loop(every=3),
+    "scaled": Loop(factor=0.3),
+    "accumulated sums": Loop(every=2, factor=1.0),
+    "frozen on the way": Loop(partial(torch.optim.Adam, lr=0.05), freeze=True),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_influence_is_the_derivative_of_a_plain_loop(recipe):
+    loop = copy.deepcopy(RECIPES[recipe])
+    module = net()
+    model = loop.recorded(module)
+    # No bit of the training is another one.
+    plain = net()
+    loop.plain(plain, torch.ones(N, dtype=torch.float64))
+    pairs = zip(module.parameters(), plain.parameters(), strict=True)
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=0) for a, b in pairs)
+    rows = [0, 5, 11, 25]
+    _, validation = data()
+    scores = model.influence(*validation)
+    # Central differences are exact to about the square of their step.
+    np.testing.assert_allclose(scores[rows], loop.small_changes(rows), rtol=1e-6)
+    exact = model.counterfactual_influence(*validation, [0, 5])
+    assert np.isfinite(exact).all()
+
+
+def run(
+    module=None,
+    training=None,
+    criterion=nn.CrossEntropyLoss,
+    optimizer=SGD,
+    in_step=None,
+    in_epoch=None,
+    at_end=None,
+    n_epochs=2,
+    loading=None,
+    **options,
+):
+    module = net() if module is None else module
+    optimizer = optimizer(module.parameters())
+    training = data()[0] if training is None else training
+    recorder = Recorder(
+        module, optimizer, criterion, training, random_state=0, **options
+    )
+    for epoch in range(n_epochs):
+        module.train()
+        loading = loading or {"batch_size": 7, "shuffle": True}
+        for batch in recorder.batches(**loading):
+            optimizer.zero_grad()
+            loss = recorder.loss(batch)
+            loss.backward()
+            if in_step:
+                in_step(module)
+            optimizer.step()
+        if in_epoch:
+            in_epoch(module, epoch)
+    if at_end:
+        at_end(module)
+    return recorder.finish()
+
+
+def test_it_is_the_estimators_run():
+    training, validation = data(torch.float32)
+    module = net(torch.float32, dropout=0.3)
+    options = {"lr": 0.3, "batch_size": 7, "max_epochs": 2, "random_state": 0}
+    clf = SGDInfluenceClassifier(module, **options)
+    clf.fit(training[0].numpy(), training[1].numpy())
+    model = run(copy.deepcopy(module), training)
+    ours = zip(model.module_.parameters(), clf.module_.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in ours)
+    arrays = validation[0].numpy(), validation[1].numpy()
+    scores = clf.influence(*arrays)
+    np.testing.assert_array_equal(model.influence(*validation), scores)
+    np.testing.assert_array_equal(
+        model.label_influence(*validation), clf.label_influence(*arrays)
+    )
+
+
+def test_what_the_loop_does_besides_changes_nothing():
+    def evaluate(module, epoch):
+        module.eval()
+        with torch.no_grad():
+            module(data()[1][0] + torch.randn(4))
+        np.random.default_rng().normal()
+
+    module = net(dropout=0.3)
+    plain, looked = run(copy.deepcopy(module)), run(module, in_epoch=evaluate)
+    _, validation = data()
+    scores = plain.influence(*validation)
+    np.testing.assert_array_equal(looked.influence(*validation), scores)
+
+
+def test_the_model_is_a_copy():
+    module = net()
+    model = run(module)
+    scores = model.influence(*data()[1])
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(model.influence(*data()[1]), scores)
+
+
+class Items(Dataset):
+    """Inputs that are drawn anew each time, by the generators of torch and NumPy."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, row):
+        (X, y), _ = data()
+        return X[row] + 0.1 * torch.randn(4), int(y[row])
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_a_dataset_that_draws(n_workers):
+    loading = {"batch_size": 7, "shuffle": True, "num_workers": n_workers}
+    model = run(training=Items(), loading=loading, n_classes=3)
+    scores = model.influence(*data()[1])
+    exact = model.counterfactual_influence(*data()[1], np.arange(N))
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
+def test_inputs_of_several_names():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3, dtype=torch.float64)
+
+        def forward(self, a, b):
+            return self.layer(torch.cat([a, b], 1))
+
+    (X, y), (X_val, y_val) = data()
+    module = Two()
+    whole = run(copy.deepcopy(module.layer))
+    model = run(module, ({"a": X[:, :1], "b": X[:, 1:]}, y))
+    scores = model.influence({"a": X_val[:, :1], "b": X_val[:, 1:]}, y_val)
+    np.testing.assert_allclose(scores, whole.influence(X_val, y_val), rtol=1e-12)
+
+
+def test_a_forward_and_a_criterion_of_ones_own():
+    def forward(module, inputs):
+        return {"out": 0.5 * module(inputs)}
+
+    def criterion(outputs, targets):
+        scores = 2 * outputs["out"]
+        return nn.functional.cross_entropy(scores, targets, reduction="none")
+
+    model = run(criterion=criterion, forward=forward)
+    scores = run().influence(*data()[1])
+    np.testing.assert_allclose(model.influence(*data()[1]), scores, rtol=1e-12)
+
+
+def test_weights_of_an_earlier_epoch():
+    kept = {}
+
+    def keep(module, epoch):
+        kept[epoch] = copy.deepcopy(module.state_dict())
+
+    model = run(
+        n_epochs=3, in_epoch=keep, at_end=lambda module: module.load_state_dict(kept[1])
+    )
+    assert model.trajectory_.n_epochs == 2
+    scores = run(n_epochs=2).influence(*data()[1])
+    np.testing.assert_array_equal(model.influence(*data()[1]), scores)
+
+
+def test_a_run_on_disk_is_saved_and_loaded(tmp_path):
+    model = run(trajectory_dir=tmp_path / "runs", checkpoint_every=3)
+    scores = run().influence(*data()[1])
+    np.testing.assert_array_equal(model.influence(*data()[1]), scores)
+    model.save(tmp_path / "model")
+    loaded = load_estimator(tmp_path / "model", trusted=[Net])
+    np.testing.assert_array_equal(loaded.influence(*data()[1]), scores)
+    np.testing.assert_array_equal(
+        loaded.predict(data()[1][0]), model.predict(data()[1][0])
+    )
+
+
+def test_the_last_epochs_alone():
+    model = run(record=1, n_epochs=3)
+    assert model.trajectory_.first_recorded_step == 8
+    assert np.isfinite(model.influence(*data()[1])).all()
+
+
+def test_targets_that_are_numbers():
+    (X, _), (X_val, _) = data()
+    y, y_val = X[:, :2].square(), X_val[:, :2].square()
+    module = nn.Linear(4, 2, dtype=torch.float64)
+    model = run(module, (X, y), nn.MSELoss, optimizer=partial(torch.optim.SGD, lr=0.02))
+    assert model.predict(X_val).shape == (N_VAL, 2)
+    scores = model.influence(X_val, y_val)
+    exact = model.counterfactual_influence(X_val, y_val)
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
+def moved(module, epoch):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.99)
+
+
+def noisy(module):
+    for parameter in module.parameters():
+        parameter.grad.add_(0.01 * torch.ones_like(parameter))
+
+
+class Rounds(Net):
+    def forward(self, x):
+        hidden = self.hidden(x)
+        return self.output(hidden + (hidden.round() - hidden).detach())
+
+
+def half_eval(module):
+    module.dropout.eval()
+
+
+REFUSED = {
+    "parameters moved between epochs": ({"in_epoch": moved}, "were changed between"),
+    "gradients changed": ({"in_step": noisy}, "gradients were changed"),
+    "a part in evaluation mode": ({"in_step": half_eval}, "must be in training mode"),
+    "a straight-through estimator": ({"module": Rounds().double()}, "gets it wrong in"),
+    "a mean loss": (
+        {"criterion": nn.functional.cross_entropy},
+        "one loss for each sample",
+    ),
+    "a sum": ({"criterion": nn.CrossEntropyLoss(reduction="sum")}, "reduction"),
+    "an optimizer that is not known": ({"optimizer": torch.optim.Rprop}, "`optimizer`"),
+    "no step": ({"n_epochs": 0}, "at least one step"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_recorded_is_refused(kind):
+    options, message = REFUSED[kind]
+    errors = (
+        IrreproducibleStepError,
+        NotRecordedError,
+        RuntimeError,
+        UnsupportedCriterionError,
+        UnsupportedModuleError,
+        UnsupportedOptimizerError,
+    )
+    with pytest.raises(errors, match=message):
+        run(**copy.deepcopy(options))
+
+
+@pytest.fixture
+def parts():
+    module = net()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    recorder = Recorder(
+        module, optimizer, nn.CrossEntropyLoss, data()[0], random_state=0
+    )
+    batches = recorder.batches(7)
+    return module, optimizer, recorder, batches
+
+
+def test_a_step_needs_the_loss_of_a_batch(parts):
+    module, optimizer, _, batches = parts
+    batch = next(batches)
+    nn.functional.cross_entropy(module(batch.inputs), batch.targets).backward()
+    with pytest.raises(IrreproducibleStepError, match="must be on the loss of a batch"):
+        optimizer.step()
+
+
+def test_a_penalty_belongs_into_the_criterion(parts):
+    module, _, recorder, batches = parts
+    loss = recorder.loss(next(batches)) + 0.1 * module.hidden.weight.square().sum()
+    with pytest.raises(IrreproducibleStepError, match="added to the loss"):
+        loss.backward()
+
+
+def test_gradients_of_the_last_step_are_cleared(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).backward()
+    optimizer.step()
+    with pytest.raises(IrreproducibleStepError, match="zero_grad"):
+        recorder.loss(next(batches)).backward()
+
+
+def test_all_batches_of_a_step_have_one_factor(parts):
+    _, optimizer, recorder, batches = parts
+    (0.5 * recorder.loss(next(batches))).backward()
+    recorder.loss(next(batches)).backward()
+    with pytest.raises(IrreproducibleStepError, match="same factor"):
+        optimizer.step()
+
+
+def test_a_batch_whose_loss_is_not_used_takes_no_part(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches))
+    left_out = []
+    for batch in batches:
+        left_out.append(batch.rows)
+        optimizer.zero_grad()
+        recorder.loss(batch).backward()
+        optimizer.step()
+    model = recorder.finish()
+    scores = model.influence(*data()[1])
+    used = np.zeros(N, bool)
+    used[torch.cat(left_out)] = True
+    assert (scores[~used] == 0).all()
+    assert (scores[used] != 0).all()
+
+
+def test_a_loss_is_differentiated_once(parts):
+    _, _, recorder, batches = parts
+    loss = recorder.loss(next(batches))
+    loss.backward(retain_graph=True)
+    with pytest.raises(IrreproducibleStepError, match="differentiated once"):
+        loss.backward()
+
+
+def test_autocast_and_no_grad_belong_elsewhere(parts):
+    _, _, recorder, batches = parts
+    batch = next(batches)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="gradients enabled"):
+        recorder.loss(batch)
+    with torch.autocast("cpu"), pytest.raises(RuntimeError, match="autocast"):
+        recorder.loss(batch)
+    with pytest.raises(TypeError, match="must be a Batch"):
+        recorder.loss((batch.inputs, batch.targets))
+
+
+def test_a_closure_is_refused(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).backward()
+    with pytest.raises(TypeError, match="without a closure"):
+        optimizer.step(lambda: None)
+
+
+def test_a_recorder_is_finished_once(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).backward()
+    optimizer.step()
+    recorder.finish()
+    for again in (recorder.finish, lambda: next(recorder.batches(7))):
+        with pytest.raises(RuntimeError, match="finished"):
+            again()
+    # The optimizer is the user's again.
+    optimizer.step()
+
+
+def test_options_of_batches_stay(parts):
+    _, _, recorder, batches = parts
+    list(batches)
+    with pytest.raises(ValueError, match="same in every epoch"):
+        next(recorder.batches(8))
+
+
+def test_a_model_that_was_recorded_is_not_fitted():
+    model = run()
+    for fit in (model.fit, model.partial_fit):
+        with pytest.raises(TypeError, match="the loop is yours"):
+            fit(*data()[0])
+
+
+OTHER = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+BAD = {
+    "module": ({"module": "mlp"}, TypeError, "`module` must be a torch.nn.Module"),
+    "optimizer": ({"optimizer": "sgd"}, TypeError, "`optimizer` must be a torch"),
+    "another optimizer": ({"optimizer": OTHER}, ValueError, "parameters of `module`"),
+    "criterion": ({"criterion": 3}, TypeError, "`criterion` must be one of"),
+    "loader": (
+        {"data": DataLoader(TensorDataset(torch.ones(3, 4)))},
+        TypeError,
+        "got a DataLoader",
+    ),
+    "no data": ({"data": None}, TypeError, "map-style Dataset"),
+    "lengths": ({"data": (torch.ones(3, 4), torch.ones(2))}, ValueError, "same number"),
+    "forward": ({"forward": 3}, TypeError, "`forward` must be"),
+    "n_classes": ({"n_classes": 1}, ValueError, "`n_classes` must be"),
+    "max_epochs": ({"max_epochs": 0}, ValueError, "`max_epochs` must be"),
+    "record": ({"record": None}, (TypeError, ValueError), "`record` must be"),
+    "random_state": ({"random_state": "a"}, ValueError, "random_state"),
+    "checkpoint_every": (
+        {"checkpoint_every": 0},
+        (TypeError, ValueError),
+        "checkpoint_every",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input(kind):
+    changed, error, message = BAD[kind]
+    module = net()
+    options = {
+        "module": module,
+        "optimizer": torch.optim.SGD(module.parameters(), lr=0.1),
+        "criterion": nn.CrossEntropyLoss,
+        "data": data()[0],
+        **changed,
+    }
+    with pytest.raises(error, match=message):
+        Recorder(**options)
+
+
+@pytest.mark.parametrize("size", [0, -2, "a", 2.5])
+def test_bad_batch_sizes(size):
+    module = net()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, data()[0])
+    with pytest.raises((TypeError, ValueError), match="batch_size"):
+        next(recorder.batches(size))
