@@ -545,6 +545,8 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("EditedNeighbours", "features", "output", "'input' or 'representation'"),
     ("EditedNeighbours", "n_neighbors", N_SAMPLES, "below the number of samples"),
     ("MeanRank", "scorers", "loss", "a sequence"),
+    ("DataOOB", "measure", "accuracy", "one of"),
+    ("MeanRank", "query", 3, "'loss', 'error', .* or a callable"),
     ("ConfidentLearning", "cv", 1, "an integer of at least 2"),
     ("removal_curve", "counts", [1.5], "integers"),
     ("removal_curve", "counts", [-1], "from 0"),

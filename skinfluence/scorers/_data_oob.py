@@ -8,7 +8,7 @@ from sklearn.utils import _safe_indexing
 
 from .._numbers import check_integer
 from ._base import BaseScorer, ScoringData
-from ._checks import check_predictor
+from ._checks import check_choice, check_predictor, check_probabilities
 from ._refits import unrecorded
 
 
@@ -22,10 +22,17 @@ class DataOOB(BaseScorer, name="data_oob"):
     in every bag, which happens with few models, gets the mean of the others. The
     validation data is not used.
 
+    With ``measure="loss"`` the score of a classifier is the logarithm of the mean
+    probability of the sample's label, minus the log loss of bagging [2]_. Votes do not
+    tell what the models find unlikely from what they find impossible.
+
     Parameters
     ----------
     n_estimators : int, default=100
         Number of models. Each sample is left out by about 37 % of them.
+    measure : {"correctness", "loss"}, default="correctness"
+        What a classifier is asked: its votes, or its probabilities, by
+        ``predict_proba``. The squared error of a regressor is both.
     n_jobs : int or None, default=None
         Number of models fitted in parallel, through joblib.
     random_state : int, RandomState instance or None, default=None
@@ -35,6 +42,7 @@ class DataOOB(BaseScorer, name="data_oob"):
     ----------
     .. [1] Y. Kwon, J. Zou, "Data-OOB: Out-of-bag Estimate as a Simple and Efficient
        Data Value", ICML 2023, section 3.
+    .. [2] L. Breiman, "Bagging Predictors", Machine Learning 24(2), 1996.
 
     Examples
     --------
@@ -52,10 +60,12 @@ class DataOOB(BaseScorer, name="data_oob"):
         self,
         n_estimators: int = 100,
         *,
+        measure: str = "correctness",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_estimators = n_estimators
+        self.measure = measure
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -64,6 +74,11 @@ class DataOOB(BaseScorer, name="data_oob"):
 
     def _check_parameters(self) -> None:
         check_integer("n_estimators", self.n_estimators, 1)
+        check_choice("measure", self.measure, ("correctness", "loss"))
+
+    def _check_estimator(self, estimator: BaseEstimator) -> None:
+        if self.measure == "loss" and is_classifier(estimator):
+            check_probabilities(estimator, self._name)
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the out-of-bag correctness of each sample."""
@@ -77,6 +92,7 @@ class DataOOB(BaseScorer, name="data_oob"):
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(rows, labels)
+        asks_probability = classifies and self.measure == "loss"
         # Not scikit-learn's oob_score_, which averages the predictions of the models
         # before it compares them with the labels.
         total, count = np.zeros(len(labels)), np.zeros(len(labels))
@@ -85,8 +101,11 @@ class DataOOB(BaseScorer, name="data_oob"):
         ):
             outside = np.setdiff1d(rows, inside)
             if len(outside):
-                predicted = model.predict(rows[outside])
-                total[outside] += _correctness(predicted, labels[outside], classifies)
+                if asks_probability:
+                    total[outside] += model.probability(outside)
+                else:
+                    predicted, own = model.predict(rows[outside]), labels[outside]
+                    total[outside] += _correctness(predicted, own, classifies)
                 count[outside] += 1
         if not count.any():
             raise ValueError(
@@ -95,6 +114,9 @@ class DataOOB(BaseScorer, name="data_oob"):
             )
         scored = count > 0
         mean = np.divide(total, count, out=np.empty_like(total), where=scored)
+        if asks_probability:
+            # A probability of 0 would give -inf, which rankings refuse.
+            mean[scored] = np.log(np.maximum(mean[scored], np.finfo(mean.dtype).tiny))
         mean[~scored] = mean[scored].mean()
         return mean
 
@@ -123,6 +145,13 @@ class _OfRows(BaseEstimator):
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Predict the rows' targets."""
         return self.estimator.predict(_safe_indexing(self.data, rows[:, 0]))
+
+    def probability(self, rows: np.ndarray) -> np.ndarray:
+        """Return the probability of the labels, 0 for one that the model lacks."""
+        probabilities = self.estimator.predict_proba(_safe_indexing(self.data, rows))
+        is_label = self.targets[rows][:, None] == self.estimator.classes_
+        total: np.ndarray = (probabilities * is_label).sum(axis=1, dtype=np.float64)
+        return total
 
 
 def _correctness(predicted: np.ndarray, y: np.ndarray, classifies: bool) -> np.ndarray:

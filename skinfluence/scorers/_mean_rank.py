@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 
 from ._base import BaseScorer, ScoringData
 from ._checks import check_scores
-from ._influence import SGDInfluence
+from ._influence import Query, SGDInfluence
 from ._margin import ProbabilityMargin
 from ._resolve import get_scorer, named_scorers
 
@@ -34,6 +34,9 @@ class MeanRank(BaseScorer, name="mean_rank"):
         Arguments of :func:`get_scorer`, with distinct names as in
         :func:`named_scorers`; None for ``SGDInfluence("path")`` and
         ``ProbabilityMargin()``.
+    query : a named query or callable, default="loss"
+        That of the scorers given by name, and of the default's influence: ``"error"``
+        for validation data that has label noise too. Objects have their own.
     random_state : int, RandomState instance or None, default=None
         That of the scorers given by name. Objects have their own.
 
@@ -63,16 +66,19 @@ class MeanRank(BaseScorer, name="mean_rank"):
         self,
         scorers: Sequence[object] | Mapping[str, object] | None = None,
         *,
+        query: Query = "loss",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.scorers = scorers
+        self.query = query
         self.random_state = random_state
 
     def _parts(self) -> list[Callable[..., np.ndarray]]:
         if self.scorers is None:
-            return [SGDInfluence("path"), ProbabilityMargin()]
+            return [SGDInfluence("path", query=self.query), ProbabilityMargin()]
+        options = {"query": self.query, "random_state": self.random_state}
         scorers = named_scorers(self.scorers).values()
-        return [get_scorer(each, random_state=self.random_state) for each in scorers]
+        return [get_scorer(each, **options) for each in scorers]
 
     def _check_parameters(self) -> None:
         self._parts()

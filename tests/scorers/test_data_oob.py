@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import LinearSVC
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.datasets import flip_labels
@@ -59,6 +60,40 @@ def test_classes_that_the_estimator_was_told():
     np.testing.assert_array_equal(
         scores(["z", "b", "c", "a"], names), scores([0, 1, 2, 3], codes)
     )
+
+
+@pytest.mark.parametrize("n_estimators", [30, 3])
+def test_the_loss_of_the_mean_probabilities(n_estimators):
+    X, codes = load_iris(return_X_y=True)
+    X, codes = X[::3], flip_labels(codes[::3], 0.1, random_state=0)[0]
+    y = np.array(["b", "a", "c"])[codes]
+    clf = KNeighborsClassifier(3)
+    bags = BaggingClassifier(clf, n_estimators, random_state=4).fit(X, y)
+    seen = [[] for _ in X]
+    for model, inside in zip(bags.estimators_, bags.estimators_samples_, strict=True):
+        for i in set(range(len(X))) - set(inside):
+            own = bags.classes_[model.classes_] == y[i]
+            seen[i].append(model.predict_proba(X[[i]])[0, own].sum())
+    tiny = np.finfo(float).tiny  # of a label that no model finds possible
+    expected = np.array(
+        [np.log(max(np.mean(each), tiny)) if each else np.nan for each in seen]
+    )
+    found = DataOOB(n_estimators, measure="loss", random_state=4)(clf, X, y)
+    never = np.isnan(expected)
+    np.testing.assert_allclose(found[~never], expected[~never], rtol=1e-12)
+    assert never.any() == (n_estimators == 3)
+    np.testing.assert_allclose(found[never], expected[~never].mean())
+
+
+def test_a_regressor_has_one_measure_and_a_classifier_needs_probabilities():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:60], y[:60]
+    by_loss = DataOOB(10, measure="loss", random_state=1)
+    by_error = DataOOB(10, random_state=1)
+    model = KNeighborsRegressor(3)
+    np.testing.assert_array_equal(by_loss(model, X, y), by_error(model, X, y))
+    with pytest.raises(TypeError, match=r"must have `predict_proba` .*'data_oob'"):
+        by_loss(LinearSVC(), X, y > y.mean())
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

@@ -52,6 +52,26 @@ def test_by_default_one_run_gives_influence_and_margin():
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("scorers", [None, {"influence": "influence", "m": "margin"}])
+def test_the_query_is_that_of_the_influence(scorers):
+    data = binary()
+    clf = mlp().fit(*data[:2])
+    # By name, the influence is that of its own default, at all epochs.
+    influence = SGDInfluence("epochs" if scorers else "path", query="error")
+    margin = get_scorer("margin") if scorers else ProbabilityMargin()
+    expected = np.mean([ranks(influence(clf, *data)), ranks(margin(clf, *data))], 0)
+    found = MeanRank(scorers, query="error")(clf, *data)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert not np.allclose(found, MeanRank(scorers)(clf, *data))
+
+
+def test_the_cleaner_asks_held_out_samples_for_the_error():
+    X, y, X_val, y_val = binary()
+    cleaner = InfluenceCleaner(mlp(), scorer="mean_rank", n_remove=3, random_state=0)
+    assert cleaner.fit(X, y).query_ == "error"
+    assert cleaner.fit(X, y, X_val=X_val, y_val=y_val).query_ == "loss"
+
+
 def test_parts_are_given_as_to_the_cleaner():
     data = binary()
     detector = IsolationForest(random_state=0)
