@@ -442,6 +442,7 @@ def test_wide_steps_repeat_to_the_bit_on_several_threads(optimizer, module, dtyp
         batch_size=97,
         dtype=dtype,
         random_state=0,
+        n_threads=None,
         **OPTIMIZERS[optimizer],
     )
     assert_repeats(clf.fit(X, y))
