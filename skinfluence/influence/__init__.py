@@ -2,6 +2,7 @@
 
 from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
+from ._inputs import InputStep
 from ._labels import LabelStep, TargetStep, label_losses
 from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
@@ -12,6 +13,7 @@ __all__ = [
     "Curvature",
     "Differentiable",
     "ErrorBound",
+    "InputStep",
     "LabelStep",
     "Measure",
     "Query",

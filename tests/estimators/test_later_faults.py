@@ -278,6 +278,7 @@ def rare(module, row=8, **options):
 ASKED = {
     "influence": lambda clf, *data: clf.influence(*data),
     "by epoch": lambda clf, *data: clf.influence_by_epoch(*data),
+    "features": lambda clf, *data: clf.feature_influence(*data),
     "labels": lambda clf, *data: clf.label_influence(*data),
     "samples": lambda clf, *data: clf.influence(*data, aggregate=None),
 }
