@@ -5,6 +5,7 @@ from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
 from ._column_influence import ColumnInfluence, column_influence
 from ._influence import InfluenceDisplay
+from ._recipe import RecipeDisplay
 from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
@@ -17,6 +18,7 @@ __all__ = [
     "CleaningCurveDisplay",
     "ColumnInfluence",
     "InfluenceDisplay",
+    "RecipeDisplay",
     "SampleGridDisplay",
     "ScorerComparisonDisplay",
     "TrajectoryDisplay",

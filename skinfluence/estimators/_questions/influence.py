@@ -12,6 +12,7 @@ from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
 from . import feature_influence as _features
+from . import recipe_influence as _recipes
 from .counterfactual import exact_changes
 from .estimate import (
     Estimate,
@@ -32,6 +33,7 @@ class InfluenceMixin(InfluenceNet):
 
     addition_influence = _additions.addition_influence
     feature_influence = _features.feature_influence
+    recipe_influence = _recipes.recipe_influence
 
     @differentiating
     def influence(
