@@ -80,7 +80,7 @@ def check_input_derivative(
     if error:
         raise UnsupportedModuleError(
             "The gradient of the losses must be differentiable in the samples' inputs, "
-            f"but autograd gets it wrong (relative error {error:.2g}): the module "
-            "detaches its inputs on some way, or rounds them, or has an autograd "
-            f"Function whose backward cannot be differentiated. {_REMEDY}"
+            f"but autograd gets it wrong in them (relative error {error:.2g}): the "
+            "module detaches its inputs on some way, or rounds them, or has an "
+            f"autograd Function whose backward cannot be differentiated. {_REMEDY}"
         )

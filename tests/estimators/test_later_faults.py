@@ -230,7 +230,7 @@ class Rarely(Net):
 
     def forward(self, X):
         hidden = torch.tanh(self.hidden(X.flatten(1)))
-        if float(X.max()) > 100.0:
+        if float(X.detach().max()) > 100.0:
             hidden = self.stopped(hidden)
         return self.output(hidden)
 
