@@ -168,6 +168,8 @@ TARGETS: dict[str, Callable[..., object]] = {
     "influence_by_epoch": method("influence_by_epoch"),
     "influence_error_bound": method("influence_error_bound", fitted_linear),
     "label_influence": method("label_influence"),
+    "feature_influence": method("feature_influence"),
+    "recipe_influence": method("recipe_influence"),
     "addition_influence": lambda **o: fitted().addition_influence(X, Y, *VAL, **o),
     "target_influence": of_regressor("target_influence"),
     "check_influence": method("check_influence"),
@@ -685,6 +687,8 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "influence_by_epoch": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
     "influence_error_bound": {"last_epochs": OPTIONAL},
     "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "feature_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "recipe_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
     "addition_influence": {
         "last_epochs": OPTIONAL,
         "smoothing": WIDTH,

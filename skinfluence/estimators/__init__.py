@@ -19,6 +19,7 @@ from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs
+from ._questions.recipe_influence import RecipeInfluence
 from ._questions.recorded_run import RecordedRun, check_at
 from ._recording.before_training import check_trainable as check_trainable
 from ._recording.loop_run import LoopRun as LoopRun
@@ -47,6 +48,7 @@ __all__ = [
     "InfluenceInterval",
     "LinearModule",
     "MLPModule",
+    "RecipeInfluence",
     "RecordedRun",
     "SGDInfluenceClassifier",
     "SGDInfluenceRegressor",

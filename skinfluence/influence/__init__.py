@@ -2,8 +2,11 @@
 
 from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
+from ._inputs import InputStep
+from ._label_smoothing import LabelSmoothingStep
 from ._labels import LabelStep, TargetStep, label_losses
 from ._queries import Differentiable, Measure, Query, SampleQueries
+from ._recipe import Recipe
 from ._retrace import Retraced, retrace
 from ._stages import Stage, retrace_stages
 
@@ -12,9 +15,12 @@ __all__ = [
     "Curvature",
     "Differentiable",
     "ErrorBound",
+    "InputStep",
+    "LabelSmoothingStep",
     "LabelStep",
     "Measure",
     "Query",
+    "Recipe",
     "Retraced",
     "SampleQueries",
     "Stage",

@@ -1,6 +1,6 @@
 """The retrace: the adjoint of the query, carried backwards through the run."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +99,9 @@ def retrace(
         The influence, and how the adjoint grew.
     """
     adjoint: Adjoint = {}
-    slopes, places = [], []
     # A sample's place in the sum; with epochs apart, one for each of them.
     n_parts = trajectory.n_epochs if by_epoch else 1
+    sums = _Sums(trajectory.n_samples * n_parts)
     put_in, largest = 0.0, 0.0
     every = -(-(max(at) - first) // _LOOKS)
     replay = Replay(trajectory, step)
@@ -122,21 +122,52 @@ def retrace(
         replay.compare(record, retaken, before, after)
         if watch is not None:
             watch(record, before, retaken)
-        slopes.append(retaken.slopes)
         adjoint = retaken.adjoint
         place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
-        places.append(place)
+        sums.subtract(retaken.slopes, place)
         del before, after  # the walk decides which states stay in memory
     _check_finite(adjoint)
-    # One sum over all steps, in double precision whatever they were computed in.
-    total = torch.cat(slopes, dim=-1).double()
-    scores = total.new_zeros(*total.shape[:-1], trajectory.n_samples * n_parts)
-    scores.index_add_(-1, torch.cat(places).to(total.device), total, alpha=-1)
+    scores = sums.total()
     if by_epoch:
-        scores = scores.unflatten(-1, (trajectory.n_samples, n_parts))
-    scores = scores.movedim(0, -1) if total.dim() == 2 else scores
+        scores = scores.unflatten(0, (trajectory.n_samples, n_parts))
     growth = largest / put_in if put_in else 0.0
     return Retraced(scores, growth, adjoint[PARAMETERS])
+
+
+class _Sums:
+    """Minus the sum of slopes at each place, in double precision whatever they are."""
+
+    def __init__(self, n_places: int) -> None:
+        self._n_places = n_places
+        self._slopes: list[Tensor] = []
+        self._places: list[Tensor] = []
+        self._total: Tensor | None = None
+
+    def subtract(self, slopes: Tensor, places: Tensor) -> None:
+        """Take the slopes of a step's samples into account, (batch,) or (q, batch)."""
+        self._slopes.append(slopes)
+        self._places.append(places)
+        if slopes.dim() == 2:  # those of all steps may not fit in memory
+            self._add_up()
+
+    def total(self) -> Tensor:
+        """Return the sums: (n_places,) or (n_places, q)."""
+        if self._slopes:
+            self._add_up()
+        assert self._total is not None
+        return self._total
+
+    def _add_up(self) -> None:
+        every = _joined(self._slopes).double().movedim(-1, 0)
+        if self._total is None:
+            self._total = every.new_zeros(self._n_places, *every.shape[1:])
+        places = _joined(self._places).to(every.device)
+        self._total.index_add_(0, places, every, alpha=-1)
+        self._slopes, self._places = [], []
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=-1)
 
 
 def _check_finite(adjoint: Adjoint) -> None:

@@ -1,22 +1,29 @@
-"""Displays in scikit-learn's convention, and the audit report."""
+"""Displays in scikit-learn's convention, the audit report, and cells of a table."""
 
 from .._names import set_public_module
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
+from ._column_influence import ColumnInfluence, column_influence
 from ._influence import InfluenceDisplay
+from ._recipe import RecipeDisplay
 from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
+from ._token_influence import token_influence
 from ._trajectory import TrajectoryDisplay
 
 __all__ = [
     "AgreementDisplay",
     "AuditReport",
     "CleaningCurveDisplay",
+    "ColumnInfluence",
     "InfluenceDisplay",
+    "RecipeDisplay",
     "SampleGridDisplay",
     "ScorerComparisonDisplay",
     "TrajectoryDisplay",
+    "column_influence",
+    "token_influence",
 ]
 
 set_public_module(globals())

@@ -12,6 +12,7 @@ from ._functional import Functional
 from ._gradient import CompiledGradient
 from ._graph import passes_narrower
 from ._handover import Handover
+from ._input_derivative import check_input_derivative
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._later_steps import check_later_steps
@@ -71,6 +72,7 @@ __all__ = [
     "batch_coefficients",
     "check_device",
     "check_first_derivative",
+    "check_input_derivative",
     "check_later_steps",
     "check_second_derivative",
     "close",

@@ -97,6 +97,22 @@ class Update:
         own = {name: self.block.part(vector) for name, vector in adjoint.items()}
         return pull_back(self.jacobian, own)
 
+    def option_slopes(
+        self, state: State, gradient: Tensor, adjoint: Adjoint
+    ) -> dict[str, Tensor]:
+        """Return ∂Q/∂h of the optimizer's options h of the block at the step, by name.
+
+        The adjoint is that of the state after the step.
+        """
+        block = self.block
+        return block.rule.option_slopes(
+            block.part(state.parameters),
+            block.part(gradient),
+            block.moments(state),
+            block.scalars,
+            {name: block.part(vector) for name, vector in adjoint.items()},
+        )
+
     def deviation(
         self,
         state: State,
@@ -168,6 +184,8 @@ class Retaken:
         Its gradient as the optimizer saw it.
     updates : sequence of Update
         The optimizer's update, linearized there.
+    given : mapping of str to Tensor
+        ∂Q/∂s of the state after the step.
     """
 
     slopes: Tensor
@@ -176,6 +194,7 @@ class Retaken:
     loss: Tensor
     gradient: Tensor
     updates: Sequence[Update]
+    given: Adjoint
 
     def deviations(
         self, before: State, after: State, tolerance: float, eps: float | Tensor

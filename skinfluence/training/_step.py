@@ -289,7 +289,13 @@ class TrainingStep:
         pulled = pull(direction)
         before[PARAMETERS] = before[PARAMETERS] + pulled.through
         return Retaken(
-            pulled.slopes, before, direction, pulled.loss, pulled.gradient, updates
+            pulled.slopes,
+            before,
+            direction,
+            pulled.loss,
+            pulled.gradient,
+            updates,
+            adjoint,
         )
 
     def before_clipping(

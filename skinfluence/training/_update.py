@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from ..exceptions import UnsupportedOptimizerError
 from ._derivatives import slopes
 from ._flat import PARAMETERS, Scalars
+from ._options import WITH_FACTOR, Option, tensor_of
 from ._record import Hyperparameters
 
 GRADIENT = "gradient"
@@ -56,6 +57,12 @@ _FIRST_SCALARS = (("step", 0.0), ("mu_product", 1.0), ("mu", 1.0))
 
 # Options of how a step is computed, on which its state does not depend.
 _WAYS = ("foreach", "fused", "capturable", "differentiable", "maximize")
+
+LEARNING_RATE, WEIGHT_DECAY, MOMENTUM = "learning_rate", "weight_decay", "momentum"
+
+# Optimizers whose learning rate at a step acts in later steps, through a number among
+# their state, and those of which that is so for their first beta.
+_RATE_ACTS_LATER, _BETA_ACTS_LATER = (optim.ASGD,), (optim.NAdam,)
 
 Jacobian = Mapping[tuple[str, str], float | Tensor]
 """(output, input) -> derivative, one number or one for each element."""
@@ -166,6 +173,7 @@ class UpdateRule:
                 self._group[name] = False
         self._names = moment_names(self._optimizer)
         self._constant: dict[tuple[Any, ...], Jacobian] = {}
+        self._option_jacobians: dict[tuple[Any, ...], Mapping[str, Jacobian]] = {}
 
     def linearize(
         self,
@@ -225,6 +233,131 @@ class UpdateRule:
                     jacobian[output, name] = derivative
         return jacobian, outputs[PARAMETERS].detach()
 
+    @property
+    def options(self) -> dict[str, float]:
+        """The options that a step can be differentiated in, and their values."""
+        group, cls = self._group, type(self._optimizer)
+        found = {}
+        if not issubclass(cls, _RATE_ACTS_LATER):
+            found[LEARNING_RATE] = float(group["lr"])
+        if "weight_decay" in group:
+            found[WEIGHT_DECAY] = float(group["weight_decay"])
+        if group.get("momentum"):
+            found[MOMENTUM] = float(group["momentum"])
+        elif "betas" in group and not issubclass(cls, _BETA_ACTS_LATER):
+            found[MOMENTUM] = float(group["betas"][0])
+        return found
+
+    def option_slopes(
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Mapping[str, Tensor],
+        scalars: Scalars | None,
+        adjoint: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Return ⟨adjoint, new state⟩ differentiated in each of the `options`.
+
+        Parameters
+        ----------
+        parameters, gradient, moments, scalars : object
+            As in :meth:`linearize`.
+        adjoint : mapping of str to Tensor of shape (p,)
+            Those of the new state.
+
+        Returns
+        -------
+        dict of str to Tensor of shape ()
+            By the option's name.
+        """
+        point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
+        if not self.linear:
+            like = torch.zeros((), dtype=torch.float64, device=parameters.device)
+            found = self._option_derivatives(point, scalars, like, adjoint)
+            return {name: slope.squeeze() for name, slope in found.items()}
+        key = (scalars is None, tuple(moments))
+        if key not in self._option_jacobians:
+            self._option_jacobians[key] = self._by_option(list(point), scalars)
+        products: dict[tuple[str, str], Tensor] = {}
+        total = {}
+        for option, jacobian in self._option_jacobians[key].items():
+            total[option] = parameters.new_zeros(())
+            for place, slope in jacobian.items():
+                output, name = place
+                if output not in adjoint or not slope:
+                    continue
+                if place not in products:
+                    products[place] = adjoint[output] @ point[name]
+                total[option] = total[option] + slope * products[place]
+        return total
+
+    def _by_option(
+        self, names: Sequence[str], scalars: Scalars | None
+    ) -> Mapping[str, Jacobian]:
+        """Return how a linear step's Jacobian changes with each option."""
+        # Element k of the vectors has all inputs 0 but the k-th.
+        units = torch.eye(len(names), dtype=torch.float64)
+        point = dict(zip(names, units, strict=True))
+        ones = units.new_ones(len(names))
+        jacobians: dict[str, dict[tuple[str, str], float | Tensor]] = {}
+        for output in (PARAMETERS, *self._names):
+            adjoint = {output: ones}
+            found = self._option_derivatives(point, scalars, 0 * ones, adjoint)
+            for option, slopes_of in found.items():
+                own = zip(names, slopes_of.tolist(), strict=True)
+                jacobians.setdefault(option, {}).update(
+                    ((output, name), slope) for name, slope in own
+                )
+        return jacobians
+
+    def _option_derivatives(
+        self,
+        point: Mapping[str, Tensor],
+        scalars: Scalars | None,
+        like: Tensor,
+        adjoint: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Differentiate ⟨adjoint, new state⟩ in options with the shape of `like`."""
+        leaves = {
+            name: torch.full_like(like, value).requires_grad_()
+            for name, value in self.options.items()
+        }
+        known = dict(self._group)
+        self._group.update(self._with(leaves))
+        try:
+            with _Differentiable():
+                outputs = self._step(point, scalars)
+        finally:
+            self._group.update(known)
+        moving = [k for k, v in outputs.items() if v.requires_grad and k in adjoint]
+        found: Sequence[Tensor | None] = [None] * len(leaves)
+        if moving:
+            found = slopes(
+                [outputs[name] for name in moving],
+                list(leaves.values()),
+                [adjoint[name].to(outputs[name]) for name in moving],
+            )
+        return {
+            name: like if slope is None else slope
+            for name, slope in zip(leaves, found, strict=True)
+        }
+
+    def _with(self, leaves: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the group's entries with tensors for the options."""
+        given = {k: Option(self.options[k], leaf) for k, leaf in leaves.items()}
+        entries: dict[str, Any] = {
+            own: given[name]
+            for name, own in (
+                (LEARNING_RATE, "lr"),
+                (WEIGHT_DECAY, "weight_decay"),
+                (MOMENTUM, "momentum"),
+            )
+            if name in given and own in self._group
+        }
+        if MOMENTUM in given and not self._group.get("momentum"):
+            entries["betas"] = given[MOMENTUM], self._group["betas"][1]
+        return entries
+
     def _step(
         self, inputs: Mapping[str, Tensor], scalars: Scalars | None
     ) -> dict[str, Tensor]:
@@ -234,7 +367,7 @@ class UpdateRule:
             moments = {k: v.clone() for k, v in inputs.items() if k in self._names}
         else:
             moments = {k: torch.zeros_like(inputs[PARAMETERS]) for k in self._names}
-            scalars = (*_FIRST_SCALARS, ("eta", self._group["lr"]))
+            scalars = (*_FIRST_SCALARS, ("eta", float(self._group["lr"])))
         parameter = inputs[PARAMETERS].clone()
         parameter.grad = inputs[GRADIENT].clone()
         self._group["params"] = [parameter]
@@ -276,18 +409,25 @@ class _Differentiable(TorchFunctionMode):
     The square root of a second moment has slope 0 at 0. Gradients that lead there are
     0, or so small that their squares are (nearly dead units): the root is then 0 for
     every gradient near them, and the step is the gradient divided by `eps`.
+
+    Options may be :class:`Option` numbers, in which the result is differentiable.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in _ROOTS:
             zero = args[0] == 0
             return args[0].masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+        if any(isinstance(value, Option) for value in (*args, *kwargs.values())):
+            return WITH_FACTOR.get(func, func)(
+                *map(tensor_of, args), **{k: tensor_of(v) for k, v in kwargs.items()}
+            )
         if func is Tensor.mul_ and isinstance(args[1], Tensor):
             # ASGD changes the factor in place afterwards.
             args = args[0], args[1].clone()
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def pull_back(jacobian: Jacobian, adjoint: Mapping[str, Tensor]) -> dict[str, Tensor]:

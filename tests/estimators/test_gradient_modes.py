@@ -14,6 +14,10 @@ QUESTIONS = {
     "influence": lambda clf, *data: clf.influence(*data, verify=1),
     "influence_by_epoch": lambda clf, *data: clf.influence_by_epoch(*data),
     "label_influence": lambda clf, *data: clf.label_influence(*data),
+    "feature_influence": lambda clf, *data: clf.feature_influence(*data),
+    "recipe_influence": lambda clf, *data: clf.recipe_influence(
+        *data
+    ).epochs.to_numpy(),
     "addition_influence": lambda clf, *data: clf.addition_influence(*data, *data),
     "counterfactual_influence": lambda clf, *data: clf.counterfactual_influence(
         *data, [0, 3]

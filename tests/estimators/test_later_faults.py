@@ -231,7 +231,7 @@ class Rarely(Net):
 
     def forward(self, X):
         hidden = torch.tanh(self.hidden(X.flatten(1)))
-        if float(X.max()) > 100.0:
+        if float(X.detach().max()) > 100.0:
             hidden = self.stopped(hidden)
         return self.output(hidden)
 
@@ -279,6 +279,7 @@ def rare(module, row=8, **options):
 ASKED = {
     "influence": lambda clf, *data: clf.influence(*data),
     "by epoch": lambda clf, *data: clf.influence_by_epoch(*data),
+    "features": lambda clf, *data: clf.feature_influence(*data),
     "labels": lambda clf, *data: clf.label_influence(*data),
     "samples": lambda clf, *data: clf.influence(*data, aggregate=None),
 }

@@ -11,6 +11,8 @@ from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
+from . import feature_influence as _features
+from . import recipe_influence as _recipes
 from .counterfactual import exact_changes
 from .estimate import (
     Estimate,
@@ -30,6 +32,8 @@ class InfluenceMixin(InfluenceNet):
     """Adds :meth:`influence`, of what was trained on and of what was not."""
 
     addition_influence = _additions.addition_influence
+    feature_influence = _features.feature_influence
+    recipe_influence = _recipes.recipe_influence
 
     @differentiating
     def influence(
