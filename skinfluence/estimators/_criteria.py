@@ -20,6 +20,37 @@ CURVATURES: dict[type[nn.Module], Curvature] = {
 }
 
 
+def losses_by_label(criterion: object, outputs: Tensor) -> Tensor | None:
+    """Return the losses of each sample under every label, if torch has a formula.
+
+    Parameters
+    ----------
+    criterion : object
+        A criterion, with one loss for each sample.
+    outputs : Tensor of shape (n, n_labels)
+        What it takes; of NLLLoss, skorch takes the logarithm.
+
+    Returns
+    -------
+    Tensor of shape (n, n_labels) or None
+        From one softmax, where a criterion called for each label takes as many.
+    """
+    if outputs.dim() != 2:
+        return None
+    if type(criterion) is nn.CrossEntropyLoss:
+        smoothing, logs = criterion.label_smoothing, outputs.log_softmax(1)
+    elif type(criterion) is nn.NLLLoss:
+        smoothing, logs = 0.0, torch.log(outputs + torch.finfo(outputs.dtype).eps)
+    else:
+        return None
+    losses = -logs if criterion.weight is None else -logs * criterion.weight
+    if smoothing:
+        rest = losses.mean(1, keepdim=True)
+        losses = (1 - smoothing) * losses + smoothing * rest
+    labels = torch.arange(losses.shape[1], device=losses.device)
+    return losses.masked_fill(labels == criterion.ignore_index, 0.0)
+
+
 def is_log_loss(criterion: object) -> bool:
     """Return whether a criterion is the log loss of class probabilities.
 

@@ -31,6 +31,8 @@ from ..training import (
 )
 from ..trajectory import Trajectory
 from ._copies import deep_copy
+from ._criteria import losses_by_label
+from ._losses import outputs_of
 from ._measures import BALANCED, measure_of
 from ._net import InfluenceNet, net_modules
 from ._typing import MapDataset, QueryLike
@@ -234,7 +236,20 @@ def objective_of(net: InfluenceNet) -> Objective:
     """Return what a net is trained to minimize, on its own modules."""
     fetch, modules = fetcher_of(net), net_modules(net)
     kernels = twice_differentiable(modules)
-    return Objective(modules, kernels(net._outputs), kernels(net._step_losses), fetch)
+    return Objective(
+        modules,
+        kernels(net._outputs),
+        kernels(net._step_losses),
+        fetch,
+        by_label_of(net),
+    )
+
+
+def by_label_of(net: InfluenceNet) -> Callable[[Any], Tensor | None] | None:
+    """Return what gives a net's losses under every label; None for its own losses."""
+    if type(net).get_losses is not InfluenceNet.get_losses:
+        return None
+    return lambda returned: losses_by_label(net.criterion_, outputs_of(returned))
 
 
 def fetcher_of(net: InfluenceNet) -> Callable[[MicroBatch], Batch]:

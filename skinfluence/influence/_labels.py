@@ -102,7 +102,11 @@ def label_losses(objective: Objective, inputs: Any, labels: Tensor) -> Tensor:
     Tensor of shape (n_labels, batch)
         From one forward pass.
     """
-    outputs, again = _repeated((objective.forward(inputs), inputs), len(labels))
+    outputs = objective.forward(inputs)
+    every = None if objective.by_label is None else objective.by_label(outputs)
+    if every is not None:
+        return every.gather(1, labels.T).T
+    outputs, again = _repeated((outputs, inputs), len(labels))
     losses = objective.criterion(outputs, labels.flatten(), again)
     return losses.unflatten(0, labels.shape)
 

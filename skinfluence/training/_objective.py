@@ -35,12 +35,16 @@ class Objective:
     fetch : callable
         ``fetch(micro_batch) -> (inputs, targets, weights)`` of its samples: the
         weights are their c_i, or None for 1.
+    by_label : callable or None
+        ``by_label(outputs) -> (batch, n_labels)``, the losses under every label, where
+        they can be had at once; None under none or for outputs of another form.
     """
 
     modules: Sequence[nn.Module]
     forward: Callable[[Any], Any]
     criterion: Callable[[Any, Any, Any], Tensor]
     fetch: Callable[[MicroBatch], Batch]
+    by_label: Callable[[Any], Tensor | None] | None = None
 
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""

@@ -11,8 +11,9 @@ from sklearn.base import is_classifier, is_regressor
 
 from ...influence import LabelStep, TargetStep
 from ...training import SmoothedKinks, differentiating
+from .._criteria import losses_by_label
 from .._net import InfluenceNet
-from .._replica import fetcher_of
+from .._replica import by_label_of, fetcher_of
 from .._typing import At, QueryLike, Smoothing
 from .estimate import Estimate, check_smoothing, estimate, reliable, smoothed
 from .question import Question, ask
@@ -247,8 +248,11 @@ def _label_parts(net: InfluenceNet) -> Iterator[list[int]]:
     """Split the labels so that a batch with every label of a part fits in memory."""
     assert net.trajectory_ is not None
     largest = max(len(record.rows) for record in net.trajectory_.records)
-    outputs = largest * len(net.classes_) * torch.float64.itemsize
-    size = max(1, _LABEL_BYTES // outputs)
+    n_classes = len(net.classes_)
+    at_once = losses_by_label(net.criterion_, torch.zeros(1, n_classes)) is not None
+    # A loss for each label, or the outputs again for each.
+    each = 1 if at_once and by_label_of(net) is not None else n_classes
+    size = max(1, _LABEL_BYTES // (largest * each * torch.float64.itemsize))
     labels = range(len(net.classes_))
     return ([*labels[start : start + size]] for start in labels[::size])
 
