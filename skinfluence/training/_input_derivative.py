@@ -63,7 +63,7 @@ def check_input_derivative(
             "to be differentiated in them, but do not: the module detaches, rounds or "
             f"looks up its inputs. {_REMEDY}"
         )
-    with step._kernels:
+    with step.kernels:
         gradients = weighted_gradients(values, coefficients, step.live.parameters, None)
         one = [gradient.detach() for gradient in gradients]
         (found,) = differentiate(gradients, [leaf], one)

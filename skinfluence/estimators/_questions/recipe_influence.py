@@ -22,13 +22,13 @@ from .._training_data import TrainingData
 from .._typing import At, QueryLike, Smoothing
 from .estimate import (
     Estimate,
-    check_derivatives,
     check_smoothing,
     differentiable_stages,
     progress_of,
     reliable,
     smoothed,
 )
+from .later_faults import check_derivatives
 from .question import Question, ask, query_of
 
 # The options and their names in torch's parameter groups.
