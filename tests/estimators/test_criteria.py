@@ -1,11 +1,13 @@
-"""SmoothHinge: against its formula, and as the criterion of a classifier."""
+"""SmoothHinge, and losses under every label: against their formulas and torch."""
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators import SmoothHinge
+from skinfluence.estimators._criteria import losses_by_label
 from tests.scorers.problems import binary
 
 
@@ -65,3 +67,56 @@ def test_refuses_what_it_cannot_take():
     clf = SGDInfluenceClassifier("linear", criterion=SmoothHinge)
     with pytest.raises(ValueError, match=r"two outputs .* got \(2, 3\)"):
         clf.fit(X, np.arange(30) % 3)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        nn.CrossEntropyLoss(reduction="none"),
+        nn.CrossEntropyLoss(torch.tensor([0.5, 2.0, 1.0, 0.0]), reduction="none"),
+        nn.CrossEntropyLoss(reduction="none", label_smoothing=0.2),
+        nn.CrossEntropyLoss(
+            torch.tensor([0.5, 2.0, 1.0, 3.0]), reduction="none", label_smoothing=0.2
+        ),
+        nn.CrossEntropyLoss(reduction="none", ignore_index=2),
+        nn.CrossEntropyLoss(reduction="none", ignore_index=2, label_smoothing=0.1),
+    ],
+    ids=["plain", "weights", "smoothing", "both", "ignored", "ignored, smoothed"],
+)
+def test_losses_by_label_are_the_criterions(criterion):
+    outputs = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    every = losses_by_label(criterion, outputs)
+    for label in range(4):
+        losses = criterion(outputs, torch.full((7,), label))
+        # Both take the same logarithms; what follows are a few roundings.
+        torch.testing.assert_close(every[:, label], losses, rtol=1e-6, atol=1e-7)
+
+
+def test_losses_by_label_of_probabilities():
+    X, y = np.random.default_rng(0).normal(size=(9, 3)).astype("f4"), np.arange(9) % 3
+    module = nn.Sequential(nn.Linear(3, 3), nn.Softmax(dim=1))
+    options = {"criterion": nn.NLLLoss, "max_epochs": 2, "random_state": 0}
+    clf = SGDInfluenceClassifier(module, **options).fit(X, y)
+    outputs = clf.forward(X)
+    every = losses_by_label(clf.criterion_, outputs)
+    for label in range(3):
+        losses = clf.get_losses(outputs, torch.full((9,), label))
+        torch.testing.assert_close(every[:, label], losses, rtol=1e-6, atol=1e-7)
+
+    class Repeated(SGDInfluenceClassifier):
+        """Has losses of its own, which are computed for each label."""
+
+        def get_losses(self, y_pred, y_true, X=None, training=False):
+            return super().get_losses(y_pred, y_true, X=X, training=training)
+
+    other = Repeated(module, **options).fit(X, y)
+    scores = clf.label_influence(X, y)
+    np.testing.assert_allclose(
+        other.label_influence(X, y), scores, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_there_is_no_formula_for_every_criterion():
+    outputs = torch.zeros(2, 3)
+    assert losses_by_label(nn.MultiMarginLoss(reduction="none"), outputs) is None
+    assert losses_by_label(nn.CrossEntropyLoss(), torch.zeros(2, 3, 4)) is None
