@@ -253,7 +253,7 @@ class MostlyDetached(Rarely):
 
     def forward(self, X):
         gate = torch.sigmoid(self.gate(X.flatten(1)))
-        if not float(X.max()) > 100.0:
+        if not float(X.detach().max()) > 100.0:
             gate = gate.detach()
         return self.output(gate * torch.tanh(self.hidden(X.flatten(1))))
 
