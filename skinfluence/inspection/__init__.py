@@ -1,4 +1,4 @@
-"""Displays in scikit-learn's convention, and the audit report."""
+"""Displays in scikit-learn's convention, harmful slices, and the audit report."""
 
 from .._names import set_public_module
 from ._agreement import AgreementDisplay
@@ -7,6 +7,7 @@ from ._influence import InfluenceDisplay
 from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
+from ._slices import slice_influence
 from ._trajectory import TrajectoryDisplay
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SampleGridDisplay",
     "ScorerComparisonDisplay",
     "TrajectoryDisplay",
+    "slice_influence",
 ]
 
 set_public_module(globals())
