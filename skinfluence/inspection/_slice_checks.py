@@ -13,21 +13,25 @@ from ._slice_columns import is_numeric
 MOST_INTERVALS = 20
 """With more, the sums over all pairs of their unions would fill the memory."""
 
+FEWEST_ROWS = 5
+"""What a fraction means at least."""
 
-def check_frame(frame: object, n_samples: int) -> None:
+
+def check_frame(frame: object, n_samples: int, name: str = "X_frame") -> None:
+    """Refuse what is no table with a row for each training sample."""
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"`X_frame` must be a DataFrame, got {type(frame).__name__}.")
+        raise TypeError(f"`{name}` must be a DataFrame, got {type(frame).__name__}.")
     if len(frame) != n_samples:
         raise ValueError(
-            f"`X_frame` must have a row for each of the {n_samples} samples of fit, "
+            f"`{name}` must have a row for each of the {n_samples} samples of fit, "
             f"got {len(frame)} rows."
         )
     if not frame.shape[1]:
-        raise ValueError("`X_frame` must have at least one column, got none.")
-    names = pd.Index([str(name) for name in frame.columns])
+        raise ValueError(f"`{name}` must have at least one column, got none.")
+    names = pd.Index(map(str, frame.columns))
     if not names.is_unique:
         raise ValueError(
-            "`X_frame` must have a different name for each column, got "
+            f"`{name}` must have a different name for each column, got "
             f"{names[names.duplicated()][0]!r} twice. Rename one."
         )
 
@@ -92,7 +96,9 @@ def checked_support(least: object, most: object, n_samples: int) -> tuple[int, i
                 f"or a fraction above 0 and up to 1.0, got {value!r}."
             )
         assert is_real(value)
-        counts.append(max(1, round(value if count else value * n_samples)))
+        counts.append(round(value if count else value * n_samples))
+    # A row or two are no group, unless they are asked for.
+    counts[0] = counts[0] if is_integer(least) else max(counts[0], FEWEST_ROWS)
     if counts[0] > counts[1]:
         raise ValueError(
             f"`min_rows` must not be above `max_rows`, got {least!r} and {most!r}: "

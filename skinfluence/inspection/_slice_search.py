@@ -30,6 +30,10 @@ class Slices:
     within : ndarray of shape (n_slices,)
         The same among the rows of one of the two predicates: the larger. For a single
         predicate minus infinity.
+    beside : ndarray of shape (n_slices,)
+        How harmful the other rows of one of the two predicates are, row by row and
+        beyond the mean of all, relative to the slice: the larger. For a single
+        predicate minus infinity.
     """
 
     first: np.ndarray
@@ -40,6 +44,7 @@ class Slices:
     total: np.ndarray
     deviation: np.ndarray
     within: np.ndarray
+    beside: np.ndarray
 
     def __getitem__(self, places: np.ndarray) -> "Slices":
         return Slices(*(getattr(self, field.name)[places] for field in fields(self)))
@@ -106,14 +111,14 @@ def search(
         lowest = np.minimum(lowest, by_chance.min(axis=0, initial=np.inf))
         n_tried += len(i)
         total = sums[:, 1]
-        within = np.full(len(i), -np.inf)
+        within, beside = np.full((2, len(i)), -np.inf)
         if a > 0:
-            within = np.maximum(
-                deviation(n_rows, total, alone[a][i].T),
-                deviation(n_rows, total, alone[b][j].T),
-            )
+            both = alone[a][i].T, alone[b][j].T
+            within = np.maximum(*(deviation(n_rows, total, one) for one in both))
+            beside = np.maximum(*(_beside(n_rows, total, one, whole) for one in both))
         place = np.full(len(i), a), np.full(len(i), b), i, j, n_rows.astype(np.intp)
-        slices = Slices(*place, total, deviation(n_rows, total, whole), within)
+        deviations = deviation(n_rows, total, whole)
+        slices = Slices(*place, total, deviations, within, beside)
         parts.append(slices[(total < 0) & (slices.deviation < 0)])
     return Found(_joined(parts), n_tried, lowest)
 
@@ -153,6 +158,16 @@ def deviation(n_rows: np.ndarray, total: np.ndarray, of: np.ndarray) -> np.ndarr
     excess = total - n_rows * mean
     spread = np.broadcast_to(spread, excess.shape)
     return np.divide(excess, spread, out=np.zeros_like(excess), where=spread > 0)
+
+
+def _beside(
+    n_rows: np.ndarray, total: np.ndarray, of: np.ndarray, whole: np.ndarray
+) -> np.ndarray:
+    """Return how harmful the other rows are, row by row, relative to those summed."""
+    mean = whole[1] / whole[0]
+    others = (of[1] - total) / np.maximum(of[0] - n_rows, 1) - mean
+    own = total / n_rows - mean
+    return np.divide(others, own, out=np.full_like(own, np.inf), where=own < 0)
 
 
 def pair_sums(first: Predicates, second: Predicates, values: np.ndarray) -> np.ndarray:

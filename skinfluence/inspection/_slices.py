@@ -21,9 +21,12 @@ from ._slice_search import Found, search
 from ._style import check_numbers
 from ._typing import At, Estimator, QueryLike, RandomState
 
-# How sure a conjunction must be more harmful than its parts, against all that are
-# tried; and which part of a slice's harm must be its own, in no slice before it.
-_LEVEL, _OWN = 0.05, 0.5
+# How sure it must be that a conjunction is more harmful than either of its predicates,
+# and below which part of its harm per row the rows are that it leaves out: if these are
+# nearly as harmful, they had better go too.
+_LEVEL, _BESIDE = 0.05, 0.25
+# Which part of a slice's harm must be its own, in no slice before it.
+_OWN = 0.5
 
 
 def slice_influence(
@@ -35,7 +38,7 @@ def slice_influence(
     columns: Sequence[object] | None = None,
     intervals: Mapping[object, Sequence[float]] | None = None,
     n_intervals: int = 8,
-    max_categories: int = 50,
+    max_categories: int = 100,
     min_rows: float = 0.01,
     max_rows: float = 0.3,
     n_slices: int = 10,
@@ -74,10 +77,12 @@ def slice_influence(
         Into how many intervals of about as many rows each numeric column is divided, 2
         to 20. Predicates are all unions of consecutive ones. A value in so many rows,
         and each one of at most 12 different values, is an interval of its own.
-    max_categories : int, default=50
-        How many categories of a column to try, the most frequent.
+    max_categories : int, default=100
+        How many categories, or months and years, of a column to try, the most
+        frequent.
     min_rows, max_rows : int or float, default=0.01 and 0.3
-        The least and the largest support: counts, or fractions of the rows.
+        The least and the largest support: counts, or fractions of the rows. A fraction
+        as `min_rows` means five rows at least.
     n_slices : int, default=10
         How many slices to return, at most.
     n_exact : int, default=5
@@ -145,8 +150,9 @@ def slice_influence(
 
     Slices overlap, and each is to tell something new. A conjunction is left out unless
     it is more harmful than a random part of each of its two predicates would be (at
-    the level of 5 % for all that were tried, after Bonferroni, with normal sums); and
-    so is a slice that has half of its harm or more in rows of slices before it.
+    the level of 5 % for all that were tried, after Bonferroni, with normal sums), and
+    unless the rows that it leaves out of either are, each, less than a quarter as
+    harmful. So is a slice that has half of its harm or more in rows of slices before.
 
     References
     ----------
@@ -217,7 +223,8 @@ def _table(
     """Return the slices that each tell something new, the least random first."""
     slices = found.slices
     # Each of so many conjunctions has a random part of its predicates to beat.
-    slices = slices[slices.within <= norm.ppf(_LEVEL / max(found.n_tried, 1))]
+    narrower = slices.within <= norm.ppf(_LEVEL / max(found.n_tried, 1))
+    slices = slices[narrower & (slices.beside < _BESIDE)]
     covered = np.zeros(len(influence), dtype=bool)
     whole_harm = np.minimum(influence, 0).sum()
     lines: list[dict[str, object]] = []

@@ -357,6 +357,34 @@ def test_columns_that_say_nothing(values, clf_and_data):
     assert found.attrs["n_tried"] == 0
 
 
+def test_a_fraction_means_five_rows_at_least(clf_and_data):
+    clf, *val = clf_and_data
+    few = pd.DataFrame({"code": ["a"] * 4 + ["b"] * 5 + ["c"] * (N - 9)})
+    options = {"influence": np.arange(N) - 500.0, "n_exact": 0}
+    found = slice_influence(clf, few, *val, min_rows=0.001, **options)
+    assert found["slice"].tolist() == ["code = b"]
+    found = slice_influence(clf, few, *val, min_rows=1, **options)
+    assert found["slice"].tolist() == ["code = b", "code = a"]
+
+
+def test_a_part_of_a_harmful_slice_is_left_out(clf_and_data):
+    """Where all rows of one are harmful, some of them more."""
+    clf, *val = clf_and_data
+    rng = np.random.default_rng(0)
+    bad, worse = np.arange(N) < 60, np.arange(N) % 2 == 0
+    frame = pd.DataFrame(
+        {"site": np.where(bad, "A", "B"), "sex": np.where(worse, "f", "m")}
+    )
+    influence = rng.normal(size=N) - bad * np.where(worse, 20.0, 8.0)
+    options = {"n_exact": 0, "random_state": 0}
+    found = slice_influence(clf, frame, *val, influence=influence, **options)
+    assert found["slice"][0] == "site = A"
+    # Where the others do no harm, it is the part.
+    influence = rng.normal(size=N) - bad * np.where(worse, 20.0, 0.0)
+    found = slice_influence(clf, frame, *val, influence=influence, **options)
+    assert found["slice"][0] == "site = A and sex = f"
+
+
 def test_sums_of_pairs_are_those_of_masks():
     frame, values = table(n=80), np.random.default_rng(0).normal(size=(80, 2))
     _, *columns = all_predicates(frame, 1)
