@@ -65,6 +65,7 @@ from skinfluence.inspection import (
     CleaningCurveDisplay,
     InfluenceDisplay,
     SampleGridDisplay,
+    slice_influence,
 )
 from skinfluence.metrics import (
     jaccard_extremes,
@@ -147,6 +148,11 @@ def grid(**options: Any) -> object:
     return SampleGridDisplay(samples=X, **given).plot()
 
 
+def slices(**options: Any) -> object:
+    few = {"X_frame": pd.DataFrame(X).add_prefix("x"), "n_exact": 0, **options}
+    return slice_influence(fitted(), X_val=VAL[0], y_val=VAL[1], **few)
+
+
 def curve(**options: Any) -> object:
     given = {"counts": [0], **options}
     return removal_curve(LogisticRegression(), X[:, 0], X, Y, *VAL, **given)
@@ -207,6 +213,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "displayed": lambda estimator: InfluenceDisplay.from_estimator(estimator, *VAL),
     "drawn": lambda estimator: SampleGridDisplay.from_estimator(estimator, X, Y, *VAL),
     "RecordedRun.of": RecordedRun.of,
+    "slice_influence": slices,
     "removal_curve": curve,
     "jaccard_extremes": lambda **o: jaccard_extremes(
         **{"first": X[:, 0], "second": X[:, 1], **o}
@@ -592,6 +599,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("AuditReport", "title", object(), "must be text, got"),
     ("AuditReport", "apply_command", 3, "must be text, got"),
     ("AuditReport", "apply_command", [], "must be text, got"),
+    ("AuditReport", "slices", X, "must be a DataFrame, got ndarray"),
     ("AuditReport", "columns", 3, "a sequence of .name, kind"),
     ("AuditReport", "columns", "abc", "a sequence of .name, kind"),
     ("AuditReport", "columns", ["age"], "must hold .name, kind"),
@@ -612,6 +620,23 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("AuditReport", "image_shape", ("a", 2), "image_shape. must be .height"),
     ("AuditReport", "raw", np.array(3), "an array, a table or a sequence of texts"),
     ("SampleGridDisplay", "axes", [None] * 30, "each an Axes, got"),
+    ("slice_influence", "X_frame", X, "must be a DataFrame, got ndarray"),
+    ("slice_influence", "X_frame", pd.DataFrame(X[:3]), "each of the 30 .* 3 rows"),
+    ("slice_influence", "columns", ["x00"], "columns of .X_frame.*Did you mean 'x0'"),
+    ("slice_influence", "columns", "x0", "a sequence of column names"),
+    ("slice_influence", "columns", [], "at least one column, got none"),
+    ("slice_influence", "intervals", [1, 2], "map columns to edges"),
+    ("slice_influence", "intervals", {"x": [1]}, "columns of .X_frame"),
+    *(
+        ("slice_influence", "intervals", {"x0": edges}, "1 to 19 increasing numbers")
+        for edges in ([], [2, 1], [1, 1], [np.nan], ["a"], [True, 2], range(20))
+    ),
+    *(
+        ("slice_influence", name, value, "a count from 1 .* or a fraction above 0")
+        for name in ("min_rows", "max_rows")
+        for value in (0, -1, 0.0, -0.1, 1.5, 31, True, "10%", None, np.nan, 2**70)
+    ),
+    ("slice_influence", "min_rows", 20, "must not be above .max_rows."),
     ("grid", "labels", 3, "shape .30,., got"),
     ("grid", "influence", ["a"] * N_SAMPLES, "must be numbers, got"),
     ("flip_labels", "y", [[0, 1]], "one-dimensional"),
@@ -749,6 +774,14 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "random_state": SEED,
     },
     "InfluenceDisplay": {"n_marked": ANY_COUNT},
+    "slice_influence": {
+        "n_intervals": Kind(2, 20),
+        "max_categories": COUNT,
+        "n_slices": COUNT,
+        "n_exact": ANY_COUNT,
+        "n_permutations": COUNT,
+        "random_state": SEED,
+    },
     "SampleGridDisplay": {
         "n_harmful": ANY_COUNT,
         "n_helpful": ANY_COUNT,

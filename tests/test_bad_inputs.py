@@ -70,7 +70,7 @@ ROOMS = (skinfluence, cleaning, datasets, estimators, inspection, metrics, score
 # Without a number as their default.
 NUMERIC = {"random_state", "n_jobs", "last_epochs", "n_subsets", "stage"}
 # Counts or fractions, and folds or splitters: in the table alone.
-BY_HAND = {"n_remove", "cv"}
+BY_HAND = {"n_remove", "cv", "min_rows", "max_rows"}
 # What the library makes itself.
 RESULTS = {"Trajectory", "InfluenceCheck"}
 

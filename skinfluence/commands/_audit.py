@@ -2,11 +2,13 @@
 
 import shlex
 from argparse import Namespace
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from skorch.dataset import ValidSplit
@@ -17,6 +19,8 @@ from ..estimators import ScoresOverRuns, Skill, skill
 from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
+from ._columns import convert_to_slice
+from ._kinds import kind_of
 from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Folds, Problem, make_folds, read_problem
@@ -47,6 +51,7 @@ def audit(options: Namespace) -> Command:
             "The report needs the package jinja2: pip install 'skinfluence[report]'."
         )
     problem = read_problem(options)
+    slices = _slices(problem, options.drop) if options.slices else None
     yield from introduce(problem)
     folds = make_folds(problem.target, options.seed)
     how = how_validated(problem, len(folds), N_RUNS)
@@ -59,7 +64,9 @@ def audit(options: Namespace) -> Command:
         progress.stage("Ranking the rows")
         scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
-        report = make_report(problem, model, folds, scores, model_skill, options)
+        report = make_report(
+            problem, model, folds, scores, model_skill, options, slices
+        )
     count = len(report.to_dict()["suspects"])
     if count:
         found = [
@@ -70,8 +77,37 @@ def audit(options: Namespace) -> Command:
         ]
     else:
         found = [f"No row is harmful: there is nothing to review in {options.path}."]
-    said = model_skill.in_words(_TO_LEARN_MORE)
-    return Outcome(lambda: report.write_html(options.path), [said, *found])
+    said = [model_skill.in_words(_TO_LEARN_MORE), *said_of_slices(report)]
+    return Outcome(lambda: report.write_html(options.path), [*said, *found])
+
+
+def _slices(problem: Problem, hidden: Sequence[str]) -> pd.DataFrame:
+    """Return the columns of the training table by which its rows are grouped.
+
+    Those that are hidden from the model too, such as who entered a row.
+    """
+    others = [kind_of(problem.table, name) for name in dict.fromkeys(hidden)]
+    frame = convert_to_slice(problem.table, [*problem.columns, *others])
+    if frame.shape[1]:
+        return frame
+    raise TableError(
+        "--slices needs a column of numbers, dates or categories, got only texts in "
+        f"{problem.table.name!r}. Name the kind of one (--column name=category)."
+    )
+
+
+def said_of_slices(report: AuditReport) -> list[str]:
+    """Return a line on the group of rows that does harm, if groups were looked for."""
+    slices = report.to_dict()["slices"]
+    if slices is None:
+        return []
+    if not slices["lines"]:
+        return ["No group of rows does more harm than chance explains."]
+    worst, *others = slices["lines"]
+    more = f" The report has {len(others)} more." if others else ""
+    return [
+        f"A group of rows does harm: {worst['slice']} ({worst['n_rows']:,} rows).{more}"
+    ]
 
 
 def _is_page(path: Path) -> bool:
@@ -114,8 +150,9 @@ def make_report(
     scores: ScoresOverRuns,
     model_skill: Skill,
     options: Namespace,
+    slices: pd.DataFrame | None = None,
 ) -> AuditReport:
-    """Return the report on the rows with the lowest scores.
+    """Return the report on the rows with the lowest scores, and on groups of rows.
 
     The details come from one more model, which is trained on all of these rows.
     """
@@ -158,6 +195,7 @@ def make_report(
         },
         scores=scores,
         columns=[(each.name, each.kind, each.why) for each in problem.columns],
+        slices=slices,
         warnings=warnings_on(problem),
         skill=model_skill,
         apply_command=_next_command(options),

@@ -54,6 +54,26 @@ def convert(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame(converted)
 
 
+def convert_to_slice(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return the columns by which rows are grouped: all but texts to be read.
+
+    Columns without a use to the model, such as names, are categories.
+    """
+    plain = convert(table, [each for each in columns if each.kind in (NUMBER, DATE)])
+    converted: dict[str, np.ndarray | pd.DatetimeIndex] = {}
+    for column in columns:
+        cells = table.frame[column.name]
+        if column.kind == NUMBER:
+            converted[column.name] = plain[column.name].to_numpy()
+        elif column.kind == DATE:
+            days = plain[column.name].to_numpy()
+            converted[column.name] = pd.to_datetime(days, unit="D")
+        elif column.kind != TEXT:
+            known = texts(cells).where(~is_missing(cells), None)
+            converted[column.name] = known.to_numpy()
+    return pd.DataFrame(converted)
+
+
 def convert_to_show(
     table: Table, target: str, columns: Sequence[Column]
 ) -> pd.DataFrame:

@@ -194,6 +194,12 @@ def _add_audit(commands: Any) -> None:
     command.add_argument(
         "--n", type=_positive, default=50, help="rows to show (default: 50)"
     )
+    command.add_argument(
+        "--slices",
+        action="store_true",
+        help="look for groups of rows that do harm together: with a value, in an "
+        "interval, of a month, or two of these",
+    )
     _add_model(command)
     command.set_defaults(run=audit)
 

@@ -1,5 +1,7 @@
 """Displays in scikit-learn's convention, the audit report, and cells of a table."""
 
+"""Displays in scikit-learn's convention, harmful slices, and the audit report."""
+
 from .._names import set_public_module
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
@@ -9,6 +11,7 @@ from ._recipe import RecipeDisplay
 from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
 from ._scorer_comparison import ScorerComparisonDisplay
+from ._slices import slice_influence
 from ._token_influence import token_influence
 from ._trajectory import TrajectoryDisplay
 
@@ -23,6 +26,7 @@ __all__ = [
     "ScorerComparisonDisplay",
     "TrajectoryDisplay",
     "column_influence",
+    "slice_influence",
     "token_influence",
 ]
 

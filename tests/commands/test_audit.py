@@ -10,6 +10,10 @@ import pytest
 
 from skinfluence import InfluenceCleaner
 from skinfluence.commands import main
+from skinfluence.commands._audit import said_of_slices
+from skinfluence.commands._columns import convert_to_slice, describe_columns
+from skinfluence.commands._tables import read_table
+from skinfluence.inspection import AuditReport
 from tests.commands.tables import (
     FLIPPED,
     QUICK,
@@ -433,3 +437,78 @@ def test_the_page_speaks_to_users_of_the_command_line(audited):
 
 def _columns_of(html):
     return html.split('id="columns"')[1].split("</table>")[0].split("<tr>")[2:]
+
+
+def visits(n=600, seed=0):
+    """Return a table in which one clerk's labels are wrong, and the clerk's rows."""
+    rng = np.random.default_rng(seed)
+    stays = rng.random(n) < 0.5
+    clerk = rng.choice(["ann", "bob", "cem", "dan", "eva", "fay", "gus", "hal"], n)
+    wrong = clerk == "dan"
+    day = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 300, n), "D")
+    frame = pd.DataFrame(
+        {
+            "age": np.where(stays, 60, 30) + rng.integers(-8, 8, n),
+            "since": day.strftime("%Y-%m-%d"),
+            "clerk": clerk,
+            "stays": np.where(stays ^ wrong, "yes", "no"),
+        }
+    ).astype(str)
+    frame.loc[::50, "clerk"] = "NA"
+    return frame, np.flatnonzero(frame["clerk"] == "dan")
+
+
+def test_groups_of_rows_that_do_harm(tmp_path, capsys):
+    frame, wrong = visits()
+    path, report = write(tmp_path, frame=frame), tmp_path / "report.html"
+    options = ["--target", "stays", "--report", str(report), "--slices", *QUICK]
+    # The model does not know the clerk.
+    assert main(["audit", str(path), *options, "--drop", "clerk"]) == 0
+    said = f"A group of rows does harm: clerk = dan ({len(wrong)} rows)."
+    assert said in capsys.readouterr().out
+    page = report.read_text(encoding="utf-8")
+    assert "<bdi>clerk = dan</bdi>" in page
+    assert "Groups of rows" in page
+
+
+def test_groups_are_looked_for_if_asked(audited):
+    assert "Groups of rows" not in (audited / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_groups():
+    lines = [{"slice": f"age = {k}", "n_rows": 1000 * k} for k in (7, 8, 9)]
+    for slices, said in (
+        (None, []),
+        ({"lines": []}, ["No group of rows does more harm than chance explains."]),
+        (
+            {"lines": lines},
+            ["A group of rows does harm: age = 7 (7,000 rows). The report has 2 more."],
+        ),
+    ):
+        assert said_of_slices(AuditReport({"slices": slices})) == said
+
+
+def test_columns_of_each_kind_become_groups(tmp_path):
+    frame, _ = visits()
+    frame["remark"] = [f"a remark of several words {k}" for k in range(len(frame))]
+    table = read_table(write(tmp_path, frame=frame), encoding="utf-8")
+    columns = describe_columns(table, ["age", "since", "clerk", "remark"])
+    converted = convert_to_slice(table, columns)
+    assert converted.columns.tolist() == ["age", "since", "clerk"]
+    np.testing.assert_array_equal(converted["age"], frame["age"].astype(float))
+    np.testing.assert_array_equal(converted["since"], pd.to_datetime(frame["since"]))
+    assert converted["clerk"].isna().sum() == 12
+    assert set(converted["clerk"].dropna()) == set(frame["clerk"]) - {"NA"}
+
+
+def test_texts_alone_have_no_groups(tmp_path, capsys):
+    frame = pd.DataFrame(
+        {
+            "text": [f"some words of number {k} or so" for k in range(60)],
+            "y": ["a", "b"] * 30,
+        }
+    )
+    path = write(tmp_path, frame=frame)
+    options = ["--target", "y", "--report", str(tmp_path / "r.html"), "--slices"]
+    assert main(["audit", str(path), *options]) == 2
+    assert "--slices needs a column of numbers" in capsys.readouterr().err

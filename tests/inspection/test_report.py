@@ -783,3 +783,52 @@ def test_apply_draws_from_the_global_generator_as_the_estimator_does(clf, seed):
     before = pickle.dumps(generator.get_state())
     report.apply(decisions)
     assert (pickle.dumps(generator.get_state()) == before) == (seed == 0)
+
+
+def planted(seed=0):
+    """Return data of which one site has wrong labels, and a table that tells it."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(800, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    sites = [*(f"site {k}" for k in range(19)), HOSTILE[0]]
+    table = pd.DataFrame({"site": rng.choice(sites, 600)})
+    wrong = np.flatnonzero(table["site"] == HOSTILE[0])
+    y[wrong] = 1 - y[wrong]
+    return (X[:600], y[:600], X[600:], y[600:]), table, wrong
+
+
+def test_slices_that_chance_does_not_explain_are_shown():
+    data, table, wrong = planted()
+    report = report_of(data, slices=table)
+    slices = report.to_dict()["slices"]
+    clf = fitted(*data[:2])
+    exact = clf.counterfactual_influence(*data[2:], [wrong], at="path")[0]
+    assert [line["slice"] for line in slices["lines"]] == [f"site = {HOSTILE[0]}"]
+    (line,) = slices["lines"]
+    assert line["n_rows"] == len(wrong)
+    assert line["exact"] == pytest.approx(exact, rel=1e-3)
+    influence = clf.influence(*data[2:], at="path")
+    assert line["estimate"] == pytest.approx(influence[wrong].sum(), rel=TOLERANCE)
+    html = page(report.to_dict())
+    assert 'href="#slices">A group of rows that does harm' in html
+    assert HOSTILE[0] not in html.split("<script")[0]
+    json.dumps(report.to_dict())
+
+
+def test_slices_that_chance_explains_are_not_shown():
+    data, *_ = planted()
+    nothing = pd.DataFrame({"code": np.arange(600) % 20}).astype(str)
+    report = report_of(data, slices=nothing)
+    assert report.to_dict()["slices"]["lines"] == []
+    html = page(report.to_dict())
+    assert "None of 20 groups of rows" in html
+    assert 'href="#slices"' not in html
+    assert 'id="slices"' not in page(report_of(data).to_dict())
+
+
+def test_the_table_of_slices_is_checked_before_the_work():
+    data, table, _ = planted()
+    with pytest.raises(
+        ValueError, match="`slices` must have a row for each of the 600"
+    ):
+        report_of(data, slices=table[:3])

@@ -16,6 +16,7 @@ from ..._outputs import new_output
 from ..._values import check_boolean, check_list, check_path
 from ...cleaning import InfluenceCleaner, read_decisions
 from ...estimators import ScoresOverRuns, Skill, check_estimator, check_fitted_on
+from .._slice_checks import check_frame
 from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
@@ -24,6 +25,7 @@ from .findings import Judges, audit, checked_scores, judge
 from .page import page
 from .rows import Columns, checked_columns
 from .samples import Texts, shown_as
+from .slices import slices_dict
 from .words import mark_words, telling_words
 
 Audited: TypeAlias = tuple[Estimator, object, np.ndarray, Judges]
@@ -56,6 +58,7 @@ class AuditReport:
     See Also
     --------
     SampleGridDisplay : A plot of a few of the samples.
+    slice_influence : Groups of samples that do harm together.
     skinfluence.InfluenceCleaner : Applies decisions.
 
     Examples
@@ -108,6 +111,7 @@ class AuditReport:
         scores: ArrayLike | ScoresOverRuns | None = None,
         harmful_only: bool = True,
         columns: Columns = None,
+        slices: pd.DataFrame | None = None,
         warnings: Sequence[str] = (),
         skill: Skill | None = None,
         apply_command: str | None = None,
@@ -181,6 +185,10 @@ class AuditReport:
             or "unused", and those that are not listed, are shown last and never as
             unusual; those of kind "text" first. By default all are shown by how unusual
             their values are.
+        slices : DataFrame of n_samples rows or None, default=None
+            A table in which to look for groups of rows that do harm together, with
+            :func:`slice_influence`, by the influence on this estimator. The first five
+            are verified, each by a training run.
         warnings : sequence of str, default=()
             What readers must know first, such as a column that gives the target away.
             That the model has learnt nothing is said in any case.
@@ -227,6 +235,8 @@ class AuditReport:
         columns = checked_columns(columns)
         y = check_row("y", y, _num_samples(X))
         check_fitted_on(estimator, X, y)
+        if slices is not None:
+            check_frame(slices, len(y), "slices")
         scores, over_runs = checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
@@ -254,6 +264,16 @@ class AuditReport:
             at=at,
             query=query,
         )
+        found = None
+        if slices is not None:
+            found = slices_dict(
+                estimator,
+                slices,
+                judges["validation"],
+                findings.influence,
+                random_state,
+                {"at": at, "query": query},
+            )
         shown = samples.show(findings.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
             words = telling_words(estimator, findings.suspects, feature_names)
@@ -270,6 +290,7 @@ class AuditReport:
             curve=curve,
             about=about or {},
             columns=columns,
+            slices=found,
             warnings=warnings,
             apply_command=apply_command,
             title=title,
