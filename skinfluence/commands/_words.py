@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ._choices import CLASSIFICATION
+from ._codes import possible_codes
 from ._columns import in_words
 from ._giveaways import giveaways
 from ._problem import Problem
@@ -65,12 +66,18 @@ def facts(problem: Problem) -> dict[str, str]:
 
 
 def warnings_on(problem: Problem) -> list[str]:
-    """Return sentences on what makes the model say little about the rows."""
-    return [
+    """Return sentences on columns with which the model says little about the rows."""
+    known = [
         f"{name!r} alone gives {problem.target.name!r} away: --drop it, unless it is "
         "known before what it predicts."
         for name in giveaways(problem)
     ]
+    codes = [
+        f"{name!r} is taken as a number, but rows with neighbouring numbers are no "
+        f"more alike than others: if it is a code, pass --column {name}=category."
+        for name in possible_codes(problem)
+    ]
+    return known + codes
 
 
 def look_alikes(problem: Problem) -> list[str]:
