@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..estimators import extreme_targets
 from ._choices import CLASSIFICATION
 from ._codes import possible_codes
 from ._columns import in_words
@@ -66,7 +67,7 @@ def facts(problem: Problem) -> dict[str, str]:
 
 
 def warnings_on(problem: Problem) -> list[str]:
-    """Return sentences on columns with which the model says little about the rows."""
+    """Return sentences on what makes the model say less about the rows."""
     known = [
         f"{name!r} alone gives {problem.target.name!r} away: --drop it, unless it is "
         "known before what it predicts."
@@ -77,7 +78,20 @@ def warnings_on(problem: Problem) -> list[str]:
         f"more alike than others: if it is a code, pass --column {name}=category."
         for name in possible_codes(problem)
     ]
-    return known + codes
+    return known + codes + _extremes(problem)
+
+
+def _extremes(problem: Problem) -> list[str]:
+    """Return a sentence on gross errors among numbers to predict."""
+    if problem.target.task == CLASSIFICATION:
+        return []
+    rows = np.flatnonzero(extreme_targets(problem.target.y))
+    if not len(rows):
+        return []
+    return [
+        f"{problem.target.name!r} is far from all others (more than 20 interquartile "
+        f"ranges from the median) in {problem.table.where(rows)}: look at these first."
+    ]
 
 
 def look_alikes(problem: Problem) -> list[str]:
