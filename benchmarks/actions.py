@@ -1,16 +1,17 @@
-"""Removing, relabelling and reweighting digits of which 20 % have flipped labels.
+"""What to do with the labels of digits of which 20 % have flipped ones.
 
     python benchmarks/actions.py
 
 writes benchmarks/actions.csv, a row for each seed and action, and the documentation's
-table, benchmarks/results/actions.csv. Seeds already in the file are skipped. `--report`
-computes nothing: it prints means and standard errors over the seeds and writes the
-table.
+table, benchmarks/results/actions.csv. What is in the file already is skipped.
+`--report` computes nothing: it prints means and standard errors over the seeds and
+writes the table.
 """
 
 import argparse
 import sys
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import clone
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 # So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -34,64 +36,79 @@ COUNT = 200
 # The test accuracy is averaged over this many final fits: single fits differ by more
 # than the actions do.
 N_FITS = 5
-ACTIONS = ["nothing", "remove", "relabel", "reweight"]
+ACTIONS = ["nothing", "remove", "relabel", "unlabel", "reweight"]
 ACTIONS += ["exactly the flipped removed", "exactly the flipped relabelled"]
 
 
-def one_seed(seed: int, at: str) -> list[dict[str, Any]]:
-    """Return what each action finds and gains on one split."""
-    clf, split = digits(seed)
-    X, y_true = split["X"], split["y"]
-    y, flipped = flip_labels(y_true, FLIPPED, random_state=seed)
-    plain = clone(clf).set_params(record=None)
+class Digits:
+    """One split, its flipped labels, and the accuracy of what is made of them."""
 
-    def accuracy(rows: Any, labels: np.ndarray, weights: Any = None) -> float:
-        fits = [
-            clone(plain)
-            .set_params(random_state=1000 * seed + k)
-            .fit(X[rows], labels[rows], sample_weight=weights)
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.clf, self.split = digits(seed)
+        self.X, self.y_true = self.split["X"], self.split["y"]
+        self.y, self.flipped = flip_labels(self.y_true, FLIPPED, random_state=seed)
+
+    def fits(self, X: Any, y: np.ndarray, weights: Any = None) -> list[Any]:
+        """Return final models; those of labels -1 train themselves."""
+        plain = clone(self.clf).set_params(record=None)
+        nets = [
+            clone(plain).set_params(random_state=1000 * self.seed + k)
             for k in range(N_FITS)
         ]
-        return float(np.mean([m.score(split["X_test"], split["y_test"]) for m in fits]))
+        if (y == -1).any():
+            return [SelfTrainingClassifier(net).fit(X, y) for net in nets]
+        return [net.fit(X, y, sample_weight=weights) for net in nets]
 
-    every = np.arange(len(y))
-    rows = [
-        {"action": "nothing", "accuracy": accuracy(every, y)},
-        {
-            "action": "exactly the flipped removed",
-            "flips": 1.0,
-            "accuracy": accuracy(~flipped, y),
-        },
-        {
-            "action": "exactly the flipped relabelled",
-            "flips": 1.0,
-            "right": 1.0,
-            "accuracy": accuracy(every, y_true),
-        },
-    ]
-    for action in ("remove", "relabel", "reweight"):
+    def accuracy(self, models: list[Any]) -> float:
+        """Return the mean test accuracy."""
+        test = self.split["X_test"], self.split["y_test"]
+        return float(np.mean([model.score(*test) for model in models]))
+
+    def cleaned(self, action: str, at: str) -> InfluenceCleaner:
+        """Return the cleaner that has chosen the samples."""
         cleaner = InfluenceCleaner(
-            clf, n_remove=COUNT, at=at, action=action, random_state=seed
+            self.clf, n_remove=COUNT, at=at, action=action, random_state=self.seed
         )
-        cleaner.fit(X, y, split["X_val"], split["y_val"])
-        row = {"action": action}
-        if action == "remove":
-            row["flips"] = flipped[cleaner.removed_indices_].mean()
-            row["accuracy"] = accuracy(cleaner.support_, y)
-        elif action == "relabel":
-            table = cleaner.relabelled_
-            wrong = flipped[table["index"]]
-            right = table["to"].to_numpy() == y_true[table["index"]]
-            mended = y.copy()
-            mended[table["index"]] = table["to"]
-            row.update(flips=wrong.mean(), right=right[wrong].mean())
-            row["accuracy"] = accuracy(every, mended)
-        else:
-            weights = cleaner.sample_weight_
-            row["flips"] = flipped[weights.argsort(kind="stable")[:COUNT]].mean()
-            row["accuracy"] = accuracy(every, y, weights)
-        rows.append(row)
-    return [{"seed": seed, "at": at, **row} for row in rows]
+        return cleaner.fit(self.X, self.y, self.split["X_val"], self.split["y_val"])
+
+
+def outcome(action: str, data: Digits, at: str) -> dict[str, float]:
+    """Return what an action finds and gains on one split."""
+    X, y, flipped = data.X, data.y, data.flipped
+    if action == "nothing":
+        return {"accuracy": data.accuracy(data.fits(X, y))}
+    if action == "exactly the flipped removed":
+        models = data.fits(X[~flipped], y[~flipped])
+        return {"flips": 1.0, "accuracy": data.accuracy(models)}
+    if action == "exactly the flipped relabelled":
+        accuracy = data.accuracy(data.fits(X, data.y_true))
+        return {"flips": 1.0, "right": 1.0, "accuracy": accuracy}
+    cleaner = data.cleaned(action, at)
+    if action == "reweight":
+        weights = cleaner.sample_weight_
+        flips = flipped[weights.argsort(kind="stable")[:COUNT]].mean()
+        return {"flips": flips, "accuracy": data.accuracy(data.fits(X, y, weights))}
+    if action == "remove":
+        flips, kept = flipped[cleaner.removed_indices_].mean(), cleaner.support_
+        return {"flips": flips, "accuracy": data.accuracy(data.fits(X[kept], y[kept]))}
+    mended = y.copy()
+    if action == "relabel":
+        changed = cleaner.relabelled_["index"].to_numpy()
+        mended[changed] = cleaner.relabelled_["to"]
+        models, labels = data.fits(X, mended), [mended]
+    else:
+        changed = cleaner.unlabelled_indices_
+        mended[changed] = -1
+        models = data.fits(X, mended)
+        labels = [model.transduction_ for model in models]
+    wrong = changed[flipped[changed]]
+    right = np.mean([each[wrong] == data.y_true[wrong] for each in labels])
+    return {
+        "flips": flipped[changed].mean(),
+        "right": float(right),
+        "accuracy": data.accuracy(models),
+    }
 
 
 def report(rows: pd.DataFrame) -> str:
@@ -132,15 +149,21 @@ def main() -> None:
     rows = pd.DataFrame(columns=["seed", "at", "action", "flips", "right", "accuracy"])
     if options.output.exists():
         rows = pd.read_csv(options.output, comment="#")
-    done = set(rows.loc[rows["at"] == options.at, "seed"])
-    for seed in [] if options.report else set(range(options.seeds)) - done:
-        fresh = pd.DataFrame(one_seed(seed, options.at), columns=rows.columns)
+    done = set(rows.loc[rows["at"] == options.at, ["seed", "action"]].itertuples(False))
+    for seed, action in (
+        [] if options.report else product(range(options.seeds), ACTIONS)
+    ):
+        if (seed, action) in done:
+            continue
+        found = outcome(action, Digits(seed), options.at)
+        row = {"seed": seed, "at": options.at, "action": action, **found}
+        fresh = pd.DataFrame([row], columns=rows.columns)
         rows = fresh if rows.empty else pd.concat([rows, fresh], ignore_index=True)
         command = f"# python benchmarks/actions.py --seeds {options.seeds}\n"
         part = options.output.with_suffix(".part")
         part.write_text(command + rows.to_csv(index=False, float_format="%.6g"))
         part.replace(options.output)
-        print(f"seed {seed} done", file=sys.stderr)
+        print(f"seed {seed}, {action}: done", file=sys.stderr)
     print(report(rows))
     if set(ACTIONS) <= set(rows.loc[rows["at"] == "path", "action"]):
         tables.write(documented(rows), "actions", options.output)

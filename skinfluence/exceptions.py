@@ -177,7 +177,7 @@ class EmptiedClassError(SkinfluenceError):
 
 
 class UntrustedTypeError(SkinfluenceError):
-    """A saved estimator needs classes or functions that were not trusted.
+    """A saved estimator needs classes, functions or files that were not trusted.
 
     Examples
     --------

@@ -23,6 +23,8 @@ from ._dates import in_words as date_in_words
 from ._numbers import Numbers, numbers
 from ._tables import Table, listed
 
+AS_REQUESTED = "as requested"
+
 _MOSTLY = 0.95  # share of cells that must be numbers or dates; the rest may be slips
 _MANY = 20  # up to this many different words are always categories
 _WORDS = 4  # mean number of words per cell that makes a column text
@@ -41,7 +43,7 @@ _FEW_WORDS, _MOST_WORDS = 3, 0.5  # other such words, and the share of cells the
 _CODE_NAMES = {
     *("id", "ids", "uuid", "guid", "key", "code", "ssn", "isbn", "ean", "sku"),
     *("zip", "zipcode", "postcode", "postal", "plz", "phone", "telephone", "tel"),
-    *("fax", "barcode"),
+    *("fax", "barcode", "stratum", "strata", "fips"),
 }  # fmt: skip
 _NAME_WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _YEAR_NAMES = {"year", "yr", "jahr"}  # which go on from row to row in time series
@@ -80,7 +82,7 @@ def kind_of(table: Table, name: str, asked: str | None = None) -> Column:
     column = table.frame[name]
     missing = is_missing(column)
     if asked == UNUSED:
-        return Column(name, UNUSED, "as requested")
+        return Column(name, UNUSED, AS_REQUESTED)
     if missing.all():
         return Column(name, UNUSED, "is empty")
     # Beside missing cells a single value is informative: it is there or not.
@@ -102,14 +104,14 @@ def _as_asked(table: Table, name: str, asked: str) -> Column:
         values, style, _ = dates(column, first=FIRST_OF_DATE.get(asked))
         asked = DATE
     else:
-        return Column(name, asked, "as requested")
+        return Column(name, asked, AS_REQUESTED)
     others = np.flatnonzero(np.isnan(values) & ~missing)
     if len(others) + missing.sum() == len(column):
         raise TableError(
             f"--column {name}={asked} is not possible: no cell of {table.name!r} can "
             f"be read so, such as {_cell(table, name, others[0])}."
         )
-    return Column(name, asked, "as requested" + _left_out(table, name, others), style)
+    return Column(name, asked, AS_REQUESTED + _left_out(table, name, others), style)
 
 
 def _as_number(table: Table, name: str) -> Column | None:
@@ -195,9 +197,9 @@ def _identifies(table: Table, name: str, values: np.ndarray) -> tuple[str, str] 
     if counts and len(values) > _MANY:
         return UNUSED, "only numbers the rows"
     is_id = bool(words & _CODE_NAMES) or re.fullmatch(_ID_ENDING, name.lower())
-    if distinct > _MANY and is_id:
-        if distinct <= 0.5 * n:
-            return CATEGORY, f"codes, by its name; {_different(distinct)}"
+    if is_id and 2 < distinct <= 0.5 * n:
+        return CATEGORY, f"codes, by its name; {_different(distinct)}"
+    if is_id and distinct > _MANY:
         return UNUSED, "identifies rows, by its name"
     if distinct == n >= _FEWEST_IDS and (why := _numbering(present)):
         return UNUSED, why

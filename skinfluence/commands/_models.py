@@ -9,7 +9,12 @@ import numpy as np
 from scipy import sparse
 from torch import Tensor, nn
 
-from ..estimators import MLPModule, SGDInfluenceClassifier, SGDInfluenceRegressor
+from ..estimators import (
+    MLPModule,
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+    extreme_targets,
+)
 from ._choices import CLASSIFICATION, HIDDEN
 from ._problem import Problem
 
@@ -33,17 +38,26 @@ class ScaledMLP(MLPModule):
 
 
 class ScaledMSELoss(nn.MSELoss):
-    """The squared error as a share of the target's variance."""
+    """The squared error as a share of the target's variance, targets being limited.
+
+    Between `low` and `high` targets are as they are, and beyond they go no further
+    than half of that range: a gross error does harm, but does not ruin the model.
+    """
 
     unit = "share of the target's variance"
 
-    def __init__(self, scale: float, reduction: str = "mean"):
+    def __init__(self, low: float, high: float, scale: float, reduction: str = "mean"):
         super().__init__(reduction=reduction)
-        self.scale = scale
+        self.low, self.high, self.scale = low, high, scale
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
-        return super().forward(input / self.scale, target / self.scale)
+        near = target.clamp(self.low, self.high)
+        beyond, room = target - near, (self.high - self.low) / 2
+        # Smoothly, so that the report can tell in which direction to change them.
+        share = 1 - 1 / (1 + beyond.abs() / room)
+        limited = near + room * beyond.sign() * share
+        return super().forward(input / self.scale, limited / self.scale)
 
 
 def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -> Any:
@@ -61,13 +75,16 @@ def make_model(problem: Problem, options: Namespace, callbacks: Sequence[Any]) -
     if target.task == CLASSIFICATION:
         return SGDInfluenceClassifier("mlp", **parameters)
     # Not by transforming the target: predictions and the report keep its unit.
-    scale = float(np.std(target.y))
+    usual = target.y[~extreme_targets(target.y)]
+    scale = float(np.std(usual))
     return SGDInfluenceRegressor(
         ScaledMLP,
         module__n_features=problem.X.shape[1],
-        module__center=float(np.mean(target.y)),
+        module__center=float(np.mean(usual)),
         module__scale=scale,
         criterion=ScaledMSELoss,
+        criterion__low=float(np.min(usual)),
+        criterion__high=float(np.max(usual)),
         criterion__scale=scale,
         **parameters,
     )

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..estimators import extreme_targets
 from ._choices import CLASSIFICATION
+from ._codes import possible_codes
 from ._columns import in_words
 from ._giveaways import giveaways
 from ._problem import Problem
@@ -65,11 +67,30 @@ def facts(problem: Problem) -> dict[str, str]:
 
 
 def warnings_on(problem: Problem) -> list[str]:
-    """Return sentences on what makes the model say little about the rows."""
-    return [
+    """Return sentences on what makes the model say less about the rows."""
+    known = [
         f"{name!r} alone gives {problem.target.name!r} away: --drop it, unless it is "
         "known before what it predicts."
         for name in giveaways(problem)
+    ]
+    codes = [
+        f"{name!r} is taken as a number, but rows with neighbouring numbers are no "
+        f"more alike than others: if it is a code, pass --column {name}=category."
+        for name in possible_codes(problem)
+    ]
+    return known + codes + _extremes(problem)
+
+
+def _extremes(problem: Problem) -> list[str]:
+    """Return a sentence on gross errors among numbers to predict."""
+    if problem.target.task == CLASSIFICATION:
+        return []
+    rows = np.flatnonzero(extreme_targets(problem.target.y))
+    if not len(rows):
+        return []
+    return [
+        f"{problem.target.name!r} is far from all others (more than 20 interquartile "
+        f"ranges from the median) in {problem.table.where(rows)}: look at these first."
     ]
 
 

@@ -3,6 +3,7 @@
 from .._names import set_public_module
 from ._array_dataset import ArrayDataset
 from ._baseline import Skill as Skill
+from ._baseline import extreme_targets as extreme_targets
 from ._baseline import skill as skill
 from ._classifier import SGDInfluenceClassifier
 from ._contract import EstimatorContract as EstimatorContract

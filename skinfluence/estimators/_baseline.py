@@ -139,7 +139,7 @@ def skill(
     else:
         dummy = DummyRegressor().fit(blind, y)
         measure, constant = "R²", "the mean target"
-        n_extreme = _n_extreme(y)
+        n_extreme = int(extreme_targets(y).sum())
     score, baseline = (
         float(model.score(X, y_val, sample_weight_val))
         for model, X in ((net, X_val), (dummy, blind_val))
@@ -157,13 +157,13 @@ def _training_targets(net: Any) -> np.ndarray | None:
     return net.classes_[y.astype(np.intp)] if is_classifier(net) else y
 
 
-def _n_extreme(y: np.ndarray) -> int:
-    """Return how many samples have a target far from the others."""
+def extreme_targets(y: np.ndarray) -> np.ndarray:
+    """Return which samples have a target far from the others, as a mask."""
     low, middle, high = np.percentile(y, [25, 50, 75], axis=0)
     far = np.abs(y - middle) > _EXTREME * (high - low)
     # Where most targets are equal, the others need not be far.
     far &= high > low
-    return int(far.reshape(len(y), -1).any(axis=1).sum())
+    return np.asarray(far.reshape(len(y), -1).any(axis=1))
 
 
 def _z_score(

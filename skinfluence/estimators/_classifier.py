@@ -124,9 +124,9 @@ class SGDInfluenceClassifier(
     n_threads : "auto", int or None, default="auto"
         Number of processor threads that :meth:`fit` sets torch to while it trains, and
         the retrace while it goes back through the recorded steps. ``"auto"`` is 1 where
-        a step is so small that more threads hardly make it faster, and make it many
-        times as slow where other programs keep the processor busy; otherwise as many as
-        torch is set to. None: as many as torch is set to. The last bits of large sums
+        a step is so small that more threads may gain little, and where other programs
+        keep the processor busy make it several times slower; otherwise as many as torch
+        is set to. None: as many as torch is set to. The last bits of large sums
         may depend on it.
     train_split : callable or None, default=None
         Splits off validation data, such as skorch's ``ValidSplit(5)``. Samples in

@@ -8,8 +8,10 @@ from ._training_data import TrainingData
 
 _N_FIRST = 2  # rows that are passed forwards
 
-# Operations of a step forwards up to which two threads save less time on an idle
-# machine than they lose on a busy one: measured by benchmarks/threads.py.
+# Operations of a step forwards up to which one thread is taken. On two busy cores, two
+# threads took two to four times as long as one for 1, 11 and 38 million operations
+# (benchmarks/threads.csv). From where on they are faster on an idle machine is not
+# measured: the bound is a guess that leaves larger networks as torch is set.
 _FEW = 2e7
 
 

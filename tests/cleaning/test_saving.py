@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinfluence import (
@@ -21,6 +22,7 @@ from skinfluence import (
 )
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.exceptions import TrajectoryFileError, UntrustedTypeError
+from skinfluence.scorers import ExactCounterfactual
 from tests.cleaning.problems import flipped_blobs, quick
 
 X, Y, *_ = flipped_blobs()
@@ -164,6 +166,34 @@ def test_own_functions_must_be_trusted(tmp_path):
     with pytest.raises(UntrustedTypeError, match="ask"):
         load_estimator(tmp_path / "cleaner")
     assert load_estimator(tmp_path / "cleaner", [ask]).query is ask
+
+
+def with_paths():
+    cached = make_pipeline(StandardScaler(), quick(), memory="cache")
+    plain = Pipeline([("scale", StandardScaler())], memory="cache")
+    grid = {"clean__memory": [None, "cache"]}
+    pipeline = Pipeline([("clean", InfluenceCleaner(quick()))])
+    return {
+        "cleaner": InfluenceCleaner(quick(), memory="cache"),
+        "decisions": InfluenceCleaner(quick(), decisions=Path("cache")),
+        "search": InfluenceCleanerCV(quick(), memory="cache"),
+        "scorer": InfluenceCleaner(quick(), scorer=ExactCounterfactual(memory="cache")),
+        "pipeline": InfluenceCleaner(quick(), final_estimator=cached),
+        "plain pipeline": InfluenceCleaner(quick(), final_estimator=plain),
+        "grid": GridSearchCV(pipeline, grid),
+    }
+
+
+@pytest.mark.parametrize("name", with_paths())
+def test_paths_must_be_trusted(tmp_path, name):
+    saved = with_paths()[name]
+    save_estimator(saved, tmp_path / "saved")
+    with pytest.raises(UntrustedTypeError, match=r"it lacks \['cache'\]"):
+        load_estimator(tmp_path / "saved")
+    with pytest.raises(UntrustedTypeError, match=r"it lacks \['cache'\]"):
+        load_estimator(tmp_path / "saved", trusted=["other"])
+    for path in ("cache", Path("cache")):
+        assert repr(load_estimator(tmp_path / "saved", [path])) == repr(saved)
 
 
 def test_damaged_files_are_named(tmp_path):

@@ -65,5 +65,59 @@ def test_scaled_parts_are_the_plain_ones_in_other_units():
     X, y = torch.randn(5, 3), torch.randn(5)
     torch.testing.assert_close(scaled(X), 10 + 2 * plain(X))
     expected = nn.MSELoss(reduction="none")(plain(X), y)
-    found = ScaledMSELoss(2.0, reduction="none")(scaled(X), 10 + 2 * y)
+    loss = ScaledMSELoss(low=0.0, high=20.0, scale=2.0, reduction="none")
+    found = loss(scaled(X), 10 + 2 * y)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_targets_out_of_the_range_go_no_further_than_half_of_it():
+    loss = ScaledMSELoss(low=-2.0, high=6.0, scale=1.0, reduction="none")
+    y = torch.tensor([-1e9, -6.0, -2.0, 1.0, 6.0, 10.0, 1e9], requires_grad=True)
+    limited = torch.tensor([-6.0, -4.0, -2.0, 1.0, 6.0, 8.0, 10.0])
+    found = loss(torch.full((7,), 100.0), y)
+    torch.testing.assert_close(found, (100 - limited) ** 2)
+    found.sum().backward()
+    # A higher target would bring each nearer to the prediction.
+    assert (y.grad < 0).all()
+
+
+def linear(n, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3)).astype(np.float32)
+    return X, 20 + X @ [3.0, -2.0, 0.5] + rng.normal(size=n)
+
+
+def fitted(X, y, **parameters):
+    options = Namespace(module="mlp", epochs=30, seed=0)
+    model = make_model(problem(X, y, "regression"), options, [])
+    return model.set_params(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gross_errors_are_found_and_the_model_still_learns(seed):
+    (X, y), (X_val, y_val) = linear(300, seed), linear(200, 100 + seed)
+    rows = np.arange(7, 300, 50)  # one in fifty
+    wrong = y.copy()
+    wrong[rows] *= 1000
+    model = fitted(X, wrong)
+    # R² of 0.92 is what the noise lets a model explain. By the mean and standard
+    # deviation of all targets it would be −18,000.
+    assert model.score(X_val, y_val) > 0.8
+    first = model.influence(X_val, y_val, at="path").argsort()[: len(rows)]
+    # By chance 0.02. Some happen to be where the others make predictions too low.
+    assert np.isin(first, rows).mean() >= 0.5
+
+
+def test_without_gross_errors_nothing_is_limited():
+    rng = np.random.default_rng(0)
+    skewed = np.exp(rng.normal(size=200))
+    model = fitted(linear(200, 0)[0], skewed)
+    assert model.criterion__low == skewed.min()
+    assert model.criterion__high == skewed.max()
+    assert model.module__center == pytest.approx(skewed.mean())
+
+
+def test_where_most_targets_are_equal_none_is_extreme():
+    X, y = linear(60, 0)
+    y[:50] = 0.0
+    assert fitted(X, y).criterion__high == y.max()

@@ -20,6 +20,7 @@ from ...trajectory import Trajectory, from_json, tensors_from_bytes
 from .._modules import earlier_module_defaults, module_defaults
 from .._net import InfluenceNet, net_modules
 from .._typing import Device
+from .paths import check_paths
 from .save import (
     ESTIMATORS,
     LEAVES,
@@ -54,12 +55,13 @@ def load_estimator(
         The folder that :meth:`save
         <skinfluence.SGDInfluenceClassifier.save>` or
         :func:`~skinfluence.save_estimator` wrote.
-    trusted : list of str, class or function, optional
+    trusted : list of str, path, class or function, optional
         Your own classes and functions that the estimator uses, themselves or by their
-        full names; the error lists those that are missing. Those of the library,
-        torch's modules, criteria, optimizers and loaders, skorch's callbacks
-        that write no files, and scikit-learn's estimators, splitters and metrics are
-        always trusted.
+        full names, and the paths among its parameters `memory` and `decisions`, as
+        they were given; the error lists those that are missing. The classes and
+        functions of the library, torch's modules, criteria, optimizers and loaders,
+        skorch's callbacks that write no files, and scikit-learn's estimators, splitters
+        and metrics are always trusted.
     device : str or torch.device, optional
         Where to put the model; becomes the parameter `device`. By default where it was
         trained, or the CPU if there is no such device.
@@ -73,7 +75,7 @@ def load_estimator(
     Raises
     ------
     UntrustedTypeError
-        If it uses classes or functions that are not trusted.
+        If it uses classes, functions or files that are not trusted.
     TrajectoryFileError
         If a file is missing, damaged, foreign, or of a newer format; for states of
         the trajectory, when they are read.
@@ -119,6 +121,7 @@ def load_estimator(
     }
     with _telling(folder / OBJECTS, f"; it was written by {manifest['written_by']}"):
         net = _assembled(folder, manifest, names, device, inner)
+    check_paths(net, names)
     if recorded:
         net.trajectory_ = Trajectory.load(
             folder / TRAJECTORY, device=net.device or "cpu"

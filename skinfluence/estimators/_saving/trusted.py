@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import import_module
+from os import PathLike
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -98,8 +100,8 @@ _DATA_OF_CLEANERS = (
 # What its sparse matrices may unpack to: so many bytes, and so many times the file.
 _SPARSE_ROOM, _SPARSE_RATIO = 64 << 20, 100
 
-Trusted: TypeAlias = str | Callable[..., Any]
-"""A class or function, or its full name."""
+Trusted: TypeAlias = str | PathLike[str] | Callable[..., Any]
+"""A class or function, its full name, or a path."""
 
 
 def name_of(value: Any) -> str:
@@ -217,20 +219,23 @@ def _with_current_names(written: bytes) -> bytes:
 
 
 def names_of(trusted: Iterable[Trusted] | None) -> list[str]:
-    """Return the full names of the classes and functions that a user trusts."""
+    """Return the full names of classes and functions, and the paths, in a list."""
     values = [] if trusted is None else trusted
     several = isinstance(values, (list, tuple, set, frozenset))
     if not several or not all(map(_may_be_trusted, values)):
         raise TypeError(
-            "`trusted` must be a list of classes, functions or their full names, got "
-            f"{trusted!r:.200}."
+            "`trusted` must be a list of classes, functions or their full names, or "
+            f"paths, got {trusted!r:.200}."
         )
-    return [value if isinstance(value, str) else name_of(value) for value in values]
+    return [
+        os.fspath(value) if isinstance(value, (str, PathLike)) else name_of(value)
+        for value in values
+    ]
 
 
 def _may_be_trusted(value: object) -> bool:
-    if isinstance(value, str):
-        return bool(value)
+    if isinstance(value, (str, PathLike)):
+        return bool(os.fspath(value))
     return callable(value) and hasattr(value, "__name__")
 
 
