@@ -1,6 +1,4 @@
-"""Displays in scikit-learn's convention, the audit report, and cells of a table."""
-
-"""Displays in scikit-learn's convention, harmful slices, and the audit report."""
+"""Displays in scikit-learn's convention, the audit report, cells and slices."""
 
 from .._names import set_public_module
 from ._agreement import AgreementDisplay
