@@ -25,7 +25,12 @@ from sklearn.utils import check_random_state
 from skorch.dataset import ValidSplit
 from torch import nn
 
-from skinfluence import InfluenceCleaner, InfluenceCleanerCV, SGDInfluenceRegressor
+from skinfluence import (
+    InfluenceCleaner,
+    InfluenceCleanerCV,
+    SGDInfluenceClassifier,
+    SGDInfluenceRegressor,
+)
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.estimators import ScoresOverRuns, skill
 from skinfluence.exceptions import DecisionsError, TrainingDataChangedError
@@ -184,6 +189,23 @@ def test_the_expected_error_is_asked_for(clf):
     assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
     html = page(report.to_dict())
     assert "without each, by estimate, the expected validation error would be" in html
+
+
+def test_kinks_can_be_smoothed():
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    options = {"max_epochs": 4, "batch_size": 16, "random_state": 0}
+    clf = SGDInfluenceClassifier(module, **options).fit(*DATA[:2])
+    report = AuditReport.from_estimator(
+        clf, *DATA, n=3, n_check=0, smoothing=0.5, harmful_only=False
+    )
+    smooth = clf.influence(*DATA[2:], at="path", smoothing=0.5)
+    exact = clf.influence(*DATA[2:], at="path")
+    shown, rows = of_suspects(report, "influence"), of_suspects(report, "sample")
+    np.testing.assert_allclose(shown, smooth[rows], rtol=TOLERANCE)
+    assert not np.allclose(shown, exact[rows], rtol=10 * TOLERANCE)
+    assert "kinks are smoothed" in page(report.to_dict())
+    with pytest.raises(ValueError, match="`smoothing` must be"):
+        AuditReport.from_estimator(clf, *DATA, smoothing=-1)
 
 
 def test_is_json(report):

@@ -42,6 +42,7 @@ def audit_dict(
     y: np.ndarray,
     at: At,
     query: QueryLike,
+    smoothing: float | str | None,
     curve: Content | None,
     about: Mapping[str, Any],
     columns: Columns,
@@ -67,7 +68,8 @@ def audit_dict(
         ),
         "unit": described(estimator, query)["unit"],
         "loss_unit": unit_of_loss(estimator),
-        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs"),
+        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs")
+        + ("; kinks are smoothed on the way back" if smoothing else ""),
         "facts": _facts(estimator, n_epochs, y),
         "about": [[str(name), str(value)] for name, value in about.items()],
         "columns": [list(map(str, column)) for column in columns or ()],

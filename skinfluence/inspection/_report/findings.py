@@ -117,7 +117,7 @@ def audit(
     random_state: RandomState,
     **question: Any,
 ) -> Audit:
-    """Compute all that a report shows; `question` holds `at` and `query`."""
+    """Compute all that a report shows; `question` holds `at`, `query`, `smoothing`."""
     X_val, y_val = judges["validation"]
     # Its sum over the epochs is the influence: one retrace gives both.
     by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)

@@ -15,7 +15,13 @@ from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
 from ..._values import check_boolean, check_list, check_path
 from ...cleaning import InfluenceCleaner, read_decisions
-from ...estimators import ScoresOverRuns, Skill, check_estimator, check_fitted_on
+from ...estimators import (
+    ScoresOverRuns,
+    Skill,
+    check_estimator,
+    check_fitted_on,
+    check_smoothing,
+)
 from .._slice_checks import check_frame
 from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
@@ -104,6 +110,7 @@ class AuditReport:
         y_test: ArrayLike | None = None,
         at: At = "path",
         query: QueryLike = "loss",
+        smoothing: float | str | None = None,
         curve: object = None,
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
@@ -157,6 +164,9 @@ class AuditReport:
         query : a named query or callable, default="loss"
             What is measured on the validation samples, as there; use ``"error"`` if
             their labels are unreliable.
+        smoothing : None, float or "auto", default=None
+            How wide kinks are smoothed on the way back, as there; "auto" for a long run
+            of a network with ReLU.
         curve : InfluenceCleanerCV, GridSearchCV or None, default=None
             A fitted search over the number of samples to remove, whose scores are
             plotted.
@@ -223,6 +233,7 @@ class AuditReport:
         n_check = check_integer("n_check", n_check)
         n_check = n_check and check_integer("n_check", n_check, 4)
         random_generator(random_state)
+        check_smoothing(smoothing)
         _check_about(about)
         _check_skill(skill)
         harmful_only = check_boolean("harmful_only", harmful_only)
@@ -263,6 +274,7 @@ class AuditReport:
             random_state=random_state,
             at=at,
             query=query,
+            smoothing=smoothing,
         )
         found = None
         if slices is not None:
@@ -272,7 +284,7 @@ class AuditReport:
                 judges["validation"],
                 findings.influence,
                 random_state,
-                {"at": at, "query": query},
+                {"at": at, "query": query, "smoothing": smoothing},
             )
         shown = samples.show(findings.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
@@ -287,6 +299,7 @@ class AuditReport:
             y=y,
             at=at,
             query=query,
+            smoothing=smoothing,
             curve=curve,
             about=about or {},
             columns=columns,
