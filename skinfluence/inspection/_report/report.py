@@ -284,7 +284,7 @@ class AuditReport:
                 judges["validation"],
                 findings.influence,
                 random_state,
-                {"at": at, "query": query, "smoothing": smoothing},
+                {"at": at, "query": query},
             )
         shown = samples.show(findings.suspects)
         if isinstance(samples, Texts) and feature_names is not None:
