@@ -43,7 +43,8 @@ _ROOMS = {
 }
 _SUBMODULES = {
     *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),
-    *("influence", "inspection", "metrics", "scorers", "training", "trajectory"),
+    *("influence", "inspection", "metrics", "queries", "scorers", "training"),
+    "trajectory",
 }
 
 

@@ -6,6 +6,7 @@ from ._labels import LabelStep, TargetStep, label_losses
 from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._retrace import Retraced, retrace
 from ._stages import Stage, retrace_stages
+from ._whole import WholeQuery
 
 __all__ = [
     "Additions",
@@ -19,6 +20,7 @@ __all__ = [
     "SampleQueries",
     "Stage",
     "TargetStep",
+    "WholeQuery",
     "label_losses",
     "retrace",
     "retrace_stages",
