@@ -64,6 +64,7 @@ from skinfluence.inspection import (
     AgreementDisplay,
     AuditReport,
     CleaningCurveDisplay,
+    ExplanationDisplay,
     InfluenceDisplay,
     SampleGridDisplay,
 )
@@ -177,6 +178,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "of_one_class": lambda **o: fitted().influence(VAL[0][::2], VAL[1][::2], **o),
     "of_three_classes": lambda **o: fitted_three().influence(*VAL, **o),
     "of_one_target": lambda **o: fitted_regressor().influence(X[:3], [1, 1, 1], **o),
+    "explain": method("explain"),
     "influence_by_epoch": method("influence_by_epoch"),
     "influence_error_bound": method("influence_error_bound", fitted_linear),
     "label_influence": method("label_influence"),
@@ -206,6 +208,12 @@ TARGETS: dict[str, Callable[..., object]] = {
     "SampleGridDisplay": lambda **o: SampleGridDisplay.from_estimator(
         fitted(), X, Y, *VAL, **o
     ),
+    "ExplanationDisplay": lambda **o: ExplanationDisplay.from_estimator(
+        fitted(), X, Y, *VAL, **o
+    ),
+    "explanation": lambda **o: ExplanationDisplay(
+        samples=X[:2], labels=Y[:2], predictions=Y[:2], training_samples=X, **o
+    ).plot(),
     "CleaningCurveDisplay": lambda **o: CleaningCurveDisplay.from_estimator(
         SGDInfluenceClassifier(**QUICK), X, Y, **o
     ),
@@ -510,6 +518,8 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("InfluenceCleaner", "query", "demographic_parity", "must tell the groups"),
     ("worst_group", "groups", ["a", "a"], "at least two groups"),
     ("auc", "temperature", 0, "above 0"),
+    ("explain", "query", "auc", "single samples do not have"),
+    ("explanation", "explanation", X, "what `explain` returns"),
     ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
     ("influence", "at", np.array(1), "a string, a sequence or a mapping"),
     ("influence", "at", [1, 1], "each epoch once"),
@@ -784,6 +794,18 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     },
     "InfluenceDisplay": {"n_marked": ANY_COUNT},
     "SampleGridDisplay": {
+        "n_harmful": ANY_COUNT,
+        "n_helpful": ANY_COUNT,
+        "n_features": COUNT,
+        "last_epochs": OPTIONAL,
+    },
+    "explain": {
+        "n_harmful": ANY_COUNT,
+        "n_helpful": ANY_COUNT,
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+    },
+    "ExplanationDisplay": {
         "n_harmful": ANY_COUNT,
         "n_helpful": ANY_COUNT,
         "n_features": COUNT,

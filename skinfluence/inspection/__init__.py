@@ -3,6 +3,7 @@
 from .._names import set_public_module
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
+from ._explanation import ExplanationDisplay
 from ._influence import InfluenceDisplay
 from ._report import AuditReport
 from ._sample_grid import SampleGridDisplay
@@ -13,6 +14,7 @@ __all__ = [
     "AgreementDisplay",
     "AuditReport",
     "CleaningCurveDisplay",
+    "ExplanationDisplay",
     "InfluenceDisplay",
     "SampleGridDisplay",
     "ScorerComparisonDisplay",

@@ -11,6 +11,7 @@ from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
+from . import explain as _explain
 from .counterfactual import exact_changes
 from .estimate import (
     Estimate,
@@ -30,6 +31,7 @@ class InfluenceMixin(InfluenceNet):
     """Adds :meth:`influence`, of what was trained on and of what was not."""
 
     addition_influence = _additions.addition_influence
+    explain = _explain.explain
 
     @differentiating
     def influence(
