@@ -46,7 +46,8 @@ _ROOMS = {
 }
 _SUBMODULES = {
     *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),
-    *("influence", "inspection", "metrics", "recorder", "scorers", "training"),
+    *("influence", "inspection", "metrics", "queries", "recorder", "scorers"),
+    "training",
     "trajectory",
 }
 

@@ -38,6 +38,7 @@ from skinfluence import (
     influence_interval,
     influence_over_runs,
     load_estimator,
+    queries,
     scorers,
 )
 from skinfluence.cleaning import (
@@ -63,6 +64,7 @@ from skinfluence.inspection import (
     AgreementDisplay,
     AuditReport,
     CleaningCurveDisplay,
+    ExplanationDisplay,
     InfluenceDisplay,
     SampleGridDisplay,
     slice_influence,
@@ -87,7 +89,7 @@ class Worked(BaseException):
 @contextmanager
 def no_training() -> Iterator[None]:
     """End whatever begins to train."""
-    fitted(), fitted_regressor(), fitted_linear()
+    fitted(), fitted_regressor(), fitted_linear(), fitted_three()
     with mock.patch.object(NeuralNet, "fit_loop", side_effect=Worked):
         yield
 
@@ -100,6 +102,11 @@ def fitted() -> SGDInfluenceClassifier:
 @cache
 def fitted_regressor() -> SGDInfluenceRegressor:
     return SGDInfluenceRegressor(**QUICK).fit(X, X[:, 0])
+
+
+@cache
+def fitted_three() -> SGDInfluenceClassifier:
+    return SGDInfluenceClassifier(**QUICK).fit(X, np.arange(N_SAMPLES) % 3)
 
 
 @cache
@@ -166,11 +173,18 @@ def of_regressor(name: str) -> Callable[..., object]:
     return lambda **o: getattr(fitted_regressor(), name)(X[:3], X[:3, 0], **o)
 
 
+GROUPS = [0, 0, 1, 1]
+_TUNED = ("auc", "average_precision", "calibration", "f1", "quantile_loss")
+
 TARGETS: dict[str, Callable[..., object]] = {
     "SGDInfluenceClassifier": classifier,
     "SGDInfluenceRegressor": regressor,
     "linear": linear,
     "influence": method("influence"),
+    "of_one_class": lambda **o: fitted().influence(VAL[0][::2], VAL[1][::2], **o),
+    "of_three_classes": lambda **o: fitted_three().influence(*VAL, **o),
+    "of_one_target": lambda **o: fitted_regressor().influence(X[:3], [1, 1, 1], **o),
+    "explain": method("explain"),
     "influence_by_epoch": method("influence_by_epoch"),
     "influence_error_bound": method("influence_error_bound", fitted_linear),
     "label_influence": method("label_influence"),
@@ -202,6 +216,12 @@ TARGETS: dict[str, Callable[..., object]] = {
     "SampleGridDisplay": lambda **o: SampleGridDisplay.from_estimator(
         fitted(), X, Y, *VAL, **o
     ),
+    "ExplanationDisplay": lambda **o: ExplanationDisplay.from_estimator(
+        fitted(), X, Y, *VAL, **o
+    ),
+    "explanation": lambda **o: ExplanationDisplay(
+        samples=X[:2], labels=Y[:2], predictions=Y[:2], training_samples=X, **o
+    ).plot(),
     "CleaningCurveDisplay": lambda **o: CleaningCurveDisplay.from_estimator(
         SGDInfluenceClassifier(**QUICK), X, Y, **o
     ),
@@ -242,6 +262,10 @@ TARGETS: dict[str, Callable[..., object]] = {
     "Trajectory.save": lambda **o: fitted().trajectory_.save(**o),
     "Trajectory.load": lambda **o: Trajectory.load(**{"path": "missing", **o}),
     "write_html": lambda **o: AuditReport({}).write_html(**o),
+    "worst_group": queries.worst_group,
+    "demographic_parity": lambda **o: queries.demographic_parity(GROUPS, **o),
+    "equalized_odds": lambda **o: queries.equalized_odds(GROUPS, **o),
+    **{name: named for name, named in queries.NAMED.items() if name in _TUNED},
     "fetch_mnist": fetch_mnist,
     "fetch_20newsgroups": fetch_20newsgroups,
     "MLPModule": lambda **o: MLPModule(**{"n_features": 3, **o}),
@@ -479,6 +503,32 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("influence", "at", "last", "'final', 'epochs', 'path'"),
     ("influence", "at", {1: True}, "finite weights"),
     ("influence", "query", 3, "'loss', 'error', .* or a callable"),
+    (
+        "influence",
+        "query",
+        "acu",
+        "'auc', .* or a callable, got 'acu'. Did you mean 'auc'",
+    ),
+    ("influence", "query", "worst_group", r"queries.worst_group\(groups\)"),
+    ("influence", "query", "roc_auc", "Use counterfactual_influence, which takes it"),
+    ("influence", "query", "r2", "only for a regressor"),
+    ("influence", "query", queries.worst_group([0, 1]), "groups for 2 and 6 samples"),
+    ("influence", "query", queries.equalized_odds([0, 0, 0, 0, 0, 1]), "both classes"),
+    ("target_influence", "query", "auc", "probabilities of classes"),
+    ("of_one_class", "query", "auc", "at least two classes"),
+    ("of_one_class", "query", "f1", "at least two classes"),
+    ("of_one_target", "query", "r2", "not all the same"),
+    (
+        "of_three_classes",
+        "query",
+        queries.demographic_parity(np.arange(6)),
+        "two classes",
+    ),
+    ("InfluenceCleaner", "query", "demographic_parity", "must tell the groups"),
+    ("worst_group", "groups", ["a", "a"], "at least two groups"),
+    ("auc", "temperature", 0, "above 0"),
+    ("explain", "query", "auc", "single samples do not have"),
+    ("explanation", "explanation", X, "what `explain` returns"),
     ("influence", "query", accuracy_score, "Use 'loss', or 'error'"),
     ("influence", "at", np.array(1), "a string, a sequence or a mapping"),
     ("influence", "at", [1, 1], "each epoch once"),
@@ -788,6 +838,18 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_features": COUNT,
         "last_epochs": OPTIONAL,
     },
+    "explain": {
+        "n_harmful": ANY_COUNT,
+        "n_helpful": ANY_COUNT,
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+    },
+    "ExplanationDisplay": {
+        "n_harmful": ANY_COUNT,
+        "n_helpful": ANY_COUNT,
+        "n_features": COUNT,
+        "last_epochs": OPTIONAL,
+    },
     "CleaningCurveDisplay": {"n_jobs": JOBS, "random_state": SEED},
     "removal_curve": {"n_jobs": JOBS},
     "jaccard_extremes": {"k": COUNT},
@@ -811,6 +873,13 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "MLPModule": {"dropout": Kind(0, 1, integer=False), "n_features": COUNT},
     "LinearModule": {"n_features": COUNT},
     "SmoothHinge": {"temperature": ABOVE},
+    "auc": {"temperature": ABOVE},
+    "average_precision": {"temperature": ABOVE},
+    "calibration": {"n_bins": COUNT, "temperature": ABOVE},
+    "demographic_parity": {"temperature": ABOVE},
+    "equalized_odds": {"temperature": ABOVE},
+    "f1": {"temperature": ABOVE},
+    "quantile_loss": {"quantile": Kind(0, 1, integer=False, open_low=True)},
     "Autoencoder": {
         "width": COUNT,
         "max_epochs": ANY_COUNT,

@@ -18,6 +18,7 @@ from skinfluence import (
     estimators,
     inspection,
     metrics,
+    queries,
     scorers,
 )
 from tests.bad_inputs import (
@@ -66,7 +67,10 @@ def test_generated(bad: BadInput):
     assert outcome == "refused", (bad, said)
 
 
-ROOMS = (skinfluence, cleaning, datasets, estimators, inspection, metrics, scorers)
+ROOMS = (
+    *(skinfluence, cleaning, datasets, estimators, inspection, metrics, queries),
+    scorers,
+)
 # Without a number as their default.
 NUMERIC = {"random_state", "n_jobs", "last_epochs", "n_subsets", "stage"}
 # Counts or fractions, and folds or splitters: in the table alone.

@@ -44,7 +44,7 @@ def listed_object(name):
 def public_names():
     """Return the names of what the rooms for users offer, by object."""
     rooms = ("", ".cleaning", ".datasets", ".exceptions", ".inspection", ".metrics")
-    for room in (*rooms, ".scorers"):
+    for room in (*rooms, ".queries", ".scorers"):
         module = importlib.import_module(f"skinfluence{room}")
         for name in module.__all__:
             if callable(found := getattr(module, name)):

@@ -27,6 +27,7 @@ RANKS = {
     "_warnings": 0,
     "_interrupts": 0,
     "datasets": 0,
+    "queries": 0.5,
     "training": 1,
     "trajectory": 2,
     "influence": 3,
@@ -40,7 +41,7 @@ RANKS = {
     "commands": 8,
     "__main__": 9,
 }
-TORCH_ONLY = {"training", "trajectory", "influence", "counterfactual"}
+TORCH_ONLY = {"queries", "training", "trajectory", "influence", "counterfactual"}
 # Private packages inside a room, in the order in which they may know each other.
 SUBROOMS = {
     "estimators": ["_recording", "_questions", "_saving"],

@@ -17,6 +17,7 @@ from .._numbers import RANDOM_STATE, Count, Number
 from .._parallel import check_n_jobs
 from .._values import check_takes
 from ..estimators import NAMED_QUERIES
+from ..queries import GROUPED, Metric, SampleMeasure
 
 SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
 """Constraints on how cleaned models are scored."""
@@ -32,7 +33,12 @@ CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "n_rounds": [Count(1), None],
     "n_runs": [Count(1)],
-    "query": [StrOptions({"auto", *NAMED_QUERIES}), callable],
+    "query": [
+        StrOptions({"auto", *NAMED_QUERIES, *GROUPED}),
+        callable,
+        Metric,
+        SampleMeasure,
+    ],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Count(1), None],
     "refit": [StrOptions({"full", "counterfactual"})],

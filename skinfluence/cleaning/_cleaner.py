@@ -9,8 +9,8 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.metrics import check_scoring
-from torch import Tensor
 
+from ..estimators import QueryLike
 from ._applying_decisions import act_as_decided
 from ._base import BaseCleaner
 from ._checks import SCORING
@@ -232,7 +232,7 @@ class InfluenceCleaner(BaseCleaner):
         cv: Any = None,
         n_rounds: int | None = None,
         n_runs: int = 1,
-        query: str | Callable[..., Tensor] = "auto",
+        query: QueryLike = "auto",
         scoring: str | Callable[..., float] | None = None,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,

@@ -8,9 +8,9 @@ import joblib
 import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import StrOptions
-from torch import Tensor
 
 from .._values import check_list
+from ..estimators import QueryLike
 from ._base import BaseCleaner
 from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, score_path
@@ -164,7 +164,7 @@ class InfluenceCleanerCV(BaseCleaner):
         max_class_fraction: float | str | None = "auto",
         n_rounds: int | None = None,
         n_runs: int = 1,
-        query: str | Callable[..., Tensor] = "auto",
+        query: QueryLike = "auto",
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
         refit: str = "full",

@@ -1,22 +1,31 @@
 """What a query measures on each sample: loss, expected error, or a user's measure."""
 
+from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, is_classifier
 from skorch.utils import to_tensor
 from torch import Tensor
 
 from .._values import check_takes
 from ..influence import Measure
+from ..queries import GROUPED, NAMED, Metric, SampleMeasure
 from ._criteria import is_log_loss
 from ._net import InfluenceNet
-from ._typing import QueryLike
+from ._scorer_queries import is_scorer, scorer_metric
+from ._taken import measured
+from ._typing import MapDataset, QueryLike
+from ._validation import validation_data
 
 BALANCED = "balanced_"
 """Begins the name of a query in whose mean each class counts the same."""
 
-NAMED_QUERIES = ("loss", "error", f"{BALANCED}loss", f"{BALANCED}error")
+_OWN = ("loss", "error", f"{BALANCED}loss", f"{BALANCED}error")
+
+NAMED_QUERIES = (*_OWN, *NAMED)
 
 
 def has_probabilities(estimator: BaseEstimator) -> bool:
@@ -40,28 +49,128 @@ def has_probabilities(estimator: BaseEstimator) -> bool:
     return is_log_loss(estimator.criterion)
 
 
-def check_query(net: InfluenceNet, query: object) -> None:
-    """Refuse an invalid query, or one that the net cannot answer."""
+def check_query(net: InfluenceNet, query: object, *, derivative: bool = True) -> None:
+    """Refuse an invalid query, or one that the net cannot answer.
+
+    `derivative` tells whether it is to be differentiated.
+    """
+    query = _named(query)
+    if isinstance(query, (Metric, SampleMeasure)):
+        _check_answerable(net, query)
+        return
+    if is_scorer(query):
+        if derivative:
+            _refuse_scorer(query)
+        return
     # Calling a class makes an instance, and no measure.
     if callable(query) and not isinstance(query, type):
         _check_differentiable(query)
         return
-    if not isinstance(query, str) or query not in NAMED_QUERIES:
-        raise ValueError(
-            "`query` must be 'loss', 'error', 'balanced_loss', 'balanced_error' or a "
-            f"callable, got {query!r}."
-        )
+    if not isinstance(query, str) or query not in _OWN:
+        raise _unknown(query)
     if query.startswith(BALANCED) and not is_classifier(net):
         raise ValueError(
             f"`query` must be 'loss' or a callable for {type(net).__name__}, which has "
             f"no classes to balance, got {query!r}."
         )
     if query.endswith("error") and not has_probabilities(net):
+        _refuse_without_probabilities(net, query)
+
+
+def metric_of(net: InfluenceNet, query: QueryLike) -> Metric | None:
+    """Return the metric that a query is; None for a mean over the samples."""
+    named = _named(query)
+    if is_scorer(named):
+        return scorer_metric(net, named)
+    return named if isinstance(named, Metric) else None
+
+
+def measure_of(net: InfluenceNet, query: QueryLike) -> Measure:
+    """Return what a query measures on each sample of a fitted net's outputs."""
+    named = _named(query)
+    if isinstance(named, SampleMeasure):
+        return measured(net, named.takes, named.values)
+    if callable(named):
+        return _checked_measure(net, named)
+    # What balances the classes is in the weights of the mean.
+    return _expected_error(net) if named.endswith("error") else net.get_losses
+
+
+def queried_data(
+    net: InfluenceNet,
+    X_val: object,
+    y_val: ArrayLike | None,
+    sample_weight_val: ArrayLike | None,
+    query: QueryLike,
+) -> tuple[MapDataset, np.ndarray | None]:
+    """Return the validation data of a query, and the weights of its mean, checked."""
+    if metric_of(net, query) is None:
+        balanced = isinstance(query, str) and query.startswith(BALANCED)
+        return validation_data(net, X_val, y_val, sample_weight_val, balanced=balanced)
+    if sample_weight_val is not None:
         raise ValueError(
-            f"`query` can be {query!r} only where the outputs are probabilities of "
-            f"classes: those of {type(net).__name__} with its criterion and "
-            "predict_nonlinearity are not known to be. Use 'loss', or a callable."
+            "`sample_weight_val` must be None for a query of the whole validation set: "
+            "there is no mean to be weighted. Weight the samples in the function."
         )
+    # Nor do the weights of classes in training play a part.
+    dataset, _ = validation_data(net, X_val, y_val, None, balanced=False)
+    return dataset, None
+
+
+def _named(query: Any) -> Any:
+    """Return what a name of a measure of its own stands for, or else the query."""
+    named = isinstance(query, str) and query in NAMED
+    return NAMED[query]() if named else query
+
+
+def _check_answerable(net: InfluenceNet, query: Metric | SampleMeasure) -> None:
+    """Refuse a measure that needs what the net does not predict."""
+    if query.takes == "log_probabilities" and not has_probabilities(net):
+        _refuse_without_probabilities(net, query.name)
+    if query.takes == "predictions" and is_classifier(net):
+        raise ValueError(
+            f"`query` can be {query.name!r} only for a regressor, got "
+            f"{type(net).__name__}. Use 'log_loss' or 'brier'."
+        )
+    n_classes = len(getattr(net, "classes_", ())) or 2
+    if getattr(query, "two_classes", False) and n_classes != 2:
+        raise ValueError(
+            f"`query` can be {query.name!r} only for two classes, got {n_classes}. Use "
+            "queries.whole with a function of your own."
+        )
+
+
+def _refuse_without_probabilities(net: InfluenceNet, query: str) -> None:
+    raise ValueError(
+        f"`query` can be {query!r} only where the outputs are probabilities of "
+        f"classes: those of {type(net).__name__} with its criterion and "
+        "predict_nonlinearity are not known to be. Use 'loss', or a callable."
+    )
+
+
+def _refuse_scorer(query: object) -> None:
+    raise ValueError(
+        f"`query` must be {', '.join(map(repr, NAMED_QUERIES))} or a callable where it "
+        f"is differentiated, got scikit-learn's scorer {query!r}. Use "
+        "counterfactual_influence, which takes it, or queries.whole with a smooth "
+        "surrogate."
+    )
+
+
+def _unknown(query: object) -> ValueError:
+    """Return the error that says what a query may be."""
+    if isinstance(query, str) and query in GROUPED:
+        return ValueError(
+            f"`query` must tell the groups: queries.{query}(groups), with the group "
+            f"of each validation sample, got {query!r}."
+        )
+    known = (*NAMED_QUERIES, *GROUPED)
+    near = get_close_matches(query, known, 1) if isinstance(query, str) else []
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ValueError(
+        f"`query` must be {', '.join(map(repr, NAMED_QUERIES))} or a callable, got "
+        f"{query!r}.{hint} Others are made by skinfluence.queries."
+    )
 
 
 def _check_differentiable(query: object) -> None:
@@ -73,14 +182,6 @@ def _check_differentiable(query: object) -> None:
             "differentiable, with one number for each sample, got scikit-learn's "
             f"{name}. Use 'loss', or 'error', the smooth form of 1 - accuracy."
         )
-
-
-def measure_of(net: InfluenceNet, query: QueryLike) -> Measure:
-    """Return what a query measures on a fitted net's outputs."""
-    if callable(query):
-        return _checked_measure(net, query)
-    # What balances the classes is in the weights of the mean.
-    return _expected_error(net) if query.endswith("error") else net.get_losses
 
 
 def _expected_error(net: InfluenceNet) -> Measure:

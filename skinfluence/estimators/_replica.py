@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from skorch.utils import to_tensor
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from ..influence import Query
+from ..influence import Query, WholeQuery
 from ..training import (
     Address,
     Batch,
@@ -33,8 +34,9 @@ from ..trajectory import Trajectory
 from ._copies import deep_copy
 from ._criteria import losses_by_label
 from ._losses import outputs_of
-from ._measures import BALANCED, measure_of
+from ._measures import measure_of, metric_of, queried_data
 from ._net import InfluenceNet, net_modules
+from ._taken import taken
 from ._typing import MapDataset, QueryLike
 from ._validation import validation_data
 
@@ -193,10 +195,7 @@ def query_value(
     query: QueryLike,
 ) -> float:
     """Return a query of a fitted net's final model."""
-    balanced = isinstance(query, str) and query.startswith(BALANCED)
-    dataset, weights = validation_data(
-        net, X_val, y_val, sample_weight_val, balanced=balanced
-    )
+    dataset, weights = queried_data(net, X_val, y_val, sample_weight_val, query)
     replica = Replica(net)
     replica.objective.train(False)
     with torch.no_grad():
@@ -229,7 +228,14 @@ def _mean(
             f"{start} of {len(dataset)} rows from {net.iterator_valid}."
         )
     kernels = twice_differentiable(objective.modules)
-    return kind(objective, kernels(measure_of(net, query)), batches)
+    metric = metric_of(net, query)
+    if metric is None:
+        return kind(objective, kernels(measure_of(net, query)), batches)
+    each = [to_tensor(targets, device=net.device) for _, targets, _ in batches]
+    targets = torch.cat(each)
+    metric.check(targets)
+    measure = kernels(taken(net, metric.takes))
+    return WholeQuery(objective, measure, batches, targets, metric.value, metric.smooth)
 
 
 def objective_of(net: InfluenceNet) -> Objective:

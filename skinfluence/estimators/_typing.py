@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..queries import Metric, SampleMeasure
+
 
 @runtime_checkable
 class MapDataset(Protocol):
@@ -19,7 +21,7 @@ class MapDataset(Protocol):
 
 
 At: TypeAlias = str | Sequence[int] | np.ndarray | Mapping[int, float]
-QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor]
+QueryLike: TypeAlias = str | Callable[[Any, Any], Tensor] | Metric | SampleMeasure
 Smoothing: TypeAlias = float | str | None
 RandomState: TypeAlias = int | np.random.RandomState | None
 Device: TypeAlias = str | torch.device

@@ -9,6 +9,7 @@ from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._recipe import Recipe
 from ._retrace import Retraced, retrace
 from ._stages import Stage, retrace_stages
+from ._whole import WholeQuery
 
 __all__ = [
     "Additions",
@@ -25,6 +26,7 @@ __all__ = [
     "SampleQueries",
     "Stage",
     "TargetStep",
+    "WholeQuery",
     "label_losses",
     "retrace",
     "retrace_stages",

@@ -1,7 +1,7 @@
 """Queries of a trained model: their value, and its derivative in the parameters."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -73,6 +73,10 @@ class Query:
     def here(self) -> Tensor:
         """Return Q at the parameters that the modules hold, a scalar."""
         return torch.stack([q @ v for q, v in self.values()]).sum()
+
+    def by_batch(self) -> Sequence["Query"]:
+        """Return the part of each batch in Q."""
+        return [replace(self, batches=[batch]) for batch in self.batches]
 
     def gradient(self, step: TrainingStep, state: State) -> Tensor:
         """Return ∂Q/∂θ at a state, of shape ``(p,)``."""

@@ -4,6 +4,7 @@ from .._names import set_public_module
 from ._agreement import AgreementDisplay
 from ._cleaning_curve import CleaningCurveDisplay
 from ._column_influence import ColumnInfluence, column_influence
+from ._explanation import ExplanationDisplay
 from ._influence import InfluenceDisplay
 from ._recipe import RecipeDisplay
 from ._report import AuditReport
@@ -18,6 +19,7 @@ __all__ = [
     "AuditReport",
     "CleaningCurveDisplay",
     "ColumnInfluence",
+    "ExplanationDisplay",
     "InfluenceDisplay",
     "RecipeDisplay",
     "SampleGridDisplay",

@@ -21,6 +21,17 @@ NAMES_OF_QUERIES = {
     "error": "expected validation error",
     "balanced_loss": "balanced validation loss",
     "balanced_error": "balanced expected validation error",
+    "auc": "1 - AUC of the validation set",
+    "average_precision": "1 - average precision of the validation set",
+    "f1": "1 - F1 of the validation set",
+    "log_loss": "validation log loss",
+    "brier": "Brier score of the validation set",
+    "calibration": "calibration error of the validation set",
+    "worst_group": "validation loss of the worst group",
+    "demographic_parity": "difference in positive rates of the groups",
+    "equalized_odds": "difference in error rates of the groups",
+    "r2": "1 - R² of the validation set",
+    "quantile_loss": "validation quantile loss",
 }
 """What a named query measures, in words."""
 
@@ -63,7 +74,8 @@ def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
     """Return the meaning of an influence on a query, and its unit."""
     if query == "loss":
         return {"meaning": CHANGE, "unit": unit_of_loss(estimator)}
-    what = NAMES_OF_QUERIES.get(query, "query") if isinstance(query, str) else "query"
+    name = query if isinstance(query, str) else getattr(query, "name", "")
+    what = NAMES_OF_QUERIES.get(name, "query")
     unit = unit_of_loss(estimator) if query == "balanced_loss" else ""
     return {"meaning": f"change of the {what} without the sample", "unit": unit}
 

@@ -77,7 +77,7 @@ class ExactCounterfactual(BaseScorer, name="exact"):
     _required_data = ("X_val",)
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
-        check_query(estimator, self.query)
+        check_query(estimator, self.query, derivative=False)
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the true change of the mean validation loss without each sample."""

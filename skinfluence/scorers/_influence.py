@@ -1,15 +1,15 @@
 """The SGD-influence as a scorer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from torch import Tensor
 
 from .._numbers import check_integer
 from ..estimators import (
+    QueryLike,
     ScoresOverRuns,
     answers_over_runs,
     check_query,
@@ -22,8 +22,8 @@ from ._checks import check_retraceable
 At = str | Sequence[int] | Mapping[int, float]
 """Models of a run: a name, epochs, or epochs with weights."""
 
-Query = str | Callable[[Tensor, Tensor], Tensor]
-"""A name, or ``query(outputs, targets) -> (batch,)``."""
+Query = QueryLike
+"""A name, ``query(outputs, targets) -> (batch,)``, or of ``skinfluence.queries``."""
 
 
 class SGDInfluence(BaseScorer, name="influence"):

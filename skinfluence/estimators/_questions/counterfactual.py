@@ -23,7 +23,7 @@ from .._net import InfluenceNet
 from .._training_data import fingerprint
 from .._typing import At, QueryLike
 from .other_labels import Labels, other_targets
-from .question import Question, ask, query_of
+from .question import Question, ask, kind_by_sample, query_of
 from .refit import refitted
 from .samples import Samples, run_weights
 from .stages import stages_of
@@ -82,7 +82,9 @@ class CounterfactualMixin(InfluenceNet):
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
         query : a named query or callable, default="loss"
-            As in :meth:`influence`.
+            As in :meth:`influence`; a metric of :mod:`skinfluence.queries` itself, and
+            not its surrogate; or a scorer of scikit-learn or its name, whose score is
+            taken negative.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             As in :meth:`influence`.
         last_epochs : int, optional
@@ -270,6 +272,18 @@ def exact_changes(
     return np.concatenate(
         Parallel(n_jobs=n_jobs)(delayed(cache.call)(*call(part)) for part in parts)
     )
+
+
+def changes_by_sample(
+    net: InfluenceNet, question: Question, weights: Tensor, n_jobs: int | None = None
+) -> np.ndarray:
+    """Return the change on each validation sample, (runs, n_val).
+
+    Of a query of them all together there is one column.
+    """
+    kind = kind_by_sample(net, question)
+    changes = exact_changes(net, question, weights, kind=kind, n_jobs=n_jobs)
+    return changes.reshape(len(weights), -1)
 
 
 def _part_size(runs: int, n_jobs: int | None) -> int:

@@ -11,6 +11,7 @@ from ...training import SmoothedKinks, differentiating
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
+from . import explain as _explain
 from . import feature_influence as _features
 from . import recipe_influence as _recipes
 from .counterfactual import exact_changes
@@ -24,7 +25,7 @@ from .estimate import (
     smoothed,
 )
 from .later_faults import check_derivatives
-from .question import Question, ask, query_of
+from .question import Question, ask, kind_by_sample, query_of
 from .samples import run_weights
 
 
@@ -34,6 +35,7 @@ class InfluenceMixin(InfluenceNet):
     addition_influence = _additions.addition_influence
     feature_influence = _features.feature_influence
     recipe_influence = _recipes.recipe_influence
+    explain = _explain.explain
 
     @differentiating
     def influence(
@@ -76,7 +78,10 @@ class InfluenceMixin(InfluenceNet):
             counting the same in the mean, whatever `class_weight` is; or
             ``query(y_pred, y_true)``, which takes the module's outputs and the targets
             (for a classifier the class indices) as tensors and returns a tensor of
-            shape (batch,), differentiable in the outputs.
+            shape (batch,), differentiable in the outputs. Other measures, such as
+            ``"auc"`` and the loss of the worst group, are in
+            :mod:`skinfluence.queries`. Where one is a step function, a smooth
+            surrogate is differentiated, and exact changes are those of the metric.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             The models on which the query is measured. ``"final"``: the trained model,
             as in the paper; ``"epochs"``: the mean over the models at all epoch ends;
@@ -201,6 +206,11 @@ class InfluenceMixin(InfluenceNet):
             self, X_val, y_val, sample_weight_val, query, at, last_epochs, stage
         )
         kind = Query if mean else SampleQueries
+        if not mean and kind_by_sample(self, question) is not kind:
+            raise ValueError(
+                "`aggregate` must be 'mean' for a query of the whole validation set, "
+                f"which single samples do not have, got None with query={query!r}."
+            )
         found = smoothed(smoothing, partial(estimate, self, question, kind=kind))
         scores = reliable(*found)
         if verify:

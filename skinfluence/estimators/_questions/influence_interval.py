@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike
 from ..._numbers import check_integer
 from ..._warnings import warn_caller
 from ...exceptions import InfluenceReliabilityWarning
-from ...influence import SampleQueries
 from ...training import differentiating
 from .._runs import ScoresOverRuns, answers_over_runs, check_different
 from .._trained_on import check_estimator
 from .._typing import At, QueryLike, RandomState, Smoothing
-from .counterfactual import exact_changes
+from .counterfactual import changes_by_sample
 from .estimate import check_smoothing, estimate, reliable, smoothed
 from .influence_check import SMOOTHER, is_smooth
 from .intervals import check_level
@@ -233,9 +232,7 @@ def _verified(run: Any, question: Question, n_samples: int) -> tuple[Any, Any]:
     subsets = [rng.permutation(used)[:n_removed] for _ in range(_DIRECTIONS)]
     weights = run_weights([*rows[:, None], *subsets], question.used())
     halves = (1 + weights[len(rows) :]) / 2
-    changes = exact_changes(
-        run, question, torch.cat([weights, halves]), kind=SampleQueries
-    )
+    changes = changes_by_sample(run, question, torch.cat([weights, halves]))
     singles, whole, half = np.split(changes, [len(rows), len(weights)])
     exact = np.full(len(question.used()), np.nan)
     exact[rows] = np.average(singles, axis=1, weights=question.weights)

@@ -118,7 +118,7 @@ def _check_query(query: Query, stages: Sequence[Stage]) -> None:
     stage, parameters = stages[0], _needed(stages)
     last = max(stage.at)
     _show(stage, query, stage.trajectory.state(stage.trajectory.last_kept(last)))
-    batches = [replace(query, batches=[batch]) for batch in query.batches]
+    batches = query.by_batch()
     stopping = [each for each in batches if may_stop(partial(_values, each))]
     _check_batch(batches[0], stage, parameters, last)
     if stopping:

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from ..._numbers import is_integer
 from ...exceptions import NotRecordedError
-from ...influence import Query
+from ...influence import Query, SampleQueries
 from ...trajectory import Trajectory
-from .._measures import BALANCED, check_query
+from .._measures import check_query, metric_of, queried_data
 from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import At, MapDataset, QueryLike
-from .._validation import validation_data
 from .recorded_run import RecordedRun, state_weights
 
 NEAREST = "pretraining"
@@ -125,11 +124,8 @@ def ask(
             "`at` must name an epoch among those retraced, got only epochs before "
             f"them (`last_epochs`={last_epochs}, `record`={net.record!r})."
         )
-    check_query(net, query)
-    balanced = isinstance(query, str) and query.startswith(BALANCED)
-    dataset, weights_val = validation_data(
-        net, X_val, y_val, sample_weight_val, balanced=balanced
-    )
+    check_query(net, query, derivative=derivative)
+    dataset, weights_val = queried_data(net, X_val, y_val, sample_weight_val, query)
     run.check(max(weights), run.first)
     earlier = earlier_runs(net, stage, last_epochs)
     if derivative:
@@ -202,6 +198,11 @@ def _check_whole(trajectory: Trajectory, back: int) -> None:
             f"leads through all of it, but {trajectory.first_recorded_step} steps at "
             "its beginning are missing. Fit it with record='all'."
         )
+
+
+def kind_by_sample(net: InfluenceNet, question: Question) -> type[Query]:
+    """Return the kind of query of the single validation samples, where it has them."""
+    return SampleQueries if metric_of(net, question.query) is None else Query
 
 
 def query_of(

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 
 from ..._numbers import Count, check_integer, is_integer, is_real, random_generator
 from ..._parallel import check_n_jobs
-from ...influence import ErrorBound, SampleQueries
+from ...influence import ErrorBound
 from ...training import differentiating
 from ...trajectory import Replay
 from .._baseline import skill
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, RandomState, Smoothing
-from .counterfactual import exact_changes
+from .counterfactual import changes_by_sample
 from .estimate import check_smoothing, estimate, smoothed
 from .influence_check import InfluenceCheck, check_of_samples, with_groups
 from .intervals import check_level
@@ -166,12 +166,8 @@ class ReliabilityMixin(InfluenceNet):
         weights = run_weights([*samples[:, None], *subsets], question.used())
         halves = (1 + weights[len(samples) :][:_DIRECTIONS]) / 2
         found = smoothed(smoothing, partial(estimate, self, question))
-        changes = exact_changes(
-            self,
-            question,
-            torch.cat([weights, halves]),
-            kind=SampleQueries,
-            n_jobs=n_jobs,
+        changes = changes_by_sample(
+            self, question, torch.cat([weights, halves]), n_jobs=n_jobs
         )
         exact = np.average(changes, axis=1, weights=question.weights)
         parts = len(samples), len(weights)

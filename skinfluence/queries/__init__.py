@@ -1,0 +1,29 @@
+"""Measures of validation data that a query can be, beside the loss."""
+
+from .._names import set_public_module
+from ._classes import auc, average_precision, brier, calibration, f1, log_loss
+from ._groups import demographic_parity, equalized_odds, worst_group
+from ._measures import Metric, SampleMeasure, whole
+from ._measures import Takes as Takes
+from ._named import GROUPED as GROUPED
+from ._named import NAMED as NAMED
+from ._numbers import quantile_loss, r2
+
+__all__ = [
+    "Metric",
+    "SampleMeasure",
+    "auc",
+    "average_precision",
+    "brier",
+    "calibration",
+    "demographic_parity",
+    "equalized_odds",
+    "f1",
+    "log_loss",
+    "quantile_loss",
+    "r2",
+    "whole",
+    "worst_group",
+]
+
+set_public_module(globals())
