@@ -1,6 +1,6 @@
 """Recording of a training loop of the user's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .._numbers import check_integer
-from ..estimators import after_backward
+from ..estimators import after_backward, as_dataset
 from ..exceptions import NotRecordedError
 from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
 from ._models import (
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     inputs, targets : object
-        As the Dataset, or its ``collate_fn``, gives them, on the CPU.
+        As the Dataset, or the ``collate_fn``, gives them, on the CPU.
     rows : Tensor of shape (batch,), int64
         Which samples they are.
     """
@@ -66,6 +66,10 @@ class Recorder:
     forward : callable, optional
         ``forward(module, inputs) -> outputs``; by default ``module(inputs)``, or
         ``module(**inputs)`` where the inputs are a mapping. An autocast belongs here.
+    collate_fn : callable, optional
+        Makes a batch of inputs and targets from a list of the Dataset's items, in
+        training and for validation data; by default
+        ``torch.utils.data.default_collate``.
     n_classes : int, optional
         Number of classes, where the targets are their numbers from 0: the model is a
         classifier then, with ``label_influence``. Known without it where y is given as
@@ -145,6 +149,7 @@ class Recorder:
         data: Any,
         *,
         forward: Forward | None = None,
+        collate_fn: Callable[[Any], Any] | None = None,
         n_classes: int | None = None,
         random_state: Any = None,
         max_epochs: int = 20,
@@ -153,7 +158,7 @@ class Recorder:
         max_trajectory_bytes: str | int = "auto",
         trajectory_dir: Any = None,
     ) -> None:
-        _check_parts(module, optimizer, criterion, forward)
+        _check_parts(module, optimizer, criterion, forward, collate_fn)
         X, y = _arrays_or_dataset(data)
         if record not in ("all", "replay"):
             record = check_integer("record", record, least=1)
@@ -169,6 +174,11 @@ class Recorder:
             "trajectory_dir": trajectory_dir,
             "callbacks": "disable",
         }
+        if collate_fn is not None:
+            options |= {
+                f"iterator_{kind}__collate_fn": collate_fn
+                for kind in ("train", "valid")
+            }
         classes = _n_classes(n_classes, criterion, data)
         self._net: RecordedClassifier | RecordedRegressor
         if classes is None:
@@ -189,6 +199,11 @@ class Recorder:
         run = self._net.trajectory_
         return f"<Recorder of {run!r}>"
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps that were recorded so far."""
+        return self._run.n_steps
+
     def batches(
         self, batch_size: int = 64, *, shuffle: bool = False, **options: Any
     ) -> Iterator[Batch]:
@@ -202,8 +217,8 @@ class Recorder:
             Whether they are drawn in another order in each epoch.
         **options : dict
             Further options of :class:`torch.utils.data.DataLoader`, such as
-            ``num_workers``, ``collate_fn``, ``drop_last``, ``sampler`` or
-            ``batch_sampler``: the same in every epoch.
+            ``num_workers``, ``drop_last``, ``sampler`` or ``batch_sampler``: the same
+            in every epoch.
 
         Yields
         ------
@@ -214,8 +229,8 @@ class Recorder:
         ------
         RuntimeError
             If the recorder was finished.
-        ValueError
-            If the options are not those of the first epoch.
+        TypeError, ValueError
+            If the options are not those of the first epoch, or are not a loader's.
         """
         loader = self._loader({"batch_size": batch_size, "shuffle": shuffle, **options})
         for loaded in loader:
@@ -288,6 +303,11 @@ class Recorder:
 
     def _loader(self, options: dict[str, Any]) -> Any:
         self._check_open()
+        if "collate_fn" in options:
+            raise TypeError(
+                "`collate_fn` must be given to the Recorder, which needs it for "
+                "validation data too, and not to `batches`."
+            )
         key = {k: v for k, v in options.items() if v is not None}
         if not self._loaders:
             self._net._set_loading(dict(key))
@@ -339,7 +359,8 @@ class Recorder:
         after_backward(lambda: self._run.end_backward(self._net))
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if args[1:] or kwargs:  # the first is the optimizer
+        # The first is the optimizer; Accelerate passes a closure that is None.
+        if any(given is not None for given in (*args[1:], *kwargs.values())):
             raise TypeError(
                 "`optimizer.step` must be called without a closure while its steps are "
                 "recorded: differentiate the loss before."
@@ -351,7 +372,11 @@ class Recorder:
 
 
 def _check_parts(
-    module: object, optimizer: object, criterion: object, forward: object
+    module: object,
+    optimizer: object,
+    criterion: object,
+    forward: object,
+    collate_fn: object,
 ) -> None:
     if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
         raise TypeError(
@@ -372,6 +397,11 @@ def _check_parts(
         raise TypeError(
             "`forward` must be a function of the module and its inputs, or None, got "
             f"{forward!r:.80}."
+        )
+    if collate_fn is not None and not callable(collate_fn):
+        raise TypeError(
+            "`collate_fn` must be a function of a list of items, or None, got "
+            f"{collate_fn!r:.80}."
         )
     moment_names(optimizer)
     own = {id(parameter) for parameter in module.parameters()}
@@ -415,7 +445,8 @@ def _arrays_or_dataset(data: Any) -> tuple[Any, Any]:
                 f"got {get_len(X)} and {len(y)}."
             )
         return X, y
-    if isinstance(data, Dataset) or hasattr(data, "__getitem__"):
+    data = as_dataset(data)
+    if isinstance(data, Dataset):
         return data, None
     raise TypeError(
         "`data` must be a map-style Dataset of inputs and targets, or a tuple (X, y), "

@@ -268,6 +268,23 @@ def test_a_dataset_that_draws(n_workers):
     assert np.corrcoef(scores, exact)[0, 1] > 0.9
 
 
+def noisy_batch(items):
+    X = torch.stack([item["x"] for item in items])
+    return X + 0.1 * torch.randn(X.shape, dtype=X.dtype), torch.stack(
+        [item["y"] for item in items]
+    )
+
+
+def test_a_list_of_items_and_a_collation_that_draws():
+    (X, y), (X_val, y_val) = data()
+    items = [{"x": x, "y": label} for x, label in zip(X, y, strict=True)]
+    model = run(training=items, collate_fn=noisy_batch, n_classes=3)
+    held_out = [{"x": x, "y": label} for x, label in zip(X_val, y_val, strict=True)]
+    scores = model.influence(held_out)
+    exact = model.counterfactual_influence(held_out, samples=np.arange(N))
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
 def test_inputs_of_several_names():
     class Two(nn.Module):
         def __init__(self):
@@ -496,6 +513,11 @@ def test_options_of_batches_stay(parts):
         next(recorder.batches(8))
 
 
+def test_a_collation_is_given_to_the_recorder(parts):
+    with pytest.raises(TypeError, match="given to the Recorder"):
+        next(parts[2].batches(7, collate_fn=noisy_batch))
+
+
 def test_a_model_that_was_recorded_is_not_fitted():
     model = run()
     for fit in (model.fit, model.partial_fit):
@@ -517,6 +539,7 @@ BAD = {
     "no data": ({"data": None}, TypeError, "map-style Dataset"),
     "lengths": ({"data": (torch.ones(3, 4), torch.ones(2))}, ValueError, "same number"),
     "forward": ({"forward": 3}, TypeError, "`forward` must be"),
+    "collate_fn": ({"collate_fn": 3}, TypeError, "`collate_fn` must be"),
     "n_classes": ({"n_classes": 1}, ValueError, "`n_classes` must be"),
     "max_epochs": ({"max_epochs": 0}, ValueError, "`max_epochs` must be"),
     "record": ({"record": None}, (TypeError, ValueError), "`record` must be"),
