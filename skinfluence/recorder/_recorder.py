@@ -1,7 +1,7 @@
 """Recording of a training loop of the user's own."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from skorch.dataset import get_len, unpack_data
@@ -97,8 +97,8 @@ class Recorder:
 
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} ℓ_i(θ),
 
-    times the factor that the loop gives it. Gradients that are accumulated over several
-    batches (``(loss / k).backward()``) are one step; all must have the same factor.
+    times the factor that the loop gives it, the same in every step. Gradients that are
+    accumulated over several batches (``(loss / k).backward()``) are one step.
     Clipping by norm or by value is recognized by what it does to the gradients. What a
     loop does besides, such as evaluation, logging or drawing random numbers, changes
     nothing; what changes the parameters, the gradients or the optimizer's state by
@@ -188,12 +188,19 @@ class Recorder:
                 type(module), criterion, classes, forward, **options
             )
         self._run = self._net._begin(module, optimizer, X, y)
+        self._optimizer, self._n_groups = optimizer, len(optimizer.param_groups)
         self._kernels = twice_differentiable([module])
         self._loaders: dict[str, Any] = {}
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "A Recorder cannot be copied or pickled: it belongs to its module and "
+            "optimizer. Copy or save the model that `finish` returns."
+        )
 
     def __repr__(self) -> str:
         run = self._net.trajectory_
@@ -233,7 +240,15 @@ class Recorder:
             If the options are not those of the first epoch, or are not a loader's.
         """
         loader = self._loader({"batch_size": batch_size, "shuffle": shuffle, **options})
+        epoch = None
         for loaded in loader:
+            epoch = epoch or self._run.n_epochs
+            if epoch != self._run.n_epochs:
+                raise RuntimeError(
+                    "Batches must be taken from one call of `recorder.batches` at a "
+                    "time, but a later call has begun. Take the rest of an epoch "
+                    "before the next, or leave it."
+                )
             inputs, targets = unpack_data(loaded)
             yield Batch(inputs, targets, self._run.batches.popleft())
 
@@ -341,6 +356,13 @@ class Recorder:
                 f"but {type(still[0]).__name__} is not. Call `module.train()`; to "
                 "freeze a norm, give the module one without running statistics."
             )
+        if len(self._optimizer.param_groups) != self._n_groups:
+            raise RuntimeError(
+                "The optimizer must keep the parameter groups that it had when the "
+                f"Recorder was made ({self._n_groups}), got "
+                f"{len(self._optimizer.param_groups)}. Give it all of them at first, "
+                "and freeze those that are trained later (`requires_grad_(False)`)."
+            )
         if not torch.is_grad_enabled():
             raise RuntimeError(
                 "`recorder.loss` must be called with gradients enabled, got it inside "
@@ -383,6 +405,11 @@ def _check_parts(
             "`module` must be a torch.nn.Module with parameters, got "
             f"{type(module).__name__}."
         )
+    if (wrapper := _wrapper_of(module)) is not None:
+        raise TypeError(
+            f"`module` must be the one that is trained itself, got {wrapper}. A run is "
+            "recorded in one process on one device: pass the module in it."
+        )
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(
             "`optimizer` must be a torch.optim.Optimizer, got "
@@ -412,6 +439,15 @@ def _check_parts(
             "`optimizer` must hold parameters of `module` alone, got "
             f"{others} others. Put everything that is trained into one module."
         )
+
+
+def _wrapper_of(module: nn.Module) -> str | None:
+    """Return the name of what distributes or compiles a module, if it is one."""
+    if hasattr(module, "_orig_mod"):
+        return "a module that torch.compile returned"
+    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
+    found = [m for m in module.modules() if isinstance(m, parallel)]
+    return type(found[0]).__name__ if found else None
 
 
 def _n_classes(n_classes: int | None, criterion: Criterion, data: Any) -> int | None:

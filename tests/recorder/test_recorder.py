@@ -1,6 +1,8 @@
 """A loop of one's own, recorded: exact, or refused where it happens."""
 
 import copy
+import pickle
+import re
 from functools import partial
 
 import numpy as np
@@ -511,6 +513,122 @@ def test_options_of_batches_stay(parts):
     list(batches)
     with pytest.raises(ValueError, match="same in every epoch"):
         next(recorder.batches(8))
+
+
+def test_a_factor_that_depends_on_the_loss_is_refused(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).square().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    recorder.loss(next(batches)).square().backward()
+    with pytest.raises(IrreproducibleStepError, match="same in every step"):
+        optimizer.step()
+
+
+def test_fewer_batches_in_the_last_step_of_an_epoch(parts):
+    # With the same factor for each, or with the same sum of them.
+    _, optimizer, recorder, batches = parts
+    for taken in (3, 1):
+        optimizer.zero_grad()
+        for _ in range(taken):
+            (recorder.loss(next(batches)) / 3).backward()
+        optimizer.step()
+    assert [record.scale for record in recorder.finish().trajectory_.records] == [
+        pytest.approx(1.0, rel=1e-6),
+        pytest.approx(1 / 3, rel=1e-6),
+    ]
+
+
+@pytest.mark.parametrize("cleared", ["before the loss", "after the loss"])
+def test_a_loop_goes_on_after_an_interrupt(cleared):
+    module = net(dropout=0.3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.3)
+    recorder = Recorder(
+        module, optimizer, nn.CrossEntropyLoss, data()[0], random_state=0
+    )
+
+    def cell(stops):
+        for number, batch in enumerate(recorder.batches(7, shuffle=True)):
+            if cleared == "before the loss":
+                optimizer.zero_grad()
+            loss = recorder.loss(batch)
+            if cleared == "after the loss":
+                optimizer.zero_grad()
+            loss.backward()
+            if stops and number == 1:
+                raise KeyboardInterrupt
+            optimizer.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        cell(stops=True)
+    cell(stops=False)
+    model = recorder.finish()
+    assert [len(record.rows) for record in model.trajectory_.records] == [7, 7, 7, 7, 5]
+    # The retrace compares every step, its draws included, with its record.
+    scores = model.influence(*data()[1])
+    exact = model.counterfactual_influence(*data()[1], np.arange(N))
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
+def test_one_epoch_at_a_time(parts):
+    _, _, recorder, batches = parts
+    next(batches)
+    next(recorder.batches(7))
+    with pytest.raises(RuntimeError, match="one call of `recorder"):
+        next(batches)
+
+
+def test_items_that_are_drawn_are_of_one_epoch():
+    module = net()
+    optimizer = SGD(module.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, Items(), n_classes=3)
+    first, again = (
+        next(recorder.batches(7)),
+        recorder.batches(7),
+    )
+    recorder.loss(first).backward()
+    with pytest.raises(IrreproducibleStepError, match="must be of one epoch"):
+        recorder.loss(next(again)).backward()
+
+
+def test_groups_are_given_at_first():
+    module = net()
+    optimizer = SGD(module.hidden.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, data()[0])
+    batch = next(recorder.batches(7))
+    optimizer.add_param_group({"params": module.output.parameters()})
+    with pytest.raises(RuntimeError, match="Give it all of them at first"):
+        recorder.loss(batch)
+
+
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_recorder_is_not_copied(parts, act):
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        act(parts[2])
+
+
+@pytest.fixture
+def group(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+WRAPPERS = {
+    "DataParallel": nn.DataParallel,
+    "DistributedDataParallel": nn.parallel.DistributedDataParallel,
+    "torch.compile": partial(torch.compile, backend="eager"),
+}
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapped_module_is_refused(name):
+    module = WRAPPERS[name](net())
+    with pytest.raises(TypeError, match=f"got .*{re.escape(name)}"):
+        Recorder(module, SGD(module.parameters()), nn.CrossEntropyLoss, data()[0])
 
 
 def test_a_collation_is_given_to_the_recorder(parts):
