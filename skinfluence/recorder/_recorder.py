@@ -380,14 +380,16 @@ class Recorder:
         self._run.begin_backward(self._net, float(factor))
         after_backward(lambda: self._run.end_backward(self._net))
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        # The first is the optimizer; Accelerate passes a closure that is None.
-        if any(given is not None for given in (*args[1:], *kwargs.values())):
-            raise TypeError(
-                "`optimizer.step` must be called without a closure while its steps are "
-                "recorded: differentiate the loss before."
-            )
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        # The first is the optimizer itself.
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        found = None
+        if closure is not None:
+            # The optimizer would call it first, once.
+            with torch.enable_grad():
+                found = closure()
         self._run.begin_update(self._net)
+        return (optimizer, None if closure is None else lambda: found), {}
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._run.end_update(self._net)

@@ -489,11 +489,27 @@ def test_autocast_and_no_grad_belong_elsewhere(parts):
         recorder.loss((batch.inputs, batch.targets))
 
 
-def test_a_closure_is_refused(parts):
+def test_a_closure_computes_the_loss(parts):
     _, optimizer, recorder, batches = parts
-    recorder.loss(next(batches)).backward()
-    with pytest.raises(TypeError, match="without a closure"):
-        optimizer.step(lambda: None)
+    returned = []
+    for batch in batches:
+
+        def closure(batch=batch):
+            optimizer.zero_grad()
+            loss = recorder.loss(batch)
+            loss.backward()
+            return loss.item()
+
+        returned.append(optimizer.step(closure))
+    model = recorder.finish()
+    losses = [record.loss for record in model.trajectory_.records]
+    assert returned == losses
+    scores = run(
+        n_epochs=1,
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+        loading={"batch_size": 7},
+    ).influence(*data()[1])
+    np.testing.assert_array_equal(model.influence(*data()[1]), scores)
 
 
 def test_a_recorder_is_finished_once(parts):
