@@ -124,12 +124,11 @@ class TrainerRecorder:
 
     Examples
     --------
-    .. code-block:: python
-
-        recorder = TrainerRecorder(trainer)
-        trainer.train()
-        model = recorder.finish()
-        scores = model.influence(validation_set)
+    >>> from skinfluence.recorder import TrainerRecorder
+    >>> recorder = TrainerRecorder(trainer)  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
+    >>> model = recorder.finish()  # doctest: +SKIP
+    >>> scores = model.influence(validation_set)  # doctest: +SKIP
     """
 
     def __init__(
