@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from skinfluence import Recorder, SGDInfluenceClassifier, load_estimator
@@ -61,7 +62,7 @@ class Loop:
         self.factor = recipe.pop("factor", None)
         self.clip = recipe.pop("clip", None)
         self.schedule = recipe.pop("schedule", None)
-        self.freeze = recipe.pop("freeze", False)
+        self.trained = recipe.pop("trained", {})  # the first layer, by epoch
         self.rows = []
 
     def steps(self, module, batches_of, loss_of):
@@ -71,8 +72,8 @@ class Loop:
         scheduler = self.schedule and self.schedule(optimizer)
         count = 0
         for epoch in range(N_EPOCHS):
-            if self.freeze and epoch == 1:
-                module.hidden.requires_grad_(False)
+            if epoch in self.trained:
+                module.hidden.requires_grad_(self.trained[epoch])
             for batch in batches_of(epoch):
                 if count % self.every == 0:
                     optimizer.zero_grad()
@@ -151,7 +152,14 @@ RECIPES = {
     "accumulated over epochs' ends": Loop(every=3),
     "scaled": Loop(factor=0.3),
     "accumulated sums": Loop(every=2, factor=1.0),
-    "frozen on the way": Loop(partial(torch.optim.Adam, lr=0.05), freeze=True),
+    "frozen on the way": Loop(partial(torch.optim.Adam, lr=0.05), trained={1: False}),
+    "trained later": Loop(
+        partial(torch.optim.Adam, lr=0.05), trained={0: False, 1: True}
+    ),
+    "adamw, warmed up from 0": Loop(
+        partial(torch.optim.AdamW, lr=0.05),
+        schedule=partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda e: e / 2),
+    ),
 }
 
 
@@ -315,6 +323,47 @@ def test_a_forward_and_a_criterion_of_ones_own():
     model = run(criterion=criterion, forward=forward)
     scores = run().influence(*data()[1])
     np.testing.assert_allclose(model.influence(*data()[1]), scores, rtol=1e-12)
+
+
+def in_bfloat16(module, inputs):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return module(inputs)
+
+
+def checkpointed(module, inputs):
+    return checkpoint(module, inputs, use_reentrant=False)
+
+
+# Recomputed, the same operations are rounded as before; bfloat16 has 8 bits.
+@pytest.mark.filterwarnings("ignore:The influence has the precision of half")
+@pytest.mark.parametrize(
+    ("forward", "tolerance"), [(checkpointed, 1e-5), (in_bfloat16, 0.05)]
+)
+def test_a_forward_that_saves_memory(forward, tolerance):
+    training, validation = data(torch.float32)
+    model = run(net(torch.float32, dropout=0.1), training, forward=forward)
+    scores = model.influence(*validation)
+    plain = run(net(torch.float32, dropout=0.1), training).influence(*validation)
+    assert np.abs(scores - plain).max() <= tolerance * np.abs(plain).max()
+
+
+def test_a_batch_whose_loss_is_not_finite_is_passed_over():
+    (X, y), validation = data()
+    X = X.clone()
+    X[3] = np.nan
+    module = net()
+    optimizer = SGD(module.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, (X, y), random_state=0)
+    for batch in recorder.batches(7):
+        loss = recorder.loss(batch)
+        if not loss.isfinite():
+            continue
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    scores = recorder.finish().influence(*validation)
+    assert (scores[:7] == 0).all()
+    assert (scores[7:] != 0).all()
 
 
 def test_weights_of_an_earlier_epoch():
