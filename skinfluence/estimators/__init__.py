@@ -11,6 +11,8 @@ from ._copies import deep_copy as deep_copy
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
+from ._items import ItemsDataset as ItemsDataset
+from ._items import as_dataset as as_dataset
 from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
@@ -71,4 +73,4 @@ __all__ = [
     "save_estimator",
 ]
 
-set_public_module(globals(), "EpochTable", "Skill", "TrainingData")
+set_public_module(globals(), "EpochTable", "ItemsDataset", "Skill", "TrainingData")

@@ -22,6 +22,7 @@ from skorch.utils import is_dataset, to_numpy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from ._items import as_dataset
 from ._net import InfluenceNet
 from ._typing import MapDataset
 
@@ -55,6 +56,7 @@ def _is_opaque(X: object) -> bool:
 
 def check_inputs(net: InfluenceNet, X: object) -> Any:
     """Return X for a fitted net, as an array; what is opaque is returned as it is."""
+    X = as_dataset(X)
     if _is_opaque(X):
         return _opaque(net, X)
     X = _on_cpu(X)
@@ -68,7 +70,7 @@ def check_data(
     net: InfluenceNet, X: Any, y: ArrayLike | None, *, reset: bool
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
-    y = plain_targets(y)
+    X, y = as_dataset(X), plain_targets(y)
     if isinstance(X, DataLoader):
         raise TypeError(
             "X must be arrays or a torch Dataset, got a DataLoader. Pass its "
@@ -200,6 +202,7 @@ def validation_data(
     Those of the classes are included: the same for each in sum with `balanced`, or else
     as in training.
     """
+    X_val = as_dataset(X_val)
     if y_val is None and not isinstance(X_val, Dataset):
         raise ValueError("`y_val` must be given with X_val, got None.")
     with explained("`X_val` and `y_val` must be as X and y in fit"):

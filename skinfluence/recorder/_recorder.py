@@ -1,7 +1,7 @@
 """Recording of a training loop of the user's own."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from skorch.dataset import get_len, unpack_data
@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .._numbers import check_integer
-from ..estimators import after_backward
+from ..estimators import after_backward, as_dataset
 from ..exceptions import NotRecordedError
 from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
 from ._models import (
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     inputs, targets : object
-        As the Dataset, or its ``collate_fn``, gives them, on the CPU.
+        As the Dataset, or the ``collate_fn``, gives them, on the CPU.
     rows : Tensor of shape (batch,), int64
         Which samples they are.
     """
@@ -66,6 +66,10 @@ class Recorder:
     forward : callable, optional
         ``forward(module, inputs) -> outputs``; by default ``module(inputs)``, or
         ``module(**inputs)`` where the inputs are a mapping. An autocast belongs here.
+    collate_fn : callable, optional
+        Makes a batch of inputs and targets from a list of the Dataset's items, in
+        training and for validation data; by default
+        ``torch.utils.data.default_collate``.
     n_classes : int, optional
         Number of classes, where the targets are their numbers from 0: the model is a
         classifier then, with ``label_influence``. Known without it where y is given as
@@ -93,8 +97,8 @@ class Recorder:
 
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} ℓ_i(θ),
 
-    times the factor that the loop gives it. Gradients that are accumulated over several
-    batches (``(loss / k).backward()``) are one step; all must have the same factor.
+    times the factor that the loop gives it, the same in every step. Gradients that are
+    accumulated over several batches (``(loss / k).backward()``) are one step.
     Clipping by norm or by value is recognized by what it does to the gradients. What a
     loop does besides, such as evaluation, logging or drawing random numbers, changes
     nothing; what changes the parameters, the gradients or the optimizer's state by
@@ -145,6 +149,7 @@ class Recorder:
         data: Any,
         *,
         forward: Forward | None = None,
+        collate_fn: Callable[[Any], Any] | None = None,
         n_classes: int | None = None,
         random_state: Any = None,
         max_epochs: int = 20,
@@ -153,7 +158,7 @@ class Recorder:
         max_trajectory_bytes: str | int = "auto",
         trajectory_dir: Any = None,
     ) -> None:
-        _check_parts(module, optimizer, criterion, forward)
+        _check_parts(module, optimizer, criterion, forward, collate_fn)
         X, y = _arrays_or_dataset(data)
         if record not in ("all", "replay"):
             record = check_integer("record", record, least=1)
@@ -169,6 +174,11 @@ class Recorder:
             "trajectory_dir": trajectory_dir,
             "callbacks": "disable",
         }
+        if collate_fn is not None:
+            options |= {
+                f"iterator_{kind}__collate_fn": collate_fn
+                for kind in ("train", "valid")
+            }
         classes = _n_classes(n_classes, criterion, data)
         self._net: RecordedClassifier | RecordedRegressor
         if classes is None:
@@ -178,6 +188,7 @@ class Recorder:
                 type(module), criterion, classes, forward, **options
             )
         self._run = self._net._begin(module, optimizer, X, y)
+        self._optimizer, self._n_groups = optimizer, len(optimizer.param_groups)
         self._kernels = twice_differentiable([module])
         self._loaders: dict[str, Any] = {}
         self._hooks = [
@@ -185,9 +196,20 @@ class Recorder:
             optimizer.register_step_post_hook(self._after_step),
         ]
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "A Recorder cannot be copied or pickled: it belongs to its module and "
+            "optimizer. Copy or save the model that `finish` returns."
+        )
+
     def __repr__(self) -> str:
         run = self._net.trajectory_
         return f"<Recorder of {run!r}>"
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps that were recorded so far."""
+        return self._run.n_steps
 
     def batches(
         self, batch_size: int = 64, *, shuffle: bool = False, **options: Any
@@ -202,8 +224,8 @@ class Recorder:
             Whether they are drawn in another order in each epoch.
         **options : dict
             Further options of :class:`torch.utils.data.DataLoader`, such as
-            ``num_workers``, ``collate_fn``, ``drop_last``, ``sampler`` or
-            ``batch_sampler``: the same in every epoch.
+            ``num_workers``, ``drop_last``, ``sampler`` or ``batch_sampler``: the same
+            in every epoch.
 
         Yields
         ------
@@ -214,11 +236,19 @@ class Recorder:
         ------
         RuntimeError
             If the recorder was finished.
-        ValueError
-            If the options are not those of the first epoch.
+        TypeError, ValueError
+            If the options are not those of the first epoch, or are not a loader's.
         """
         loader = self._loader({"batch_size": batch_size, "shuffle": shuffle, **options})
+        epoch = None
         for loaded in loader:
+            epoch = epoch or self._run.n_epochs
+            if epoch != self._run.n_epochs:
+                raise RuntimeError(
+                    "Batches must be taken from one call of `recorder.batches` at a "
+                    "time, but a later call has begun. Take the rest of an epoch "
+                    "before the next, or leave it."
+                )
             inputs, targets = unpack_data(loaded)
             yield Batch(inputs, targets, self._run.batches.popleft())
 
@@ -288,6 +318,11 @@ class Recorder:
 
     def _loader(self, options: dict[str, Any]) -> Any:
         self._check_open()
+        if "collate_fn" in options:
+            raise TypeError(
+                "`collate_fn` must be given to the Recorder, which needs it for "
+                "validation data too, and not to `batches`."
+            )
         key = {k: v for k, v in options.items() if v is not None}
         if not self._loaders:
             self._net._set_loading(dict(key))
@@ -321,6 +356,13 @@ class Recorder:
                 f"but {type(still[0]).__name__} is not. Call `module.train()`; to "
                 "freeze a norm, give the module one without running statistics."
             )
+        if len(self._optimizer.param_groups) != self._n_groups:
+            raise RuntimeError(
+                "The optimizer must keep the parameter groups that it had when the "
+                f"Recorder was made ({self._n_groups}), got "
+                f"{len(self._optimizer.param_groups)}. Give it all of them at first, "
+                "and freeze those that are trained later (`requires_grad_(False)`)."
+            )
         if not torch.is_grad_enabled():
             raise RuntimeError(
                 "`recorder.loss` must be called with gradients enabled, got it inside "
@@ -338,25 +380,37 @@ class Recorder:
         self._run.begin_backward(self._net, float(factor))
         after_backward(lambda: self._run.end_backward(self._net))
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if args[1:] or kwargs:  # the first is the optimizer
-            raise TypeError(
-                "`optimizer.step` must be called without a closure while its steps are "
-                "recorded: differentiate the loss before."
-            )
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        # The first is the optimizer itself.
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        found = None
+        if closure is not None:
+            # The optimizer would call it first, once.
+            with torch.enable_grad():
+                found = closure()
         self._run.begin_update(self._net)
+        return (optimizer, None if closure is None else lambda: found), {}
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._run.end_update(self._net)
 
 
 def _check_parts(
-    module: object, optimizer: object, criterion: object, forward: object
+    module: object,
+    optimizer: object,
+    criterion: object,
+    forward: object,
+    collate_fn: object,
 ) -> None:
     if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
         raise TypeError(
             "`module` must be a torch.nn.Module with parameters, got "
             f"{type(module).__name__}."
+        )
+    if (wrapper := _wrapper_of(module)) is not None:
+        raise TypeError(
+            f"`module` must be the one that is trained itself, got {wrapper}. A run is "
+            "recorded in one process on one device: pass the module in it."
         )
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(
@@ -373,6 +427,11 @@ def _check_parts(
             "`forward` must be a function of the module and its inputs, or None, got "
             f"{forward!r:.80}."
         )
+    if collate_fn is not None and not callable(collate_fn):
+        raise TypeError(
+            "`collate_fn` must be a function of a list of items, or None, got "
+            f"{collate_fn!r:.80}."
+        )
     moment_names(optimizer)
     own = {id(parameter) for parameter in module.parameters()}
     groups = optimizer.param_groups
@@ -382,6 +441,15 @@ def _check_parts(
             "`optimizer` must hold parameters of `module` alone, got "
             f"{others} others. Put everything that is trained into one module."
         )
+
+
+def _wrapper_of(module: nn.Module) -> str | None:
+    """Return the name of what distributes or compiles a module, if it is one."""
+    if hasattr(module, "_orig_mod"):
+        return "a module that torch.compile returned"
+    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
+    found = [m for m in module.modules() if isinstance(m, parallel)]
+    return type(found[0]).__name__ if found else None
 
 
 def _n_classes(n_classes: int | None, criterion: Criterion, data: Any) -> int | None:
@@ -415,7 +483,8 @@ def _arrays_or_dataset(data: Any) -> tuple[Any, Any]:
                 f"got {get_len(X)} and {len(y)}."
             )
         return X, y
-    if isinstance(data, Dataset) or hasattr(data, "__getitem__"):
+    data = as_dataset(data)
+    if isinstance(data, Dataset):
         return data, None
     raise TypeError(
         "`data` must be a map-style Dataset of inputs and targets, or a tuple (X, y), "

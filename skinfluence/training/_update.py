@@ -41,6 +41,9 @@ _ROOTS = {Tensor.sqrt, Tensor.sqrt_}
 # Jacobian is the same for every element and at every point.
 _LINEAR = (optim.SGD,)
 
+# Optimizers whose differentiable step divides by the learning rate.
+_DIVIDING = (optim.Adam, optim.AdamW)
+
 _REFUSED = {
     "LBFGS": "it evaluates the loss several times in a step",
     "Muon": "it mixes the elements of a matrix",
@@ -171,6 +174,10 @@ class UpdateRule:
         for name in ("fused", "capturable"):
             if name in self._group:
                 self._group[name] = False
+        # In the first step of a warm-up it is often 0.
+        self._stands = issubclass(optimizer_class, _DIVIDING) and not self._group["lr"]
+        if self._stands:
+            self._group["lr"] = 1.0
         self._names = moment_names(self._optimizer)
         self._constant: dict[tuple[Any, ...], Jacobian] = {}
         self._option_jacobians: dict[tuple[Any, ...], Mapping[str, Jacobian]] = {}
@@ -376,6 +383,9 @@ class UpdateRule:
         with self._first_step() if first else nullcontext():
             self._optimizer.step()
         after = self._optimizer.state[parameter]
+        if self._stands:
+            start = inputs[PARAMETERS]
+            parameter = start + 0.0 * (parameter - start)
         return {
             PARAMETERS: parameter,
             **{k: after[k] for k in self._names if k in after},

@@ -1,6 +1,8 @@
 """A loop of one's own, recorded: exact, or refused where it happens."""
 
 import copy
+import pickle
+import re
 from functools import partial
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from skinfluence import Recorder, SGDInfluenceClassifier, load_estimator
@@ -59,7 +62,7 @@ class Loop:
         self.factor = recipe.pop("factor", None)
         self.clip = recipe.pop("clip", None)
         self.schedule = recipe.pop("schedule", None)
-        self.freeze = recipe.pop("freeze", False)
+        self.trained = recipe.pop("trained", {})  # the first layer, by epoch
         self.rows = []
 
     def steps(self, module, batches_of, loss_of):
@@ -69,8 +72,8 @@ class Loop:
         scheduler = self.schedule and self.schedule(optimizer)
         count = 0
         for epoch in range(N_EPOCHS):
-            if self.freeze and epoch == 1:
-                module.hidden.requires_grad_(False)
+            if epoch in self.trained:
+                module.hidden.requires_grad_(self.trained[epoch])
             for batch in batches_of(epoch):
                 if count % self.every == 0:
                     optimizer.zero_grad()
@@ -149,7 +152,14 @@ RECIPES = {
     "accumulated over epochs' ends": Loop(every=3),
     "scaled": Loop(factor=0.3),
     "accumulated sums": Loop(every=2, factor=1.0),
-    "frozen on the way": Loop(partial(torch.optim.Adam, lr=0.05), freeze=True),
+    "frozen on the way": Loop(partial(torch.optim.Adam, lr=0.05), trained={1: False}),
+    "trained later": Loop(
+        partial(torch.optim.Adam, lr=0.05), trained={0: False, 1: True}
+    ),
+    "adamw, warmed up from 0": Loop(
+        partial(torch.optim.AdamW, lr=0.05),
+        schedule=partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda e: e / 2),
+    ),
 }
 
 
@@ -268,6 +278,23 @@ def test_a_dataset_that_draws(n_workers):
     assert np.corrcoef(scores, exact)[0, 1] > 0.9
 
 
+def noisy_batch(items):
+    X = torch.stack([item["x"] for item in items])
+    return X + 0.1 * torch.randn(X.shape, dtype=X.dtype), torch.stack(
+        [item["y"] for item in items]
+    )
+
+
+def test_a_list_of_items_and_a_collation_that_draws():
+    (X, y), (X_val, y_val) = data()
+    items = [{"x": x, "y": label} for x, label in zip(X, y, strict=True)]
+    model = run(training=items, collate_fn=noisy_batch, n_classes=3)
+    held_out = [{"x": x, "y": label} for x, label in zip(X_val, y_val, strict=True)]
+    scores = model.influence(held_out)
+    exact = model.counterfactual_influence(held_out, samples=np.arange(N))
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
 def test_inputs_of_several_names():
     class Two(nn.Module):
         def __init__(self):
@@ -296,6 +323,47 @@ def test_a_forward_and_a_criterion_of_ones_own():
     model = run(criterion=criterion, forward=forward)
     scores = run().influence(*data()[1])
     np.testing.assert_allclose(model.influence(*data()[1]), scores, rtol=1e-12)
+
+
+def in_bfloat16(module, inputs):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return module(inputs)
+
+
+def checkpointed(module, inputs):
+    return checkpoint(module, inputs, use_reentrant=False)
+
+
+# Recomputed, the same operations are rounded as before; bfloat16 has 8 bits.
+@pytest.mark.filterwarnings("ignore:The influence has the precision of half")
+@pytest.mark.parametrize(
+    ("forward", "tolerance"), [(checkpointed, 1e-5), (in_bfloat16, 0.05)]
+)
+def test_a_forward_that_saves_memory(forward, tolerance):
+    training, validation = data(torch.float32)
+    model = run(net(torch.float32, dropout=0.1), training, forward=forward)
+    scores = model.influence(*validation)
+    plain = run(net(torch.float32, dropout=0.1), training).influence(*validation)
+    assert np.abs(scores - plain).max() <= tolerance * np.abs(plain).max()
+
+
+def test_a_batch_whose_loss_is_not_finite_is_passed_over():
+    (X, y), validation = data()
+    X = X.clone()
+    X[3] = np.nan
+    module = net()
+    optimizer = SGD(module.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, (X, y), random_state=0)
+    for batch in recorder.batches(7):
+        loss = recorder.loss(batch)
+        if not loss.isfinite():
+            continue
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    scores = recorder.finish().influence(*validation)
+    assert (scores[:7] == 0).all()
+    assert (scores[7:] != 0).all()
 
 
 def test_weights_of_an_earlier_epoch():
@@ -470,11 +538,27 @@ def test_autocast_and_no_grad_belong_elsewhere(parts):
         recorder.loss((batch.inputs, batch.targets))
 
 
-def test_a_closure_is_refused(parts):
+def test_a_closure_computes_the_loss(parts):
     _, optimizer, recorder, batches = parts
-    recorder.loss(next(batches)).backward()
-    with pytest.raises(TypeError, match="without a closure"):
-        optimizer.step(lambda: None)
+    returned = []
+    for batch in batches:
+
+        def closure(batch=batch):
+            optimizer.zero_grad()
+            loss = recorder.loss(batch)
+            loss.backward()
+            return loss.item()
+
+        returned.append(optimizer.step(closure))
+    model = recorder.finish()
+    losses = [record.loss for record in model.trajectory_.records]
+    assert returned == losses
+    scores = run(
+        n_epochs=1,
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+        loading={"batch_size": 7},
+    ).influence(*data()[1])
+    np.testing.assert_array_equal(model.influence(*data()[1]), scores)
 
 
 def test_a_recorder_is_finished_once(parts):
@@ -494,6 +578,127 @@ def test_options_of_batches_stay(parts):
     list(batches)
     with pytest.raises(ValueError, match="same in every epoch"):
         next(recorder.batches(8))
+
+
+def test_a_factor_that_depends_on_the_loss_is_refused(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).square().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    recorder.loss(next(batches)).square().backward()
+    with pytest.raises(IrreproducibleStepError, match="same in every step"):
+        optimizer.step()
+
+
+def test_fewer_batches_in_the_last_step_of_an_epoch(parts):
+    # With the same factor for each, or with the same sum of them.
+    _, optimizer, recorder, batches = parts
+    for taken in (3, 1):
+        optimizer.zero_grad()
+        for _ in range(taken):
+            (recorder.loss(next(batches)) / 3).backward()
+        optimizer.step()
+    assert [record.scale for record in recorder.finish().trajectory_.records] == [
+        pytest.approx(1.0, rel=1e-6),
+        pytest.approx(1 / 3, rel=1e-6),
+    ]
+
+
+@pytest.mark.parametrize("cleared", ["before the loss", "after the loss"])
+def test_a_loop_goes_on_after_an_interrupt(cleared):
+    module = net(dropout=0.3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.3)
+    recorder = Recorder(
+        module, optimizer, nn.CrossEntropyLoss, data()[0], random_state=0
+    )
+
+    def cell(stops):
+        for number, batch in enumerate(recorder.batches(7, shuffle=True)):
+            if cleared == "before the loss":
+                optimizer.zero_grad()
+            loss = recorder.loss(batch)
+            if cleared == "after the loss":
+                optimizer.zero_grad()
+            loss.backward()
+            if stops and number == 1:
+                raise KeyboardInterrupt
+            optimizer.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        cell(stops=True)
+    cell(stops=False)
+    model = recorder.finish()
+    assert [len(record.rows) for record in model.trajectory_.records] == [7, 7, 7, 7, 5]
+    # The retrace compares every step, its draws included, with its record.
+    scores = model.influence(*data()[1])
+    exact = model.counterfactual_influence(*data()[1], np.arange(N))
+    assert np.corrcoef(scores, exact)[0, 1] > 0.9
+
+
+def test_one_epoch_at_a_time(parts):
+    _, _, recorder, batches = parts
+    next(batches)
+    next(recorder.batches(7))
+    with pytest.raises(RuntimeError, match="one call of `recorder"):
+        next(batches)
+
+
+def test_items_that_are_drawn_are_of_one_epoch():
+    module = net()
+    optimizer = SGD(module.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, Items(), n_classes=3)
+    first, again = (
+        next(recorder.batches(7)),
+        recorder.batches(7),
+    )
+    recorder.loss(first).backward()
+    with pytest.raises(IrreproducibleStepError, match="must be of one epoch"):
+        recorder.loss(next(again)).backward()
+
+
+def test_groups_are_given_at_first():
+    module = net()
+    optimizer = SGD(module.hidden.parameters())
+    recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, data()[0])
+    batch = next(recorder.batches(7))
+    optimizer.add_param_group({"params": module.output.parameters()})
+    with pytest.raises(RuntimeError, match="Give it all of them at first"):
+        recorder.loss(batch)
+
+
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_recorder_is_not_copied(parts, act):
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        act(parts[2])
+
+
+@pytest.fixture
+def group(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+WRAPPERS = {
+    "DataParallel": nn.DataParallel,
+    "DistributedDataParallel": nn.parallel.DistributedDataParallel,
+    "torch.compile": partial(torch.compile, backend="eager"),
+}
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapped_module_is_refused(name):
+    module = WRAPPERS[name](net())
+    with pytest.raises(TypeError, match=f"got .*{re.escape(name)}"):
+        Recorder(module, SGD(module.parameters()), nn.CrossEntropyLoss, data()[0])
+
+
+def test_a_collation_is_given_to_the_recorder(parts):
+    with pytest.raises(TypeError, match="given to the Recorder"):
+        next(parts[2].batches(7, collate_fn=noisy_batch))
 
 
 def test_a_model_that_was_recorded_is_not_fitted():
@@ -517,6 +722,7 @@ BAD = {
     "no data": ({"data": None}, TypeError, "map-style Dataset"),
     "lengths": ({"data": (torch.ones(3, 4), torch.ones(2))}, ValueError, "same number"),
     "forward": ({"forward": 3}, TypeError, "`forward` must be"),
+    "collate_fn": ({"collate_fn": 3}, TypeError, "`collate_fn` must be"),
     "n_classes": ({"n_classes": 1}, ValueError, "`n_classes` must be"),
     "max_epochs": ({"max_epochs": 0}, ValueError, "`max_epochs` must be"),
     "record": ({"record": None}, (TypeError, ValueError), "`record` must be"),

@@ -36,7 +36,7 @@ def state_of(optimizer, vector):
     return moments, (scalars if state else None)
 
 
-def real_step(name, taken, point):
+def real_step(name, taken, point, lr=None):
     """Take a step of the real optimizer from a point, after some steps."""
     optimizer, vector = make(name)
     for step in range(taken):
@@ -48,14 +48,18 @@ def real_step(name, taken, point):
             if key not in (PARAMETERS, "gradient"):
                 optimizer.state[vector][key].copy_(value)
     vector.grad = point["gradient"].clone()
+    if lr is not None:
+        optimizer.param_groups[0]["lr"] = lr
     optimizer.step()
     moments, _ = state_of(optimizer, vector)
     return {PARAMETERS: vector.detach().clone(), **moments}
 
 
+# At 0, where a warm-up may begin, a step may still change the optimizer's state.
+@pytest.mark.parametrize("lr", [None, 0.0])
 @pytest.mark.parametrize("taken", [0, 1, 7])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_jacobian_is_that_of_the_real_step(name, taken):
+def test_jacobian_is_that_of_the_real_step(name, taken, lr):
     optimizer, vector = make(name)
     for step in range(taken):
         vector.grad = gradient_of(step)
@@ -64,6 +68,7 @@ def test_jacobian_is_that_of_the_real_step(name, taken):
     hyperparameters = {
         k: v for k, v in optimizer.param_groups[0].items() if k != "params"
     }
+    hyperparameters |= {} if lr is None else {"lr": lr}
     point = {
         PARAMETERS: vector.detach().clone(),
         "gradient": gradient_of(99),
@@ -80,7 +85,7 @@ def test_jacobian_is_that_of_the_real_step(name, taken):
     h = 1e-7
     for key in point:
         ahead, behind = (
-            real_step(name, taken, {**point, key: point[key] + shift})
+            real_step(name, taken, {**point, key: point[key] + shift}, lr)
             for shift in (h, -h)
         )
         for output in outputs:

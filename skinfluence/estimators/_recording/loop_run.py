@@ -36,11 +36,25 @@ class LoopRun(TrainingRun):
     _drew = False
     _pending = False  # whether a loss was computed, and not differentiated
     _factors: tuple[float, ...] = ()  # of the mean losses of the step's batches
+    _first: tuple[float, float] | None = None  # factor, and sum of them, of step 0
+    _items_seed: int | None = None  # of the step's first batch
 
     def begin_loss(self, net: InfluenceNet, rows: Tensor, loaded: Any) -> int:
         """Begin with a batch, as it was loaded, and return its seed."""
+        self._forget_if_cleared()
         self.rows = rows
         return self.begin_batch(net, loaded)
+
+    def _forget_if_cleared(self) -> None:
+        """Begin the step anew if its gradients were cleared, as after an interrupt."""
+        if self._live is None or not self.n_taken or self._watch.unchanged(self._live):
+            return
+        left = [p.grad for p in self._live.parameters if p.grad is not None]
+        if not any(bool(gradient.any()) for gradient in left):
+            # The batch in hand keeps its seed.
+            self.seed_of_step += self.n_taken
+            self._taken.clear()
+            self._factors, self.n_taken = (), 0
 
     def take_batch(self) -> None:
         """Begin a step if none is in hand; which batch is its last is not known yet."""
@@ -67,6 +81,7 @@ class LoopRun(TrainingRun):
                 "The loss of a batch must be differentiated once, before the next is "
                 "computed: call `recorder.loss` for each `backward`."
             )
+        self._forget_if_cleared()
         if not self.n_taken and self._live is not None:
             left = [p.grad for p in self._live.parameters if p.grad is not None]
             if any(bool(gradient.any()) for gradient in left):
@@ -75,6 +90,13 @@ class LoopRun(TrainingRun):
                     "an earlier step, or of another loss, are still there. Call "
                     "`optimizer.zero_grad()` before `loss.backward()`."
                 )
+        if self.n_taken and self.item_seed != self._items_seed:
+            raise IrreproducibleStepError(
+                f"The batches of step {self._number} must be of one epoch, since the "
+                "Dataset, or the collation, may draw random numbers anew in each. Take "
+                "a step at the end of the epoch."
+            )
+        self._items_seed = self.item_seed
         self._factors = (*self._factors, factor)
 
     def end_backward(self, net: InfluenceNet) -> None:
@@ -138,11 +160,21 @@ class LoopRun(TrainingRun):
 
     def _check_factors(self) -> None:
         least, most = min(self._factors), max(self._factors)
-        if most - least > _ROUNDING * abs(most):
+        if not _alike(least, most):
             raise IrreproducibleStepError(
                 f"The losses of the batches of step {self._number} must have the same "
                 f"factor, such as 1/k for each of k batches, got {least:g} to "
                 f"{most:g}. Divide all of them by the same number."
+            )
+        now = most, sum(self._factors)
+        self._first = self._first or now
+        if not any(map(_alike, now, self._first)):
+            raise IrreproducibleStepError(
+                "The factor of the loss must be the same in every step, for one that "
+                f"depends on the loss has a derivative too, but it is {now[0]:g} in "
+                f"step {self._number} and was {self._first[0]:g} at first. Put what "
+                "changes with the batch into the criterion, and schedule the learning "
+                "rate."
             )
 
     @property
@@ -152,6 +184,11 @@ class LoopRun(TrainingRun):
     def discard(self) -> None:
         """Forget a loss that was never differentiated."""
         self._pending = False
+
+
+def _alike(one: float, other: float) -> bool:
+    # A loss that is not finite is told as a divergence.
+    return not abs(one - other) > _ROUNDING * max(abs(one), abs(other))
 
 
 def after_backward(call: Any) -> None:

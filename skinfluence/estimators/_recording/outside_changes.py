@@ -120,7 +120,7 @@ class StepWatch:
         self, net: NeuralNet, trajectory: Trajectory, live: LiveState, start: Tensor
     ) -> None:
         """Refuse what was changed between two batches of a step."""
-        if not self._unchanged(live):
+        if not self.unchanged(live):
             _refuse_within(net, trajectory, _GRADIENTS, _BETWEEN_BATCHES)
         if not live.holds(start):
             _refuse_within(net, trajectory, _PARAMETERS, _BETWEEN_BATCHES)
@@ -132,18 +132,19 @@ class StepWatch:
         if not live.holds(start):
             _refuse_within(net, trajectory, _PARAMETERS, _WITHIN_STEPS)
         known = self._known or _declared_clipping(net)
-        if known is None and self._unchanged(live):
+        if known is None and self.unchanged(live):
             return None
         seen = _gradients(live)
         self._known = observe_clipping(self._raw, seen, known)
         # What is not finite is told as a divergence.
         finite = all(bool(gradient.isfinite().all()) for gradient in seen)
-        if self._known is None and finite and not self._unchanged(live):
+        if self._known is None and finite and not self.unchanged(live):
             what = f"{_GRADIENTS}, other than by clipping by norm or by value,"
             _refuse_within(net, trajectory, what, _WITHIN_STEPS)
         return self._known
 
-    def _unchanged(self, live: LiveState) -> bool:
+    def unchanged(self, live: LiveState) -> bool:
+        """Whether the gradients are those that were copied."""
         return all(map(same_values, self._raw, _gradients(live)))
 
 

@@ -32,6 +32,7 @@ from ...exceptions import UntrustedTypeError
 from .._array_dataset import ArrayDataset
 from .._criteria import SmoothHinge
 from .._epoch_table import EpochTable
+from .._items import ItemsDataset
 from .._modules import LinearModule, MLPModule
 from .._training_data import TrainingData
 
@@ -97,6 +98,15 @@ _DATA_OF_CLEANERS = (
     "skinfluence.estimators.ScoresOverRuns",
 )
 
+# What a recorded model is made of.
+_RECORDED = (
+    "LabelledInputs",
+    "RecordedClassifier",
+    "RecordedRegressor",
+    "next_token_losses",
+    "token_losses",
+)
+
 # What its sparse matrices may unpack to: so many bytes, and so many times the file.
 _SPARSE_ROOM, _SPARSE_RATIO = 64 << 20, 100
 
@@ -115,11 +125,10 @@ def _always_trusted() -> frozenset[str]:
     # By name, for they import this module.
     kinds = ("SGDInfluenceClassifier", "SGDInfluenceRegressor")
     estimators = {f"skinfluence.estimators.{kind}" for kind in kinds}
-    kinds = ("RecordedClassifier", "RecordedRegressor")
-    estimators |= {f"skinfluence.recorder.{kind}" for kind in kinds}
+    estimators |= {f"skinfluence.recorder.{kind}" for kind in _RECORDED}
     own = {name_of(v) for room in _ROOMS for v in _offered(room)} | {*_DATA_OF_CLEANERS}
     wholes = (
-        (ArrayDataset, TrainingData, EpochTable),
+        (ArrayDataset, ItemsDataset, TrainingData, EpochTable),
         (LinearModule, MLPModule, SmoothHinge),
         _ACTIVATIONS,
         _subclasses(nn, nn.Module),
