@@ -38,6 +38,7 @@ from ._saving.save import save_estimator
 from ._trained_on import check_estimator, check_fitted_on
 from ._training_data import TrainingData as TrainingData
 from ._typing import At as At
+from ._typing import Folder as Folder
 from ._typing import QueryLike as QueryLike
 from ._typing import RandomState as RandomState
 from ._validation import check_weights as check_weights

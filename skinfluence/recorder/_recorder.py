@@ -7,11 +7,12 @@ import torch
 from skorch.dataset import get_len, unpack_data
 from skorch.utils import to_numpy
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .._numbers import check_integer
-from ..estimators import after_backward, as_dataset
+from ..estimators import Folder, RandomState, after_backward, as_dataset
 from ..exceptions import NotRecordedError
 from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
 from ._models import (
@@ -146,17 +147,17 @@ class Recorder:
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         criterion: Criterion,
-        data: Any,
+        data: object,
         *,
         forward: Forward | None = None,
         collate_fn: Callable[[Any], Any] | None = None,
         n_classes: int | None = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         max_epochs: int = 20,
         record: str | int = "all",
         checkpoint_every: str | int = "auto",
         max_trajectory_bytes: str | int = "auto",
-        trajectory_dir: Any = None,
+        trajectory_dir: Folder | None = None,
     ) -> None:
         _check_parts(module, optimizer, criterion, forward, collate_fn)
         X, y = _arrays_or_dataset(data)
@@ -380,7 +381,9 @@ class Recorder:
         self._run.begin_backward(self._net, float(factor))
         after_backward(lambda: self._run.end_backward(self._net))
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         # The first is the optimizer itself.
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         found = None
@@ -391,7 +394,9 @@ class Recorder:
         self._run.begin_update(self._net)
         return (optimizer, None if closure is None else lambda: found), {}
 
-    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _after_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         self._run.end_update(self._net)
 
 
@@ -452,7 +457,7 @@ def _wrapper_of(module: nn.Module) -> str | None:
     return type(found[0]).__name__ if found else None
 
 
-def _n_classes(n_classes: int | None, criterion: Criterion, data: Any) -> int | None:
+def _n_classes(n_classes: int | None, criterion: Criterion, data: object) -> int | None:
     if n_classes is not None:
         return check_integer("n_classes", n_classes, least=2)
     kind = criterion if isinstance(criterion, type) else type(criterion)
@@ -462,7 +467,7 @@ def _n_classes(n_classes: int | None, criterion: Criterion, data: Any) -> int | 
     return int(y.max()) + 1 if y.dim() == 1 and len(y) else None
 
 
-def _arrays_or_dataset(data: Any) -> tuple[Any, Any]:
+def _arrays_or_dataset(data: object) -> tuple[Any, Any]:
     """Return X and y; of a Dataset, which holds both, itself and None."""
     if isinstance(data, DataLoader):
         raise TypeError(

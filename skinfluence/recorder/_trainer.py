@@ -1,6 +1,6 @@
 """Recording of a training by the Trainer of Hugging Face's transformers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -33,7 +33,7 @@ _UNRECORDED = {
 }
 
 
-def token_losses(outputs: Any, labels: Tensor) -> Tensor:
+def token_losses(outputs: object, labels: Tensor) -> Tensor:
     """Return each sample's mean cross-entropy over its labelled tokens.
 
     Parameters
@@ -62,7 +62,7 @@ def token_losses(outputs: Any, labels: Tensor) -> Tensor:
     return losses.sum(1) / counts
 
 
-def next_token_losses(outputs: Any, labels: Tensor) -> Tensor:
+def next_token_losses(outputs: object, labels: Tensor) -> Tensor:
     """Return each sample's mean cross-entropy over the tokens that are predicted.
 
     Parameters
@@ -212,7 +212,7 @@ class TrainerRecorder:
         )
 
     def _training_step(
-        self, model: nn.Module, inputs: Any, num_items_in_batch: object = None
+        self, model: nn.Module, inputs: "_Inputs", num_items_in_batch: object = None
     ) -> Tensor:
         assert self._recorder is not None
         model.train()
@@ -259,7 +259,7 @@ class LabelledInputs:
     def __init__(self, collate: Callable[[Any], Any]) -> None:
         self.collate = collate
 
-    def __call__(self, samples: Any) -> tuple[dict[str, Any], Any]:
+    def __call__(self, samples: Sequence[Any]) -> tuple[dict[str, Any], Any]:
         batch = self.collate(samples)
         if not isinstance(batch, Mapping) or "labels" not in batch:
             raise TypeError(
@@ -301,7 +301,7 @@ def _check(trainer: Any) -> None:
         )
 
 
-def _criterion_of(trainer: Any, samples: Any) -> tuple[Criterion, int]:
+def _criterion_of(trainer: Any, samples: Sequence[Any]) -> tuple[Criterion, int]:
     """Return the criterion that gives the Trainer's loss of samples, one by one."""
     model, device = trainer.model, trainer.args.device
     known: dict[Criterion, Callable[[Any, Tensor], Tensor]] = {
