@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader
 from skinfluence import (
     InfluenceCleaner,
     InfluenceCleanerCV,
+    Recorder,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     Trajectory,
@@ -64,6 +65,7 @@ from skinfluence.inspection import (
     AgreementDisplay,
     AuditReport,
     CleaningCurveDisplay,
+    ColumnInfluence,
     ExplanationDisplay,
     InfluenceDisplay,
     SampleGridDisplay,
@@ -160,6 +162,12 @@ def slices(**options: Any) -> object:
     return slice_influence(fitted(), X_val=VAL[0], y_val=VAL[1], **few)
 
 
+def recorder(**options: Any) -> Recorder:
+    module = nn.Linear(X.shape[1], 2)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    return Recorder(module, optimizer, nn.CrossEntropyLoss, (X, Y), **options)
+
+
 def curve(**options: Any) -> object:
     given = {"counts": [0], **options}
     return removal_curve(LogisticRegression(), X[:, 0], X, Y, *VAL, **given)
@@ -174,6 +182,7 @@ def of_regressor(name: str) -> Callable[..., object]:
 
 
 GROUPS = [0, 0, 1, 1]
+CELLS = pd.DataFrame(X[:3])
 _TUNED = ("auc", "average_precision", "calibration", "f1", "quantile_loss")
 
 TARGETS: dict[str, Callable[..., object]] = {
@@ -234,6 +243,9 @@ TARGETS: dict[str, Callable[..., object]] = {
     "drawn": lambda estimator: SampleGridDisplay.from_estimator(estimator, X, Y, *VAL),
     "RecordedRun.of": RecordedRun.of,
     "slice_influence": slices,
+    "Recorder": recorder,
+    "batches": lambda **o: next(recorder().batches(**o)),
+    "worst": lambda **o: ColumnInfluence(CELLS, {}, CELLS).worst(**o),
     "removal_curve": curve,
     "jaccard_extremes": lambda **o: jaccard_extremes(
         **{"first": X[:, 0], "second": X[:, 1], **o}
@@ -476,7 +488,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("SGDInfluenceClassifier", "optimizer", nn.ReLU, "made with values that it takes"),
     ("SGDInfluenceClassifier", "iterator_train", dict, "made with values"),
     ("SGDInfluenceClassifier", "dataset", object, "made with values that it takes"),
-    ("SGDInfluenceClassifier", "warm_start", np.array([1, 2]), "True or False"),
+    ("SGDInfluenceClassifier", "warm_start", np.array([1, 2]), "instance of 'bool'"),
     ("SGDInfluenceClassifier", "optimizer__dampening", -0.5, "from 0 to 1"),
     (
         "SGDInfluenceClassifier",
@@ -824,6 +836,9 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "random_state": SEED,
     },
     "InfluenceDisplay": {"n_marked": ANY_COUNT},
+    "Recorder": {"max_epochs": COUNT, "random_state": SEED},
+    "batches": {"batch_size": Kind(-1)},
+    "worst": {"n": COUNT},
     "slice_influence": {
         "n_intervals": Kind(2, 20),
         "max_categories": COUNT,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
-from .._values import check_boolean
 from ..training import (
     all_seeded,
     derive_seed,
@@ -77,7 +76,9 @@ class EstimatorContract(RecordingMixin):
         ResumeWarning
             If a run was interrupted, but cannot be resumed.
         """
-        warm = check_boolean("warm_start", self.warm_start)
+        # What is no truth value is refused with the other parameters.
+        warm: object = self.warm_start
+        warm = isinstance(warm, (bool, np.bool_)) and bool(warm)
         start = not (warm and self.initialized_)
         return self._fit(X, y, sample_weight, fit_params, start=start, resume=resume)
 

@@ -22,6 +22,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from .._numbers import check_integer
+
 Column: TypeAlias = np.ndarray | pd.DataFrame
 """Slopes of a column's cells (n,), or the effect of each category (n, n_categories)."""
 
@@ -79,6 +81,7 @@ class ColumnInfluence:
         DataFrame
             The columns "row", "column" and "repair", the worst cell first.
         """
+        n = check_integer("n", n, 1)
         values = self.repairs.to_numpy()
         order = np.argsort(values, axis=None, kind="stable")[:n]
         order = order[~np.isnan(values.ravel()[order])]

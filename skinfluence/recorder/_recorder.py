@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from .._numbers import check_integer
+from .._numbers import check_integer, is_integer
 from ..estimators import Folder, RandomState, after_backward, as_dataset
 from ..exceptions import NotRecordedError
 from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
@@ -240,6 +240,8 @@ class Recorder:
         TypeError, ValueError
             If the options are not those of the first epoch, or are not a loader's.
         """
+        if not (is_integer(batch_size) and batch_size == -1):
+            batch_size = check_integer("batch_size", batch_size, 1)
         loader = self._loader({"batch_size": batch_size, "shuffle": shuffle, **options})
         epoch = None
         for loaded in loader:

@@ -142,7 +142,7 @@ def test_names_of_columns_are_kept(blobs):
 
 def test_processes_do_not_change_a_bit(blobs):
     X, y, X_val, y_val = blobs
-    clf = SGDInfluenceClassifier("mlp", max_epochs=2, random_state=0)
+    clf = SGDInfluenceClassifier("mlp", max_epochs=2, random_state=0, n_threads=None)
     before = torch.get_num_threads()
     # joblib gives its processes other numbers of threads, on which bits depend.
     torch.set_num_threads(2)

@@ -293,13 +293,14 @@ def test_saved_and_loaded(tmp_path, counted):
 
 
 def test_gradients_that_are_there_already_are_added_to(counted):
-    class Adds(SGDInfluenceClassifier):
-        def _zero_grad_optimizer(self, set_to_none=None):
-            super()._zero_grad_optimizer(set_to_none=False)
+    class Keeping(torch.optim.SGD):
+        def zero_grad(self, set_to_none=True):
+            super().zero_grad(set_to_none=False)
 
     X, y, _ = Case().data()
+    options = {"optimizer": Keeping, "dtype": "float64", "random_state": 0}
     runs = [
-        Adds(MODULES["mlp"], dtype="float64", random_state=0, compile=c).fit(X, y)
+        SGDInfluenceClassifier(MODULES["mlp"], compile=c, **options).fit(X, y)
         for c in (False, True)
     ]
     # Only the very first step finds none: its gradients are zeroed from then on.

@@ -251,6 +251,8 @@ def oracle(case):
 
 
 def compiled(inner):
+    # After many others torch would give up compiling, and take them as they are.
+    torch._dynamo.reset()
     return torch.compile(inner, backend="aot_eager")
 
 
