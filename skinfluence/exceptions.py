@@ -149,8 +149,10 @@ class DecisionsError(SkinfluenceError):
 class EmptiedClassError(SkinfluenceError):
     """A cleaning would leave no sample of a class.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What was demanded, and what to do.
     labels : list
         The labels of those classes.
 

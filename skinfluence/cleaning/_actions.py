@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from ._data import CleaningData
 from ._ranking import Ranking, Run
 from ._removal import Cleaned, Removal, check_influence
-from ._reweighting import Reweight
+from ._reweighting import Reweight, Reweighting
 from ._unlabelling import Unlabelling
 
 
@@ -88,10 +88,10 @@ ACTIONS: dict[str, Removal] = {
     "remove": Removal(),
     "relabel": Relabelling(),
     "unlabel": Unlabelling(),
-    "reweight": Reweight(),
+    "reweight": Reweighting(Reweight()),
 }
 
 
 def action_of(action: Any) -> Removal:
     """Return the action of that name, or the object."""
-    return action if isinstance(action, Removal) else ACTIONS[action]
+    return Reweighting(action) if isinstance(action, Reweight) else ACTIONS[action]

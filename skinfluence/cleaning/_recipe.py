@@ -120,7 +120,7 @@ class CleaningRecipe(BaseEstimator):
         if self.final_estimator is not None:
             return self.final_estimator
         # Tags are asked for before the parameters are checked.
-        known = isinstance(self.action, Removal) or self.action in ACTIONS
+        known = isinstance(self.action, Reweight) or self.action in ACTIONS
         action = self._action() if known else Removal()
         return action.final(self._estimator())
 

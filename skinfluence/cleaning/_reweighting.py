@@ -25,7 +25,7 @@ from ._removal import Cleaned, Removal, check_influence
 from ._splits import class_codes, group_part
 
 
-class Reweight(BaseEstimator, Removal):
+class Reweight(BaseEstimator):
     r"""Lowers the weights of samples by metagradient descent, an `action`.
 
     Each step trains under the weights so far and retraces the run for the metagradient
@@ -78,10 +78,6 @@ class Reweight(BaseEstimator, Removal):
     (True, True)
     """
 
-    resamples = False
-    limited = False  # all samples stay
-    n_rounds = 5
-
     def __init__(
         self,
         update: str = "sgd",
@@ -94,9 +90,27 @@ class Reweight(BaseEstimator, Removal):
         self.early_stopping = early_stopping
         self.reseed = reseed
 
+
+class Reweighting(Removal):
+    """Lowers the weights of the samples.
+
+    Parameters
+    ----------
+    how : Reweight
+        The descent's parameters.
+    """
+
+    resamples = False
+    limited = False  # all samples stay
+    n_rounds = 5
+
+    def __init__(self, how: Reweight) -> None:
+        self.how = how
+
     def _descent(self, n_steps: int) -> Descent:
+        how = self.how
         return Descent(
-            n_steps, self.update, self.step_size, self.early_stopping, self.reseed
+            n_steps, how.update, how.step_size, how.early_stopping, how.reseed
         )
 
     def check(self, cleaner: Any) -> None:
@@ -108,7 +122,7 @@ class Reweight(BaseEstimator, Removal):
     def check_runs(self, runs: Sequence[Run], data: CleaningData) -> None:
         """Refuse validation data of which none would be left."""
         for run in runs:
-            _judges(run, data, self.early_stopping, 0)
+            _judges(run, data, self.how.early_stopping, 0)
 
     def codes_left(
         self, codes: np.ndarray, ranking: Ranking, chosen: np.ndarray
@@ -142,13 +156,13 @@ class Reweight(BaseEstimator, Removal):
         rng, runs = np.random.RandomState(ranking.seed), ranking.runs
 
         def measure(number: int, weights: np.ndarray, slopes: bool) -> Step:
-            if number == 0 and self.early_stopping is None:
+            if number == 0 and self.how.early_stopping is None:
                 # The scores of the ranking, under weights of 1.
                 return weight_slopes(ranking.scores, base, weights), np.nan
-            under = weights, self.early_stopping, ranking.seed, slopes
+            under = weights, self.how.early_stopping, ranking.seed, slopes
             parts = over_runs(
                 weigh_run,
-                [_reseeded(run, rng) for run in runs] if self.reseed else runs,
+                [_reseeded(run, rng) for run in runs] if self.how.reseed else runs,
                 data,
                 cleaner.memory,
                 cleaner.n_jobs,

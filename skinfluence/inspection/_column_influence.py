@@ -34,7 +34,7 @@ _Pull = Callable[[Any, pd.DataFrame, list[Column]], list[Column]]
 class ColumnInfluence:
     """The influence of the cells of a table, in its own columns.
 
-    Attributes
+    Parameters
     ----------
     slopes : DataFrame of shape (n_samples, n_columns)
         Derivative of the query in each number, per unit of its column. NaN for

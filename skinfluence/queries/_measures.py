@@ -28,7 +28,7 @@ def _any_targets(targets: Tensor) -> None:
 class SampleMeasure:
     """A measure of each validation sample, of which the query is the mean.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Its name.
@@ -53,7 +53,7 @@ class SampleMeasure:
 class Metric:
     """A measure of all validation samples together, lower is better.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Its name.

@@ -46,7 +46,7 @@ class RecipeInfluence:
     All are in the query's unit per unit of the option. **Positive: a lower value would
     lower the loss.**
 
-    Attributes
+    Parameters
     ----------
     steps : DataFrame of shape (n_steps, 1 + n_options)
         The column "epoch", and the derivative in each option of the optimizer at the
@@ -131,8 +131,8 @@ def recipe_influence(
     Returns
     -------
     RecipeInfluence
-        The derivatives, for each epoch and each step. **Positive: a lower value would
-        lower the loss.**
+        The derivatives, for each epoch and each step: where one is positive, a lower
+        value would lower the loss.
 
     Raises
     ------
