@@ -37,13 +37,13 @@ class ColumnInfluence:
     Parameters
     ----------
     slopes : DataFrame of shape (n_samples, n_columns)
-        Derivative of the query in each number, per unit of its column. NaN for
-        categories, and for cells that were missing. **Negative: a higher value would
-        lower the loss.**
+        Derivative of the query in each number, per unit of its column. **Negative: a
+        higher value would lower the loss.** NaN for categories, and for cells that were
+        missing.
     switches : dict of str to DataFrame of shape (n_samples, n_categories)
         For each column of categories, the change of the query to first order if the
-        cell had another category; 0 for its own. **Negative: with that category the
-        loss would be lower.**
+        cell had another category. **Negative: with that category the loss would be
+        lower.** 0 for its own.
     repairs : DataFrame of shape (n_samples, n_columns)
         The change of the query to first order if the cell were the median of its
         column; of categories, that of the best switch. **The most negative cells do
