@@ -188,6 +188,7 @@ def run(
     criterion=nn.CrossEntropyLoss,
     optimizer=SGD,
     in_step=None,
+    after_step=None,
     in_epoch=None,
     at_end=None,
     n_epochs=2,
@@ -210,6 +211,8 @@ def run(
             if in_step:
                 in_step(module)
             optimizer.step()
+            if after_step:
+                after_step(module)
         if in_epoch:
             in_epoch(module, epoch)
     if at_end:
@@ -415,6 +418,16 @@ def moved(module, epoch):
             parameter.mul_(0.99)
 
 
+def moved_once(module):
+    """Move the parameters after the second step of an epoch, and no other."""
+    moved_once.count += 1
+    if moved_once.count % 4 == 2:
+        moved(module, 0)
+
+
+moved_once.count = 0
+
+
 def noisy(module):
     for parameter in module.parameters():
         parameter.grad.add_(0.01 * torch.ones_like(parameter))
@@ -432,6 +445,10 @@ def half_eval(module):
 
 REFUSED = {
     "parameters moved between epochs": ({"in_epoch": moved}, "were changed between"),
+    "parameters moved within an epoch": (
+        {"after_step": moved_once},
+        "were changed between steps 1 and 2",
+    ),
     "gradients changed": ({"in_step": noisy}, "gradients were changed"),
     "a part in evaluation mode": ({"in_step": half_eval}, "must be in training mode"),
     "a straight-through estimator": ({"module": Rounds().double()}, "gets it wrong in"),

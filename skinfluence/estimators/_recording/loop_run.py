@@ -70,6 +70,10 @@ class LoopRun(TrainingRun):
             )
         self.seed_of_step = seed
 
+    def _may_be_changed(self, net: InfluenceNet) -> bool:
+        """Whether any code of the user's runs between two steps: the loop does."""
+        return True
+
     def note_loss(self, loss: float, drew: bool) -> None:
         """Note the loss of the batch in hand."""
         self._loss, self._drew, self._pending = loss, drew, True

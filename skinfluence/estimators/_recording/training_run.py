@@ -239,7 +239,7 @@ class TrainingRun:
         # The optimizer's state is looked at where most callbacks would change it, and
         # where one is seen to.
         if self._new_epoch:
-            self._watched = self.loads or act_between_batches(net)
+            self._watched = self._may_be_changed(net)
         whole = new_call or grown or self._new_epoch
         self._new_epoch = False
         after = self._after
@@ -255,6 +255,10 @@ class TrainingRun:
                 return None
             state = live.read() if trajectory.final is None else trajectory.final
         return state if new_call or trajectory.keeps(number) else None
+
+    def _may_be_changed(self, net: InfluenceNet) -> bool:
+        """Whether any code of the user's runs between two steps of an epoch."""
+        return self.loads or act_between_batches(net)
 
     def _held(self, live: LiveState, after: Tensor) -> bool:
         """Whether nothing but the optimizer changed the state since the last step."""
