@@ -11,6 +11,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
 )
 
+from skinfluence import SGDInfluenceClassifier
 from skinfluence.exceptions import (
     DivergedTrainingError,
     DivergenceWarning,
@@ -390,3 +391,42 @@ def test_what_only_looks_at_the_optimizers_steps_is_no_change(
     np.testing.assert_array_equal(
         clf.influence(*case.validation()), plain.influence(*case.validation())
     )
+
+
+def change_after_two(net):
+    if net.run_.n_steps == 2:
+        with torch.no_grad():
+            net.module_.weight.mul_(0.99)
+
+
+class OwnNotify(SGDInfluenceClassifier):
+    def notify(self, method_name, **kwargs):
+        super().notify(method_name, **kwargs)
+        if method_name == "on_batch_end":
+            change_after_two(self)
+
+
+class OwnEpoch(SGDInfluenceClassifier):
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        def stepping(batch, **params):
+            step = step_fn(batch, **params)
+            change_after_two(self)
+            return step
+
+        super().run_single_epoch(iterator, training, prefix, stepping, **fit_params)
+
+
+class OwnIterator(SGDInfluenceClassifier):
+    def get_iterator(self, dataset, training=False):
+        for batch in super().get_iterator(dataset, training):
+            change_after_two(self)
+            yield batch
+
+
+@pytest.mark.parametrize("kind", [OwnNotify, OwnEpoch, OwnIterator])
+def test_a_loop_of_the_nets_own_is_watched(kind):
+    """It may change the parameters within an epoch, where no callback does."""
+    X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    net = kind(torch.nn.Linear(3, 2), max_epochs=1, batch_size=5, random_state=0)
+    with pytest.raises(IrreproducibleStepError, match="between steps 1 and 2"):
+        net.fit(X, np.arange(20) % 2)

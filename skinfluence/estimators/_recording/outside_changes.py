@@ -15,6 +15,9 @@ from ...trajectory import Trajectory
 _BETWEEN_BATCHES = ("on_batch_begin", "on_batch_end")
 _BETWEEN_STEPS = (*_BETWEEN_BATCHES, "on_epoch_begin", "on_epoch_end")
 _WITHIN_STEPS = ("on_grad_computed",)
+# What a net of the user's may override, and run code of its own in.
+_LOOP = ("fit_loop", "run_single_epoch", "get_iterator", "notify")
+_LIBRARIES = ("skorch.", "skinfluence.")
 
 _PARAMETERS = "the parameters or the optimizer's state were changed"
 _GRADIENTS = "the gradients were changed"
@@ -98,7 +101,7 @@ def _own_hooks(net: NeuralNet, events: tuple[str, ...]) -> Iterator[str]:
     for each in (net, *(callback for _, callback in net.callbacks_)):
         for event in events:
             module = getattr(getattr(each, event), "__module__", "")
-            if not module.startswith(("skorch.", "skinfluence.")):
+            if not module.startswith(_LIBRARIES):
                 yield f"`{type(each).__name__}.{event}`"
 
 
@@ -179,6 +182,9 @@ def callbacks_touch_gradients(net: NeuralNet) -> bool:
 
 def act_between_batches(net: NeuralNet) -> bool:
     """Whether anything but skorch's own loop runs from one step to the next."""
+    loop = (getattr(type(net), method).__module__ for method in _LOOP)
+    if not all(module.startswith(_LIBRARIES) for module in loop):
+        return True
     for event in _BETWEEN_BATCHES:
         if getattr(type(net), event) is not getattr(NeuralNet, event):
             return True
