@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         load_estimator,
         save_estimator,
     )
+    from .issues import find_issues
     from .recorder import Recorder
     from .trajectory import Trajectory
 
@@ -26,6 +27,7 @@ __all__ = [
     "SGDInfluenceRegressor",
     "Trajectory",
     "__version__",
+    "find_issues",
     "influence_interval",
     "influence_over_runs",
     "load_estimator",
@@ -39,6 +41,7 @@ _ROOMS = {
     "SGDInfluenceClassifier": "estimators",
     "SGDInfluenceRegressor": "estimators",
     "Trajectory": "trajectory",
+    "find_issues": "issues",
     "influence_interval": "estimators",
     "influence_over_runs": "estimators",
     "load_estimator": "estimators",
@@ -46,7 +49,7 @@ _ROOMS = {
 }
 _SUBMODULES = {
     *("cleaning", "commands", "counterfactual", "datasets", "estimators", "exceptions"),
-    *("influence", "inspection", "metrics", "queries", "recorder", "scorers"),
+    *("influence", "inspection", "issues", "metrics", "queries", "recorder", "scorers"),
     "training",
     "trajectory",
 }

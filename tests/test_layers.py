@@ -37,6 +37,7 @@ RANKS = {
     "scorers": 5,
     "metrics": 5,
     "cleaning": 6,
+    "issues": 6.5,
     "inspection": 7,
     "commands": 8,
     "__main__": 9,

@@ -84,6 +84,11 @@ def is_imbalanced(codes: np.ndarray) -> bool:
     return len(_below(codes, 1 / 3)) > 0
 
 
+def rare_classes(codes: np.ndarray) -> np.ndarray:
+    """Return the classes with less than a fifth of the mean number of samples."""
+    return _below(codes, _RARE)
+
+
 def _below(codes: np.ndarray, share: float) -> np.ndarray:
     """Return the classes with less than a share of the mean number of samples."""
     counts = np.bincount(codes)
@@ -109,7 +114,7 @@ def within_limits(
     counts = np.bincount(codes)
     limits = counts.astype(float)
     if isinstance(fraction, str):
-        limits[_below(codes, _RARE)] *= _OF_RARE
+        limits[rare_classes(codes)] *= _OF_RARE
     else:
         limits *= fraction
     # The place of each sample within its class, in the order of removal.

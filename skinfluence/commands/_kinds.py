@@ -8,6 +8,7 @@ import pandas as pd
 
 from .._digits import without_many_digits
 from ..exceptions import TableError
+from ..issues import numbering
 from ._cells import has_codes, is_dated, is_missing, is_text, texts
 from ._choices import (
     CATEGORY,
@@ -51,7 +52,6 @@ _ID_ENDING = (
     "(?:customer|user|passenger|person|product|order|client|patient|row|sample|"
     "student|employee|account|transaction|session)id"
 )
-_PHONE_DIGITS = 7
 _FEWEST_IDS = 50  # fewer different numbers may fill their range by chance
 
 
@@ -201,7 +201,7 @@ def _identifies(table: Table, name: str, values: np.ndarray) -> tuple[str, str] 
         return CATEGORY, f"codes, by its name; {_different(distinct)}"
     if is_id and distinct > _MANY:
         return UNUSED, "identifies rows, by its name"
-    if distinct == n >= _FEWEST_IDS and (why := _numbering(present)):
+    if distinct == n >= _FEWEST_IDS and (why := numbering(present)):
         return UNUSED, why
     size = n // distinct
     if distinct > _MANY and size > 1 and n == len(values) == size * distinct:
@@ -209,19 +209,6 @@ def _identifies(table: Table, name: str, values: np.ndarray) -> tuple[str, str] 
         if (blocks == blocks[:, :1]).all():
             return UNUSED, f"numbers groups of {size} rows"
     return None
-
-
-def _numbering(values: np.ndarray) -> str:
-    """Return how different whole numbers number rows, or an empty string."""
-    n, span, steps = len(values), float(np.ptp(values)), np.diff(values)
-    if span <= 1.5 * n:
-        return "numbers the rows, in another order"
-    if span <= 10 * n and ((steps > 0).all() or (steps < 0).all()):
-        return "numbers the rows, with gaps"
-    lengths = {len(f"{value:.0f}") for value in values}
-    if len(lengths) == 1 and min(lengths) >= _PHONE_DIGITS:
-        return f"has another number of {lengths.pop()} digits in every row"
-    return ""
 
 
 def _different(n: int) -> str:

@@ -18,7 +18,7 @@ from ._console import flush, note, tell
 from ._outcome import Command, Outcome, check_new, unwritable
 from ._stopping import Stopping
 
-OK, UNEXPECTED, BAD_INPUT = 0, 1, 2
+UNEXPECTED, BAD_INPUT = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 2 for invalid input, 1 for any other error, and
-        130 after an interrupt (143 after SIGTERM). Unless it is 0, no file is written.
+        The exit code: 0 for success, 3 where ``check`` finds more than it allows, 2 for
+        invalid input, 1 for any other error, and 130 after an interrupt (143 after
+        SIGTERM). Unless it is 0 or 3, no file is written.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.debug:
                 warnings.simplefilter("ignore")
             _announce(warnings)
-            _carry_out(options, stopping)
+            return _carry_out(options, stopping)
     except (KeyboardInterrupt, Exception) as error:
         # Code that a signal's exception passes through may turn it into another error.
         if stopping.signal is None and not isinstance(error, KeyboardInterrupt):
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _identity(options.path) == before:
             note("interrupted")
             return stopping.exit_code
-    return OK
+        return 0
 
 
 # Imported late: torch alone takes seconds, and --help and wrong usage need nothing.
@@ -90,6 +91,13 @@ def clean(options: argparse.Namespace) -> Command:
     return _on_threads(clean, options)
 
 
+def check(options: argparse.Namespace) -> Command:
+    """Look for faults, and compare them with what is allowed."""
+    from ._check import check
+
+    return _on_threads(check, options)
+
+
 def _on_threads(
     run: Callable[[argparse.Namespace], Command], options: argparse.Namespace
 ) -> Command:
@@ -105,9 +113,10 @@ def _on_threads(
         return (yield from run(options))
 
 
-def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
+def _carry_out(options: argparse.Namespace, stopping: Stopping) -> int:
     """Do the work and write its file; what was done is said when it is there."""
-    out = sys.stderr if is_stdout(options.path) else sys.stdout
+    path = options.path
+    out = sys.stderr if path is not None and is_stdout(path) else sys.stdout
     command: Command = options.run(options)
     try:
         while True:
@@ -117,17 +126,21 @@ def _carry_out(options: argparse.Namespace, stopping: Stopping) -> None:
     except StopIteration as end:
         outcome: Outcome = end.value
     stopping.check()
-    check_new(options.path, options.force)
-    try:
-        outcome.write()
-    except OSError as error:
-        raise unwritable(options.path, error) from error
+    if path is not None:
+        check_new(path, options.force)
+        try:
+            outcome.write()
+        except OSError as error:
+            raise unwritable(path, error) from error
     for line in outcome.lines:
         tell(line, out)
+    return outcome.exit_code
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | None) -> tuple[int, int] | None:
     """Return what tells the file of this name from the one that takes its place."""
+    if path is None:
+        return None
     try:
         found = path.stat()
     except OSError:
@@ -171,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_audit(commands)
     _add_clean(commands)
+    _add_check(commands)
     return parser
 
 
@@ -251,6 +265,49 @@ def _add_clean(commands: Any) -> None:
     )
     _add_model(command)
     command.set_defaults(run=clean)
+
+
+def _add_check(commands: Any) -> None:
+    command = commands.add_parser(
+        "check",
+        help="look for faults of the data, and fail where there are too many",
+        description="Look for copies, leakage, probably wrong labels, and columns that "
+        "teach nothing or too much. The exit code is 3 where a bound is passed.",
+    )
+    _add_table(command)
+    command.add_argument(
+        "--fail-on",
+        type=_bounds,
+        default=[],
+        metavar="BOUNDS",
+        help="how much is too much, such as 'label_errors>0.02,duplicates>0': a whole "
+        "number counts rows (or columns, or classes), a fraction is a share of the "
+        "rows; by default nothing fails",
+    )
+    command.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KIND",
+        help="look for these kinds of faults only; no model is trained without "
+        "label_errors",
+    )
+    command.add_argument(
+        "--json",
+        dest="path",
+        type=Path,
+        metavar="FILE",
+        help="where to write what was found, for machines and as a baseline",
+    )
+    command.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="an earlier --json file: only what it does not have counts",
+    )
+    _add_model(command)
+    command.set_defaults(run=check)
 
 
 def _add_table(command: argparse.ArgumentParser) -> None:
@@ -345,6 +402,25 @@ def _kind_of_column(text: str) -> tuple[str, str]:
             f"must be a name, '=' and one of {', '.join(KINDS)}, got {text!r}"
         )
     return name, kind
+
+
+def _bounds(text: str) -> list[tuple[str, float]]:
+    """Return the most of each kind: an int is a count, a float a share."""
+    bounds: list[tuple[str, float]] = []
+    for part in text.split(","):
+        kind, _, number = (word.strip() for word in part.partition(">"))
+        if number.isascii() and number.isdigit():
+            bounds.append((kind, int(number)))
+            continue
+        with suppress(ValueError):
+            if kind and 0 <= float(number) < 1:
+                bounds.append((kind, float(number)))
+                continue
+        raise argparse.ArgumentTypeError(
+            "must be kinds of faults, each with '>' and a whole number or a fraction "
+            f"below 1, such as 'duplicates>0,label_errors>0.02', got {part!r}"
+        )
+    return bounds
 
 
 def _positive(text: str) -> int:

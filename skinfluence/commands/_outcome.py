@@ -13,6 +13,7 @@ class Outcome(NamedTuple):
 
     write: Callable[[], None]
     lines: Sequence[str]
+    exit_code: int = 0
 
 
 Command: TypeAlias = Generator[str, None, Outcome]

@@ -77,6 +77,13 @@ class Problem:
         (vectorizer,) = self.transformer.named_transformers_.values()
         return [str(word) for word in vectorizer.get_feature_names_out()]
 
+    def without(self, names: Sequence[str]) -> "Problem":
+        """Return the problem of a model that is not given some of the columns."""
+        columns = [column for column in self.columns if column.name not in names]
+        return _converted(
+            self.table, self.target, columns, self.valid_table, self.test_table
+        )
+
     def rows_of(self, table: Table) -> Rows:
         """Return the rows of a further table as input and target."""
         y = read_same_target(table, self.target)
@@ -105,19 +112,30 @@ def read_problem(options: Namespace) -> Problem:
             f"{table.name!r} has no column besides the target {options.target!r}."
         )
     columns = describe_columns(table, used, kinds)
+    valid, test = (
+        None if path is None else _other_table(table, path, options)
+        for path in (options.valid, options.test)
+    )
+    return _converted(table, target, columns, valid, test)
+
+
+def _converted(
+    table: Table,
+    target: Target,
+    columns: Sequence[Column],
+    valid: Table | None,
+    test: Table | None,
+) -> Problem:
+    """Return a problem with the input of a model that is given these columns."""
     transformer = preprocessor(columns)
     X = transformer.fit_transform(convert(table, columns)).astype(np.float32)
-    problem = Problem(table, target, columns, transformer, X)
-    valid, test = (
-        None if path is None else _other_table(problem, path, options)
-        for path in (options.valid, options.test)
+    problem = Problem(
+        table, target, columns, transformer, X, valid_table=valid, test_table=test
     )
     return replace(
         problem,
         valid=None if valid is None else problem.rows_of(valid),
         test=None if test is None else problem.rows_of(test),
-        valid_table=valid,
-        test_table=test,
     )
 
 
@@ -153,17 +171,17 @@ def _read(path: Path, options: Namespace) -> Table:
     )
 
 
-def _other_table(problem: Problem, path: Path, options: Namespace) -> Table:
+def _other_table(training: Table, path: Path, options: Namespace) -> Table:
     """Read a validation or test table, which must have the same columns."""
     table = _read(path, options)
     names = {str(name) for name in table.file.columns} - set(options.drop)
-    expected = {str(name) for name in problem.table.file.columns} - set(options.drop)
+    expected = {str(name) for name in training.file.columns} - set(options.drop)
     if names != expected:
         lacking, extra = sorted(expected - names), sorted(names - expected)
         differences = [f"lacks {quoted(lacking)}"] if lacking else []
         differences += [f"has {quoted(extra)} as well"] if extra else []
         raise TableError(
-            f"{table.name!r} must have the columns of {problem.table.name!r}, but it "
+            f"{table.name!r} must have the columns of {training.name!r}, but it "
             f"{' and '.join(differences)}."
         )
     return with_target(table, options.target)

@@ -8,7 +8,7 @@ from ..estimators import extreme_targets
 from ._choices import CLASSIFICATION
 from ._codes import possible_codes
 from ._columns import in_words
-from ._giveaways import giveaways
+from ._issues import giveaways
 from ._problem import Problem
 from ._tables import Table, quoted
 

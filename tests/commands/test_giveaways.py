@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinfluence.commands._giveaways import giveaways
+from skinfluence.commands._issues import giveaways
 from skinfluence.commands._main import _parser
 from skinfluence.commands._problem import read_problem
 from tests.commands.tables import write

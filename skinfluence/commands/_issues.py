@@ -1,0 +1,82 @@
+"""Other faults of a problem's tables than harmful rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from ..issues import find_issues
+from ._cells import is_missing, texts
+from ._choices import CATEGORY, DATE, NUMBER, REGRESSION, UNUSED
+from ._columns import convert
+from ._kinds import AS_REQUESTED, Column
+from ._problem import Folds, Problem
+from ._tables import Table
+
+
+def giveaways(problem: Problem) -> list[str]:
+    """Return the columns from which alone the target can be told."""
+    kinds = (NUMBER, DATE, CATEGORY)
+    columns = [column for column in problem.columns if column.kind in kinds]
+    if not columns:
+        return []
+    frame = convert(problem.table, columns)
+    found = _find(problem, frame, kinds=["giveaway"])
+    return [name for about in found["about"] for name in about]
+
+
+def issues_of(
+    problem: Problem, kinds: Sequence[str] | None = None, **known: Any
+) -> pd.DataFrame:
+    """Return the faults of all tables; validation and test rows are held out alike.
+
+    `known` are probabilities and influence, as of :func:`skinfluence.find_issues`.
+    """
+    held_out = held_out_tables(problem)
+    frames = [comparable(each, problem.columns) for each in held_out]
+    return _find(
+        problem,
+        comparable(problem.table, problem.columns),
+        X_val=pd.concat(frames, ignore_index=True) if frames else None,
+        kinds=kinds,
+        **known,
+    )
+
+
+def held_out_tables(problem: Problem) -> list[Table]:
+    """Return the tables that are not trained on."""
+    tables = (problem.valid_table, problem.test_table)
+    return [table for table in tables if table is not None]
+
+
+def comparable(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return all columns that were not dropped: numbers and dates as such, or cells."""
+    kept = [each for each in columns if each.why != AS_REQUESTED or each.kind != UNUSED]
+    plain = convert(table, [each for each in kept if each.kind in (NUMBER, DATE)])
+    cells = {}
+    for column in kept:
+        written = table.frame[column.name]
+        cells[column.name] = (
+            plain[column.name].to_numpy()
+            if column.name in plain
+            else texts(written).where(~is_missing(written), None).to_numpy()
+        )
+    return pd.DataFrame(cells)
+
+
+def out_of_fold(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
+    """Return the probability of each label by a model that did not see the row."""
+    plain, y = clone(model).set_params(record=None), problem.target.y
+    # The only row of a class is never held out: its label cannot be judged.
+    probabilities = np.asarray(np.unique(y) == y[:, None], dtype=np.float64)
+    for train, held_out in folds:
+        fitted = clone(plain).fit(problem.X[train], y[train])
+        probabilities[held_out] = fitted.predict_proba(problem.X[held_out])
+    return probabilities
+
+
+def _find(problem: Problem, frame: pd.DataFrame, **options: Any) -> pd.DataFrame:
+    regression = problem.target.task == REGRESSION
+    return find_issues(frame, problem.target.y, regression=regression, **options)

@@ -1,0 +1,258 @@
+"""Rows that repeat others: duplicates, conflicts of labels, and leakage."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import KDTree
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from ._finding import Finding, counted, share
+from ._table import Table, normalized
+
+# More dimensions than a tree divides well.
+_MOST_DIMENSIONS = 15
+# So many rows tell how far apart neighbours usually are.
+_SAMPLE = 500
+_AT_ONCE = 1000
+
+_KEEP_ONE = "Keep one of each, unless the repetition is meant."
+
+
+class Copies:
+    """The training rows and, below them, the validation rows, as one table.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    n_train : int
+        How many of them are to train on.
+    near : float
+        How near is nearly the same, as a part of the usual distance to the nearest row.
+    """
+
+    def __init__(self, table: Table, n_train: int, near: float) -> None:
+        self.n_train, self.near = n_train, near
+        self.table = table
+        # The first row with the same cells, for each row.
+        self.first = _firsts(table.rows)
+
+    def duplicates(self, labels: np.ndarray | None) -> Iterator[Finding]:
+        """Yield the later ones of equal training rows with equal labels."""
+        n = self.n_train
+        keys = self.first[:n]
+        if labels is not None:
+            keys = _firsts(keys * (labels.max() + 1) + labels)
+        rows = np.flatnonzero(keys != np.arange(n))
+        if not len(rows):
+            return
+        chance = self._by_chance()
+        said = f"{counted(len(rows), 'row')} ({share(len(rows) / n)}) repeat another"
+        said = said.replace("repeat", "repeats") if len(rows) == 1 else said
+        if chance >= 0.5:
+            said += (
+                f"; as the columns have few values, about {round(chance):,} would be "
+                "equal by chance"
+            )
+        yield Finding(
+            "duplicates", said + ".", _KEEP_ONE, len(rows) / n, rows, keys[rows]
+        )
+
+    def conflicts(self, labels: np.ndarray) -> Iterator[Finding]:
+        """Yield training rows whose inputs are equal and whose labels are not."""
+        n = self.n_train
+        by_inputs = pd.Series(labels).groupby(self.first[:n])
+        rows = np.flatnonzero(by_inputs.transform("nunique").to_numpy() > 1)
+        if not len(rows):
+            return
+        other = _first_with_another_label(self.first[rows], labels[rows])
+        n_groups = len(np.unique(self.first[rows]))
+        yield Finding(
+            "conflicting_labels",
+            f"{counted(len(rows), 'row')} in {counted(n_groups, 'group')} have equal "
+            "inputs and different labels.",
+            "Find out which label is right, or which column would tell them apart.",
+            len(rows) / n,
+            rows,
+            rows[other],
+        )
+
+    def leakage(self) -> Iterator[Finding]:
+        """Yield the training rows whose inputs are in the validation data too."""
+        held_out = self.first[self.n_train :]
+        yield from self._leak(
+            "leakage", np.flatnonzero(held_out < self.n_train), held_out, "the same as"
+        )
+
+    def near_leakage(self) -> Iterator[Finding]:
+        """Yield the training rows that are nearly the same as validation rows."""
+        later, earlier = self._near_pairs
+        across = (later >= self.n_train) & (earlier < self.n_train)
+        match = np.full(len(self.table) - self.n_train, len(self.table))
+        np.minimum.at(match, later[across] - self.n_train, earlier[across])
+        rows = np.unique(later[across]) - self.n_train
+        # Those that have the same row are told already.
+        rows = rows[self.first[self.n_train :][rows] >= self.n_train]
+        yield from self._leak("near_leakage", rows, match, "nearly the same as")
+
+    def near_duplicates(self) -> Iterator[Finding]:
+        """Yield the later ones of training rows that are nearly the same."""
+        later, earlier = self._near_pairs
+        within = later < self.n_train
+        if not within.any():
+            return
+        match = np.full(self.n_train, self.n_train)
+        np.minimum.at(match, later[within], earlier[within])
+        rows = np.unique(later[within])
+        verb = "is" if len(rows) == 1 else "are"
+        yield Finding(
+            "near_duplicates",
+            f"{counted(len(rows), 'row')} ({share(len(rows) / self.n_train)}) {verb} "
+            "nearly the same as another.",
+            _KEEP_ONE,
+            len(rows) / self.n_train,
+            rows,
+            match[rows],
+        )
+
+    def _leak(
+        self, kind: str, held_out: np.ndarray, match: np.ndarray, how: str
+    ) -> Iterator[Finding]:
+        """Yield validation rows that match the training row of that number."""
+        if not len(held_out):
+            return
+        n_val = len(self.table) - self.n_train
+        verb = "is" if len(held_out) == 1 else "are"
+        yield Finding(
+            kind,
+            f"{counted(len(held_out), 'validation row')} "
+            f"({share(len(held_out) / n_val)}) {verb} {how} training rows.",
+            "Take these out of one of the two: a score on rows that were trained on is "
+            "too good.",
+            len(held_out) / n_val,
+            match[held_out],
+            held_out,
+        )
+
+    def _by_chance(self) -> float:
+        """Return how many pairs of training rows would be equal if by chance only.
+
+        From the pairs that differ in one column alone, and the share of all pairs that
+        agree there: the median over the columns that have different values.
+        """
+        cells = self.table.cells[: self.n_train]
+        rows = cells.sum(axis=1, dtype=np.uint64)
+        exact, n = _n_pairs(rows), len(rows)
+        estimates = []
+        for column in cells.T:
+            agree = _n_pairs(column) / max(n * (n - 1) / 2, 1)
+            if agree < 1:
+                but_one = _n_pairs(rows - column) - exact
+                estimates.append(but_one * agree / (1 - agree))
+        return float(np.median(estimates)) if estimates else 0.0
+
+    @cached_property
+    def _near_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of rows that are nearly the same, the later and the earlier one.
+
+        Numbers must be near, all else equal but for spaces and capitals. Of equal rows
+        the first stands for all.
+        """
+        rows = np.flatnonzero(self.first == np.arange(len(self.first)))
+        points = _scaled(self.table)[rows]
+        radius = self.near * _usual_distance(points)
+        groups = _groups(self.table, rows)
+        order = np.argsort(groups, kind="stable")
+        ends = np.flatnonzero(np.diff(groups[order])) + 1
+        found = [np.zeros((0, 2), dtype=np.intp)]
+        for members in np.split(order, ends):
+            if len(members) > 1:
+                pairs = _pairs_within(points[members], radius)
+                found.append(rows[members][pairs])
+        pairs = np.concatenate(found)
+        return pairs.max(axis=1), pairs.min(axis=1)
+
+
+def _firsts(keys: np.ndarray) -> np.ndarray:
+    """Return for each key where it first stands."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse])
+
+
+def _n_pairs(keys: np.ndarray) -> float:
+    """Return how many pairs of keys are equal."""
+    _, counts = np.unique(keys, return_counts=True)
+    return float((counts * (counts - 1.0)).sum() / 2)
+
+
+def _first_with_another_label(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return for each row the first one of its group that has another label."""
+    found = np.zeros(len(groups), dtype=np.intp)
+    order = np.argsort(groups, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        for label in np.unique(labels[members]):
+            others = members[labels[members] != label]
+            found[members[labels[members] == label]] = others[0]
+    return found
+
+
+def _scaled(table: Table) -> np.ndarray:
+    """Return the numbers in units of their columns' spread; 0 where one is missing."""
+    columns = []
+    for values in table.numbers.values():
+        known = values[np.isfinite(values)]
+        spread = np.subtract(*np.percentile(known, [75, 25])) if len(known) else 0.0
+        spread = spread or (known.std() if len(known) else 0.0)
+        if spread > 0:
+            columns.append(np.nan_to_num(values / spread, posinf=0, neginf=0))
+    return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
+
+
+def _groups(table: Table, rows: np.ndarray) -> np.ndarray:
+    """Return a number for all that must be equal: words, and what is no number."""
+    parts = {name: normalized(table.frame[name]) for name in table.others}
+    # A missing or infinite number is like no other.
+    parts |= {
+        name: pd.Series(np.where(np.isfinite(values), 0.0, values))
+        for name, values in table.numbers.items()
+        if not np.isfinite(values).all()
+    }
+    if not parts:
+        return np.zeros(len(rows), dtype=np.intp)
+    frame = pd.concat(parts, axis=1).iloc[rows]
+    return (
+        frame.groupby(list(frame.columns), sort=False, dropna=False).ngroup().to_numpy()
+    )
+
+
+def _usual_distance(points: np.ndarray) -> float:
+    """Return the median distance of a point to the nearest other one."""
+    if len(points) < 2 or not points.shape[1]:
+        return 0.0
+    chosen = np.random.RandomState(0).permutation(len(points))[:_SAMPLE]
+    neighbors = NearestNeighbors(n_neighbors=2).fit(points)
+    distances = neighbors.kneighbors(points[chosen])[0][:, 1]
+    return float(np.median(distances))
+
+
+def _pairs_within(points: np.ndarray, radius: float) -> np.ndarray:
+    """Return the pairs of points within a radius, of shape (n_pairs, 2)."""
+    if not points.shape[1]:
+        # Nothing tells them apart: the first is the others' copy.
+        others = np.arange(1, len(points))
+        return np.stack([np.zeros_like(others), others], axis=1)
+    tree = points
+    if min(points.shape) > _MOST_DIMENSIONS:
+        # Nowhere are projections further apart than the points.
+        tree = PCA(_MOST_DIMENSIONS, random_state=0).fit_transform(points)
+    # Equal numbers beside other words have no distance at all.
+    pairs = KDTree(tree).query_pairs(radius * (1 + 1e-9), output_type="ndarray")
+    parts = np.array_split(pairs, len(pairs) // _AT_ONCE + 1)
+    apart = [
+        np.linalg.norm(points[a] - points[b], axis=1)
+        for a, b in map(np.transpose, parts)
+    ]
+    return np.asarray(pairs[np.concatenate(apart) <= radius])
