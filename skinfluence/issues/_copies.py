@@ -16,6 +16,8 @@ from ._table import Table, normalized
 _MOST_DIMENSIONS = 15
 # So many rows tell how far apart neighbours usually are.
 _SAMPLE = 500
+# How many rows of all data may be as near by chance.
+_BY_CHANCE = 0.05
 _AT_ONCE = 1000
 
 _KEEP_ONE = "Keep one of each, unless the repetition is meant."
@@ -163,7 +165,7 @@ class Copies:
         """
         rows = np.flatnonzero(self.first == np.arange(len(self.first)))
         points = _scaled(self.table)[rows]
-        radius = self.near * _usual_distance(points)
+        radius = _radius(points, self.near)
         groups = _groups(self.table, rows)
         order = np.argsort(groups, kind="stable")
         ends = np.flatnonzero(np.diff(groups[order])) + 1
@@ -202,6 +204,8 @@ def _first_with_another_label(groups: np.ndarray, labels: np.ndarray) -> np.ndar
 def _scaled(table: Table) -> np.ndarray:
     """Return the numbers in units of their columns' spread; 0 where one is missing."""
     columns = []
+    if table.one_unit:
+        return np.nan_to_num(table.frame.to_numpy(np.float64), posinf=0, neginf=0)
     for values in table.numbers.values():
         known = values[np.isfinite(values)]
         spread = np.subtract(*np.percentile(known, [75, 25])) if len(known) else 0.0
@@ -228,14 +232,25 @@ def _groups(table: Table, rows: np.ndarray) -> np.ndarray:
     )
 
 
-def _usual_distance(points: np.ndarray) -> float:
-    """Return the median distance of a point to the nearest other one."""
+def _radius(points: np.ndarray, near: float) -> float:
+    """Return how near is too near for chance, at most a part of the usual distance.
+
+    Of points in d dimensions, the probability that the nearest one is within r grows as
+    r to the power of d; the quartiles of that distance tell d.
+    """
     if len(points) < 2 or not points.shape[1]:
         return 0.0
     chosen = np.random.RandomState(0).permutation(len(points))[:_SAMPLE]
     neighbors = NearestNeighbors(n_neighbors=2).fit(points)
     distances = neighbors.kneighbors(points[chosen])[0][:, 1]
-    return float(np.median(distances))
+    quarter, half = np.quantile(distances, [0.25, 0.5])
+    if quarter == 0:
+        return 0.0
+    # The distances are as of a Weibull variable, with 1 - 2 ** -((r / half) ** d).
+    ratio = np.log(0.75) / np.log(0.5)
+    inverse_d = min(np.log(quarter / half) / np.log(ratio), 1.0)
+    by_chance = (_BY_CHANCE / (np.log(2) * len(points))) ** inverse_d
+    return float(half * min(near, by_chance))
 
 
 def _pairs_within(points: np.ndarray, radius: float) -> np.ndarray:

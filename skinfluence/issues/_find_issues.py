@@ -56,7 +56,9 @@ def find_issues(
         :meth:`~skinfluence.SGDInfluenceClassifier.influence`: what each fault costs.
     near : float, default=0.1
         How near numbers must be to be nearly the same, as a part of the median distance
-        of a sample to the nearest other one; at least 0, below 1.
+        of a sample to the nearest other one; at least 0, below 1. Each column is in
+        units of its interquartile range, images in one unit for all pixels. Where more
+        than one row in twenty such sets would be as near by chance, it is less.
     feature_names : sequence of str or None, default=None
         Names of the columns, where X has none.
 
@@ -142,10 +144,11 @@ def find_issues(
     >>> found = find_issues(X, y)
     >>> found[["kind", "n_rows"]]
              kind  n_rows
-    0    constant       0
-    1    giveaway       0
-    2  identifier       0
-    >>> print(found["finding"][2])
+    0  duplicates       1
+    1    constant       0
+    2    giveaway       0
+    3  identifier       0
+    >>> print(found["finding"][3])
     'row' numbers the rows.
     """
     table = read("X", X, feature_names)

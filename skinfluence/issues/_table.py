@@ -1,7 +1,7 @@
 """Data of any form as a table, and what makes two of its rows the same."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,12 @@ class Table:
     ----------
     frame : DataFrame
         The cells; names are texts, and no two are the same.
+    one_unit : bool
+        Whether all cells are numbers in the same unit, such as pixels.
     """
 
     frame: pd.DataFrame
+    one_unit: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -30,12 +33,12 @@ class Table:
     def above(self, other: "Table") -> "Table":
         """Return both tables as one."""
         both = pd.concat([self.frame, other.frame[self.names]], ignore_index=True)
-        return Table(both)
+        return replace(self, frame=both)
 
     def without(self, names: Sequence[str]) -> "Table":
         """Return the table without some columns, unless none would be left."""
         left = [name for name in self.names if name not in names]
-        return Table(self.frame[left]) if names and left else self
+        return replace(self, frame=self.frame[left]) if names and left else self
 
     @property
     def names(self) -> list[str]:
@@ -126,6 +129,7 @@ def read(name: str, data: Any, names: Sequence[str] | None = None) -> Table:
     names : sequence of str or None
         Names of the columns of what has none.
     """
+    one_unit = False
     if isinstance(data, pd.DataFrame):
         frame = data.reset_index(drop=True)
     elif sparse.issparse(data):
@@ -137,6 +141,7 @@ def read(name: str, data: Any, names: Sequence[str] | None = None) -> Table:
         frame = data.to_pandas()
     else:
         frame = _of_array(name, data, names)
+        one_unit = getattr(data, "ndim", 0) > 2
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
@@ -148,7 +153,7 @@ def read(name: str, data: Any, names: Sequence[str] | None = None) -> Table:
         raise ValueError(f"`{name}` must have at least one column, got none.")
     if not len(frame):
         raise ValueError(f"`{name}` must have at least one row, got none.")
-    return Table(frame)
+    return Table(frame, one_unit)
 
 
 def _of_array(name: str, data: Any, names: Sequence[str] | None) -> pd.DataFrame:
