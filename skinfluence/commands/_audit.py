@@ -20,6 +20,7 @@ from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
 from ._columns import convert_to_slice
+from ._issues import issues_of
 from ._kinds import kind_of
 from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
@@ -52,6 +53,7 @@ def audit(options: Namespace) -> Command:
         )
     problem = read_problem(options)
     slices = _slices(problem, options.drop) if options.slices else None
+    issues = issues_of(problem)
     yield from introduce(problem)
     folds = make_folds(problem.target, options.seed)
     how = how_validated(problem, len(folds), N_RUNS)
@@ -65,7 +67,7 @@ def audit(options: Namespace) -> Command:
         scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
         report = make_report(
-            problem, model, folds, scores, model_skill, options, slices
+            problem, model, folds, scores, model_skill, options, issues, slices
         )
     count = len(report.to_dict()["suspects"])
     if count:
@@ -77,7 +79,11 @@ def audit(options: Namespace) -> Command:
         ]
     else:
         found = [f"No row is harmful: there is nothing to review in {options.path}."]
-    said = [model_skill.in_words(_TO_LEARN_MORE), *said_of_slices(report)]
+    said = [
+        model_skill.in_words(_TO_LEARN_MORE),
+        *said_of_slices(report),
+        *said_of_issues(report),
+    ]
     return Outcome(lambda: report.write_html(options.path), [*said, *found])
 
 
@@ -108,6 +114,13 @@ def said_of_slices(report: AuditReport) -> list[str]:
     return [
         f"A group of rows does harm: {worst['slice']} ({worst['n_rows']:,} rows).{more}"
     ]
+
+
+def said_of_issues(report: AuditReport) -> list[str]:
+    """Return a line on other faults of the data, if there are any."""
+    issues = report.to_dict()["issues"]
+    kinds = ", ".join(dict.fromkeys(each["kind"] for each in issues))
+    return [f"Other faults, told in the report: {kinds}."] if issues else []
 
 
 def _is_page(path: Path) -> bool:
@@ -150,6 +163,7 @@ def make_report(
     scores: ScoresOverRuns,
     model_skill: Skill,
     options: Namespace,
+    issues: pd.DataFrame,
     slices: pd.DataFrame | None = None,
 ) -> AuditReport:
     """Return the report on the rows with the lowest scores, and on groups of rows.
@@ -196,6 +210,7 @@ def make_report(
         scores=scores,
         columns=[(each.name, each.kind, each.why) for each in problem.columns],
         slices=slices,
+        issues=issues,
         warnings=warnings_on(problem),
         skill=model_skill,
         apply_command=_next_command(options),

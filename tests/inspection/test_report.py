@@ -30,6 +30,7 @@ from skinfluence import (
     InfluenceCleanerCV,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    find_issues,
 )
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.estimators import ScoresOverRuns, skill
@@ -854,3 +855,32 @@ def test_the_table_of_slices_is_checked_before_the_work():
         ValueError, match="`slices` must have a row for each of the 600"
     ):
         report_of(data, slices=table[:3])
+
+
+def test_other_faults_are_shown_with_the_influence_of_their_rows():
+    X, y, X_val, y_val = data = planted()[0]
+    X, y = np.concatenate([X, X[:3]]), np.concatenate([y, y[:3]])
+    table = pd.DataFrame(X).assign(**{HOSTILE[0]: "same"})
+    issues = find_issues(table, y)
+    report = report_of((X, y, X_val, y_val), issues=issues)
+    copies, constant = report.to_dict()["issues"]
+    influence = fitted(X, y).influence(X_val, y_val, at="path")
+    assert copies["kind"] == "duplicates"
+    assert copies["rows"] == ["row 600", "row 601", "row 602"]
+    shown = float(copies["change"].replace("\N{MINUS SIGN}", "-"))
+    assert shown == pytest.approx(influence[600:].sum(), rel=0.01)
+    assert constant["change"] == ""
+    html = page(report.to_dict())
+    assert 'href="#issues">2 other faults of the data' in html
+    assert HOSTILE[0] not in html.split("<script")[0]
+    assert 'id="issues"' not in page(report_of(data).to_dict())
+    nothing = find_issues(table[:600], y[:600], kinds=["duplicates"])
+    assert "No copies, no leakage" in page(report_of(data, issues=nothing).to_dict())
+
+
+def test_other_faults_must_be_of_these_samples():
+    data, table, _ = planted()
+    with pytest.raises(ValueError, match="`issues` must be about the 600 samples"):
+        report_of(data, issues=find_issues(table[:50]))
+    with pytest.raises(TypeError, match="`issues` must be what `find_issues` returns"):
+        report_of(data, issues=table)

@@ -28,6 +28,7 @@ from .._typing import At, Estimator, Names, QueryLike, RandomState
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, checked_scores, judge
+from .issues import checked_issues, issues_dict
 from .page import page
 from .rows import Columns, checked_columns
 from .samples import Texts, shown_as
@@ -119,6 +120,7 @@ class AuditReport:
         harmful_only: bool = True,
         columns: Columns = None,
         slices: pd.DataFrame | None = None,
+        issues: pd.DataFrame | None = None,
         warnings: Sequence[str] = (),
         skill: Skill | None = None,
         apply_command: str | None = None,
@@ -199,6 +201,9 @@ class AuditReport:
             A table in which to look for groups of rows that do harm together, with
             :func:`slice_influence`, by the influence on this estimator. The first five
             are verified, each by a training run.
+        issues : DataFrame or None, default=None
+            Other faults of the data, of :func:`~skinfluence.find_issues` for these
+            samples: shown in a table, each with the influence of its rows.
         warnings : sequence of str, default=()
             What readers must know first, such as a column that gives the target away.
             That the model has learnt nothing is said in any case.
@@ -248,6 +253,8 @@ class AuditReport:
         check_fitted_on(estimator, X, y)
         if slices is not None:
             check_frame(slices, len(y), "slices")
+        if issues is not None:
+            checked_issues(issues, len(y))
         scores, over_runs = checked_scores(scores, len(y))
         curve = None if curve is None else curve_dict(curve)
         judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
@@ -304,6 +311,9 @@ class AuditReport:
             about=about or {},
             columns=columns,
             slices=found,
+            issues=None
+            if issues is None
+            else issues_dict(issues, findings.influence, getattr(raw, "index", None)),
             warnings=warnings,
             apply_command=apply_command,
             title=title,

@@ -96,8 +96,15 @@ class Rows:
         index = self.table.index
         if isinstance(index, pd.RangeIndex):
             return {}
-        prefix = "row " if pd.api.types.is_integer_dtype(index) else ""
-        return {"name": prefix + cut(index[row])}
+        return {"name": row_name(index, row)}
+
+
+def row_name(index: pd.Index | None, row: int) -> str:
+    """Return a row's label, or its number where it has none."""
+    if index is None:
+        return f"row {row}"
+    prefix = "row " if pd.api.types.is_integer_dtype(index) else ""
+    return prefix + cut(index[row])
 
 
 class _Field(NamedTuple):
