@@ -1,6 +1,13 @@
 """The gate: what it finds, when it fails, and what it writes."""
 
 import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -204,3 +211,53 @@ def test_hostile_cells_are_data(tmp_path, capsys):
     assert check("--only", "duplicates", "--json", "found.json") == 0
     content = json.loads((tmp_path / "found.json").read_text())
     assert content["issues"][0]["places"] == [62]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_hook_names_the_command():
+    yaml = pytest.importorskip("yaml")
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    program, *arguments = shlex.split(hook["entry"])
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert scripts[program] == "skinfluence.commands:main"
+    assert arguments == ["check"]
+    assert hook["pass_filenames"] is False
+
+
+def test_the_action_runs_the_command(tables, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    step = action["runs"]["steps"][-1]
+    given = {
+        "table": "train.csv",
+        "target": "stays",
+        "fail-on": "duplicates>0,leakage>5",
+        "options": "--valid valid.csv --only duplicates leakage",
+    }
+    assert set(given) == set(action["inputs"])
+    variables = {
+        name: given[re.fullmatch(r"\$\{\{ inputs\.(\S+) \}\}", value)[1]]
+        for name, value in step["env"].items()
+    }
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(**changed):
+        return subprocess.run(
+            ["bash", "-c", step["run"]],
+            env={**os.environ, **variables, "PATH": path, **changed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run()
+    assert done.returncode == TOO_MANY, done.stderr
+    assert done.stdout.endswith("Failed: duplicates.\n")
+    # What a workflow passes is no code of the shell.
+    done = run(OPTIONS="$(touch x)")
+    assert done.returncode == 2
+    assert "unrecognized arguments: $(touch x)" in done.stderr
+    assert not (tmp_path / "x").exists()
