@@ -866,7 +866,7 @@ def test_other_faults_are_shown_with_the_influence_of_their_rows():
     copies, constant = report.to_dict()["issues"]
     influence = fitted(X, y).influence(X_val, y_val, at="path")
     assert copies["kind"] == "duplicates"
-    assert copies["rows"] == ["row 600", "row 601", "row 602"]
+    assert copies["rows"] == "Rows 600, 601, 602"
     shown = float(copies["change"].replace("\N{MINUS SIGN}", "-"))
     assert shown == pytest.approx(influence[600:].sum(), rel=0.01)
     assert constant["change"] == ""

@@ -53,5 +53,12 @@ def _change(kind: str, rows: np.ndarray, influence: np.ndarray) -> str:
     return written(float(influence[rows].sum()))
 
 
-def _named(rows: np.ndarray, index: pd.Index | None) -> list[str]:
-    return [row_name(index, int(row)) for row in rows[:_MOST_ROWS]]
+def _named(rows: np.ndarray, index: pd.Index | None) -> str:
+    """Return the first rows, what their names begin with only once: "Lines 3, 8"."""
+    names = [row_name(index, int(row)) for row in rows[:_MOST_ROWS]]
+    if not names:
+        return ""
+    kinds, _, numbers = zip(*(name.partition(" ") for name in names), strict=True)
+    if len({*kinds}) == 1 and all(numbers):
+        return f"{kinds[0].capitalize()}{'s' * (len(names) > 1)} {', '.join(numbers)}"
+    return ", ".join(names)
