@@ -14,6 +14,7 @@ from ._table import Table
 
 _NEARLY_CONSTANT = 0.999  # the share of one value
 _ENOUGH = 5_000  # rows that tell
+_FEWEST_ROWS = 15  # so that leaves of five can be told apart in three folds
 _NEARLY_ALL = 0.98  # share of the majority's errors that are avoided
 _SAME_ORDER = 0.999  # rank correlation with numbers
 _FEWEST_IDS = 50  # fewer different numbers may fill their range by chance
@@ -141,7 +142,9 @@ def _identifies(table: Table, name: str) -> str:
             return ""
         if (np.diff(values) == 1).all():
             return "numbers the rows"
-        return numbering(values) if len(np.unique(values)) == len(values) else ""
+        # By the digests: long numbers may be the same as float64.
+        distinct = len(np.unique(table.digests(name)))
+        return numbering(values) if distinct == len(values) else ""
     texts = table.frame[name].map(str)
     n_words = texts.str.count(r"\w\w+").mean()
     if texts.nunique() < len(texts) or n_words >= _MOST_WORDS:
@@ -164,6 +167,8 @@ def _codes(table: Table, name: str) -> np.ndarray:
 def _tells_label(values: np.ndarray, rows: np.ndarray, y: np.ndarray) -> float | None:
     """Return how many of the majority's errors a column avoids, if nearly all."""
     values, y = values[rows], y[rows]
+    if len(y) < _FEWEST_ROWS:
+        return None
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     found = cross_val_predict(tree, values[:, None], y, cv=KFold(3))
     _, counts = np.unique(y, return_counts=True)

@@ -109,9 +109,8 @@ def find_issues(
     near_leakage           validation rows that are nearly the same; their share
     label_errors           rows whose label is probably wrong: those off the diagonal of
                            the confident joint [1]_; their share
-    outliers               rows whose isolation score [2]_ is more than six deviations
-                           below the median, and targets more than 20 interquartile
-                           ranges from theirs; their share
+    outliers               rows with a number, or a target to predict, more than 20
+                           interquartile ranges from its column's median; their share
     rare_class             a class with less than a fifth of the mean number of samples;
                            its share
     constant               columns with one value in 99.9 % of the rows; the share of
@@ -132,7 +131,6 @@ def find_issues(
     ----------
     .. [1] C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating
        Uncertainty in Dataset Labels", JAIR 2021, equations 1 and 2.
-    .. [2] F. T. Liu, K. M. Ting, Z.-H. Zhou, "Isolation Forest", ICDM 2008.
 
     Examples
     --------

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.ensemble import IsolationForest
 
 from ..cleaning import rare_classes
 from ..estimators import extreme_targets
 from ._finding import Finding, counted, share
 from ._table import Table
-
-_FAR = 6.0  # deviations of the isolation score from its median
 
 
 def rare(codes: np.ndarray, classes: np.ndarray) -> Iterator[Finding]:
@@ -52,41 +49,38 @@ def label_errors(codes: np.ndarray, probabilities: np.ndarray) -> Iterator[Findi
 
 
 def outliers(table: Table, y: np.ndarray | None) -> Iterator[Finding]:
-    """Yield rows that few random splits set apart from all others.
-
-    And, of numbers to predict, those far from all others.
-    """
-    far = np.zeros(len(table), dtype=bool) if y is None else extreme_targets(y)
-    scores = _isolation(table)
-    middle = np.median(scores)
-    # 1.4826 makes it the standard deviation of normal data.
-    spread = 1.4826 * np.median(np.abs(scores - middle))
-    far |= scores < middle - _FAR * spread
-    rows = np.flatnonzero(far)
+    """Yield rows with a number, or a target, far from all others of its column."""
+    far = {name: _far(values) for name, values in table.numbers.items()}
+    names = [name for name, rows in far.items() if rows.any()]
+    extreme = np.zeros(len(table), dtype=bool)
+    for name in names:
+        extreme |= far[name]
+    where = [repr(name) for name in names]
+    if y is not None and extreme_targets(y).any():
+        extreme |= extreme_targets(y)
+        where.append("the target")
+    rows = np.flatnonzero(extreme)
     if not len(rows):
         return
-    verb = "is" if len(rows) == 1 else "are"
+    verb = "has" if len(rows) == 1 else "have"
+    more = f" and {len(where) - 5:,} more" if len(where) > 5 else ""
     yield Finding(
         "outliers",
-        f"{counted(len(rows), 'row')} ({share(len(rows) / len(table))}) {verb} far "
-        "from all others.",
+        f"{counted(len(rows), 'row')} ({share(len(rows) / len(table))}) {verb} a value "
+        "more than 20 interquartile ranges from the median, in "
+        f"{', '.join(where[:5])}{more}.",
         "Look for errors of entry and units.",
         len(rows) / len(table),
-        rows[np.argsort(scores[rows], kind="stable")],
+        rows,
+        about=names,
     )
 
 
-def _isolation(table: Table) -> np.ndarray:
-    """Return the isolation scores [Liu et al. 2008]: low is far from the others."""
-    columns = []
-    for name in table.names:
-        values = table.numbers.get(name)
-        if values is None:  # how rare a word is
-            cells = table.frame[name].astype(object).map(str)
-            values = np.log(cells.map(cells.value_counts()).to_numpy(np.float64))
-        known = values[np.isfinite(values)]
-        middle = np.median(known) if len(known) else 0.0
-        columns.append(np.where(np.isfinite(values), values, middle))
-    inputs = np.clip(np.stack(columns, axis=1), -1e30, 1e30)
-    forest = IsolationForest(random_state=0, n_jobs=1)
-    return np.asarray(forest.fit(inputs).score_samples(inputs))
+def _far(values: np.ndarray) -> np.ndarray:
+    """Return which numbers are far from the others; missing ones are not."""
+    known = np.flatnonzero(~np.isnan(values))
+    found = np.zeros(len(values), dtype=bool)
+    if len(known):
+        with np.errstate(invalid="ignore", over="ignore"):  # of infinite numbers
+            found[known] = extreme_targets(values[known])
+    return found

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
+_LONG = 2.0**53  # beyond, float64 does not tell all integers apart
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Table:
         cells and their columns. An overflow is a remainder, as it should be.
         """
         names = pd.util.hash_array(np.array(self.names, dtype=object))
-        digests = [self._digests(name) for name in self.names]
+        digests = [self.digests(name) for name in self.names]
         return np.stack(digests, axis=1) * (names | np.uint64(1))
 
     @cached_property
@@ -86,12 +87,18 @@ class Table:
         """A digest of each row, uint64: equal where all cells are."""
         return self.cells.sum(axis=1, dtype=np.uint64)
 
-    def _digests(self, name: str) -> np.ndarray:
-        if name in self.numbers:
-            # 0.0 and -0.0 are equal, but not to a digest of their bits.
-            found = pd.util.hash_array(self.numbers[name] + 0.0)
+    def digests(self, name: str) -> np.ndarray:
+        """Return a digest of each cell of a column, uint64."""
+        cells = self.frame[name]
+        if name not in self.numbers:
+            found = pd.util.hash_array(_texts(cells))
         else:
-            found = pd.util.hash_array(_texts(self.frame[name]))
+            values = self.numbers[name]
+            # 0.0 and -0.0 are equal, but not to a digest of their bits.
+            found = pd.util.hash_array(values + 0.0)
+            long = np.abs(values) >= _LONG
+            if long.any() and pd.api.types.is_integer_dtype(cells):
+                found[long] = pd.util.hash_array(_texts(cells[long]))
         return np.where(self.missing[name], _MISSING, found)
 
 
@@ -161,7 +168,7 @@ def _of_array(name: str, data: Any, names: Sequence[str] | None) -> pd.DataFrame
     if array.ndim == 0:
         raise TypeError(f"`{name}` must hold samples, got {data!r:.200}.")
     if array.ndim == 1:
-        if array.dtype.kind in "UO" and all(isinstance(each, str) for each in data):
+        if array.dtype.kind in "UO" and all(map(_is_text, array)):
             return pd.DataFrame({"text": array.astype(object)})
         raise ValueError(
             f"`{name}` must have two axes or hold texts, got an array of shape "
@@ -172,6 +179,10 @@ def _of_array(name: str, data: Any, names: Sequence[str] | None) -> pd.DataFrame
     if array.dtype == object:
         frame = frame.infer_objects()
     return frame if names is None else frame.set_axis(list(names), axis=1)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or value is None
 
 
 def row_digests(frame: pd.DataFrame) -> list[str]:

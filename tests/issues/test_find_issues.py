@@ -231,16 +231,44 @@ def test_rare_classes(table):
     assert found["rows"][0].tolist() == list(range(12))
 
 
-def test_rows_far_from_all_others():
+def test_rows_with_a_number_far_from_all_others():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(1000, 5))
-    X[3], X[7] = 50, [40, -40, 40, -40, 40]
+    X = pd.DataFrame(rng.normal(size=(1000, 5)), columns=list("abcde"))
+    X["income"] = rng.lognormal(10, 0.5, 1000)
+    assert find_issues(X).empty
+    X.loc[3, "b"], X.loc[7, "d"] = 50, -np.inf
     found = of_kind(find_issues(X), "outliers")
-    assert {3, 7} <= set(found["rows"].tolist())
-    assert len(found["rows"]) <= 0.01 * len(X)
+    assert found["rows"].tolist() == [3, 7]
+    assert found["about"] == ("b", "d")
     y = rng.normal(size=1000)
     y[11] = 1e6
-    assert 11 in of_kind(find_issues(X, y), "outliers")["rows"]
+    found = of_kind(find_issues(X, y), "outliers")
+    assert found["rows"].tolist() == [3, 7, 11]
+    assert found["finding"].endswith("in 'b', 'd', the target.")
+    # Where most are equal, the others need not be far.
+    skewed = pd.DataFrame({"gain": [0] * 80 + [99999] * 20, "x": rng.normal(size=100)})
+    assert find_issues(skewed).empty
+
+
+def test_long_integers_are_told_apart():
+    # As float64 all of these are the same, and so are their differences.
+    numbers = 2**62 + np.random.default_rng(0).permutation(100)
+    X = pd.DataFrame(
+        {"number": numbers, "x": np.random.default_rng(1).normal(size=100)}
+    )
+    found = find_issues(X, kinds=["duplicates", "identifier"])
+    assert found["kind"].tolist() == ["identifier"]
+    assert (
+        "19 digits" in found["finding"][0] or "numbers the rows" in found["finding"][0]
+    )
+    again = pd.concat([X, X[:1]])
+    assert find_issues(again, kinds=["duplicates"])["rows"][0].tolist() == [100]
+
+
+def test_a_few_rows_are_enough():
+    assert find_issues(np.zeros((1, 3)), [1]).kind.tolist() == ["constant"]
+    found = find_issues([[0.0, 1.0], [0.0, 1.0]], [0, 1], kinds=["conflicting_labels"])
+    assert found["rows"][0].tolist() == [0, 1]
 
 
 @pytest.fixture(scope="module")
@@ -285,8 +313,8 @@ def test_the_cost_is_the_sum_of_the_influence(judged):
 
 
 def test_texts_are_a_table_of_one_column():
-    texts = ["the first text", "another one", "The  first text", "another one"]
-    found = find_issues(texts, [0, 1, 0, 0])
+    texts = ["the first text", "another one", "The  first text", "another one", None]
+    found = find_issues(texts, [0, 1, 0, 0, 1])
     assert of_kind(found, "near_duplicates")["rows"].tolist() == [2]
     assert of_kind(found, "conflicting_labels")["rows"].tolist() == [1, 3]
 
