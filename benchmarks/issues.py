@@ -68,17 +68,15 @@ def measured(seed: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         planted = write_tables(folder, seed)
-        arguments = ["check", f"{folder}/train.csv", "--target", "income", "--quiet"]
-        arguments += [
-            "--valid",
-            f"{folder}/valid.csv",
-            "--json",
-            f"{folder}/found.json",
-        ]
+        train, valid, report = (
+            str(folder / each) for each in ("train.csv", "valid.csv", "found.json")
+        )
+        arguments = ["check", train, "--target", "income", "--valid", valid]
+        arguments += ["--json", report, "--quiet"]
         began = time.process_time()
         assert skinfluence(arguments) == 0
         seconds = time.process_time() - began
-        content = json.loads(Path(found_in).read_text())
+        content = json.loads(Path(report).read_text())
     found: dict[str, set[Any]] = {}
     for issue in content["issues"]:
         what = issue["places"] or issue["keys"]
