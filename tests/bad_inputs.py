@@ -36,6 +36,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     Trajectory,
+    find_issues,
     influence_interval,
     influence_over_runs,
     load_estimator,
@@ -189,6 +190,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "SGDInfluenceClassifier": classifier,
     "SGDInfluenceRegressor": regressor,
     "linear": linear,
+    "find_issues": lambda **o: find_issues(X, Y, **o),
     "influence": method("influence"),
     "of_one_class": lambda **o: fitted().influence(VAL[0][::2], VAL[1][::2], **o),
     "of_three_classes": lambda **o: fitted_three().influence(*VAL, **o),
@@ -763,6 +765,7 @@ _CLEANER = {
     "random_state": SEED,
 }
 NUMBERS: dict[str, dict[str, Kind]] = {
+    "find_issues": {"near": Kind(0, 1, integer=False)},
     "SGDInfluenceClassifier": _NET,
     "SGDInfluenceRegressor": _NET,
     "influence": {
