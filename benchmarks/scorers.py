@@ -64,6 +64,7 @@ SCORERS: dict[str, Any] = {
     "IsolationForest, representation": Outlier(IsolationForest(), "representation"),
     "autoencoder": "autoencoder",
     "koh_liang": "koh_liang",
+    "dvemb": "dvemb",
     "tracin": "tracin",
     "self_influence": "self_influence",
     "fisher_kernel": "fisher_kernel",
@@ -179,7 +180,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return means and standard errors over the splits."""
     first = rows["removed"] == 0
     score = rows["score"].where(first)
-    keys = ["problem", "noise", "seed"]
+    # Its own, since the file may hold rows of several versions.
+    keys = ["problem", "noise", "seed", "scorer"]
     before = score.groupby([rows[key] for key in keys]).transform("first")
     rows = rows.assign(gain=100 * (rows["score"] - before))
     groups = ["problem", "noise", "scorer"]

@@ -922,6 +922,7 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_jobs": JOBS,
         "random_state": SEED,
     },
+    "DVEmb": {"last_epochs": OPTIONAL},
     "EL2N": {"n_epochs": COUNT},
     "EditedNeighbours": {"n_neighbors": COUNT},
     "ExactCounterfactual": {"last_epochs": OPTIONAL, "n_jobs": JOBS},

@@ -18,6 +18,7 @@ from ._descent import Step as Step
 from ._descent import judging as judging
 from ._descent import lowered as lowered
 from ._descent import weight_slopes as weight_slopes
+from ._dvemb import DVEmb
 from ._early_epochs import EL2N, GraNd
 from ._edited_neighbours import EditedNeighbours
 from ._exact import ExactCounterfactual
@@ -45,6 +46,7 @@ __all__ = [
     "BetaShapley",
     "ConfidentLearning",
     "CookDistance",
+    "DVEmb",
     "DataBanzhaf",
     "DataOOB",
     "DataShapley",

@@ -280,6 +280,7 @@ def test_says_which_estimators_cannot_be_scored():
 OWN = {"cook_distance", "fisher_kernel", "koh_liang"}
 RECORDED = {
     "area_under_margin",
+    "dvemb",
     "el2n",
     "exact",
     "forgetting",
@@ -310,6 +311,7 @@ VALIDATED = {
     "beta_shapley",
     "data_banzhaf",
     "data_shapley",
+    "dvemb",
     "exact",
     "fisher_kernel",
     "influence",
