@@ -957,6 +957,13 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "n_runs": COUNT,
         "n_jobs": JOBS,
     },
+    "SOURCE": {
+        "n_segments": COUNT,
+        "n_checkpoints": COUNT,
+        "last_epochs": OPTIONAL,
+        "tol": ABOVE,
+        "max_iter": COUNT,
+    },
     "TracIn": {"last_epochs": OPTIONAL},
     "SelfInfluence": {"last_epochs": OPTIONAL},
 }

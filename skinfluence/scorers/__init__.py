@@ -37,10 +37,12 @@ from ._protocol import Scorer
 from ._random import Random
 from ._relatif import RelatIF
 from ._resolve import get_scorer, named_scorers
+from ._source import SOURCE
 from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
     "EL2N",
+    "SOURCE",
     "AreaUnderMargin",
     "Autoencoder",
     "BetaShapley",

@@ -292,6 +292,7 @@ RECORDED = {
     "probability_margin",
     "relatif",
     "self_influence",
+    "source",
     "tracin",
 }
 FOREIGN = {
@@ -320,6 +321,7 @@ VALIDATED = {
     "learned_weights",
     "mean_rank",
     "relatif",
+    "source",
     "tracin",
 }
 QUICK = {"max_epochs": 2, "n_estimators": 5, "n_permutations": 1, "n_subsets": 2}
