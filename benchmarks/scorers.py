@@ -64,6 +64,7 @@ SCORERS: dict[str, Any] = {
     "IsolationForest, representation": Outlier(IsolationForest(), "representation"),
     "autoencoder": "autoencoder",
     "koh_liang": "koh_liang",
+    "ekfac": "ekfac",
     "source": "source",
     "dvemb": "dvemb",
     "tracin": "tracin",

@@ -923,6 +923,11 @@ NUMBERS: dict[str, dict[str, Kind]] = {
         "random_state": SEED,
     },
     "DVEmb": {"last_epochs": OPTIONAL},
+    "EKFAC": {
+        "damping": Kind(0, integer=False, open_low=True, also=("auto",)),
+        "batch_size": COUNT,
+        "random_state": SEED,
+    },
     "EL2N": {"n_epochs": COUNT},
     "EditedNeighbours": {"n_neighbors": COUNT},
     "ExactCounterfactual": {"last_epochs": OPTIONAL, "n_jobs": JOBS},

@@ -21,6 +21,7 @@ from ._descent import weight_slopes as weight_slopes
 from ._dvemb import DVEmb
 from ._early_epochs import EL2N, GraNd
 from ._edited_neighbours import EditedNeighbours
+from ._ekfac import EKFAC
 from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._forgetting import Forgetting
@@ -41,6 +42,7 @@ from ._source import SOURCE
 from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
+    "EKFAC",
     "EL2N",
     "SOURCE",
     "AreaUnderMargin",
