@@ -18,9 +18,9 @@ class EKFAC(BaseScorer, name="ekfac"):
     r"""Score the samples by influence functions with EK-FAC.
 
     Named ``"ekfac"``. The influence function of :class:`KohLiang`, with the
-    Gauss-Newton matrix G of the training losses for their Hessian, in the eigenvalue-
-    corrected Kronecker-factored approximation [1]_ of the package kronfluence, layer by
-    layer (equation 20 of [2]_):
+    Gauss-Newton matrix G of the training losses for their Hessian, in Kronecker factors
+    for each layer, whose eigenvalues are corrected [1]_. The package kronfluence
+    computes it, as in section 2 of [2]_:
 
     .. math:: \text{score}_i =
        \tfrac1n ∇Q(θ)^\top (G + λI)^{-1} c_i ∇ℓ_i(θ),
