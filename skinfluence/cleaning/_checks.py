@@ -41,6 +41,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "at": [StrOptions({"final", "epochs", "path"}), list, tuple, np.ndarray, Mapping],
     "last_epochs": [Count(1), None],
+    "smoothing": [Number(Real, 0, None, closed="left"), StrOptions({"auto"}), None],
     "refit": [StrOptions({"full", "counterfactual"})],
     "output": [StrOptions({"prediction", "representation"})],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
@@ -59,6 +60,7 @@ def check_choices(cleaner: Any) -> None:
         _check_decided(cleaner)
     else:
         scorer = cleaner._scorer()
+        _check_smoothing(cleaner, scorer)
         check_estimator = getattr(scorer, "check_estimator", None)
         if check_estimator is not None:
             check_estimator(estimator)
@@ -89,6 +91,17 @@ def _check_decided(cleaner: Any) -> None:
             raise ValueError(
                 f"`{name}` must be {wanted!r} with decisions, got {got!r}: {hint}."
             )
+
+
+def _check_smoothing(cleaner: Any, scorer: Any) -> None:
+    # Without it the numbers would be others than those that were asked for.
+    got = cleaner.smoothing
+    if got is not None and getattr(scorer, "smoothing", None) != got:
+        raise ValueError(
+            f"`smoothing` must be None with scorer={cleaner.scorer!r}, got {got!r}. "
+            "Use scorer='influence', or give a scorer its own, as in "
+            f"SGDInfluence(smoothing={got!r})."
+        )
 
 
 def _check_counterfactual(cleaner: Any, estimator: Any) -> None:

@@ -115,6 +115,10 @@ class InfluenceCleaner(BaseCleaner):
         ``"epochs"`` is a compromise.
     last_epochs : int, default=None
         Retrace only the last epochs, for ``scorer="influence"``.
+    smoothing : None, float or "auto", default=None
+        How wide kinks, such as ReLU's, are smoothed on the way back, as in the
+        estimator's ``influence``, for scorers given by name that retrace: refused with
+        any other.
     refit : "full" or "counterfactual", default="full"
         ``"full"`` fits a clone of the final estimator on the kept samples.
         ``"counterfactual"`` repeats the (first) recorded run without the removed
@@ -236,6 +240,7 @@ class InfluenceCleaner(BaseCleaner):
         scoring: str | Callable[..., float] | None = None,
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
+        smoothing: float | str | None = None,
         refit: str = "full",
         output: str = "prediction",
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
@@ -258,6 +263,7 @@ class InfluenceCleaner(BaseCleaner):
         self.scoring = scoring
         self.at = at
         self.last_epochs = last_epochs
+        self.smoothing = smoothing
         self.refit = refit
         self.output = output
         self.memory = memory

@@ -65,6 +65,8 @@ class InfluenceCleanerCV(BaseCleaner):
         Which models of a run are evaluated, for ``scorer="influence"``.
     last_epochs : int, default=None
         Retrace only the last epochs, for ``scorer="influence"``.
+    smoothing : None, float or "auto", default=None
+        How wide kinks are smoothed on the way back, as in :class:`InfluenceCleaner`.
     refit : "full" or "counterfactual", default="full"
         How the final estimators are made, as in :class:`InfluenceCleaner`.
     output : {"prediction", "representation"}, default="prediction"
@@ -167,6 +169,7 @@ class InfluenceCleanerCV(BaseCleaner):
         query: QueryLike = "auto",
         at: str | Sequence[int] | Mapping[int, float] = "epochs",
         last_epochs: int | None = None,
+        smoothing: float | str | None = None,
         refit: str = "full",
         output: str = "prediction",
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
@@ -189,6 +192,7 @@ class InfluenceCleanerCV(BaseCleaner):
         self.query = query
         self.at = at
         self.last_epochs = last_epochs
+        self.smoothing = smoothing
         self.refit = refit
         self.output = output
         self.memory = memory

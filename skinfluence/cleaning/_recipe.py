@@ -74,6 +74,7 @@ class CleaningRecipe(BaseEstimator):
     query: Any
     at: Any
     last_epochs: int | None
+    smoothing: Any
     refit: str
     memory: Any
     n_jobs: int | None
@@ -137,7 +138,12 @@ class CleaningRecipe(BaseEstimator):
             small = data is not None and self._has_small_class(data)
             if small and not self._weights_classes():
                 query = f"balanced_{query}"
-        options = {"query": query, "at": self.at, "last_epochs": self.last_epochs}
+        options = {
+            "query": query,
+            "at": self.at,
+            "last_epochs": self.last_epochs,
+            "smoothing": self.smoothing,
+        }
         return get_scorer(self.scorer, **options)
 
     def _action(self) -> Removal:

@@ -11,6 +11,7 @@ from ._copies import deep_copy as deep_copy
 from ._criteria import SmoothHinge, is_log_loss
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
+from ._final_model import effective_rate as effective_rate
 from ._items import ItemsDataset as ItemsDataset
 from ._items import as_dataset as as_dataset
 from ._losses import outputs_of

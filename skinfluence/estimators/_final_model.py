@@ -208,19 +208,20 @@ def _training_time(net: InfluenceNet) -> float | None:
     if type(net.optimizer_) is not torch.optim.SGD:
         return None
     if net.trajectory_ is None:
-        return float(net.n_steps_ * _effective_rate(net.optimizer_.param_groups))
+        return float(net.n_steps_ * _mean_rate(net.optimizer_.param_groups))
     records = net.trajectory_.records
-    return float(sum(_effective_rate(record.hyperparameters) for record in records))
+    return float(sum(_mean_rate(record.hyperparameters) for record in records))
 
 
-def _effective_rate(groups: Sequence[Mapping[str, Any]]) -> float:
-    """Return the learning rate with momentum accounted for, the groups' mean."""
-    rates = []
-    for group in groups:
-        momentum = float(group["momentum"])
-        scale = (1 - float(group["dampening"])) / (1 - momentum) if momentum else 1.0
-        rates.append(float(group["lr"]) * scale)
-    return sum(rates) / len(rates)
+def _mean_rate(groups: Sequence[Mapping[str, Any]]) -> float:
+    return sum(map(effective_rate, groups)) / len(groups)
+
+
+def effective_rate(group: Mapping[str, Any]) -> float:
+    """Return SGD's learning rate in a parameter group, with momentum accounted for."""
+    momentum = float(group["momentum"])
+    scale = (1 - float(group["dampening"])) / (1 - momentum) if momentum else 1.0
+    return float(group["lr"]) * scale
 
 
 def _weight_decay(net: InfluenceNet, parameters: list[Tensor]) -> list[float]:

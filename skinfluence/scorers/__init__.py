@@ -18,8 +18,10 @@ from ._descent import Step as Step
 from ._descent import judging as judging
 from ._descent import lowered as lowered
 from ._descent import weight_slopes as weight_slopes
+from ._dvemb import DVEmb
 from ._early_epochs import EL2N, GraNd
 from ._edited_neighbours import EditedNeighbours
+from ._ekfac import EKFAC
 from ._exact import ExactCounterfactual
 from ._fisher_kernel import FisherKernel
 from ._forgetting import Forgetting
@@ -36,15 +38,19 @@ from ._protocol import Scorer
 from ._random import Random
 from ._relatif import RelatIF
 from ._resolve import get_scorer, named_scorers
+from ._source import SOURCE
 from ._tracin import SelfInfluence, TracIn
 
 __all__ = [
+    "EKFAC",
     "EL2N",
+    "SOURCE",
     "AreaUnderMargin",
     "Autoencoder",
     "BetaShapley",
     "ConfidentLearning",
     "CookDistance",
+    "DVEmb",
     "DataBanzhaf",
     "DataOOB",
     "DataShapley",

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from .._parallel import check_n_jobs
-from ..estimators import check_at
+from ..estimators import check_at, check_smoothing
 from ..training import differentiating
 from ._checks import SHARED, EstimatorCheck
 
@@ -73,6 +73,7 @@ class BaseScorer(BaseEstimator, ABC):
         validate_parameter_constraints(SHARED, parameters, type(self).__name__)
         check_n_jobs(getattr(self, "n_jobs", None))
         check_at(getattr(self, "at", "final"))
+        check_smoothing(getattr(self, "smoothing", None))
         self._check_parameters()
         for check in self._estimator_checks:
             check(estimator, self._name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
+from torch.optim import SGD
 
 from .._numbers import RANDOM_STATE, Count, Number
 from ..estimators import has_probabilities
@@ -53,6 +54,18 @@ def check_retraceable(estimator: object, scorer: str) -> None:
         raise NotRecordedError(
             f"`estimator` must be retraceable for the scorer {scorer!r}, got "
             "record='replay'. Use record='all', or the scorer 'exact'."
+        )
+
+
+def check_sgd(estimator: object, scorer: str) -> None:
+    """Refuse an estimator that trains with another optimizer than SGD."""
+    optimizer = getattr(estimator, "optimizer_", None)
+    kind = getattr(estimator, "optimizer", None) if optimizer is None else optimizer
+    kind = kind if isinstance(kind, type) else type(kind)
+    if kind is not SGD:
+        raise ValueError(
+            f"`optimizer` must be torch.optim.SGD for the scorer {scorer!r}, got "
+            f"{kind.__name__}. Use the scorer 'influence'."
         )
 
 

@@ -64,6 +64,31 @@ class SampleGradients:
         along = self.flat(losses, weights, graph=True) @ direction
         return torch.autograd.grad(along, weights)[0]
 
+    def curved(self, batch: Batch, weights: Tensor, direction: Tensor) -> Tensor:
+        """Return the Gauss-Newton matrix of weighted losses times a direction, (p,).
+
+        That is JᵀHJ, with J the derivative of the outputs in the parameters, and H that
+        of the losses in the outputs, twice.
+        """
+        inputs, targets, _ = batch
+        outputs = self.objective.forward(inputs)
+        if not isinstance(outputs, Tensor):
+            raise TypeError(
+                "The module must return one tensor for a Gauss-Newton matrix, got "
+                f"{type(outputs).__name__}. Use a scorer that needs none."
+            )
+        # ⟨u, J direction⟩ is linear in u: its derivative is J direction.
+        u = torch.zeros_like(outputs, requires_grad=True)
+        along = self.flat(outputs, u, graph=True) @ direction
+        (moved,) = torch.autograd.grad(along, u, retain_graph=True)
+        at = outputs.detach().requires_grad_()
+        losses = self.objective.criterion(at, targets, inputs)
+        (slopes,) = torch.autograd.grad(losses, at, weights, create_graph=True)
+        # A loss that is linear in the outputs has no second derivative.
+        if not slopes.requires_grad:
+            return torch.zeros_like(direction)
+        return self.flat(outputs, torch.autograd.grad(slopes, at, moved)[0])
+
     def each(self, batch: Batch) -> Tensor:
         """Return the gradients of the samples of a batch, (b, p)."""
         (x, fit_params), y, _ = batch

@@ -13,7 +13,6 @@ from ..estimators import (
     ScoresOverRuns,
     answers_over_runs,
     check_query,
-    check_smoothing,
     influence_over_runs,
 )
 from ._base import BaseScorer, ScoringData
@@ -111,7 +110,6 @@ class SGDInfluence(BaseScorer, name="influence"):
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         check_query(estimator, self.query)
-        check_smoothing(self.smoothing)
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the samples' influence on the mean validation loss."""

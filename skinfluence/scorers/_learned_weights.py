@@ -46,6 +46,8 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         Which models of the run Q averages over, as in :class:`SGDInfluence`.
     last_epochs : int, optional
         Retrace only the last epochs; by default all recorded epochs.
+    smoothing : None, float or "auto", default=None
+        How wide kinks are smoothed on the way back, as in :class:`SGDInfluence`.
     update : {"sgd", "sign", "adam"}, default="sgd"
         The update rule u, as in :class:`~skinfluence.cleaning.Reweight`.
     early_stopping : float, default=None
@@ -93,6 +95,7 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         at: At = "epochs",
         last_epochs: int | None = None,
         *,
+        smoothing: float | str | None = None,
         update: str = "sgd",
         early_stopping: float | None = None,
         reseed: bool = False,
@@ -101,6 +104,7 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
         self.step_size = step_size
         self.at = at
         self.last_epochs = last_epochs
+        self.smoothing = smoothing
         self.update = update
         self.early_stopping = early_stopping
         self.reseed = reseed
@@ -144,6 +148,7 @@ class LearnedWeights(BaseScorer, name="learned_weights"):
                     sample_weight_val=rest,
                     at=self.at,
                     last_epochs=self.last_epochs,
+                    smoothing=self.smoothing,
                 )
                 found = weights * weight_slopes(influence, base, weights)
             return found, loss

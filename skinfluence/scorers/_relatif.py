@@ -34,6 +34,8 @@ class RelatIF(BaseScorer, name="relatif"):
         Where the gradients are taken, as in :class:`SelfInfluence`.
     last_epochs : int, optional
         Retrace only the last epochs; by default all recorded epochs.
+    smoothing : None, float or "auto", default=None
+        How wide kinks are smoothed on the way back, as in :class:`SGDInfluence`.
 
     References
     ----------
@@ -59,10 +61,12 @@ class RelatIF(BaseScorer, name="relatif"):
         at: At = "epochs",
         steps: str = "epochs",
         last_epochs: int | None = None,
+        smoothing: float | str | None = None,
     ) -> None:
         self.at = at
         self.steps = steps
         self.last_epochs = last_epochs
+        self.smoothing = smoothing
 
     _estimator_checks = (check_retraceable,)
     _required_data = ("X_val",)
@@ -73,7 +77,7 @@ class RelatIF(BaseScorer, name="relatif"):
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the relative influence of each sample."""
         part = data.X, data.y, data.X_val, data.y_val
-        influence = SGDInfluence(self.at, self.last_epochs)(
+        influence = SGDInfluence(self.at, self.last_epochs, smoothing=self.smoothing)(
             estimator, *part, sample_weight_val=data.sample_weight_val
         )
         own = -SelfInfluence(self.steps, self.last_epochs)(estimator, *part)

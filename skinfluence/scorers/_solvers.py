@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigvalsh
+from scipy.linalg import cho_factor, cho_solve, eigh_tridiagonal, eigvalsh
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from ..exceptions import IndefiniteHessianError
@@ -159,6 +159,43 @@ def solve_lissa(
     if curvature <= 0:
         raise _indefinite(damping, curvature - damping)
     return Solution(x, max_iter, _relative(damped_product, b))
+
+
+def solve_flow(product: Product, b: np.ndarray, tol: float, max_iter: int) -> Solution:
+    r"""Return x(1) of the flow ẋ = b − Ax from x(0) = 0, by the Lanczos method.
+
+    That is φ(A) b with φ(λ) = (1 − e^{−λ}) / λ, which needs no inverse of A, and A need
+    not be definite. The residual is that of the flow at its end.
+    """
+    size = float(np.linalg.norm(b))
+    if size == 0:
+        return Solution(np.zeros_like(b), 0, 0.0)
+    basis = [b / size]
+    diagonal: list[float] = []
+    off: list[float] = []
+    while True:
+        rest = product(basis[-1])
+        diagonal.append(float(rest @ basis[-1]))
+        vectors = np.stack(basis)
+        # Twice: rounding would let the basis lose its orthogonality.
+        for _ in range(2):
+            rest = rest - vectors.T @ (vectors @ rest)
+        length = float(np.linalg.norm(rest))
+        values, rotation = eigh_tridiagonal(diagonal, off)
+        x = rotation @ (_flow(values) * rotation[0])
+        residual = length * abs(float(x[-1]))
+        # Negated, so that NaN stops it.
+        if not residual > tol or len(basis) >= min(max_iter, len(b)):
+            return Solution(size * (x @ vectors), len(basis), residual)
+        off.append(length)
+        basis.append(rest / length)
+
+
+def _flow(values: np.ndarray) -> np.ndarray:
+    """Return (1 − e^{−λ}) / λ, 1 at 0."""
+    return np.divide(
+        -np.expm1(-values), values, out=np.ones_like(values), where=values != 0
+    )
 
 
 def _recursion(

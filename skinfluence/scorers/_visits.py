@@ -1,14 +1,15 @@
 """The points of a recorded run at which the samples' gradients are evaluated."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from ..estimators import RecordedRun
-from ..training import MicroBatch, State
+from ..training import Hyperparameters, MicroBatch, State
 from ..trajectory import Replay, StepRecord
 from ._gradients import SampleGradients, weights_of
 
@@ -55,9 +56,9 @@ def visits(
     walk = Replay(trajectory, run.step).backwards(stop, run.first)
     for record, before, after in walk:
         if steps == "all":
-            yield _visit(run, before, [record])
+            yield visit_of(run, before, [record])
         elif record.step in ends:
-            yield _visit(run, after, ends[record.step])
+            yield visit_of(run, after, ends[record.step])
 
 
 def sample_gradients(
@@ -76,10 +77,11 @@ def sample_gradients(
         yield few, weights_of(batch, each), each
 
 
-def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Visit:
+def visit_of(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Visit:
+    """Return the visit that covers some steps."""
     used = torch.cat([record.rows for record in records])
     rows, places = used.unique(return_inverse=True)
-    rates = torch.stack([_rates(run, record) for record in records]).mean(0)
+    rates = mean_over_steps(run, records, itemgetter("lr"))
     parts = [
         rates.new_full((len(batch.rows),), batch.share / len(batch.rows))
         for record in records
@@ -94,14 +96,28 @@ def _visit(run: RecordedRun, state: State, records: Sequence[StepRecord]) -> Vis
     )
 
 
-def _rates(run: RecordedRun, record: StepRecord) -> Tensor:
-    """Return the learning rate of each parameter in a step, (p,)."""
+def mean_over_steps(
+    run: RecordedRun,
+    records: Sequence[StepRecord],
+    value: Callable[[Hyperparameters], float],
+) -> Tensor:
+    """Return the mean over some steps of a value of each parameter's group, (p,).
+
+    It is 0 in the steps that did not train the parameter.
+    """
+    each = [_by_parameter(run, record, value) for record in records]
+    return torch.stack(each).mean(0)
+
+
+def _by_parameter(
+    run: RecordedRun, record: StepRecord, value: Callable[[Hyperparameters], float]
+) -> Tensor:
     live = run.step.live
     return live.layout.flatten(
         [
             torch.full_like(
                 parameter,
-                record.hyperparameters[group]["lr"] if k in record.active else 0.0,
+                value(record.hyperparameters[group]) if k in record.active else 0.0,
                 requires_grad=False,
             )
             for k, (parameter, (group, _)) in enumerate(

@@ -1,5 +1,7 @@
 """The mean over the runs, their seeds, and what a scorer may return."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import sem, t
@@ -14,7 +16,7 @@ from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
 from skinfluence.cleaning._ranking import with_seed
 from skinfluence.estimators import SmoothHinge
-from skinfluence.scorers import Outlier, Random
+from skinfluence.scorers import Outlier, Random, SGDInfluence
 from tests.cleaning.problems import flipped_blobs, quick
 
 
@@ -65,6 +67,55 @@ def test_asks_what_it_is_told_to(blobs, kind):
     }
     np.testing.assert_array_equal(found["auto"], found["error"])
     assert not np.array_equal(found["auto"], found["loss"], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [InfluenceCleaner, partial(InfluenceCleanerCV, n_removes=[0, 0.1], cv=2)],
+    ids=["cleaner", "cv"],
+)
+def test_smooths_kinks_as_the_scorer_does(blobs, kind):
+    X, y, _, X_val, y_val = blobs
+    relu = SGDInfluenceClassifier(module__activation="relu", random_state=0)
+    exact, found, same = (
+        kind(relu, random_state=0, **options).fit(X, y, X_val, y_val).influence_
+        for options in (
+            {},
+            {"smoothing": 0.2},
+            {"scorer": SGDInfluence(smoothing=0.2)},
+        )
+    )
+    np.testing.assert_array_equal(found, same)
+    assert not np.array_equal(found, exact)
+
+
+@pytest.mark.parametrize("action", ["relabel", "reweight"])
+def test_every_action_smooths_kinks(blobs, action):
+    X, y, _, X_val, y_val = blobs
+    relu = SGDInfluenceClassifier(module__activation="relu", random_state=0)
+    found, same = (
+        InfluenceCleaner(relu, action=action, n_rounds=2, random_state=0, **options)
+        .fit(X, y, X_val, y_val)
+        .influence_
+        for options in (
+            {"smoothing": 0.2},
+            {"scorer": SGDInfluence(smoothing=0.2)},
+        )
+    )
+    np.testing.assert_array_equal(found, same)
+
+
+@pytest.mark.parametrize("scorer", ["loss", "exact", SGDInfluence("path")])
+def test_no_smoothing_where_the_scorer_would_leave_it_out(blobs, monkeypatch, scorer):
+    X, y, *_ = blobs
+    monkeypatch.setattr(
+        SGDInfluenceClassifier, "fit", lambda self, *data: pytest.fail("work")
+    )
+    cleaner = InfluenceCleaner(quick(), scorer=scorer, smoothing="auto")
+    with pytest.raises(
+        ValueError, match=r"`smoothing` must be None with scorer=.*, got 'auto'"
+    ):
+        cleaner.fit(X, y)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,17 @@ def test_keeps_the_seed_of_the_run():
     assert np.array_equal(*found)
 
 
+def test_smooths_kinks():
+    X, y, X_val, y_val = binary()
+    clf = mlp(module__activation="relu").fit(X, y)
+    found = LearnedWeights(1, at="final", smoothing=0.2)(clf, X, y, X_val, y_val)
+    influence = clf.influence(X_val, y_val, smoothing=0.2)
+    slopes = influence.mean() - influence
+    expected = np.exp(-0.3 * slopes / slopes.std())
+    # Weights have mean 1 once more after the step.
+    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-12)
+
+
 def test_the_step_that_is_judged_best_is_kept():
     X, y, X_val, y_val = binary()
     clf = mlp().fit(X, y)

@@ -53,6 +53,18 @@ def test_takes_the_last_epochs_alone_and_weights():
     np.testing.assert_allclose(found, influence / np.sqrt(own), rtol=1e-12)
 
 
+def test_smooths_kinks():
+    X, y, *validation = binary()
+    clf = mlp(module__activation="relu").fit(X, y)
+    smooth, exact = (
+        scorer(clf, X, y, *validation)
+        for scorer in (RelatIF("final", smoothing=0.2), RelatIF("final"))
+    )
+    influence = [clf.influence(*validation, smoothing=width) for width in (0.2, None)]
+    np.testing.assert_allclose(smooth / exact, np.divide(*influence), rtol=1e-12)
+    assert not np.array_equal(smooth, exact)
+
+
 def test_says_what_is_lacking():
     assert isinstance(get_scorer("relatif", at="path"), RelatIF)
     with pytest.raises(TypeError, match="for the scorer 'relatif', got Logistic"):

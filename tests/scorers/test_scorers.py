@@ -277,9 +277,10 @@ def test_says_which_estimators_cannot_be_scored():
     Loss().check_estimator(LinearRegression())
 
 
-OWN = {"cook_distance", "fisher_kernel", "koh_liang"}
+OWN = {"cook_distance", "ekfac", "fisher_kernel", "koh_liang"}
 RECORDED = {
     "area_under_margin",
+    "dvemb",
     "el2n",
     "exact",
     "forgetting",
@@ -291,6 +292,7 @@ RECORDED = {
     "probability_margin",
     "relatif",
     "self_influence",
+    "source",
     "tracin",
 }
 FOREIGN = {
@@ -310,6 +312,8 @@ VALIDATED = {
     "beta_shapley",
     "data_banzhaf",
     "data_shapley",
+    "dvemb",
+    "ekfac",
     "exact",
     "fisher_kernel",
     "influence",
@@ -318,11 +322,17 @@ VALIDATED = {
     "learned_weights",
     "mean_rank",
     "relatif",
+    "source",
     "tracin",
 }
 QUICK = {"max_epochs": 2, "n_estimators": 5, "n_permutations": 1, "n_subsets": 2}
 # What refuses is the first of its parts.
 REFUSES = {"mean_rank": "influence"}
+
+
+def skip_without(name):
+    if name == "ekfac":
+        pytest.importorskip("kronfluence")
 
 
 def test_the_groups_below_hold_every_name():
@@ -344,6 +354,7 @@ def test_refuses_a_foreign_estimator_or_scores_with_it(iris, name):
 
 @pytest.mark.parametrize("name", sorted(OWN | RECORDED | FOREIGN))
 def test_refuses_an_estimator_without_a_record_or_scores_with_it(iris, name):
+    skip_without(name)
     X, y, X_val, y_val = (part[::3] for part in iris)
     X, y = X[y < 2], y[y < 2]
     X_val, y_val = X_val[y_val < 2], y_val[y_val < 2]
@@ -361,6 +372,7 @@ def test_refuses_an_estimator_without_a_record_or_scores_with_it(iris, name):
 
 @pytest.mark.parametrize("name", sorted(OWN | RECORDED | FOREIGN))
 def test_refuses_to_do_without_validation_data_that_it_needs(iris, name):
+    skip_without(name)
     X, y, *_ = (part[::3] for part in iris)
     X, y = X[y < 2], y[y < 2]
     clf = SGDInfluenceClassifier("linear", max_epochs=2, random_state=0).fit(X, y)
