@@ -13,6 +13,7 @@ from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
 from ._items import ItemsDataset as ItemsDataset
 from ._items import as_dataset as as_dataset
+from ._labels import is_multilabel as is_multilabel
 from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities

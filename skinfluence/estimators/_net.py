@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, Self
 
@@ -305,12 +306,11 @@ class InfluenceNet(NeuralNet):
 
     def initialize_criterion(self) -> Self:
         """Make the criterion, with one loss for each sample."""
-        kwargs = self.get_params_for("criterion")
-        if isinstance(self.criterion, nn.Module) and not kwargs:
-            self.criterion_ = deep_copy(self.criterion)
-        else:
-            make = super().initialize_criterion
-            self._made("criterion", lambda: make().criterion_, kwargs)
+        kwargs, criterion = self.get_params_for("criterion"), self._criterion()
+        make = partial(self.initialized_instance, criterion, kwargs)
+        if isinstance(criterion, nn.Module) and not kwargs:
+            make = partial(deep_copy, criterion)
+        self.criterion_ = self._made("criterion", make, kwargs)
         # "batchmean" sums a sample's losses, "mean" takes their mean.
         reduction = getattr(self.criterion_, "reduction", None)
         if reduction not in (None, "mean", "none", "batchmean"):
@@ -323,6 +323,10 @@ class InfluenceNet(NeuralNet):
         if reduction is not None:
             self.criterion_.reduction = "none"
         return self
+
+    def _criterion(self) -> Any:
+        """Return the criterion that was chosen."""
+        return self.criterion
 
     def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
         """Return a module as it is: whole steps are compiled instead."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
+from ._labels import check_target_shape
 from ._net import InfluenceNet
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
@@ -288,12 +289,7 @@ class SGDInfluenceRegressor(
             self.n_outputs_ = self.target_shape_[0] if self.target_shape_ else None
         if y is None:
             return None
-        shape = y.shape[1:]
-        if self.target_shape_ not in (None, shape):
-            raise ValueError(
-                f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
-                f"got {shape}."
-            )
+        check_target_shape(self, y, name)
         return _floating(y, name)
 
     def _get_predict_nonlinearity(self) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
 from ._inputs import InputStep
 from ._label_smoothing import LabelSmoothingStep
-from ._labels import LabelStep, TargetStep, label_losses
+from ._labels import LabelStep, TargetStep, as_labels, label_losses, toggled
 from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._recipe import Recipe
 from ._retrace import Retraced, retrace
@@ -27,8 +27,10 @@ __all__ = [
     "Stage",
     "TargetStep",
     "WholeQuery",
+    "as_labels",
     "label_losses",
     "retrace",
     "retrace_stages",
     "spans",
+    "toggled",
 ]

@@ -18,7 +18,8 @@ from ...exceptions import (
 )
 from ...training import seeded
 from .._array_dataset import ArrayDataset
-from .._criteria import SmoothHinge
+from .._criteria import BY_CLASS
+from .._labels import is_multilabel
 from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet, net_modules
 from .._training_data import TrainingData
@@ -33,8 +34,6 @@ _ELEMENTWISE = (
     nn.SmoothL1Loss,
 )
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-# They take class numbers, and an output for each class.
-_BY_CLASS = (nn.CrossEntropyLoss, nn.MultiMarginLoss, nn.NLLLoss, SmoothHinge)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
@@ -154,6 +153,13 @@ def _check_arguments(net: InfluenceNet) -> None:
 
 
 def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
+    if is_multilabel(net) and isinstance(net.criterion_, BY_CLASS):
+        # It would take the indicators for probabilities of one label.
+        raise UnsupportedCriterionError(
+            "`criterion` must be one for several labels where y is an indicator "
+            f"matrix, but the net was initialized with {_name(net)}. Call fit, which "
+            "makes it anew."
+        )
     if isinstance(net.criterion_, nn.NLLLoss) and bool((outputs < 0).any()):
         raise UnsupportedCriterionError(
             f"`criterion` {_name(net)} takes the logarithm of the module's outputs, "
@@ -161,7 +167,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
-    if isinstance(net.criterion_, _BY_CLASS) and outputs.dim() == 2:
+    if isinstance(net.criterion_, BY_CLASS) and outputs.dim() == 2:
         _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
         count = _n_classes(net, targets)
@@ -170,8 +176,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             raise UnsupportedCriterionError(
                 f"`criterion` {_name(net)} must have two classes, got {count}. "
                 "Use criterion=nn.CrossEntropyLoss, with an output for each class. "
-                "Several labels for a sample are an indicator matrix, y of "
-                "SGDInfluenceRegressor."
+                "Several labels for a sample are an indicator matrix y."
             )
 
 

@@ -1,0 +1,168 @@
+"""What the labels of a classifier are: one of each sample, or several."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from skorch.utils import to_numpy
+from torch import Tensor
+
+from ..influence import as_labels, toggled
+from ._criteria import takes_class_indices
+from ._net import InfluenceNet
+
+
+class Labels(Protocol):
+    """What training, questions and predictions ask of a classifier's labels.
+
+    Attributes
+    ----------
+    n_changes : int
+        In how many ways the labels of a sample can be changed one at a time.
+    """
+
+    n_changes: int
+
+    def decoded(self, targets: np.ndarray) -> np.ndarray:
+        """Return what a user calls the labels that are trained on."""
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the labels of these probabilities, as they are trained on."""
+
+    def errors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
+        """Return how probable a wrong label is of each sample, (batch,)."""
+
+    def changed(self, targets: Tensor, changes: Sequence[int]) -> Tensor:
+        """Return the labels of a batch after some changes, (n_changes, batch, ...)."""
+
+    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the labels of some training samples after every change, in turn."""
+
+
+class OneLabel:
+    """A label for each sample, or for each place of a sample, as a class index.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        The classifier.
+    """
+
+    def __init__(self, net: InfluenceNet) -> None:
+        self.classes = np.asarray(net.classes_)
+        self.n_changes = len(self.classes)
+
+    def decoded(self, targets: np.ndarray) -> np.ndarray:
+        """Return the classes."""
+        return np.asarray(self.classes[targets.astype(np.intp)])
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the most probable classes."""
+        return np.asarray(probabilities.argmax(axis=1))
+
+    def errors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
+        """Return 1 minus the probability of the sample's label."""
+        # skorch turns outputs of shape (n, 1) into (n, 2, 1).
+        found = probabilities.flatten(1).gather(1, targets.long().reshape(-1, 1))
+        return 1 - found.squeeze(1)
+
+    def changed(self, targets: Tensor, changes: Sequence[int]) -> Tensor:
+        """Return the same class for all."""
+        return as_labels(targets, changes)
+
+    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return each class."""
+        return list(self.classes)
+
+
+class SeveralLabels:
+    """Any number of labels for each sample: a row of an indicator matrix.
+
+    Parameters
+    ----------
+    net : InfluenceNet
+        The classifier.
+    """
+
+    def __init__(self, net: InfluenceNet) -> None:
+        self.net = net
+        self.n_changes = len(net.classes_)
+
+    def decoded(self, targets: np.ndarray) -> np.ndarray:
+        """Return the indicators as integers."""
+        return targets.astype(np.int64)
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return which labels are more probable than not."""
+        return (probabilities > 0.5).astype(np.int64)
+
+    def errors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of wrong labels that is expected."""
+        return torch.where(targets > 0, 1 - probabilities, probabilities).mean(1)
+
+    def changed(self, targets: Tensor, changes: Sequence[int]) -> Tensor:
+        """Return the rows with one indicator toggled."""
+        return toggled(targets, changes)
+
+    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return their rows with each indicator toggled."""
+        targets = fitted_targets(self.net)
+        assert targets is not None
+        every = toggled(torch.from_numpy(targets[rows]), range(self.n_changes))
+        return list(self.decoded(every.numpy()))
+
+
+def is_multilabel(net: object) -> bool:
+    """Return whether an estimator was fitted on an indicator matrix."""
+    return bool(getattr(net, "multilabel_", False))
+
+
+def labels_of(net: InfluenceNet) -> Labels:
+    """Return what the labels of a fitted classifier are."""
+    return SeveralLabels(net) if is_multilabel(net) else OneLabel(net)
+
+
+def fitted_targets(net: InfluenceNet) -> np.ndarray | None:
+    """Return what all samples were trained on; None where a Dataset held it."""
+    # Data that was trained on in several calls is there once.
+    parts = {data.offset: data.y for data in net.training_data_}
+    if any(y is None for y in parts.values()):
+        return None
+    return np.concatenate([to_numpy(part) for part in parts.values()])
+
+
+def are_several_labels(net: InfluenceNet, y: np.ndarray) -> bool:
+    """Return whether a classifier is to be fitted on rows of several labels."""
+    several = y.ndim == 2 and y.shape[1] > 1 and not takes_class_indices(net.criterion)
+    return several and not len(_no_indicators(y))
+
+
+def _no_indicators(y: np.ndarray) -> np.ndarray:
+    """Return the values that are neither 0 nor 1."""
+    if y.dtype.kind not in "biufO":
+        return y.ravel()
+    return np.asarray(y[(y != 0) & (y != 1)])
+
+
+def indicators(y: np.ndarray, name: str) -> np.ndarray:
+    """Return an indicator matrix as what a criterion takes."""
+    wrong = _no_indicators(y)
+    if len(wrong):
+        raise ValueError(
+            f"`{name}` must be an indicator matrix as in fit, 1 where a sample has the "
+            f"label and 0 elsewhere, got {wrong.tolist()[0]!r:.200}."
+        )
+    return np.ascontiguousarray(y, dtype=np.float32)
+
+
+def check_target_shape(net: InfluenceNet, y: np.ndarray, name: str) -> None:
+    """Refuse targets of another form than in fit, where that is known."""
+    expected, got = getattr(net, "target_shape_", None), y.shape[1:]
+    if expected is None or got == tuple(expected):
+        return
+    several = " Its y was an indicator matrix, a column for each label."
+    raise ValueError(
+        f"`{name}` must have targets of shape {tuple(expected)} as in fit, got {got}."
+        f"{several if is_multilabel(net) else ''}"
+    )
