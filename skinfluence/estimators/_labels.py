@@ -1,7 +1,7 @@
 """What the labels of a classifier are: one of each sample, or several."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ class Labels(Protocol):
     def changed(self, targets: Tensor, changes: Sequence[int]) -> Tensor:
         """Return the labels of a batch after some changes, (n_changes, batch, ...)."""
 
-    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Return the labels of some training samples after every change, in turn."""
+    def after(self, rows: np.ndarray, change: int) -> np.ndarray:
+        """Return what a user calls the labels of training samples after a change."""
 
 
 class OneLabel:
@@ -71,9 +71,9 @@ class OneLabel:
         """Return the same class for all."""
         return as_labels(targets, changes)
 
-    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Return each class."""
-        return list(self.classes)
+    def after(self, rows: np.ndarray, change: int) -> np.ndarray:
+        """Return the class, for all of them."""
+        return np.asarray(self.classes[change])
 
 
 class SeveralLabels:
@@ -105,12 +105,12 @@ class SeveralLabels:
         """Return the rows with one indicator toggled."""
         return toggled(targets, changes)
 
-    def after_each(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Return their rows with each indicator toggled."""
+    def after(self, rows: np.ndarray, change: int) -> np.ndarray:
+        """Return their rows of the matrix with one indicator toggled."""
         targets = fitted_targets(self.net)
         assert targets is not None
-        every = toggled(torch.from_numpy(targets[rows]), range(self.n_changes))
-        return list(self.decoded(every.numpy()))
+        (found,) = toggled(torch.from_numpy(targets[rows]), [change])
+        return self.decoded(found.numpy())
 
 
 def is_multilabel(net: object) -> bool:
@@ -132,9 +132,16 @@ def fitted_targets(net: InfluenceNet) -> np.ndarray | None:
     return np.concatenate([to_numpy(part) for part in parts.values()])
 
 
+def has_columns(y: Any) -> bool:
+    """Return whether targets are a table of several columns."""
+    # NumPy does not see the shape of a sparse matrix.
+    shape = y.shape if hasattr(y, "shape") else np.shape(y)
+    return len(shape) == 2 and shape[1] > 1
+
+
 def are_several_labels(net: InfluenceNet, y: np.ndarray) -> bool:
     """Return whether a classifier is to be fitted on rows of several labels."""
-    several = y.ndim == 2 and y.shape[1] > 1 and not takes_class_indices(net.criterion)
+    several = has_columns(y) and not takes_class_indices(net.criterion)
     return several and not len(_no_indicators(y))
 
 

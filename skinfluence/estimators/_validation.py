@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ._items import as_dataset
-from ._labels import are_several_labels
+from ._labels import are_several_labels, has_columns
 from ._net import InfluenceNet
 from ._typing import MapDataset
 
@@ -106,7 +106,7 @@ def check_data(
             "target y is None."
         )
     regression = is_regressor(net)
-    several = regression or (np.ndim(y) == 2 and np.shape(y)[1] > 1)
+    several = regression or has_columns(y)
     found: np.ndarray = _check_y(
         y, multi_output=several, y_numeric=regression, estimator=net
     )

@@ -38,8 +38,9 @@ def other_targets(
     groups = sample_groups(samples, n_samples)
     if isinstance(labels, str) and labels == "all":
         kind = labels_of(net)
-        labels = [each for group in groups for each in kind.after_each(group)]
-        groups = [group for group in groups for _ in range(kind.n_changes)]
+        changes = range(kind.n_changes)
+        labels = [kind.after(group, change) for group in groups for change in changes]
+        groups = [group for group in groups for _ in changes]
     if isinstance(labels, pd.DataFrame):  # a row for each run, and not a column
         labels = labels.to_numpy()
     labels = check_list("labels", labels, "labels, or arrays of them, or 'all'")
