@@ -139,8 +139,10 @@ class BaseScorer(BaseEstimator, ABC):
         ValueError
             If samples have several labels, and the scorer is of one.
         """
-        given = is_classifier(estimator) and has_columns(y)
-        if (given or is_multilabel(estimator)) and self._needs_one_label(estimator):
+        # Some scorers take no estimator.
+        if not self._needs_one_label(estimator):
+            return
+        if is_multilabel(estimator) or (is_classifier(estimator) and has_columns(y)):
             raise ValueError(
                 f"`y` must hold one label for each sample for the scorer {self._name!r}"
                 ", got an indicator matrix of several. Use the scorer 'influence', or "

@@ -186,9 +186,13 @@ def test_each_scorer_works_or_is_refused(name):
     if "random_state" in scorer.get_params():
         scorer.set_params(random_state=0)
     if name in OF_ONE_LABEL:
-        with pytest.raises((ValueError, TypeError), match=r"must hold one label .*scor"):
+        with pytest.raises(
+            (ValueError, TypeError), match=r"must hold one label .*scor"
+        ):
             scorer(clf, X, Y, X_VAL, Y_VAL)
-        with pytest.raises((ValueError, TypeError), match=r"must hold one label .*scor"):
+        with pytest.raises(
+            (ValueError, TypeError), match=r"must hold one label .*scor"
+        ):
             cleaner(scorer=scorer).fit(X, Y, X_VAL, Y_VAL)
         return
     scores = scorer(clf, X, Y, X_VAL, Y_VAL)
