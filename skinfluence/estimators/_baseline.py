@@ -127,10 +127,12 @@ def skill(
     """Return the score of a fitted estimator, that of a constant, and their difference.
 
     `y` holds the targets of the training data, by default those that it was fitted on.
-    None where the targets are inside of Datasets.
+    None where the targets are inside of Datasets, or are sequences of labels.
     """
     y = _training_targets(net) if y is None else np.asarray(y)
     if y is None or y_val is None:
+        return None
+    if is_classifier(net) and y.ndim > 1 and not is_multilabel(net):
         return None
     y_val = np.asarray(y_val)
     blind, blind_val = np.zeros((len(y), 1)), np.zeros((len(y_val), 1))

@@ -14,7 +14,15 @@ from torch.utils.data import DataLoader
 
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
-from ._labels import are_several_labels, check_target_shape, indicators, labels_of
+from ._labels import (
+    are_several_labels,
+    check_sequences,
+    check_target_shape,
+    indicators,
+    labels_of,
+    left_out,
+)
+from ._losses import outputs_of
 from ._measures import has_probabilities
 from ._net import InfluenceNet
 from ._questions.counterfactual import CounterfactualMixin
@@ -338,7 +346,12 @@ class SGDInfluenceClassifier(
             self._check_same_classes(classes)
         if self.multilabel_:
             return indicators(y, name)
-        return self._class_indices(y, name)
+        none = left_out(self, y)
+        if not none.any():
+            return self._class_indices(y, name)
+        indices = y.astype(np.int64)
+        indices[~none] = self._class_indices(y[~none], name)
+        return indices
 
     def _learn_classes(self, y: np.ndarray, classes: ArrayLike | None) -> None:
         if self.multilabel_:
@@ -346,8 +359,9 @@ class SGDInfluenceClassifier(
             self.classes_inferred_ = np.arange(y.shape[1])
         else:
             check_classification_targets(y)
+            check_sequences(self, y)
             given = self.classes if self.classes is not None else classes
-            labels = y if given is None else check_classes(given)
+            labels = y[~left_out(self, y)] if given is None else check_classes(given)
             self.classes_inferred_ = np.unique(labels)
         self.n_outputs_ = len(self.classes_inferred_)
         if self.multilabel_ and self.classes is not None:
@@ -433,12 +447,17 @@ class SGDInfluenceClassifier(
 
     def _get_predict_nonlinearity(self) -> Callable[..., Any]:
         nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
-        if self.predict_nonlinearity != "auto" or not self.multilabel_:
+        if self.predict_nonlinearity != "auto":
+            return nonlinearity
+        if isinstance(self.criterion_, nn.CrossEntropyLoss):
+            # skorch's is over the last axis, which may be of tokens or pixels.
+            return lambda returned: outputs_of(returned).softmax(1)
+        if not self.multilabel_:
             return nonlinearity
         # skorch would make two classes of each output of a binary criterion.
         if isinstance(self.criterion_, nn.BCEWithLogitsLoss):
-            return torch.sigmoid
-        return nn.Identity()
+            return lambda returned: outputs_of(returned).sigmoid()
+        return outputs_of
 
     def predict_proba(self, X: object) -> np.ndarray:
         """Predict class probabilities.

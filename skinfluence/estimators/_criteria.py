@@ -11,6 +11,16 @@ from ..influence import Curvature
 # skorch's `predict_nonlinearity` turns them into such.
 _LOG_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.NLLLoss)
 
+# One loss for each output and target: with other shapes torch repeats one of them.
+ELEMENTWISE = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.L1Loss,
+    nn.MSELoss,
+    nn.SmoothL1Loss,
+)
+
 # Convex in one sample's outputs, with bounded derivatives. The softmax's covariance has
 # norm 1/2 at most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
 CURVATURES: dict[type[nn.Module], Curvature] = {

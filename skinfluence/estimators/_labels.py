@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from skorch.utils import to_numpy
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..influence import as_labels, toggled
-from ._criteria import takes_class_indices
+from ._criteria import ELEMENTWISE, kinds_of, takes_class_indices
 from ._net import InfluenceNet
 
 
@@ -50,12 +50,15 @@ class OneLabel:
     """
 
     def __init__(self, net: InfluenceNet) -> None:
+        self.sequences = bool(getattr(net, "target_shape_", None))
         self.classes = np.asarray(net.classes_)
         self.n_changes = len(self.classes)
 
     def decoded(self, targets: np.ndarray) -> np.ndarray:
-        """Return the classes."""
-        return np.asarray(self.classes[targets.astype(np.intp)])
+        """Return the classes; what stands for none stays."""
+        codes = targets.astype(np.intp)
+        found = np.asarray(self.classes[np.maximum(codes, 0)])
+        return np.where(codes < 0, codes, found) if (codes < 0).any() else found
 
     def predicted(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the most probable classes."""
@@ -63,6 +66,11 @@ class OneLabel:
 
     def errors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
         """Return 1 minus the probability of the sample's label."""
+        if targets.numel() != len(targets):
+            raise ValueError(
+                "`query` can be 'error' only where each sample has one label, got "
+                f"targets of shape {tuple(targets.shape)}. Use 'loss', or a callable."
+            )
         # skorch turns outputs of shape (n, 1) into (n, 2, 1).
         found = probabilities.flatten(1).gather(1, targets.long().reshape(-1, 1))
         return 1 - found.squeeze(1)
@@ -73,6 +81,11 @@ class OneLabel:
 
     def after(self, rows: np.ndarray, change: int) -> np.ndarray:
         """Return the class, for all of them."""
+        if self.sequences:
+            raise ValueError(
+                "`labels` must be given for each run where a sample has a sequence of "
+                "labels, got 'all'."
+            )
         return np.asarray(self.classes[change])
 
 
@@ -143,6 +156,33 @@ def are_several_labels(net: InfluenceNet, y: np.ndarray) -> bool:
     """Return whether a classifier is to be fitted on rows of several labels."""
     several = has_columns(y) and not takes_class_indices(net.criterion)
     return several and not len(_no_indicators(y))
+
+
+def check_sequences(net: InfluenceNet, y: np.ndarray) -> None:
+    """Refuse rows of labels that are no sequences, as of tokens or pixels.
+
+    These have outputs of shape (n, n_classes, length).
+    """
+    kind, *_ = kinds_of(net.criterion)
+    if y.ndim > 1 and (isinstance(net.module, str) or issubclass(kind, ELEMENTWISE)):
+        raise ValueError(
+            "`y` must hold one label for each sample, a 1d array, or be an indicator "
+            "matrix of 0 and 1 with a criterion for several labels ('auto', or "
+            f"nn.BCEWithLogitsLoss), got an array of shape {y.shape} instead, with "
+            f"criterion {net.criterion!r:.200}. Sequences of labels need a module of "
+            "your own and nn.CrossEntropyLoss."
+        )
+
+
+def left_out(net: InfluenceNet, y: np.ndarray) -> np.ndarray:
+    """Return which labels of sequences stand for none, such as -100, as a mask."""
+    if y.ndim == 1 or y.dtype.kind not in "if":
+        return np.zeros(y.shape, dtype=bool)
+    options = net.get_params_for("criterion")
+    given = getattr(net.criterion, "ignore_index", nn.CrossEntropyLoss().ignore_index)
+    index = options.get("ignore_index", given)
+    # From 0 on it is the index of a class.
+    return np.asarray((y == index) & (index < 0))
 
 
 def _no_indicators(y: np.ndarray) -> np.ndarray:

@@ -104,16 +104,29 @@ def losses_by_sample(
 
     `summed` tells whether a sample's losses are summed, or their mean is taken.
     """
+    _check_by_sample(criterion, losses, n_samples)
+    if losses.dim() == 1:
+        return losses
+    losses = losses.flatten(1)
+    return losses.sum(1) if summed else losses.mean(1)
+
+
+def parts_by_target(
+    criterion: object, losses: Tensor, n_samples: int, *, summed: bool
+) -> Tensor:
+    """Return the parts of each sample's loss, (batch, n_targets), which sum to it."""
+    _check_by_sample(criterion, losses, n_samples)
+    parts = losses.reshape(n_samples, -1)
+    return parts if summed else parts / parts.shape[1]
+
+
+def _check_by_sample(criterion: object, losses: Tensor, n_samples: int) -> None:
     if losses.dim() == 0 or len(losses) != n_samples:
         raise UnsupportedCriterionError(
             "`criterion` must give one loss for each sample (as torch's criteria "
             f"do with reduction='none'): got shape {tuple(losses.shape)} for "
             f"{n_samples} samples from {type(criterion).__name__}."
         )
-    if losses.dim() == 1:
-        return losses
-    losses = losses.flatten(1)
-    return losses.sum(1) if summed else losses.mean(1)
 
 
 def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:

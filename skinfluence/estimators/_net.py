@@ -20,7 +20,13 @@ from ..trajectory import Trajectory
 from ._components import MAKES, called, check_callbacks, check_names
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
-from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
+from ._losses import (
+    criterion_takes,
+    losses_by_sample,
+    outputs_of,
+    parts_by_target,
+    targets_like,
+)
 from ._modules import BUILT_IN
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
@@ -371,6 +377,15 @@ class InfluenceNet(NeuralNet):
         UnsupportedCriterionError
             If the criterion does not return one loss for each sample.
         """
+        losses, n_samples = self._unreduced(y_pred, y_true, X, training)
+        return losses_by_sample(
+            self.criterion_, losses, n_samples, summed=self.sums_outputs_
+        )
+
+    def _unreduced(
+        self, y_pred: object, y_true: object, X: object, training: bool
+    ) -> tuple[Tensor, int]:
+        """Return what the criterion returns for a batch, and the number of samples."""
         outputs = criterion_takes(self.criterion_, y_pred)
         targets = targets_like(outputs, y_true, self.device)
         try:
@@ -379,8 +394,14 @@ class InfluenceNet(NeuralNet):
             raise ValueError(
                 f"The targets must be numbers of the module's outputs: {error}"
             ) from error
-        return losses_by_sample(
-            self.criterion_, losses, len(targets), summed=self.sums_outputs_
+        return losses, len(targets)
+
+    def _loss_parts(
+        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
+    ) -> Tensor:
+        losses, n_samples = self._unreduced(outputs, targets, inputs[0], True)
+        return parts_by_target(
+            self.criterion_, losses, n_samples, summed=self.sums_outputs_
         )
 
     def get_loss(

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ._items import as_dataset
-from ._labels import are_several_labels, has_columns
+from ._labels import has_columns
 from ._net import InfluenceNet
 from ._typing import MapDataset
 
@@ -111,13 +111,6 @@ def check_data(
         y, multi_output=several, y_numeric=regression, estimator=net
     )
     check_consistent_length(X, found)
-    if reset and several and not regression and not are_several_labels(net, found):
-        raise ValueError(
-            "`y` must hold one label for each sample, a 1d array, or be an indicator "
-            "matrix of 0 and 1 with a criterion for several labels ('auto', or "
-            f"nn.BCEWithLogitsLoss), got an array of shape {found.shape} instead, "
-            f"with criterion {net.criterion!r:.200}."
-        )
     return X, found
 
 

@@ -2,6 +2,7 @@
 
 from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
+from ._by_target import TargetWeightStep
 from ._inputs import InputStep
 from ._label_smoothing import LabelSmoothingStep
 from ._labels import LabelStep, TargetStep, as_labels, label_losses, toggled
@@ -26,6 +27,7 @@ __all__ = [
     "SampleQueries",
     "Stage",
     "TargetStep",
+    "TargetWeightStep",
     "WholeQuery",
     "as_labels",
     "label_losses",

@@ -341,3 +341,87 @@ def test_fit_again_on_one_label_forgets_the_several():
     assert not clf.multilabel_
     assert clf.predict(X).shape == (len(X),)
     assert clf.label_influence(X_VAL, Y_VAL[:, 0]).shape == (len(X), 2)
+
+
+class Tagger(nn.Module):
+    """A class for each place of a sample."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.linear, self.n_classes = nn.Linear(5, 4 * n_classes), n_classes
+
+    def forward(self, X):
+        return self.linear(X.float()).unflatten(1, (self.n_classes, 4))
+
+
+TOKENS = np.array(["x", "y", "z"])[RNG.integers(0, 3, size=(40, 4))]
+
+
+def test_sequences_of_labels():
+    clf = classifier(Tagger).fit(X, TOKENS)
+    assert not clf.multilabel_
+    assert clf.classes_.tolist() == ["x", "y", "z"]
+    with torch.no_grad():
+        logits = clf.module_(torch.from_numpy(X)).numpy()
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
+    np.testing.assert_array_equal(clf.predict(X), clf.classes_[logits.argmax(1)])
+    found = clf.influence_by_target(X[:9], TOKENS[:9])
+    assert found.shape == TOKENS.shape
+    whole = clf.influence(X[:9], TOKENS[:9])
+    # Single precision.
+    np.testing.assert_allclose(found.sum(1), whole, atol=1e-6)
+    table = clf.explain(X[:1], TOKENS[:1], n_harmful=1, n_helpful=0)
+    assert table["label"][0] == TOKENS[table["row"][0]].tolist()
+    assert clf.check_influence(X[:9], TOKENS[:9], n_samples=4).skill is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda c: c.label_influence(X, TOKENS), "one label for each sample"),
+        (lambda c: c.influence(X, TOKENS, query="error"), "each sample has one label"),
+        (lambda c: c.influence(X, TOKENS[:, 0]), r"shape \(4,\) as in fit, got \(\)"),
+        (lambda c: c.influence(X, TOKENS[:, :3]), r"\(4,\) as in fit, got \(3,\)"),
+        (
+            lambda c: c.counterfactual_influence(X, TOKENS, [0], labels="all"),
+            "`labels` must be given for each run",
+        ),
+        (lambda c: c.fit(X, np.where(TOKENS == "x", "w", "v")), "returns 3 outputs"),
+    ],
+    ids=["labels", "error", "one", "shorter", "all", "fewer classes"],
+)
+def test_refuses_of_sequences(ask, message):
+    clf = classifier(Tagger).fit(X, TOKENS)
+    with pytest.raises((ValueError, UserWarning), match=message):
+        ask(clf)
+
+
+@pytest.mark.filterwarnings("ignore:Some targets are CrossEntropyLoss's ignore_index")
+def test_labels_that_stand_for_none_are_no_class():
+    y = np.where(TOKENS == "z", -100, np.where(TOKENS == "x", 7, 9))
+    clf = classifier(Tagger, module__n_classes=2).fit(X, y)
+    assert clf.classes_.tolist() == [7, 9]
+    (data,) = clf.training_data_
+    np.testing.assert_array_equal(data.y, np.where(y < 0, -100, (y - 7) // 2))
+    found = clf.influence_by_target(X[:9], y[:9])
+    assert (found[y == -100] == 0).all()
+    assert (found[y != -100] != 0).all()
+    table = clf.explain(X[:1], y[:1], n_harmful=1, n_helpful=0)
+    assert table["label"][0] == y[table["row"][0]].tolist()
+
+
+def test_targets_are_not_told_apart_in_losses_of_ones_own():
+    class Own(SGDInfluenceClassifier):
+        def get_losses(self, y_pred, y_true, X=None, training=False):
+            return super().get_losses(y_pred, y_true, X=X, training=training)
+
+    own = Own("linear", max_epochs=1, random_state=0).fit(X, Y)
+    with pytest.raises(ValueError, match="`get_losses` of Own returns one loss"):
+        own.influence_by_target(X_VAL, Y_VAL)
+    whole = classifier().fit(X, Y[:, 0])
+    np.testing.assert_allclose(
+        whole.influence_by_target(X_VAL, Y_VAL[:, 0]),
+        whole.influence(X_VAL, Y_VAL[:, 0]),
+        rtol=1e-9,
+    )

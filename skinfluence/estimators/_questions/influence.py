@@ -13,6 +13,7 @@ from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
 from . import explain as _explain
 from . import feature_influence as _features
+from . import influence_by_target as _by_target
 from . import recipe_influence as _recipes
 from .counterfactual import exact_changes
 from .estimate import (
@@ -34,6 +35,7 @@ class InfluenceMixin(InfluenceNet):
 
     addition_influence = _additions.addition_influence
     feature_influence = _features.feature_influence
+    influence_by_target = _by_target.influence_by_target
     recipe_influence = _recipes.recipe_influence
     explain = _explain.explain
 

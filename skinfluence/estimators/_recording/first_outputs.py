@@ -18,21 +18,12 @@ from ...exceptions import (
 )
 from ...training import seeded
 from .._array_dataset import ArrayDataset
-from .._criteria import BY_CLASS
+from .._criteria import BY_CLASS, ELEMENTWISE
 from .._labels import is_multilabel
 from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet, net_modules
 from .._training_data import TrainingData
 
-# One loss for each output and target: with other shapes torch repeats one of them.
-_ELEMENTWISE = (
-    nn.BCELoss,
-    nn.BCEWithLogitsLoss,
-    nn.HuberLoss,
-    nn.L1Loss,
-    nn.MSELoss,
-    nn.SmoothL1Loss,
-)
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
@@ -128,7 +119,7 @@ def _described(value: Any) -> str:
 
 
 def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any) -> None:
-    elementwise = type(net.criterion_) in _ELEMENTWISE and isinstance(targets, Tensor)
+    elementwise = type(net.criterion_) in ELEMENTWISE and isinstance(targets, Tensor)
     if elementwise and targets.shape != first.shape:
         raise UnsupportedCriterionError(
             f"{_name(net)} compares each output with a target of its own: outputs and "
@@ -167,7 +158,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
-    if isinstance(net.criterion_, BY_CLASS) and outputs.dim() == 2:
+    if isinstance(net.criterion_, BY_CLASS) and outputs.dim() > 1:
         _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
         count = _n_classes(net, targets)
