@@ -198,6 +198,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "influence_error_bound": method("influence_error_bound", fitted_linear),
     "label_influence": method("label_influence"),
     "feature_influence": method("feature_influence"),
+    "influence_by_target": method("influence_by_target"),
     "recipe_influence": method("recipe_influence"),
     "addition_influence": lambda **o: fitted().addition_influence(X, Y, *VAL, **o),
     "target_influence": of_regressor("target_influence"),
@@ -776,6 +777,11 @@ NUMBERS: dict[str, dict[str, Kind]] = {
     "influence_error_bound": {"last_epochs": OPTIONAL},
     "label_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
     "feature_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH, "stage": STAGE},
+    "influence_by_target": {
+        "last_epochs": OPTIONAL,
+        "smoothing": WIDTH,
+        "stage": STAGE,
+    },
     "recipe_influence": {"last_epochs": OPTIONAL, "smoothing": WIDTH},
     "addition_influence": {
         "last_epochs": OPTIONAL,
