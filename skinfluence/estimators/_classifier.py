@@ -238,8 +238,9 @@ class SGDInfluenceClassifier(
     that of its class, scaled to mean 1 over all samples. The divisor is the number of
     samples in the batch, also where a ``CrossEntropyLoss`` has a ``weight`` for each
     class, or ignores some targets (``ignore_index``), and torch would divide by the sum
-    of the weights of the targets that it does not ignore: an ignored target is a loss
-    of 0. To use another loss, override :meth:`get_losses`.
+    of the weights of the targets that it does not ignore. A sample's loss is then the
+    mean over its other targets, and 0 if it has none. To use another loss, override
+    :meth:`get_losses`.
 
     References
     ----------

@@ -16,13 +16,8 @@ from ._net import InfluenceNet
 class Labels(Protocol):
     """What training, questions and predictions ask of a classifier's labels.
 
-    Attributes
-    ----------
-    n_changes : int
-        In how many ways the labels of a sample can be changed one at a time.
+    There is a change for each of ``classes_``: to that label, or of it.
     """
-
-    n_changes: int
 
     def decoded(self, targets: np.ndarray) -> np.ndarray:
         """Return what a user calls the labels that are trained on."""
@@ -34,7 +29,7 @@ class Labels(Protocol):
         """Return how probable a wrong label is of each sample, (batch,)."""
 
     def changed(self, targets: Tensor, changes: Sequence[int]) -> Tensor:
-        """Return the labels of a batch after some changes, (n_changes, batch, ...)."""
+        """Return the labels of a batch after each of some changes, in a stack."""
 
     def after(self, rows: np.ndarray, change: int) -> np.ndarray:
         """Return what a user calls the labels of training samples after a change."""
@@ -50,9 +45,12 @@ class OneLabel:
     """
 
     def __init__(self, net: InfluenceNet) -> None:
-        self.sequences = bool(getattr(net, "target_shape_", None))
-        self.classes = np.asarray(net.classes_)
-        self.n_changes = len(self.classes)
+        self.net = net
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels, which need not be known where a Dataset holds them."""
+        return np.asarray(self.net.classes_)
 
     def decoded(self, targets: np.ndarray) -> np.ndarray:
         """Return the classes; what stands for none stays."""
@@ -81,7 +79,7 @@ class OneLabel:
 
     def after(self, rows: np.ndarray, change: int) -> np.ndarray:
         """Return the class, for all of them."""
-        if self.sequences:
+        if getattr(self.net, "target_shape_", None):
             raise ValueError(
                 "`labels` must be given for each run where a sample has a sequence of "
                 "labels, got 'all'."
@@ -100,7 +98,6 @@ class SeveralLabels:
 
     def __init__(self, net: InfluenceNet) -> None:
         self.net = net
-        self.n_changes = len(net.classes_)
 
     def decoded(self, targets: np.ndarray) -> np.ndarray:
         """Return the indicators as integers."""

@@ -370,22 +370,23 @@ class InfluenceNet(NeuralNet):
         Returns
         -------
         Tensor of shape (batch,)
-            One loss for each sample; the mean over its outputs if there are several.
+            One loss for each sample; the mean over its outputs if there are several,
+            without those whose targets the criterion ignores.
 
         Raises
         ------
         UnsupportedCriterionError
             If the criterion does not return one loss for each sample.
         """
-        losses, n_samples = self._unreduced(y_pred, y_true, X, training)
+        losses, targets = self._unreduced(y_pred, y_true, X, training)
         return losses_by_sample(
-            self.criterion_, losses, n_samples, summed=self.sums_outputs_
+            self.criterion_, losses, targets, summed=self.sums_outputs_
         )
 
     def _unreduced(
         self, y_pred: object, y_true: object, X: object, training: bool
-    ) -> tuple[Tensor, int]:
-        """Return what the criterion returns for a batch, and the number of samples."""
+    ) -> tuple[Tensor, Any]:
+        """Return what the criterion returns for a batch, and the targets it took."""
         outputs = criterion_takes(self.criterion_, y_pred)
         targets = targets_like(outputs, y_true, self.device)
         try:
@@ -394,14 +395,14 @@ class InfluenceNet(NeuralNet):
             raise ValueError(
                 f"The targets must be numbers of the module's outputs: {error}"
             ) from error
-        return losses, len(targets)
+        return losses, targets
 
     def _loss_parts(
         self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
     ) -> Tensor:
-        losses, n_samples = self._unreduced(outputs, targets, inputs[0], True)
+        losses, taken = self._unreduced(outputs, targets, inputs[0], True)
         return parts_by_target(
-            self.criterion_, losses, n_samples, summed=self.sums_outputs_
+            self.criterion_, losses, taken, summed=self.sums_outputs_
         )
 
     def get_loss(

@@ -207,8 +207,8 @@ class SGDInfluenceRegressor(
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over
-    the targets, if there are several, where those that its ``ignore_index`` names count
-    with a loss of 0), and :math:`c_i` the sample's weight, scaled to mean 1 over all
+    the targets, if there are several, without those that its ``ignore_index`` names),
+    and :math:`c_i` the sample's weight, scaled to mean 1 over all
     samples. To use another loss, override :meth:`get_losses`.
 
     References

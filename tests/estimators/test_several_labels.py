@@ -18,6 +18,7 @@ from skinfluence import (
     load_estimator,
     queries,
 )
+from skinfluence.estimators._losses import losses_by_sample, parts_by_target
 from tests.oracles import relative_error
 
 N_LABELS = 3
@@ -425,3 +426,34 @@ def test_targets_are_not_told_apart_in_losses_of_ones_own():
         whole.influence(X_VAL, Y_VAL[:, 0]),
         rtol=1e-9,
     )
+
+
+def test_no_bit_changes_where_no_label_stands_for_none():
+    losses = torch.rand(5, 7, requires_grad=True)
+    other = losses.detach().clone().requires_grad_()
+    targets = torch.arange(35).reshape(5, 7) % 3
+    criterion = nn.CrossEntropyLoss(reduction="none")
+    found = losses_by_sample(criterion, losses, targets, summed=False)
+    assert torch.equal(found, other.mean(1))
+    weights = torch.rand(5)
+    (found @ weights).backward()
+    (other.mean(1) @ weights).backward()
+    assert torch.equal(losses.grad, other.grad)
+    parts = parts_by_target(criterion, losses, targets, summed=False)
+    torch.testing.assert_close(parts.sum(1), found)
+
+
+class Items(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, row):
+        return X[row], Y[row, 0]
+
+
+def test_the_classes_of_a_dataset_need_not_be_known():
+    module = nn.Linear(5, 2, dtype=torch.float64)
+    clf = classifier(module).fit(Items())
+    scores = clf.influence(Items(), query="error")
+    own = classifier(module).fit(X, Y[:, 0])
+    np.testing.assert_array_equal(scores, own.influence(X, Y[:, 0], query="error"))

@@ -38,7 +38,7 @@ def other_targets(
     groups = sample_groups(samples, n_samples)
     if isinstance(labels, str) and labels == "all":
         kind = labels_of(net)
-        changes = range(kind.n_changes)
+        changes = range(len(net.classes_))
         labels = [kind.after(group, change) for group in groups for change in changes]
         groups = [group for group in groups for _ in changes]
     if isinstance(labels, pd.DataFrame):  # a row for each run, and not a column

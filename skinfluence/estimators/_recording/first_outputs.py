@@ -225,10 +225,10 @@ def _warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
         return
     if not targets.is_floating_point() and bool((targets == ignored).any()):
         warn_caller(
-            f"Some targets are {_name(net)}'s ignore_index ({ignored}). Their losses "
-            "are 0, and are counted in the mean over the batch: the divisor is the "
-            "number of all samples (and of all targets of a sample), where torch's "
-            "reduction='mean' would divide by the number of the others. See "
+            f"Some targets are {_name(net)}'s ignore_index ({ignored}). A sample's "
+            "loss is the mean over its other targets (0 if it has none), and that of a "
+            "batch the mean over all its samples, where torch's reduction='mean' is "
+            "the mean over all other targets of the batch. See "
             '"Loss functions" in the guide to the estimators.',
             UserWarning,
         )
