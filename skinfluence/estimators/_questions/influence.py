@@ -75,7 +75,8 @@ class InfluenceMixin(InfluenceNet):
         query : a named query or callable, default="loss"
             What is measured on each validation sample. ``"loss"``: the criterion;
             ``"error"``: 1 minus the probability that a classifier gives to the sample's
-            label, for validation data that has wrong labels of its own;
+            label (with several labels the share expected to be wrong), for validation
+            data that has wrong labels of its own;
             ``"balanced_loss"`` and ``"balanced_error"``: the same, with each class
             counting the same in the mean, whatever `class_weight` is; or
             ``query(y_pred, y_true)``, which takes the module's outputs and the targets
