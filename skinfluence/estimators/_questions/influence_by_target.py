@@ -82,7 +82,7 @@ def influence_by_target(
 
     See Also
     --------
-    SGDInfluenceClassifier.label_influence : The effect of *other* labels.
+    skinfluence.SGDInfluenceClassifier.label_influence : The effect of other labels.
 
     References
     ----------
