@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.base import is_classifier
 
 from ._data import CleaningData
+from ._frame import outputs
 from ._ranking import Ranking, Run
 from ._removal import Cleaned, Removal, check_influence
 from ._reweighting import Reweight, Reweighting
@@ -21,7 +22,7 @@ class Relabelling(Removal):
 
     def check_data(self, cleaner: Any, data: CleaningData) -> None:
         """Refuse a single class."""
-        if len(np.unique(data.y)) < 2:
+        if data.y.ndim == 1 and len(np.unique(data.y)) < 2:
             raise ValueError(
                 "`y` must have at least two classes with action='relabel', got "
                 f"{np.unique(data.y).tolist()}."
@@ -44,7 +45,8 @@ class Relabelling(Removal):
         """Return the classes after relabelling."""
         assert ranking.labels is not None
         left = codes.copy()
-        left[chosen] = ranking.labels[chosen]
+        if codes.any():  # rows of several labels are of no class
+            left[chosen] = ranking.labels[chosen]
         return left
 
     def next_round(
@@ -54,34 +56,57 @@ class Relabelling(Removal):
 
         They validate on the given ones, among which nothing has chosen.
         """
-        classes, codes = np.unique(data.y, return_inverse=True)
-        y = classes[self.codes_left(codes, ranking, chosen)]
+        y = relabelled(data.y, ranking, chosen)
         return replace(data, y=y, y_held_out=data.y), list(ranking.runs)
 
     def act(
         self, cleaner: Any, data: CleaningData, ranking: Ranking, chosen: np.ndarray
     ) -> Cleaned:
         """Return the cleaned data."""
-        classes, codes = np.unique(data.y, return_inverse=True)
-        after = self.codes_left(codes, ranking, chosen)
+        after = relabelled(data.y, ranking, chosen)
         # Samples that were not ranked keep their label as the proposal.
         ranked = np.flatnonzero(~np.isnan(ranking.scores))
-        proposals = classes[self.codes_left(codes, ranking, ranked)]
-        moved = chosen[after[chosen] != codes[chosen]]
-        relabelled = pd.DataFrame(
-            {
-                "index": moved,
-                "from": data.y[moved],
-                "to": classes[after[moved]],
-                "gain": -ranking.scores[moved],
-            }
-        )
+        proposals = relabelled(data.y, ranking, ranked)
+        differ = (after != data.y).reshape(len(data), -1).any(axis=1)
+        moved = chosen[differ[chosen]]
         return Cleaned(
-            replace(data, y=classes[after]),
+            replace(data, y=after),
             np.ones(len(data), dtype=bool),
-            {"proposal": proposals, "relabelled": after != codes},
-            {"relabelled_": relabelled},
+            {**outputs("proposal", proposals), "relabelled": differ},
+            {"relabelled_": _changes(data.y, after, ranking, moved)},
         )
+
+
+def relabelled(y: np.ndarray, ranking: Ranking, rows: np.ndarray) -> np.ndarray:
+    """Return targets in which some rows have the labels that they are ranked by.
+
+    Of several labels the one is toggled whose change would gain most, if it gains.
+    """
+    assert ranking.labels is not None
+    after = y.copy()
+    if y.ndim == 1:
+        after[rows] = np.unique(y)[ranking.labels[rows]]
+        return after
+    rows = rows[ranking.scores[rows] < 0]
+    labels = ranking.labels[rows]
+    after[rows, labels] = 1 - y[rows, labels]
+    return after
+
+
+def _changes(
+    y: np.ndarray, after: np.ndarray, ranking: Ranking, rows: np.ndarray
+) -> pd.DataFrame:
+    """Return the changed labels as a table; of several, which one it was."""
+    places: tuple[np.ndarray, ...] = (rows,)
+    columns: dict[str, np.ndarray] = {"index": rows}
+    if y.ndim > 1:
+        assert ranking.labels is not None
+        places = rows, ranking.labels[rows]
+        columns["label"] = ranking.labels[rows]
+    gains = -ranking.scores[rows]
+    return pd.DataFrame(
+        {**columns, "from": y[places], "to": after[places], "gain": gains}
+    )
 
 
 ACTIONS: dict[str, Removal] = {

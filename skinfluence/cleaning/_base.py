@@ -22,14 +22,22 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
+from .._numbers import is_real
 from .._warnings import warn_caller
-from ..estimators import check_weights, plain_targets, represent, save_estimator
+from ..estimators import (
+    check_weights,
+    has_columns,
+    plain_targets,
+    represent,
+    save_estimator,
+)
 from ._checks import check_accepts, check_choices
 from ._containers import check_writable, kept_rows, targets_like
 from ._data import (
     CleaningData,
     GivenValidation,
     Samples,
+    check_alike,
     check_groups,
     check_rows,
     check_validation,
@@ -260,17 +268,27 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
             self,
             X="no_validation",
             y=y,
-            multi_output=tags.target_tags.multi_output,
+            multi_output=tags.target_tags.multi_output
+            or (has_columns(y) and tags.classifier_tags.multi_label),
             y_numeric=tags.estimator_type == "regressor",
         )
         classification = tags.estimator_type == "classifier"
         if classification:
             check_classification_targets(y)
+        if classification and has_columns(y) and is_real(self.max_class_fraction):
+            raise ValueError(
+                "`max_class_fraction` must be 'auto' or None where y is an indicator "
+                f"matrix, whose rows have no class, got {self.max_class_fraction!r}."
+            )
+        check_targets = getattr(self._scorer(), "check_targets", None)
+        if check_targets is not None and getattr(self, "decisions", None) is None:
+            check_targets(self._estimator(), y)
         # Records n_features_in_ and the names only: X may hold texts or categories, and
         # each estimator checks the values itself.
         validate_data(self, X=X, y="no_validation", skip_check_array=True)
         validation = check_validation(X, *given)
         if validation is not None:
+            check_alike(y, validation)
             validate_data(
                 self,
                 X=validation.X,

@@ -82,7 +82,8 @@ class InfluenceCleaner(BaseCleaner):
         How much of a class may be removed or relabelled; where the ranking puts more
         first, the next ones take their place, and a warning tells how many were kept.
         ``"auto"``: a fifth of each rare class, one with less than a fifth of the mean
-        number of samples. None: all but the last sample.
+        number of samples. None: all but the last sample. Rows of several labels are of
+        no class: it must be "auto" or None then, and limits nothing.
     cv : int, cross-validation generator or iterable, default=None
         Cross-influence instead of that fraction: each sample is scored by the models
         that were trained on it, each on its held-out fold, and the scores are averaged.
@@ -170,7 +171,8 @@ class InfluenceCleaner(BaseCleaner):
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; largest
-        gain first. Samples whose given label is the best are not included. With
+        gain first. Samples whose given label is the best are not included. Where
+        samples have several labels a column ``label`` tells which was toggled. With
         `decisions` the samples that were relabelled, without a gain.
     unlabelled_indices_ : ndarray of int
         With ``action="unlabel"`` the samples without a label, the most harmful first.

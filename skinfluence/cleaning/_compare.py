@@ -141,6 +141,7 @@ def compare_scorers(
     named = {name: get_scorer(s) for name, s in named_scorers(scorers).items()}
     for scorer in named.values():
         getattr(scorer, "check_estimator", lambda _: None)(estimator)
+        getattr(scorer, "check_targets", lambda *_: None)(estimator, y)
     if (X_test is None) != (y_test is None):
         raise ValueError("`X_test` and `y_test` must be given together, or neither.")
     check_integer("n_seeds", n_seeds, 1)

@@ -32,6 +32,8 @@ def kept_rows(X: Samples, kept: np.ndarray) -> Any:
 
 def targets_like(y: Any, cleaned: np.ndarray, kept: np.ndarray) -> Any:
     """Return the cleaned targets in the container that was given."""
+    if sparse.issparse(y):  # of which no value is changed
+        return kept_rows(y, kept)
     targets = _safe_indexing(indexable(y)[0], kept)
     before = np.asarray(targets)
     cleaned = cleaned.reshape(before.shape)
@@ -54,6 +56,6 @@ def _written(targets: Any, rows: np.ndarray, values: np.ndarray) -> Any:
     if hasattr(targets, "scatter"):  # a Series of polars
         return targets.scatter(rows.tolist(), values.tolist())
     places = targets.iloc if hasattr(targets, "iloc") else targets
-    for row, value in zip(rows, values.ravel(), strict=True):
-        places[row] = value
+    for row, value in zip(rows, values.reshape(len(rows), -1), strict=True):
+        places[row] = value if len(value) > 1 else value[0]
     return targets

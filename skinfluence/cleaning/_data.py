@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     indexable,
 )
 
-from ..estimators import check_weights, plain_targets
+from ..estimators import check_weights, has_columns, plain_targets
 
 Samples: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
 """Rows in any container that scikit-learn can index, a DataFrame included."""
@@ -159,6 +159,16 @@ def _unpack(
             f"sample_weight_val), with nothing beside it, got {len(X_val)} items."
         )
     return X_val if len(X_val) == 3 else (*X_val, None)
+
+
+def check_alike(y: np.ndarray, validation: Validation) -> None:
+    """Refuse validation targets of another form than the training targets."""
+    columns = [each.shape[1] if has_columns(each) else 1 for each in (y, validation.y)]
+    if columns[0] != columns[1]:
+        raise ValueError(
+            "`y_val` must have as many targets for each sample as y "
+            f"({columns[0]}), got {columns[1]}."
+        )
 
 
 def check_rows(data: object, name: str) -> None:

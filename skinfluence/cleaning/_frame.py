@@ -20,18 +20,28 @@ def samples_frame(
 
     With a model, also its predictions and their probabilities.
     """
-    columns = {**scores, **_outputs("label", y)}
+    columns = {**scores, **outputs("label", y)}
     if model is not None:
-        columns.update(_outputs("prediction", model.predict(X)))
+        predictions = np.asarray(model.predict(X))
+        columns.update(outputs("prediction", predictions))
         if hasattr(model, "predict_proba"):
-            columns["probability"] = model.predict_proba(X).max(axis=1)
+            columns.update(_probabilities(model.predict_proba(X), predictions))
     columns.update(cleaned)
     # Users of a DataFrame know its rows by their index.
     index = X.index if hasattr(X, "index") and hasattr(X, "iloc") else None
     return pd.DataFrame(columns, index=index).iloc[ranking]
 
 
-def _outputs(name: str, values: ArrayLike) -> dict[str, np.ndarray]:
+def _probabilities(found: Any, predictions: np.ndarray) -> dict[str, np.ndarray]:
+    if predictions.ndim == 1:
+        return {"probability": found.max(axis=1)}
+    # Some classifiers return the two probabilities of each label in a list.
+    given = np.stack([p[:, -1] for p in found], 1) if isinstance(found, list) else found
+    return outputs("probability", given)
+
+
+def outputs(name: str, values: ArrayLike) -> dict[str, np.ndarray]:
+    """Return targets as columns, one for each output."""
     values = np.asarray(values)
     if values.ndim == 1:
         return {name: values}

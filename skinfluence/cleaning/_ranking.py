@@ -269,6 +269,9 @@ def _score_run(run: Run, data: CleaningData, estimator: Any) -> np.ndarray:
     scores = scores_of(run, estimator, train, validation, run.by_label)
     if not run.by_label:
         return check_scores(scores, len(train))
+    if data.y.ndim > 1:
+        check_scores(scores.min(axis=1), len(train))
+        return scores
     classes = np.unique(data.y)
     # A run cannot propose a label that it does not know, and is not to propose one that
     # no sample has, though the estimator may have been told of it.

@@ -14,8 +14,11 @@ Split = tuple[np.ndarray, np.ndarray | None]
 
 
 def class_codes(y: np.ndarray, classifier: bool) -> np.ndarray:
-    """Return each sample's class as a number from 0; for a regressor all are 0."""
-    if not classifier:
+    """Return each sample's class as a number from 0.
+
+    For a regressor, and where samples have several labels each, all are 0.
+    """
+    if not classifier or np.ndim(y) > 1:
         return np.zeros(len(y), dtype=np.intp)
     return np.unique(y, return_inverse=True)[1]
 

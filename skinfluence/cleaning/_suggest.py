@@ -88,7 +88,8 @@ def suggest(
     DataFrame
         At most `budget` rows, and at most one for each sample, with the columns
         ``action``; ``index``, the row of the sample among those that were trained on,
-        or for "add" in `X_pool`; ``label``, the new one for "relabel", else None;
+        or for "add" in `X_pool`; ``label``, the new one for "relabel" (of several the
+        one to toggle), else None;
         ``gain``, the estimated fall of the query (positive); and of its mean over the
         runs ``standard_error``, and ``sign_agreement``, the share of the runs that
         agree in its sign; both NaN for a single run.

@@ -61,6 +61,11 @@ class Unlabelling(Removal):
     def check_data(self, cleaner: Any, data: CleaningData) -> None:
         """Refuse labels beside which -1 cannot stand for none, and weights."""
         y = data.y
+        if y.ndim > 1:
+            raise ValueError(
+                "`y` must hold one label for each sample with action='unlabel', got an "
+                "indicator matrix of several."
+            )
         if np.any(y == UNLABELLED):
             raise ValueError(
                 "`y` must not have the label -1 with action='unlabel': in scikit-learn "

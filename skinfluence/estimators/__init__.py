@@ -9,11 +9,15 @@ from ._classifier import SGDInfluenceClassifier
 from ._contract import EstimatorContract as EstimatorContract
 from ._copies import deep_copy as deep_copy
 from ._criteria import SmoothHinge, is_log_loss
+from ._criteria import kinds_of as kinds_of
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
 from ._final_model import effective_rate as effective_rate
 from ._items import ItemsDataset as ItemsDataset
 from ._items import as_dataset as as_dataset
+from ._labels import has_columns as has_columns
+from ._labels import is_multilabel as is_multilabel
+from ._labels import labels_of as labels_of
 from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities

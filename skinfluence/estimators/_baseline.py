@@ -9,6 +9,8 @@ from sklearn.base import is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from skorch.utils import to_numpy
 
+from ._labels import is_multilabel, labels_of
+
 # Standard deviations beyond which the predictions go with the targets not by chance
 # alone, and the same where the score is above the constant's too. Of models that have
 # learnt nothing, 2 and at most 16 in a hundred are taken for others.
@@ -125,16 +127,18 @@ def skill(
     """Return the score of a fitted estimator, that of a constant, and their difference.
 
     `y` holds the targets of the training data, by default those that it was fitted on.
-    None where the targets are inside of Datasets.
+    None where the targets are inside of Datasets, or are sequences of labels.
     """
     y = _training_targets(net) if y is None else np.asarray(y)
     if y is None or y_val is None:
+        return None
+    if is_classifier(net) and y.ndim > 1 and not is_multilabel(net):
         return None
     y_val = np.asarray(y_val)
     blind, blind_val = np.zeros((len(y), 1)), np.zeros((len(y_val), 1))
     if is_classifier(net):
         dummy = DummyClassifier(strategy="most_frequent").fit(blind, y)
-        measure, constant = "accuracy", repr(str(dummy.predict(blind_val[:1])[0]))
+        measure, constant = "accuracy", _constant(dummy.predict(blind_val[:1])[0])
         n_extreme = 0
     else:
         dummy = DummyRegressor().fit(blind, y)
@@ -148,13 +152,20 @@ def skill(
     return Skill(score, baseline, measure, constant, z_score, n_extreme)
 
 
+def _constant(label: Any) -> str:
+    """Return what is always predicted; of several labels those that most have."""
+    if np.ndim(label) == 0:
+        return repr(str(label))
+    columns = ", ".join(map(str, np.flatnonzero(label)))
+    return f"labels {columns}" if columns else "no label"
+
+
 def _training_targets(net: Any) -> np.ndarray | None:
     targets = [data.y for data in net.training_data_]
     if any(y is None for y in targets):
         return None
     y = np.concatenate([to_numpy(part) for part in targets])
-    # In training, labels are their places among the classes.
-    return net.classes_[y.astype(np.intp)] if is_classifier(net) else y
+    return labels_of(net).decoded(y) if is_classifier(net) else y
 
 
 def extreme_targets(y: np.ndarray) -> np.ndarray:
@@ -177,18 +188,21 @@ def _z_score(
     if (y == y[:1]).all():
         return float("nan")
     if is_classifier(net):
-        errors = [_errors_of_labels(net, net.predict_proba(X)[rows], y)]
+        errors = _errors_of_labels(net, net.predict_proba(X)[rows], y)
     else:
         errors = _errors_of_numbers(net.predict(X)[rows], y)
     centered = np.sum([_centered(each, weights) for each in errors], axis=0)
     return _permutation_z_score(centered, weights)
 
 
-def _errors_of_labels(net: Any, proba: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _errors_of_labels(net: Any, proba: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     """Return the error of each prediction (row) for each sample's label (column)."""
+    if is_multilabel(net):
+        # A probability's distance from 0 or 1, for each label.
+        return _errors_of_numbers(proba, y)
     places = {label: k for k, label in enumerate(net.classes_.tolist())}
     columns = [places[label] for label in y.ravel().tolist()]
-    return 1 - proba.astype(np.float64)[:, columns]
+    return [1 - proba.astype(np.float64)[:, columns]]
 
 
 def _errors_of_numbers(predictions: np.ndarray, y: np.ndarray) -> list[np.ndarray]:

@@ -14,6 +14,16 @@ from torch.utils.data import DataLoader
 
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
+from ._labels import (
+    are_several_labels,
+    check_sequences,
+    check_target_shape,
+    indicators,
+    labels_of,
+    left_out,
+)
+from ._losses import outputs_of
+from ._measures import has_probabilities
 from ._net import InfluenceNet
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
@@ -58,9 +68,11 @@ class SGDInfluenceClassifier(
         smooth: the influence of its samples predicts what a real change does better
         than that of a ReLU network. An instance is copied at each fit and never
         changed.
-    criterion : class or instance, default=nn.CrossEntropyLoss
+    criterion : class, instance or "auto", default="auto"
         The loss. It must support ``reduction="none"``, one loss for each sample, as
-        torch's criteria do. An instance is copied at each fit.
+        torch's criteria do. An instance is copied at each fit. With "auto"
+        ``nn.CrossEntropyLoss``, or ``nn.BCEWithLogitsLoss`` where y is an indicator
+        matrix.
     optimizer : class, default=torch.optim.SGD
         One of ``torch.optim``: SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, NAdam,
         RAdam, Adamax or ASGD; others only with ``record=None``.
@@ -83,7 +95,7 @@ class SGDInfluenceClassifier(
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn; multiplied with `sample_weight`.
         They weight the validation samples in the mean of a query too ("balanced" by the
-        frequencies there).
+        frequencies there). Must be None where y is an indicator matrix.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Dtype of the parameters. With "auto" a built-in module is float64 if X is, and
         float32 otherwise; your own module keeps its dtype.
@@ -158,8 +170,9 @@ class SGDInfluenceClassifier(
         The labels; by default those that occur in the first y. Give them with a
         torch Dataset that holds its own targets.
     predict_nonlinearity : callable, "auto" or None, default="auto"
-        What :meth:`predict_proba` applies to the module's outputs: by
-        default the softmax if the criterion is the cross-entropy.
+        What :meth:`predict_proba` applies to the module's outputs: by default the
+        softmax if the criterion is the cross-entropy, and the logistic function if it
+        is the binary one.
     iterator_train : class, default=DataLoader
         Loads the training batches.
     iterator_valid : class, default=DataLoader
@@ -178,7 +191,9 @@ class SGDInfluenceClassifier(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        The labels; where y is an indicator matrix, the numbers of its columns.
+    multilabel_ : bool
+        Whether y is an indicator matrix: each sample has any number of labels.
     module_ : nn.Module
         The trained module.
     criterion_, optimizer_ : object
@@ -194,7 +209,9 @@ class SGDInfluenceClassifier(
     input_shape_ : tuple
         Shape of one sample, where X is an array.
     n_outputs_ : int
-        Number of classes.
+        Number of classes, or of columns of an indicator matrix.
+    target_shape_ : tuple or None
+        Shape of one sample's target, where y is an array.
     seed_ : int
         Seed of the run, drawn from `random_state`.
     n_steps_, n_epochs_ : int
@@ -216,13 +233,14 @@ class SGDInfluenceClassifier(
 
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
-    where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i, and
-    :math:`c_i` the sample's weight times that of its class, scaled to mean 1 over all
-    samples. The divisor is the number of samples in the batch, also where a
-    ``CrossEntropyLoss`` has a ``weight`` for each class, or ignores some targets
-    (``ignore_index``), and torch would divide by the sum of the weights of the targets
-    that it does not ignore: an ignored target is a loss of 0. To use another loss,
-    override :meth:`get_losses`.
+    where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over
+    the labels, if y is an indicator matrix), and :math:`c_i` the sample's weight times
+    that of its class, scaled to mean 1 over all samples. The divisor is the number of
+    samples in the batch, also where a ``CrossEntropyLoss`` has a ``weight`` for each
+    class, or ignores some targets (``ignore_index``), and torch would divide by the sum
+    of the weights of the targets that it does not ignore. A sample's loss is then the
+    mean over its other targets, and 0 if it has none. To use another loss, override
+    :meth:`get_losses`.
 
     References
     ----------
@@ -250,7 +268,7 @@ class SGDInfluenceClassifier(
         self,
         module: ModuleLike = "mlp",
         *,
-        criterion: CriterionLike = nn.CrossEntropyLoss,
+        criterion: CriterionLike = "auto",
         optimizer: OptimizerFactory = torch.optim.SGD,
         lr: float = 0.1,
         max_epochs: int = 20,
@@ -286,6 +304,18 @@ class SGDInfluenceClassifier(
         self._set_init_params(locals())
 
     encodes_labels_: bool = False
+    multilabel_: bool = False
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _criterion(self) -> Any:
+        """Return the criterion that was chosen, or that of the labels."""
+        if not isinstance(self.criterion, str):
+            return self.criterion
+        return nn.BCEWithLogitsLoss if self.multilabel_ else nn.CrossEntropyLoss
 
     def check_data(self, X: object, y: object) -> None:
         """Find the classes of a Dataset that holds its own targets."""
@@ -300,26 +330,68 @@ class SGDInfluenceClassifier(
         classes: ArrayLike | None = None,
         name: str = "y",
     ) -> Any:
-        """Return class indices."""
+        """Return class indices, or the indicators of several labels."""
         if reset:
             # A Dataset's own targets are class indices; only `classes` can name them.
             self.encodes_labels_ = y is not None or self.classes is not None
             self.__dict__.pop("classes_inferred_", None)
+            self.target_shape_, self.multilabel_ = None, False
         if y is None or not self.encodes_labels_:
             return y
         if reset:
-            check_classification_targets(y)
-            given = self.classes if self.classes is not None else classes
-            labels = y if given is None else check_classes(given)
-            self.classes_inferred_ = np.unique(labels)
-            self.n_outputs_ = len(self.classes_inferred_)
+            self.target_shape_ = y.shape[1:]
+            self.multilabel_ = are_several_labels(self, y)
+            self._learn_classes(y, classes)
+        check_target_shape(self, y, name)
         if classes is not None:
             self._check_same_classes(classes)
-        return self._class_indices(y, name)
+        if self.multilabel_:
+            return indicators(y, name)
+        none = left_out(self, y)
+        if not none.any():
+            return self._class_indices(y, name)
+        indices = y.astype(np.int64)
+        indices[~none] = self._class_indices(y[~none], name)
+        return indices
+
+    def _learn_classes(self, y: np.ndarray, classes: ArrayLike | None) -> None:
+        if self.multilabel_:
+            self._check_several_labels()
+            self.classes_inferred_ = np.arange(y.shape[1])
+        else:
+            check_classification_targets(y)
+            check_sequences(self, y)
+            given = self.classes if self.classes is not None else classes
+            labels = y[~left_out(self, y)] if given is None else check_classes(given)
+            self.classes_inferred_ = np.unique(labels)
+        self.n_outputs_ = len(self.classes_inferred_)
+        if self.multilabel_ and self.classes is not None:
+            self._check_same_classes(self.classes)
+
+    def _check_several_labels(self) -> None:
+        """Refuse parameters that are of a single label for each sample."""
+        if self.class_weight is not None:
+            raise ValueError(
+                "`class_weight` must be None where y is an indicator matrix, got "
+                f"{self.class_weight!r:.200}. Weight its labels by "
+                "criterion__pos_weight, or the samples by `sample_weight`."
+            )
+        if not has_probabilities(self):
+            raise ValueError(
+                "`criterion` must be nn.BCEWithLogitsLoss (by 'auto'), or "
+                "`predict_nonlinearity` make probabilities of the outputs, where y is "
+                f"an indicator matrix, got {self.criterion!r:.200}: labels are "
+                "predicted whose probability is above 1/2."
+            )
 
     def _check_same_classes(self, classes: ArrayLike) -> None:
         """Refuse other classes than those that the net has."""
         labels = check_classes(classes)
+        if self.multilabel_ and labels.tolist() != [*range(self.n_outputs_)]:
+            raise ValueError(
+                "`classes` must be the numbers of the columns where y is an indicator "
+                f"matrix, 0 to {self.n_outputs_ - 1}, got {labels.tolist()}."
+            )
         if set(labels.tolist()) != set(self.classes_.tolist()):
             raise ValueError(
                 "`classes` must be those that the classifier was made with or first "
@@ -374,6 +446,20 @@ class SGDInfluenceClassifier(
         # The validation data need not have samples of each class.
         return np.array([weights.get(label, 1.0) for label in y.tolist()], dtype=float)
 
+    def _get_predict_nonlinearity(self) -> Callable[..., Any]:
+        nonlinearity: Callable[..., Any] = super()._get_predict_nonlinearity()
+        if self.predict_nonlinearity != "auto":
+            return nonlinearity
+        if isinstance(self.criterion_, nn.CrossEntropyLoss):
+            # skorch's is over the last axis, which may be of tokens or pixels.
+            return lambda returned: outputs_of(returned).softmax(1)
+        if not self.multilabel_:
+            return nonlinearity
+        # skorch would make two classes of each output of a binary criterion.
+        if isinstance(self.criterion_, nn.BCEWithLogitsLoss):
+            return lambda returned: outputs_of(returned).sigmoid()
+        return outputs_of
+
     def predict_proba(self, X: object) -> np.ndarray:
         """Predict class probabilities.
 
@@ -385,7 +471,8 @@ class SGDInfluenceClassifier(
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities, if `predict_nonlinearity` turns the outputs into such.
+            Probabilities, if `predict_nonlinearity` turns the outputs into such. Where
+            y is an indicator matrix, that of each label by itself.
         """
         probabilities: np.ndarray = super().predict_proba(X)
         binary = isinstance(self.criterion_, (nn.BCELoss, nn.BCEWithLogitsLoss))
@@ -404,11 +491,14 @@ class SGDInfluenceClassifier(
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Labels; during training, for callbacks, the class indices that the net's
+        ndarray of shape (n_samples,), or (n_samples, n_labels) of an indicator matrix
+            Labels, the most probable ones; of several those more probable than not.
+            During training, for callbacks, the class indices that the net's
             own datasets hold.
         """
-        indices = self.predict_proba(X).argmax(axis=1)
-        encoded = self.encodes_labels_ and self.run_ is None
-        labels: np.ndarray = self.classes_[indices] if encoded else indices
-        return labels
+        probabilities = self.predict_proba(X)
+        if not self.encodes_labels_:
+            return np.asarray(probabilities.argmax(axis=1))
+        labels = labels_of(self)
+        predicted = labels.predicted(probabilities)
+        return predicted if self.run_ is not None else labels.decoded(predicted)

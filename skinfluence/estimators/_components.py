@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from .._numbers import check_finite
+from ._criteria import kinds_of
 from ._modules import BUILT_IN
 from ._typing import MapDataset
 
@@ -87,6 +88,10 @@ def _check_callback_name(net: Any, name: str, callback: str) -> None:
 def accepted_names(prefix: str, component: Any) -> list[str] | None:
     """Return the names of the parameters that may be given; None if any may."""
     left_out = _GIVEN.get(prefix, set())
+    if prefix == "criterion" and isinstance(component, str):
+        # Which of them is chosen, the labels tell.
+        each = (accepted_names(prefix, kind) or [] for kind in kinds_of(component))
+        return [*dict.fromkeys(name for names in each for name in names)]
     if isinstance(component, str):
         component, left_out = BUILT_IN[component], _SIZES
     elif isinstance(component, nn.Module):
@@ -111,8 +116,10 @@ def _nearest(name: str, prefix: str, known: list[str]) -> str:
 
 def called(component: Any) -> str:
     """Return a component's name, for messages."""
-    if isinstance(component, str):
+    if isinstance(component, str) and component in BUILT_IN:
         return f"the built-in module {component!r}"
+    if isinstance(component, str):
+        return f"{component!r}"
     named = component if hasattr(component, "__name__") else type(component)
     return str(named.__name__)
 

@@ -11,6 +11,16 @@ from ..influence import Curvature
 # skorch's `predict_nonlinearity` turns them into such.
 _LOG_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.NLLLoss)
 
+# One loss for each output and target: with other shapes torch repeats one of them.
+ELEMENTWISE = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.L1Loss,
+    nn.MSELoss,
+    nn.SmoothL1Loss,
+)
+
 # Convex in one sample's outputs, with bounded derivatives. The softmax's covariance has
 # norm 1/2 at most, a sigmoid's slope is at most 1/4 and that slope's slope 1/(6√3).
 CURVATURES: dict[type[nn.Module], Curvature] = {
@@ -51,13 +61,25 @@ def losses_by_label(criterion: object, outputs: Tensor) -> Tensor | None:
     return losses.masked_fill(labels == criterion.ignore_index, 0.0)
 
 
+def takes_class_indices(criterion: object) -> bool:
+    """Return whether a criterion is known to take class indices."""
+    return all(issubclass(kind, BY_CLASS) for kind in kinds_of(criterion))
+
+
+def kinds_of(criterion: object) -> tuple[type, ...]:
+    """Return the class of a criterion; those that "auto" chooses from."""
+    if isinstance(criterion, str):
+        return nn.CrossEntropyLoss, nn.BCEWithLogitsLoss
+    return (criterion if isinstance(criterion, type) else type(criterion),)
+
+
 def is_log_loss(criterion: object) -> bool:
     """Return whether a criterion is the log loss of class probabilities.
 
     Parameters
     ----------
-    criterion : class or instance
-        A criterion.
+    criterion : class, instance or "auto"
+        A criterion, or a classifier's choice by its labels.
 
     Returns
     -------
@@ -71,8 +93,7 @@ def is_log_loss(criterion: object) -> bool:
     >>> is_log_loss(nn.CrossEntropyLoss), is_log_loss(nn.MSELoss())
     (True, False)
     """
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return issubclass(kind, _LOG_LOSSES)
+    return all(issubclass(kind, _LOG_LOSSES) for kind in kinds_of(criterion))
 
 
 class SmoothHinge(nn.Module):
@@ -155,3 +176,7 @@ class SmoothHinge(nn.Module):
         if self.reduction == "none":
             return losses
         return losses.mean() if self.reduction == "mean" else torch.sum(losses)
+
+
+# They take class indices, and an output for each class.
+BY_CLASS = (nn.CrossEntropyLoss, nn.MultiMarginLoss, nn.NLLLoss, SmoothHinge)

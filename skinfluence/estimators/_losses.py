@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from skorch.utils import to_tensor
 from torch import Tensor
 
@@ -98,22 +99,55 @@ def targets_like(outputs: object, targets: object, device: Device) -> Any:
 
 
 def losses_by_sample(
-    criterion: object, losses: Tensor, n_samples: int, *, summed: bool
+    criterion: object, losses: Tensor, targets: Any, *, summed: bool
 ) -> Tensor:
     """Reduce what a criterion returned to one loss for each sample, (batch,).
 
-    `summed` tells whether a sample's losses are summed, or their mean is taken.
+    `summed` tells whether a sample's losses are summed, or their mean is taken: over
+    the targets that the criterion does not ignore.
     """
+    _check_by_sample(criterion, losses, len(targets))
+    if losses.dim() == 1:
+        return losses
+    each = losses.flatten(1)
+    if summed:
+        return each.sum(1)
+    n_counted = _n_counted(criterion, losses, targets)
+    if n_counted is None:
+        return each.mean(1)
+    # To the bit what it is without such a criterion, where none is ignored.
+    return torch.where(
+        n_counted == each.shape[1], each.mean(1), each.sum(1) / n_counted
+    )
+
+
+def parts_by_target(
+    criterion: object, losses: Tensor, targets: Any, *, summed: bool
+) -> Tensor:
+    """Return the parts of each sample's loss, (batch, n_targets), which sum to it."""
+    _check_by_sample(criterion, losses, len(targets))
+    parts = losses.reshape(len(targets), -1)
+    if summed:
+        return parts
+    n_counted = _n_counted(criterion, losses, targets)
+    return parts / (parts.shape[1] if n_counted is None else n_counted[:, None])
+
+
+def _n_counted(criterion: object, losses: Tensor, targets: Any) -> Tensor | None:
+    """Return how many targets of each sample count, at least 1; None for all."""
+    ignored = getattr(criterion, "ignore_index", None)
+    if ignored is None or losses.dim() == 1 or targets.shape != losses.shape:
+        return None
+    return (targets != ignored).flatten(1).sum(1).clamp_min(1)
+
+
+def _check_by_sample(criterion: object, losses: Tensor, n_samples: int) -> None:
     if losses.dim() == 0 or len(losses) != n_samples:
         raise UnsupportedCriterionError(
             "`criterion` must give one loss for each sample (as torch's criteria "
             f"do with reduction='none'): got shape {tuple(losses.shape)} for "
             f"{n_samples} samples from {type(criterion).__name__}."
         )
-    if losses.dim() == 1:
-        return losses
-    losses = losses.flatten(1)
-    return losses.sum(1) if summed else losses.mean(1)
 
 
 def _like_outputs(y_pred: Tensor, y_true: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from .._values import check_takes
 from ..influence import Measure
 from ..queries import GROUPED, NAMED, Metric, SampleMeasure
 from ._criteria import is_log_loss
+from ._labels import is_multilabel, labels_of
 from ._net import InfluenceNet
 from ._scorer_queries import is_scorer, scorer_metric
 from ._taken import measured
@@ -73,6 +74,8 @@ def check_query(net: InfluenceNet, query: object, *, derivative: bool = True) ->
             f"`query` must be 'loss' or a callable for {type(net).__name__}, which has "
             f"no classes to balance, got {query!r}."
         )
+    if query.startswith(BALANCED) and is_multilabel(net):
+        _refuse_several_labels(query)
     if query.endswith("error") and not has_probabilities(net):
         _refuse_without_probabilities(net, query)
 
@@ -125,6 +128,8 @@ def _named(query: Any) -> Any:
 
 def _check_answerable(net: InfluenceNet, query: Metric | SampleMeasure) -> None:
     """Refuse a measure that needs what the net does not predict."""
+    if is_multilabel(net) and query.takes in ("log_probabilities", "predictions"):
+        _refuse_several_labels(query.name)
     if query.takes == "log_probabilities" and not has_probabilities(net):
         _refuse_without_probabilities(net, query.name)
     if query.takes == "predictions" and is_classifier(net):
@@ -145,6 +150,14 @@ def _refuse_without_probabilities(net: InfluenceNet, query: str) -> None:
         f"`query` can be {query!r} only where the outputs are probabilities of "
         f"classes: those of {type(net).__name__} with its criterion and "
         "predict_nonlinearity are not known to be. Use 'loss', or a callable."
+    )
+
+
+def _refuse_several_labels(query: str) -> None:
+    raise ValueError(
+        f"`query` can be {query!r} only where each sample has one label, and not where "
+        "y is an indicator matrix. Use 'loss', 'error' (the share of labels expected "
+        "to be wrong), or queries.whole with a function of your own."
     )
 
 
@@ -185,15 +198,12 @@ def _check_differentiable(query: object) -> None:
 
 
 def _expected_error(net: InfluenceNet) -> Measure:
-    """Return 1 minus the probability of the sample's label."""
-    nonlinearity = net._get_predict_nonlinearity()
+    """Return how probable a wrong label is, by the sample's labels."""
+    nonlinearity, labels = net._get_predict_nonlinearity(), labels_of(net)
 
     def measure(outputs: Any, targets: Any) -> Tensor:
-        # skorch turns outputs of shape (n, 1) into (n, 2, 1).
-        probabilities = nonlinearity(outputs).flatten(1)
-        labels = to_tensor(targets, device=net.device).long().reshape(-1, 1)
-        probability: Tensor = probabilities.gather(1, labels)
-        return 1 - probability.squeeze(1)
+        given = to_tensor(targets, device=net.device)
+        return labels.errors(nonlinearity(outputs), given)
 
     return measure
 

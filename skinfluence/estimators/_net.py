@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, Self
 
@@ -19,7 +20,13 @@ from ..trajectory import Trajectory
 from ._components import MAKES, called, check_callbacks, check_names
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
 from ._epoch_table import EpochTable
-from ._losses import criterion_takes, losses_by_sample, outputs_of, targets_like
+from ._losses import (
+    criterion_takes,
+    losses_by_sample,
+    outputs_of,
+    parts_by_target,
+    targets_like,
+)
 from ._modules import BUILT_IN
 from ._training_data import TrainingData
 from ._typing import Device, Folder, ModuleLike
@@ -305,12 +312,11 @@ class InfluenceNet(NeuralNet):
 
     def initialize_criterion(self) -> Self:
         """Make the criterion, with one loss for each sample."""
-        kwargs = self.get_params_for("criterion")
-        if isinstance(self.criterion, nn.Module) and not kwargs:
-            self.criterion_ = deep_copy(self.criterion)
-        else:
-            make = super().initialize_criterion
-            self._made("criterion", lambda: make().criterion_, kwargs)
+        kwargs, criterion = self.get_params_for("criterion"), self._criterion()
+        make = partial(self.initialized_instance, criterion, kwargs)
+        if isinstance(criterion, nn.Module) and not kwargs:
+            make = partial(deep_copy, criterion)
+        self.criterion_ = self._made("criterion", make, kwargs)
         # "batchmean" sums a sample's losses, "mean" takes their mean.
         reduction = getattr(self.criterion_, "reduction", None)
         if reduction not in (None, "mean", "none", "batchmean"):
@@ -323,6 +329,10 @@ class InfluenceNet(NeuralNet):
         if reduction is not None:
             self.criterion_.reduction = "none"
         return self
+
+    def _criterion(self) -> Any:
+        """Return the criterion that was chosen."""
+        return self.criterion
 
     def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
         """Return a module as it is: whole steps are compiled instead."""
@@ -360,13 +370,23 @@ class InfluenceNet(NeuralNet):
         Returns
         -------
         Tensor of shape (batch,)
-            One loss for each sample; the mean over its outputs if there are several.
+            One loss for each sample; the mean over its outputs if there are several,
+            without those whose targets the criterion ignores.
 
         Raises
         ------
         UnsupportedCriterionError
             If the criterion does not return one loss for each sample.
         """
+        losses, targets = self._unreduced(y_pred, y_true, X, training)
+        return losses_by_sample(
+            self.criterion_, losses, targets, summed=self.sums_outputs_
+        )
+
+    def _unreduced(
+        self, y_pred: object, y_true: object, X: object, training: bool
+    ) -> tuple[Tensor, Any]:
+        """Return what the criterion returns for a batch, and the targets it took."""
         outputs = criterion_takes(self.criterion_, y_pred)
         targets = targets_like(outputs, y_true, self.device)
         try:
@@ -375,8 +395,14 @@ class InfluenceNet(NeuralNet):
             raise ValueError(
                 f"The targets must be numbers of the module's outputs: {error}"
             ) from error
-        return losses_by_sample(
-            self.criterion_, losses, len(targets), summed=self.sums_outputs_
+        return losses, targets
+
+    def _loss_parts(
+        self, outputs: object, targets: object, inputs: tuple[Any, dict[str, Any]]
+    ) -> Tensor:
+        losses, taken = self._unreduced(outputs, targets, inputs[0], True)
+        return parts_by_target(
+            self.criterion_, losses, taken, summed=self.sums_outputs_
         )
 
     def get_loss(

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 import torch
+from sklearn.base import is_classifier
 from sklearn.utils._param_validation import (
     Options,
     StrOptions,
@@ -55,11 +56,15 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+_OF_CLASSIFIERS = {"criterion": [StrOptions({"auto"}), nn.Module, callable]}
+
+
 def check_parameters(net: InfluenceNet) -> None:
     """Check the values of the estimator's own parameters."""
-    parameters = {k: v for k, v in vars(net).items() if k in _CONSTRAINTS}
+    constraints = _CONSTRAINTS | (_OF_CLASSIFIERS if is_classifier(net) else {})
+    parameters = {k: v for k, v in vars(net).items() if k in constraints}
     _check_optimizer(net.optimizer)
-    validate_parameter_constraints(_CONSTRAINTS, parameters, type(net).__name__)
+    validate_parameter_constraints(constraints, parameters, type(net).__name__)
     check_device(net.device)
     _check_default_dtype(net)
     _check_lr(net.lr)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
+from ._labels import check_target_shape
 from ._net import InfluenceNet
 from ._questions.counterfactual import CounterfactualMixin
 from ._questions.influence import InfluenceMixin
@@ -206,8 +207,8 @@ class SGDInfluenceRegressor(
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} c_i ℓ_i(θ),
 
     where :math:`S_t` is the batch, :math:`ℓ_i` the criterion on sample i (its mean over
-    the targets, if there are several, where those that its ``ignore_index`` names count
-    with a loss of 0), and :math:`c_i` the sample's weight, scaled to mean 1 over all
+    the targets, if there are several, without those that its ``ignore_index`` names),
+    and :math:`c_i` the sample's weight, scaled to mean 1 over all
     samples. To use another loss, override :meth:`get_losses`.
 
     References
@@ -288,12 +289,7 @@ class SGDInfluenceRegressor(
             self.n_outputs_ = self.target_shape_[0] if self.target_shape_ else None
         if y is None:
             return None
-        shape = y.shape[1:]
-        if self.target_shape_ not in (None, shape):
-            raise ValueError(
-                f"`{name}` must have targets of shape {self.target_shape_} as in fit, "
-                f"got {shape}."
-            )
+        check_target_shape(self, y, name)
         return _floating(y, name)
 
     def _get_predict_nonlinearity(self) -> Callable[..., Any]:

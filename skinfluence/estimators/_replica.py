@@ -248,12 +248,18 @@ def objective_of(net: InfluenceNet) -> Objective:
         kernels(net._step_losses),
         fetch,
         by_label_of(net),
+        None if has_own_losses(net) else kernels(net._loss_parts),
     )
+
+
+def has_own_losses(net: InfluenceNet) -> bool:
+    """Whether a net's losses are those of a `get_losses` of the user's own."""
+    return type(net).get_losses is not InfluenceNet.get_losses
 
 
 def by_label_of(net: InfluenceNet) -> Callable[[Any], Tensor | None] | None:
     """Return what gives a net's losses under every label; None for its own losses."""
-    if type(net).get_losses is not InfluenceNet.get_losses:
+    if has_own_losses(net):
         return None
     return lambda returned: losses_by_label(net.criterion_, outputs_of(returned))
 

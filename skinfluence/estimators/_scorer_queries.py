@@ -11,6 +11,7 @@ from sklearn.metrics._scorer import _BaseScorer
 from torch import Tensor
 
 from ..queries import Metric
+from ._labels import is_multilabel
 from ._net import InfluenceNet
 
 
@@ -31,8 +32,13 @@ def scorer_metric(net: InfluenceNet, query: Any) -> Metric:
 def _lost(net: InfluenceNet, scorer: Any, predictions: Tensor, y: Tensor) -> Tensor:
     found = predictions.cpu().numpy()
     targets = y.cpu().numpy()
-    kind = _Classes if is_classifier(net) else _Numbers
-    if is_classifier(net):
+    kind: type[_Answers] = _Classes if is_classifier(net) else _Numbers
+    classes: Any
+    if is_multilabel(net):
+        # Two classes of each label: one list of two would be taken for one label's.
+        kind, classes = _Indicators, [np.arange(2)] * targets.shape[1]
+        targets = targets.astype(int)
+    elif is_classifier(net):
         classes = np.asarray(net.classes_)
         targets = targets.reshape(len(targets)).astype(int)
         if net.encodes_labels_:
@@ -49,7 +55,7 @@ def _lost(net: InfluenceNet, scorer: Any, predictions: Tensor, y: Tensor) -> Ten
 class _Answers(BaseEstimator):
     """What a scorer asks, answered from what was predicted."""
 
-    def __init__(self, found: np.ndarray, classes: np.ndarray | None) -> None:
+    def __init__(self, found: np.ndarray, classes: Any) -> None:
         self.found = found
         self.classes_ = classes
 
@@ -64,6 +70,11 @@ class _Classes(ClassifierMixin, _Answers):
     def predict(self, X: object) -> Any:
         assert self.classes_ is not None
         return self.classes_[self.found.argmax(axis=1)]
+
+
+class _Indicators(_Classes):
+    def predict(self, X: object) -> Any:
+        return (self.found > 0.5).astype(int)
 
 
 class _Numbers(RegressorMixin, _Answers):

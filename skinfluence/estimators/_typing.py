@@ -28,7 +28,7 @@ Device: TypeAlias = str | torch.device
 Folder: TypeAlias = str | PathLike[str]
 # A class is a factory of its instances.
 ModuleLike: TypeAlias = str | nn.Module | Callable[..., nn.Module]
-CriterionLike: TypeAlias = nn.Module | Callable[..., Any]
+CriterionLike: TypeAlias = nn.Module | Callable[..., Any] | str
 OptimizerFactory: TypeAlias = Callable[..., torch.optim.Optimizer]
 LoaderFactory: TypeAlias = Callable[..., Iterable[Any]]
 DatasetFactory: TypeAlias = Callable[..., MapDataset]

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ._items import as_dataset
+from ._labels import has_columns
 from ._net import InfluenceNet
 from ._typing import MapDataset
 
@@ -105,16 +106,12 @@ def check_data(
             "target y is None."
         )
     regression = is_regressor(net)
-    if not regression and np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        raise ValueError(
-            "`y` must hold one label for each sample, a 1d array, got an array of "
-            f"shape {np.shape(y)} instead. Of one-hot labels take y.argmax(axis=1); "
-            "for several labels of a sample use SGDInfluenceRegressor with "
-            "criterion=torch.nn.BCEWithLogitsLoss."
-        )
-    y = _check_y(y, multi_output=regression, y_numeric=regression, estimator=net)
-    check_consistent_length(X, y)
-    return X, y
+    several = regression or has_columns(y)
+    found: np.ndarray = _check_y(
+        y, multi_output=several, y_numeric=regression, estimator=net
+    )
+    check_consistent_length(X, found)
+    return X, found
 
 
 def _validated(net: InfluenceNet, X: object, *, reset: bool) -> np.ndarray:
@@ -216,7 +213,7 @@ def validation_data(
 
 
 def plain_targets(y: object, name: str = "y") -> Any:
-    """Return targets as an array of NumPy's own dtypes; refuse missing ones and dates.
+    """Return targets as a dense array of NumPy's own dtypes; refuse some.
 
     scikit-learn makes pandas' nullable and Arrow integers float64, which does not hold
     all of them.
@@ -239,6 +236,8 @@ def plain_targets(y: object, name: str = "y") -> Any:
         If a target is missing (None, NaN or NA among labels), or is a date.
     """
     y = _on_cpu(y)
+    if isinstance(y, (sparse.spmatrix, sparse.sparray)):
+        y = y.toarray()
     if hasattr(y, "__array__"):
         y = np.asarray(y)
     elif isinstance(y, Sequence) and any(each is None for each in y):

@@ -2,9 +2,10 @@
 
 from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
+from ._by_target import TargetWeightStep
 from ._inputs import InputStep
 from ._label_smoothing import LabelSmoothingStep
-from ._labels import LabelStep, TargetStep, label_losses
+from ._labels import LabelStep, TargetStep, as_labels, label_losses, toggled
 from ._queries import Differentiable, Measure, Query, SampleQueries
 from ._recipe import Recipe
 from ._retrace import Retraced, retrace
@@ -26,9 +27,12 @@ __all__ = [
     "SampleQueries",
     "Stage",
     "TargetStep",
+    "TargetWeightStep",
     "WholeQuery",
+    "as_labels",
     "label_losses",
     "retrace",
     "retrace_stages",
     "spans",
+    "toggled",
 ]

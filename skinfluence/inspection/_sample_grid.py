@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +18,7 @@ from ._style import (
     CHANGE,
     check_errors,
     check_numbers,
-    check_row,
+    check_targets,
     described,
     extremes,
     flat_axes,
@@ -40,9 +41,9 @@ class SampleGridDisplay:
         after, or rows with an `image_shape`; texts; or a table, of which each sample
         shows the features with the largest absolute z-score. The z-score of a
         non-numeric value is that of its indicator: rare values are unusual.
-    labels : array-like of shape (n_samples,)
+    labels : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Their given labels or targets.
-    predictions : array-like of shape (n_samples,) or None
+    predictions : array-like of the same shape or None
         A model's predictions for them; None to show none.
     influence : array-like of shape (n_samples,)
         Their influence, negative for harmful ones; samples without one (NaN) are not
@@ -150,7 +151,7 @@ class SampleGridDisplay:
             A fitted estimator whose run was recorded. It also predicts.
         X : array-like or tensor of n_samples rows
             The samples that it was fitted on.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their labels or targets.
         X_val : array-like
             Validation samples.
@@ -228,8 +229,7 @@ class SampleGridDisplay:
         Raises
         ------
         ValueError
-            If the targets have several outputs, or the cleaner applied decisions
-            instead of ranking.
+            If the cleaner applied decisions instead of ranking.
         """
         check_is_fitted(cleaner)
         if not hasattr(cleaner, "estimator_"):
@@ -239,14 +239,11 @@ class SampleGridDisplay:
             )
         # to_frame sorts by rank; the other arrays are in the order of the data.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]
-        if "label" not in table:
-            raise ValueError(
-                "`cleaner` must have one target for each sample, got several outputs."
-            )
+        predicts = hasattr(cleaner, "final_estimator_")
         display = cls(
             samples=X,
-            labels=table["label"].to_numpy(),
-            predictions=table.get("prediction"),
+            labels=_columns(table, "label"),
+            predictions=_columns(table, "prediction") if predicts else None,
             influence=cleaner.influence_,
             standard_error=cleaner.standard_error_,
             **{**_scored(cleaner), **shown},
@@ -272,10 +269,10 @@ class SampleGridDisplay:
             If the data is not as described, or there are too few axes.
         """
         influence = check_numbers("influence", self.influence)
-        labels = check_row("labels", self.labels, len(influence))
+        labels = check_targets("labels", self.labels, len(influence))
         predictions = self.predictions
         if predictions is not None:
-            predictions = check_row("predictions", predictions, len(influence))
+            predictions = check_targets("predictions", predictions, len(influence))
         errors = check_errors(self.standard_error, len(influence))
         n_harmful = check_integer("n_harmful", self.n_harmful)
         n_helpful = check_integer("n_helpful", self.n_helpful)
@@ -354,3 +351,10 @@ def _scored(cleaner: InfluenceCleaner | InfluenceCleanerCV) -> dict[str, str]:
         change = scored["meaning"].removesuffix(" without the sample")
         scored["meaning"] = f"lowest {change} under any label"
     return scored
+
+
+def _columns(table: pd.DataFrame, name: str) -> np.ndarray:
+    """Return the targets of that name in a cleaner's table; several have a number."""
+    if name in table:
+        return np.asarray(table[name])
+    return table[[c for c in table if str(c).rpartition("_")[0] == name]].to_numpy()

@@ -142,7 +142,9 @@ def view_of(
 
 
 def written(value: object) -> str:
-    """Return a label or a value as text: floats with three digits."""
+    """Return a label, several, or a value as text: floats with three digits."""
+    if isinstance(value, (list, np.ndarray)):
+        return _shortened(f"[{', '.join(map(written, value))}]", _TABLE_WIDTH // 2)
     if isinstance(value, (float, np.floating)):
         number = float(value)
         return _signed(number, ".3g" if abs(number) < 1000 else ".0f")

@@ -109,6 +109,13 @@ def check_row(name: str, values: ArrayLike, n_samples: int | None = None) -> np.
     return array
 
 
+def check_targets(name: str, values: ArrayLike, n_samples: int) -> np.ndarray:
+    """Return a target, or a row of targets, for each sample, or raise an error."""
+    array = np.asarray(values)
+    several = array.ndim == 2 and len(array) == n_samples
+    return array if several else check_row(name, array, n_samples)
+
+
 def check_numbers(
     name: str, values: ArrayLike, n_samples: int | None = None
 ) -> np.ndarray:

@@ -14,6 +14,7 @@ from ._style import (
     MARKERS,
     check_ax,
     check_row,
+    check_targets,
     described,
     extremes,
     in_brackets,
@@ -40,7 +41,7 @@ class TrajectoryDisplay:
     samples : array-like of int of shape (n_lines,) or None, default=None
         Which samples to draw, six at most; by default those with the lowest and the
         highest influence.
-    labels : array-like of shape (n_samples,) or None, default=None
+    labels : array-like of n_samples rows or None, default=None
         The labels or targets of the samples, for the legend.
     meaning : str, default="change of the mean validation loss without the sample"
         Description of the influence, for the axis.
@@ -119,7 +120,7 @@ class TrajectoryDisplay:
         samples : array-like of int of shape (n_lines,) or None, default=None
             Which training samples to draw; by default those with the lowest and the
             highest influence.
-        labels : array-like of shape (n_samples,) or None, default=None
+        labels : array-like of n_samples rows or None, default=None
             The labels or targets of the training samples, for the legend.
         at : "final", "epochs", "path", sequence or mapping, default="final"
             At which models the query is evaluated, as in
@@ -174,7 +175,7 @@ class TrajectoryDisplay:
         self.rows_ = self._rows(parts.sum(axis=1))
         labels = self.labels
         if labels is not None:
-            labels = check_row("labels", labels, len(parts))
+            labels = check_targets("labels", labels, len(parts))
         legend: dict[str, Any] = {}
         check_ax(ax)
         if ax is None:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from .._parallel import check_n_jobs
-from ..estimators import check_at, check_smoothing
+from ..estimators import check_at, check_smoothing, has_columns, is_multilabel
 from ..training import differentiating
 from ._checks import SHARED, EstimatorCheck
 
@@ -45,6 +45,7 @@ class BaseScorer(BaseEstimator, ABC):
     # What a subclass needs: checked in this order, the data in each call.
     _estimator_checks: ClassVar[tuple[EstimatorCheck, ...]] = ()
     _required_data: ClassVar[tuple[str, ...]] = ()
+    _of_one_label: ClassVar[bool] = False  # of each sample, for classifiers
 
     def __init_subclass__(cls, *, name: str | None = None, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -121,7 +122,36 @@ class BaseScorer(BaseEstimator, ABC):
         self.check_estimator(estimator)
         data = ScoringData(X, y, X_val, y_val, sample_weight_val)
         self._check_data(data)
+        self.check_targets(estimator, y)
         return self._score(estimator, data)
+
+    def check_targets(self, estimator: object, y: ArrayLike | None) -> None:
+        """Raise an error if the scorer cannot score such targets.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted or not.
+        y : array-like of n_samples rows, optional
+            The targets; by default those that the estimator was fitted on.
+
+        Raises
+        ------
+        ValueError
+            If samples have several labels, and the scorer is of one.
+        """
+        # Some scorers take no estimator.
+        if not self._needs_one_label(estimator):
+            return
+        if is_multilabel(estimator) or (is_classifier(estimator) and has_columns(y)):
+            raise ValueError(
+                f"`y` must hold one label for each sample for the scorer {self._name!r}"
+                ", got an indicator matrix of several. Use the scorer 'influence', or "
+                "'mean_loss'."
+            )
+
+    def _needs_one_label(self, estimator: object) -> bool:
+        return self._of_one_label
 
     def _check_data(self, data: ScoringData) -> None:
         """Raise an error if data that the scorer needs is missing."""

@@ -93,6 +93,7 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         self.random_state = random_state
 
     _estimator_checks = (check_classifier, check_probabilities)
+    _of_one_label = True
     _required_data = ("X", "y")
 
     def _check_parameters(self) -> None:

@@ -6,7 +6,7 @@ from scipy.linalg import pinvh
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from ..estimators import FinalModel, LinearModule, final_model
+from ..estimators import FinalModel, LinearModule, final_model, kinds_of
 from ..exceptions import UnsupportedCriterionError
 from ._base import BaseScorer, ScoringData
 from ._checks import check_own
@@ -56,6 +56,7 @@ class CookDistance(BaseScorer, name="cook_distance"):
     """
 
     _estimator_checks = (check_own,)
+    _of_one_label = True
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         module = estimator.module
@@ -66,13 +67,12 @@ class CookDistance(BaseScorer, name="cook_distance"):
                 f"'cook_distance', got {module!r}. Use another scorer, such as "
                 "'koh_liang'."
             )
-        criterion = estimator.criterion
-        kind = criterion if isinstance(criterion, type) else type(criterion)
-        if kind not in _CRITERIA:
+        kinds = kinds_of(estimator.criterion)
+        if not {*kinds} <= {*_CRITERIA}:
             raise UnsupportedCriterionError(
                 "`criterion` of the estimator must be one of "
                 f"{', '.join(each.__name__ for each in _CRITERIA)} for the scorer "
-                f"'cook_distance', got {kind.__name__}."
+                f"'cook_distance', got {kinds[0].__name__}."
             )
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:

@@ -70,6 +70,7 @@ class DataOOB(BaseScorer, name="data_oob"):
         self.random_state = random_state
 
     _estimator_checks = (check_predictor,)
+    _of_one_label = True
     _required_data = ("X", "y")
 
     def _check_parameters(self) -> None:

@@ -84,6 +84,7 @@ class EL2N(_EarlyEpochs, name="el2n"):
     """
 
     _estimator_checks = (check_classifier, check_recorded, check_class_probabilities)
+    _of_one_label = True
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the mean error of each sample."""

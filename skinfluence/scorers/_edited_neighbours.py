@@ -66,6 +66,7 @@ class EditedNeighbours(BaseScorer, name="edited_neighbours"):
         self.metric = metric
 
     _estimator_checks = (check_classifier,)
+    _of_one_label = True
     _required_data = ("X", "y")
 
     def _check_parameters(self) -> None:

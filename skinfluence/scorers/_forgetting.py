@@ -41,6 +41,7 @@ class Forgetting(BaseScorer, name="forgetting"):
     """
 
     _estimator_checks = (check_classifier, check_recorded)
+    _of_one_label = True
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the number of times that each sample was forgotten."""

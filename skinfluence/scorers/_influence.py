@@ -14,6 +14,7 @@ from ..estimators import (
     answers_over_runs,
     check_query,
     influence_over_runs,
+    labels_of,
 )
 from ._base import BaseScorer, ScoringData
 from ._checks import check_retraceable
@@ -162,8 +163,8 @@ class SGDInfluence(BaseScorer, name="influence"):
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
-            Estimated change of the mean validation loss if the sample had each label;
-            over several runs, the mean.
+            Estimated change of the mean validation loss if the sample had each label,
+            or if each of its several labels were toggled; over several runs, the mean.
             The lowest values of the `verify` most promising samples are exact.
         """
         self.check_estimator(estimator)
@@ -185,8 +186,12 @@ class SGDInfluence(BaseScorer, name="influence"):
         if self.verify:
             # A sample gets one label: only its best one needs to be exact.
             rows = scores.min(axis=1).argsort()[: self.verify]
-            labels = scores[rows].argmin(axis=1)
-            scores[rows, labels] = estimator.counterfactual_influence(
-                X_val, y_val, rows, labels=estimator.classes_[labels], **options
+            changes, kind = scores[rows].argmin(axis=1), labels_of(estimator)
+            labels = [
+                kind.after(np.array([row]), change)
+                for row, change in zip(rows, changes, strict=True)
+            ]
+            scores[rows, changes] = estimator.counterfactual_influence(
+                X_val, y_val, rows, labels=labels, **options
             )
         return scores

@@ -73,6 +73,7 @@ class KNNShapley(BaseScorer, name="knn_shapley"):
         self.metric = metric
 
     _estimator_checks = (check_classifier,)
+    _of_one_label = True
     _required_data = ("X", "y", "X_val", "y_val")
 
     def _check_parameters(self) -> None:

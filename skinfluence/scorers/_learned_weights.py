@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from .._numbers import is_integer
@@ -190,9 +189,10 @@ def _refit(
     if not is_integer(estimator.random_state) or seed != estimator.seed_:
         copy.set_params(random_state=seed)
     # The weights include those of the classes, by which they are multiplied once more.
-    by_class = compute_sample_weight(getattr(copy, "class_weight", None), data.y)
-    weights = np.divide(
-        weights, by_class, out=np.zeros_like(weights), where=by_class > 0
-    )
+    labels = None if data.y is None else np.asarray(data.y)
+    if (by_class := copy._class_weights(labels)) is not None:
+        weights = np.divide(
+            weights, by_class, out=np.zeros_like(weights), where=by_class > 0
+        )
     fit_params = estimator.training_data_[-1].fit_params
     return copy.fit(data.X, data.y, sample_weight=weights, **fit_params)

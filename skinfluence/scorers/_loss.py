@@ -36,6 +36,10 @@ class Loss(BaseScorer, name="loss"):
                 f"{type(estimator).__name__}."
             )
 
+    def _needs_one_label(self, estimator: object) -> bool:
+        # The library's own have a loss of several labels.
+        return not hasattr(estimator, "get_losses")
+
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return minus the loss of each sample."""
         if hasattr(estimator, "get_losses"):

@@ -53,6 +53,7 @@ class Margin(BaseScorer, name="margin"):
     """
 
     _estimator_checks = (check_classifier,)
+    _of_one_label = True
 
     def _check_estimator(self, estimator: BaseEstimator) -> None:
         if not hasattr(estimator, "get_losses"):
@@ -106,6 +107,7 @@ class AreaUnderMargin(BaseScorer, name="area_under_margin"):
     """
 
     _estimator_checks = (check_classifier, check_recorded)
+    _of_one_label = True
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the mean margin of each sample."""
@@ -151,6 +153,7 @@ class ProbabilityMargin(BaseScorer, name="probability_margin"):
     """
 
     _estimator_checks = (check_classifier, check_recorded, check_class_probabilities)
+    _of_one_label = True
 
     def _score(self, estimator: BaseEstimator, data: ScoringData) -> np.ndarray:
         """Return the margin of the mean probabilities of each sample."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
 
@@ -87,6 +88,20 @@ class MeanRank(BaseScorer, name="mean_rank"):
         for part in self._parts():
             if hasattr(part, "check_estimator"):
                 part.check_estimator(estimator)
+
+    def check_targets(self, estimator: object, y: ArrayLike | None) -> None:
+        """Raise an error if one of the scorers cannot score such targets.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator, fitted or not.
+        y : array-like of n_samples rows, optional
+            The targets.
+        """
+        for part in self._parts():
+            if isinstance(part, BaseScorer):
+                part.check_targets(estimator, y)
 
     def _check_data(self, data: ScoringData) -> None:
         for part in self._parts():

@@ -38,6 +38,9 @@ class Objective:
     by_label : callable or None
         ``by_label(outputs) -> (batch, n_labels)``, the losses under every label, where
         they can be had at once; None under none or for outputs of another form.
+    by_target : callable or None
+        ``by_target(outputs, targets, inputs) -> (batch, n_targets)``, the part of each
+        sample's loss that each of its targets has; None where that is not known.
     """
 
     modules: Sequence[nn.Module]
@@ -45,6 +48,7 @@ class Objective:
     criterion: Callable[[Any, Any, Any], Tensor]
     fetch: Callable[[MicroBatch], Batch]
     by_label: Callable[[Any], Tensor | None] | None = None
+    by_target: Callable[[Any, Any, Any], Tensor] | None = None
 
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""

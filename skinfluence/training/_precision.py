@@ -105,4 +105,5 @@ def in_precision(objective: Objective, dtype: torch.dtype) -> Objective:
         forward=inside(objective.forward),
         criterion=inside(objective.criterion),
         fetch=inside(objective.fetch),
+        by_target=None if objective.by_target is None else inside(objective.by_target),
     )

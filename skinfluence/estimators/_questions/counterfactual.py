@@ -76,8 +76,9 @@ class CounterfactualMixin(InfluenceNet):
         labels : None, "all" or array-like, default=None
             Labels (for a regressor targets) that the samples get in place of their
             own; then they are not left out. One for each run, or a sequence with
-            an array for each group. ``"all"``, for a classifier: every label in turn,
-            a column for each of ``classes_``, the exact counterpart of
+            an array for each group. ``"all"``, for a classifier: every label in turn
+            (with several labels, each of them toggled), a column for each of
+            ``classes_``, the exact counterpart of
             :meth:`~SGDInfluenceClassifier.label_influence`.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
-from skorch.utils import to_numpy
 
 from ..._numbers import check_integer
+from .._labels import fitted_targets, labels_of
 from .._net import InfluenceNet
 from .._typing import At, QueryLike, Smoothing
 
@@ -119,10 +119,5 @@ def _plain(label: Any) -> Any:
 
 def _labels(net: InfluenceNet) -> np.ndarray | None:
     """Return the labels or targets of fit; None where a Dataset held them."""
-    # Data that was trained on in several calls is there once.
-    parts = {data.offset: data.y for data in net.training_data_}
-    if any(y is None for y in parts.values()):
-        return None
-    y = np.concatenate([to_numpy(part) for part in parts.values()])
-    # In training, labels are their places among the classes.
-    return net.classes_[y.astype(np.intp)] if is_classifier(net) else y
+    y = fitted_targets(net)
+    return labels_of(net).decoded(y) if is_classifier(net) and y is not None else y

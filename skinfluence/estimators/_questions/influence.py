@@ -13,6 +13,7 @@ from .._typing import At, QueryLike, Smoothing
 from . import addition_influence as _additions
 from . import explain as _explain
 from . import feature_influence as _features
+from . import influence_by_target as _by_target
 from . import recipe_influence as _recipes
 from .counterfactual import exact_changes
 from .estimate import (
@@ -34,6 +35,7 @@ class InfluenceMixin(InfluenceNet):
 
     addition_influence = _additions.addition_influence
     feature_influence = _features.feature_influence
+    influence_by_target = _by_target.influence_by_target
     recipe_influence = _recipes.recipe_influence
     explain = _explain.explain
 
@@ -73,7 +75,8 @@ class InfluenceMixin(InfluenceNet):
         query : a named query or callable, default="loss"
             What is measured on each validation sample. ``"loss"``: the criterion;
             ``"error"``: 1 minus the probability that a classifier gives to the sample's
-            label, for validation data that has wrong labels of its own;
+            label (with several labels the share expected to be wrong), for validation
+            data that has wrong labels of its own;
             ``"balanced_loss"`` and ``"balanced_error"``: the same, with each class
             counting the same in the mean, whatever `class_weight` is; or
             ``query(y_pred, y_true)``, which takes the module's outputs and the targets

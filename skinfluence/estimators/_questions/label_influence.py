@@ -1,6 +1,6 @@
 """The influence of other labels and targets of the training samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
+from torch import Tensor
 
 from ...influence import LabelStep, TargetStep
 from ...training import SmoothedKinks, differentiating
 from .._criteria import losses_by_label
+from .._labels import is_multilabel, labels_of
 from .._net import InfluenceNet
 from .._replica import by_label_of, fetcher_of
 from .._typing import At, QueryLike, Smoothing
@@ -62,13 +64,15 @@ class LabelInfluenceMixin(InfluenceNet):
 
         where in every batch with sample i :math:`ℓ_i(y_i)` is replaced by
         :math:`(1 - w_{ic}) ℓ_i(y_i) + w_{ic} ℓ_i(c)`. That is the effect of label c
-        along the run, minus that of the sample's own label [1]_.
+        along the run, minus that of the sample's own label [1]_. Where y is an
+        indicator matrix, c stands for the sample's labels with label c toggled: given
+        if it was not, and taken away if it was.
 
         Parameters
         ----------
         X_val : array-like, CSR matrix, torch Dataset, or as in :meth:`fit`
             Validation samples.
-        y_val : array-like of shape (n_val,)
+        y_val : array-like of shape (n_val,) or (n_val, n_labels)
             Their labels; None where a Dataset holds them.
         sample_weight_val : array-like of shape (n_val,), optional
             Non-negative weights of the validation samples in the mean.
@@ -86,18 +90,20 @@ class LabelInfluenceMixin(InfluenceNet):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes), float64
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels), float64
             Estimated change of the query if the sample had carried the label, in the
             query's unit, with a column for each of ``classes_``, with `stage` that
             stage's. **Negative: with that label the loss would be lower.** Exactly 0 in
             the column of the sample's own label, and for a sample that no retraced step
-            used.
+            used. Of an indicator matrix: the change if this one label had been toggled;
+            **negative: it is wrong there**, by the validation data.
 
         Raises
         ------
         ValueError
-            If the training targets are not one label for each sample, or there are
-            fewer than two classes. The other errors are those of :meth:`influence`.
+            If the training targets are not one label for each sample, nor rows of an
+            indicator matrix, or there are fewer than two classes. The other errors are
+            those of :meth:`influence`.
 
         Warns
         -----
@@ -137,7 +143,8 @@ class LabelInfluenceMixin(InfluenceNet):
         )
         owner = question.owner(self)
         _check_labels(owner)
-        parts = list(_label_parts(owner))
+        labels = labels_of(owner)
+        parts = [partial(labels.changed, changes=part) for part in _label_parts(owner)]
         return reliable(*smoothed(smoothing, partial(_all, self, question, parts)))
 
 
@@ -232,13 +239,13 @@ class TargetInfluenceMixin(InfluenceNet):
 def _all(
     net: InfluenceNet,
     question: Question,
-    parts: Sequence[list[int]],
+    parts: Sequence[Callable[[Tensor], Tensor]],
     kinks: SmoothedKinks | None,
 ) -> Estimate:
     """Return the influence of all labels."""
     estimates = [
-        estimate(net, question, kinks, step_kind=partial(LabelStep, labels=part))
-        for part in parts
+        estimate(net, question, kinks, step_kind=partial(LabelStep, changed=changed))
+        for changed in parts
     ]
     scores = np.concatenate([each.scores for each in estimates], axis=1)
     return Estimate(scores, max(each.growth for each in estimates))
@@ -248,18 +255,20 @@ def _label_parts(net: InfluenceNet) -> Iterator[list[int]]:
     """Split the labels so that a batch with every label of a part fits in memory."""
     assert net.trajectory_ is not None
     largest = max(len(record.rows) for record in net.trajectory_.records)
-    n_classes = len(net.classes_)
-    at_once = losses_by_label(net.criterion_, torch.zeros(1, n_classes)) is not None
+    n_labels = len(net.classes_)
+    at_once = losses_by_label(net.criterion_, torch.zeros(1, n_labels)) is not None
     # A loss for each label, or the outputs again for each.
-    each = 1 if at_once and by_label_of(net) is not None else n_classes
+    each = 1 if at_once and by_label_of(net) is not None else n_labels
     size = max(1, _LABEL_BYTES // (largest * each * torch.float64.itemsize))
-    labels = range(len(net.classes_))
+    labels = range(n_labels)
     return ([*labels[start : start + size]] for start in labels[::size])
 
 
 def _check_labels(net: InfluenceNet) -> None:
-    """Refuse targets that are not one class index for each sample."""
+    """Refuse targets that are no labels of a sample as a whole."""
     _check_kind(net, is_classifier(net), "classifier")
+    if is_multilabel(net):
+        return
     assert net.trajectory_ is not None
     record = net.trajectory_.records[0]
     _, targets, _ = fetcher_of(net)(record.micro_batches()[0])

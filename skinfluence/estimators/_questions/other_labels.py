@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..._values import check_list
 from ...counterfactual import OtherTargets
+from .._labels import labels_of
 from .._net import InfluenceNet
 from .samples import Samples, sample_groups
 
@@ -29,15 +30,17 @@ def other_targets(
         The samples of each run, as in ``counterfactual_influence``.
     labels : "all" or array-like
         A label for each run, an array of them for each group, or all labels in turn
-        for each sample.
+        for each sample. Of several labels of a sample, a row of indicators; "all"
+        toggles each in turn.
     n_samples : int
         Number of training samples.
     """
     groups = sample_groups(samples, n_samples)
     if isinstance(labels, str) and labels == "all":
-        classes = net.classes_
-        groups = [group for group in groups for _ in classes]
-        labels = np.tile(classes, len(groups) // len(classes))
+        kind = labels_of(net)
+        changes = range(len(net.classes_))
+        labels = [kind.after(group, change) for group in groups for change in changes]
+        groups = [group for group in groups for _ in changes]
     if isinstance(labels, pd.DataFrame):  # a row for each run, and not a column
         labels = labels.to_numpy()
     labels = check_list("labels", labels, "labels, or arrays of them, or 'all'")

@@ -18,23 +18,13 @@ from ...exceptions import (
 )
 from ...training import seeded
 from .._array_dataset import ArrayDataset
-from .._criteria import SmoothHinge
+from .._criteria import BY_CLASS, ELEMENTWISE
+from .._labels import is_multilabel
 from .._losses import criterion_takes, is_known, targets_like
 from .._net import InfluenceNet, net_modules
 from .._training_data import TrainingData
 
-# One loss for each output and target: with other shapes torch repeats one of them.
-_ELEMENTWISE = (
-    nn.BCELoss,
-    nn.BCEWithLogitsLoss,
-    nn.HuberLoss,
-    nn.L1Loss,
-    nn.MSELoss,
-    nn.SmoothL1Loss,
-)
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-# They take class numbers, and an output for each class.
-_BY_CLASS = (nn.CrossEntropyLoss, nn.MultiMarginLoss, nn.NLLLoss, SmoothHinge)
 _BINARY = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
@@ -129,7 +119,7 @@ def _described(value: Any) -> str:
 
 
 def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any) -> None:
-    elementwise = type(net.criterion_) in _ELEMENTWISE and isinstance(targets, Tensor)
+    elementwise = type(net.criterion_) in ELEMENTWISE and isinstance(targets, Tensor)
     if elementwise and targets.shape != first.shape:
         raise UnsupportedCriterionError(
             f"{_name(net)} compares each output with a target of its own: outputs and "
@@ -154,6 +144,13 @@ def _check_arguments(net: InfluenceNet) -> None:
 
 
 def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
+    if is_multilabel(net) and isinstance(net.criterion_, BY_CLASS):
+        # It would take the indicators for probabilities of one label.
+        raise UnsupportedCriterionError(
+            "`criterion` must be one for several labels where y is an indicator "
+            f"matrix, but the net was initialized with {_name(net)}. Call fit, which "
+            "makes it anew."
+        )
     if isinstance(net.criterion_, nn.NLLLoss) and bool((outputs < 0).any()):
         raise UnsupportedCriterionError(
             f"`criterion` {_name(net)} takes the logarithm of the module's outputs, "
@@ -161,7 +158,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
-    if isinstance(net.criterion_, _BY_CLASS) and outputs.dim() == 2:
+    if isinstance(net.criterion_, BY_CLASS) and outputs.dim() > 1:
         _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
         count = _n_classes(net, targets)
@@ -170,8 +167,7 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             raise UnsupportedCriterionError(
                 f"`criterion` {_name(net)} must have two classes, got {count}. "
                 "Use criterion=nn.CrossEntropyLoss, with an output for each class. "
-                "Several labels for a sample are an indicator matrix, y of "
-                "SGDInfluenceRegressor."
+                "Several labels for a sample are an indicator matrix y."
             )
 
 
@@ -229,10 +225,10 @@ def _warn_of_ignored(net: InfluenceNet, targets: Any) -> None:
         return
     if not targets.is_floating_point() and bool((targets == ignored).any()):
         warn_caller(
-            f"Some targets are {_name(net)}'s ignore_index ({ignored}). Their losses "
-            "are 0, and are counted in the mean over the batch: the divisor is the "
-            "number of all samples (and of all targets of a sample), where torch's "
-            "reduction='mean' would divide by the number of the others. See "
+            f"Some targets are {_name(net)}'s ignore_index ({ignored}). A sample's "
+            "loss is the mean over its other targets (0 if it has none), and that of a "
+            "batch the mean over all its samples, where torch's reduction='mean' is "
+            "the mean over all other targets of the batch. See "
             '"Loss functions" in the guide to the estimators.',
             UserWarning,
         )

@@ -121,7 +121,8 @@ def _absolute(folder: Path) -> Path:
 def _described(net: InfluenceNet, data: TrainingData) -> dict[str, Any]:
     """Return what identifies a run, as JSON."""
     own = {k: v for k, v in net.get_params(deep=False).items() if k not in _FREE}
-    parameters = {**module_defaults(net.module), **own}
+    # What "auto" chose, the data tells.
+    parameters = {**module_defaults(net.module), **own, "criterion": net._criterion()}
     parameters["pretrained"] = digest_of(net.pretrained)
     values = {f"`{name}`": _digest(value) for name, value in sorted(parameters.items())}
     # A class has a text too: two modules may have classes of one name.

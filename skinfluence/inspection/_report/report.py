@@ -21,6 +21,7 @@ from ...estimators import (
     check_estimator,
     check_fitted_on,
     check_smoothing,
+    has_columns,
 )
 from .._slice_checks import check_frame
 from .._style import check_row
@@ -249,6 +250,12 @@ class AuditReport:
         if apply_command is not None:
             _checked_texts("apply_command", [apply_command])
         columns = checked_columns(columns)
+        if has_columns(y):
+            raise ValueError(
+                "`y` must hold one target for each sample, which the page's decisions "
+                f"are about, got shape {np.shape(y)}. For several use "
+                "InfluenceCleaner.to_frame, cleaning.suggest or a SampleGridDisplay."
+            )
         y = check_row("y", y, _num_samples(X))
         check_fitted_on(estimator, X, y)
         if slices is not None:
