@@ -95,7 +95,7 @@ def options(optimizer):
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.parametrize("name", ["demographic_parity", "equalized_odds"])
 def test_of_groups(name, optimizer, at):
-    X, targets, X_val, val_targets = data()
+    _, targets, _, val_targets = data()
     y, y_val = ((t[:, 0] > 0).astype(int) for t in (targets, val_targets))
     # Each group has samples of both classes.
     y_val[:6] = [0, 0, 0, 1, 1, 1]
