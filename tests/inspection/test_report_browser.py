@@ -303,7 +303,7 @@ def test_cells_are_marked_whatever_they_hold(browser):
     names = HOSTILE[:4]
     repairs = pd.DataFrame(-np.ones_like(X), columns=names)
     repairs[names[0]] = -3.0
-    raw = pd.DataFrame({name: y for name in names})
+    raw = pd.DataFrame(dict.fromkeys(names, y))
     browser.open(html_of(report_of(data, n=5, raw=raw, repairs=repairs)))
     assert browser.run("return window.pwned") is None
     card = browser.all(".suspect-card")[0]

@@ -14,7 +14,7 @@ from .values import cut
 _N_CELLS, _LEAST_SHARE = 3, 0.2
 
 
-def check_repairs(repairs: pd.DataFrame, samples: Showing, n_samples: int) -> None:
+def check_repairs(repairs: object, samples: Showing, n_samples: int) -> None:
     """Refuse what are no repairs of the cells that the page shows."""
     if not isinstance(samples, Rows):
         raise ValueError(
