@@ -22,13 +22,14 @@ def repairs_of(
     To first order in the model's input: other than the slopes in the cells, that sees
     how far an extreme value was limited, and rare categories that share a column.
     """
-    if sparse.issparse(problem.X):
+    names = [each.name for each in problem.columns if each.kind in _TYPICAL]
+    if sparse.issparse(problem.X) or not names:
         return None, "none: the words of texts are no cells that could be typical"
     slopes = model.feature_influence(*valid, **asked)
     frame = convert(problem.table, problem.columns)
     before = problem.transformer.transform(frame)
     found = {}
-    for name in (each.name for each in problem.columns if each.kind in _TYPICAL):
+    for name in names:
         other = frame.copy()
         other[name] = _typical(frame[name])
         moved = problem.transformer.transform(other) - before
