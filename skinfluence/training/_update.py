@@ -181,7 +181,7 @@ class UpdateRule:
             self._rate, self._group["lr"] = 0.0, 1.0
         self._names = moment_names(self._optimizer)
         self._constant: dict[tuple[Any, ...], Jacobian] = {}
-        self._option_jacobians: dict[tuple[Any, ...], Mapping[str, Jacobian]] = {}
+        self._in_options: dict[tuple[Any, ...], tuple[Sequence[Any], Tensor]] = {}
 
     def linearize(
         self,
@@ -315,39 +315,37 @@ class UpdateRule:
         """
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
         key = (scalars is None, tuple(moments))
-        if key not in self._option_jacobians:
-            self._option_jacobians[key] = self._by_option(list(point), scalars)
-        products: dict[tuple[str, str], Tensor] = {}
-        total = {}
-        for option, jacobian in self._option_jacobians[key].items():
-            total[option] = parameters.new_zeros(())
-            for place, slope in jacobian.items():
-                output, name = place
-                if output not in adjoint or not slope:
-                    continue
-                if place not in products:
-                    products[place] = adjoint[output] @ point[name]
-                total[option] = total[option] + slope * products[place]
-        return total
+        if key not in self._in_options:
+            self._in_options[key] = self._by_place(list(point), scalars)
+        places, factors = self._in_options[key]
+        nothing = parameters.new_zeros(())
+        products = [
+            adjoint[output] @ point[name] if output in adjoint else nothing
+            for output, name in places
+        ]
+        total = factors.to(parameters.device) @ torch.stack(products).double()
+        return dict(zip(self.options, total.unbind(), strict=True))
 
-    def _by_option(
+    def _by_place(
         self, names: Sequence[str], scalars: Scalars | None
-    ) -> Mapping[str, Jacobian]:
-        """Return how a linear step's Jacobian changes with each option."""
+    ) -> tuple[list[tuple[str, str]], Tensor]:
+        """Return the entries of a linear step's Jacobian that options change, and how.
+
+        The second is of shape (n_options, n_entries).
+        """
         # Element k of the vectors has all inputs 0 but the k-th.
         units = torch.eye(len(names), dtype=torch.float64)
         point = dict(zip(names, units, strict=True))
-        ones = units.new_ones(len(names))
-        jacobians: dict[str, dict[tuple[str, str], float | Tensor]] = {}
-        traced = self._traced(point, scalars, 0 * ones)
+        traced = self._traced(point, scalars, units.new_zeros(len(names)))
+        zeros = units.new_zeros(len(names))
+        found = {}
         for output in traced.outputs:
-            found = traced.elementwise(output, list(self.options))
-            for option, slopes_of in found.items():
-                own = zip(names, slopes_of.tolist(), strict=True)
-                jacobians.setdefault(option, {}).update(
-                    ((output, name), slope) for name, slope in own
-                )
-        return jacobians
+            own = traced.elementwise(output, list(self.options))
+            by_option = torch.stack([own.get(name, zeros) for name in self.options])
+            for name, factors in zip(names, by_option.T, strict=True):
+                if factors.any():
+                    found[output, name] = factors
+        return list(found), torch.stack(list(found.values()), dim=1)
 
     @contextmanager
     def _given(self, options: Mapping[str, Tensor]) -> Iterator[None]:
