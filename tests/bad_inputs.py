@@ -668,6 +668,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("AuditReport", "apply_command", 3, "must be text, got"),
     ("AuditReport", "apply_command", [], "must be text, got"),
     ("AuditReport", "slices", X, "must be a DataFrame, got ndarray"),
+    ("AuditReport", "repairs", X, "must be a DataFrame with a row for each of the 30"),
     ("AuditReport", "columns", 3, "a sequence of .name, kind"),
     ("AuditReport", "columns", "abc", "a sequence of .name, kind"),
     ("AuditReport", "columns", ["age"], "must hold .name, kind"),

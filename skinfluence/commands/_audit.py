@@ -26,6 +26,7 @@ from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Folds, Problem, make_folds, read_problem
 from ._progress import epoch_bar
+from ._repairs import repairs_of
 from ._words import facts, how_validated, introduce, query_of, warnings_on
 
 N_RUNS = 4
@@ -186,8 +187,10 @@ def make_report(
             "better than on the suspects)"
         )
     X_test, y_test = problem.test or (None, None)
+    model = model.fit(X, y)
+    repairs, marked = repairs_of(problem, model, valid, at=AT, query=query_of(problem))
     return AuditReport.from_estimator(
-        model.fit(X, y),
+        model,
         X,
         y,
         *valid,
@@ -205,10 +208,12 @@ def make_report(
             "Ranking": how_validated(problem, len(folds), N_RUNS),
             "Details": f"{details}: its influence may differ from the score, which is "
             "the mean over several models and determines the order",
+            "Marked values": marked,
             "Command": shlex.join(["skinfluence", *options.arguments]),
         },
         scores=scores,
         columns=[(each.name, each.kind, each.why) for each in problem.columns],
+        repairs=repairs,
         slices=slices,
         issues=issues,
         warnings=warnings_on(problem),

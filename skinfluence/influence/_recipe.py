@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..training import Retaken, State, StepRecord
+from ..training import Retaken, State, StepRecord, TrainingStep
 from ..trajectory import Trajectory
 
 
@@ -21,9 +21,12 @@ class Recipe:
     ----------
     trajectory : Trajectory
         The run.
+    step : TrainingStep
+        The step for the way back: it is told to differentiate in the options.
     """
 
-    def __init__(self, trajectory: Trajectory) -> None:
+    def __init__(self, trajectory: Trajectory, step: TrainingStep) -> None:
+        step.in_options = True
         self._n_steps = trajectory.n_steps
         self._found: dict[str, list[tuple[int, Tensor]]] = {}
 

@@ -19,7 +19,7 @@ def weighted_gradients(
     clipping: Clipping | None,
 ) -> Sequence[Tensor]:
     """Return the batch loss's gradients, differentiable in what they depend on."""
-    gradients = _every_slope([losses], parameters, [coefficients], create_graph=True)
+    gradients = every_slope([losses], parameters, [coefficients], create_graph=True)
     return gradients if clipping is None else clipping.clip(gradients)
 
 
@@ -47,7 +47,7 @@ def slopes(
     return found
 
 
-def _every_slope(
+def every_slope(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     along: Sequence[Tensor],
@@ -89,7 +89,7 @@ def differentiate(
 ) -> Sequence[Tensor]:
     """Differentiate outputs along one direction, or along a stack of them at once."""
     if along[0].dim() == outputs[0].dim():
-        return _every_slope(outputs, inputs, along)
+        return every_slope(outputs, inputs, along)
     try:
         found: Sequence[Tensor | None] = torch.autograd.grad(
             outputs,

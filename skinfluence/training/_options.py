@@ -72,7 +72,7 @@ def _addcdiv_(into: Tensor, one: Tensor, other: Tensor, *, value: Any) -> Tensor
 
 
 def _lerp_(into: Tensor, end: Tensor, weight: Any) -> Tensor:
-    return into.add_(weight * (end - into.clone()))
+    return into.add_(weight * (end - into))
 
 
 # Functions whose factors must be plain numbers, written for those that are tensors.

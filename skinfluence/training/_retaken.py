@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import mul
 
 import torch
 from torch import Tensor
 
 from ._flat import PARAMETERS, Scalars, State
+from ._traced import Traced
 from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
 
 Adjoint = Mapping[str, Tensor]
@@ -72,15 +73,25 @@ class Block:
             return {}
         return {name: self.part(vector) for name, vector in state.moments.items()}
 
-    def linearize(self, state: State, gradient: Tensor) -> "Update":
-        """Linearize the update at a state and a gradient."""
-        jacobian, parameters = self.rule.linearize(
+    def linearize(
+        self, state: State, gradient: Tensor, in_options: bool = False
+    ) -> "Update":
+        """Linearize the update at a state and a gradient, in its options too if asked.
+
+        A linear one gives the derivatives in its options without that.
+        """
+        point = (
             self.part(state.parameters),
             self.part(gradient),
             self.moments(state),
             self.scalars,
         )
-        return Update(self, jacobian, parameters)
+        if not in_options or self.rule.linear:
+            return Update(self, *self.rule.linearize(*point))
+        traced = self.rule.trace(*point)
+        slopes = traced.elementwise(PARAMETERS, [GRADIENT])
+        jacobian = {(PARAMETERS, name): slope for name, slope in slopes.items()}
+        return TracedUpdate(self, jacobian, traced.outputs[PARAMETERS].detach(), traced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +110,13 @@ class Update:
 
     def option_slopes(
         self, state: State, gradient: Tensor, adjoint: Adjoint
-    ) -> dict[str, Tensor]:
+    ) -> Mapping[str, Tensor]:
         """Return ∂Q/∂h of the optimizer's options h of the block at the step, by name.
 
-        The adjoint is that of the state after the step.
+        The adjoint is that of the state after the step, which has been pulled.
         """
         block = self.block
-        return block.rule.option_slopes(
+        return block.rule.linear_option_slopes(
             block.part(state.parameters),
             block.part(gradient),
             block.moments(state),
@@ -164,6 +175,31 @@ class Update:
 
     def _slope(self, name: str) -> float:
         return float(self.jacobian.get((PARAMETERS, name), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class TracedUpdate(Update):
+    """One whose graph is pulled through, to its options in the same pass.
+
+    Its Jacobian holds only what shows whether it is the recorded one.
+    """
+
+    traced: Traced
+    _in_options: dict[str, Tensor] = field(default_factory=dict)
+
+    def pull(self, adjoint: Adjoint) -> dict[str, Tensor]:
+        """Pull the block's part of an adjoint (not of a stack) through, once."""
+        own = {name: self.block.part(vector) for name, vector in adjoint.items()}
+        pulled = self.traced.pull(own)
+        for name in self.block.rule.options:
+            self._in_options[name] = pulled.pop(name)
+        return pulled
+
+    def option_slopes(
+        self, state: State, gradient: Tensor, adjoint: Adjoint
+    ) -> Mapping[str, Tensor]:
+        """Return ∂Q/∂h of the optimizer's options h, as :meth:`pull` has found them."""
+        return self._in_options
 
 
 @dataclass(frozen=True, slots=True)

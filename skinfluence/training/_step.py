@@ -92,6 +92,8 @@ class TrainingStep:
             live.layout.size, dtype=torch.bool, device=self.device
         )
         self.in_half = False  # whether a gradient passed half precision there
+        # Whether to differentiate updates in the optimizer's options on the way back.
+        self.in_options = False
         self.stopping = StoppingSteps()
         self._known: set[tuple[int, ...]] = set()
         parameters = [p for module in objective.modules for p in module.parameters()]
@@ -405,7 +407,10 @@ class TrainingStep:
         """Linearize the optimizer's update at the step."""
         # Linear rules do not use the gradient: it need not be computed.
         point = state.parameters if self._is_linear(state, step) else gradient()
-        return [block.linearize(state, point) for block in self._blocks(state, step)]
+        return [
+            block.linearize(state, point, self.in_options)
+            for block in self._blocks(state, step)
+        ]
 
     def _is_linear(self, state: State, step: StepRecord) -> bool:
         return all(block.rule.linear for block in self._blocks(state, step))

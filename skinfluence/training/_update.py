@@ -11,10 +11,10 @@ from torch import Tensor, optim
 from torch.overrides import TorchFunctionMode
 
 from ..exceptions import UnsupportedOptimizerError
-from ._derivatives import slopes
 from ._flat import PARAMETERS, Scalars
 from ._options import WITH_FACTOR, Option, tensor_of
 from ._record import Hyperparameters
+from ._traced import Traced
 
 GRADIENT = "gradient"
 
@@ -174,13 +174,14 @@ class UpdateRule:
         for name in ("fused", "capturable"):
             if name in self._group:
                 self._group[name] = False
-        # In the first step of a warm-up it is often 0.
-        self._stands = issubclass(optimizer_class, _DIVIDING) and not self._group["lr"]
-        if self._stands:
-            self._group["lr"] = 1.0
+        # In the first step of a warm-up the learning rate is often 0: it multiplies a
+        # step that is taken with 1, which is the same, as the steps are linear in it.
+        self._rate: float | Tensor | None = None
+        if issubclass(optimizer_class, _DIVIDING) and not self._group["lr"]:
+            self._rate, self._group["lr"] = 0.0, 1.0
         self._names = moment_names(self._optimizer)
         self._constant: dict[tuple[Any, ...], Jacobian] = {}
-        self._option_jacobians: dict[tuple[Any, ...], Mapping[str, Jacobian]] = {}
+        self._in_options: dict[tuple[Any, ...], tuple[Sequence[Any], Tensor]] = {}
 
     def linearize(
         self,
@@ -226,19 +227,54 @@ class UpdateRule:
         scalars: Scalars | None,
     ) -> tuple[Jacobian, Tensor]:
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
+        traced = self._traced(point, scalars)
+        jacobian = {
+            (output, name): slope
+            for output in traced.outputs
+            for name, slope in traced.elementwise(output, list(point)).items()
+        }
+        return jacobian, traced.outputs[PARAMETERS].detach()
+
+    def trace(
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Mapping[str, Tensor],
+        scalars: Scalars | None,
+    ) -> Traced:
+        """Return a graph of the step, from its options too.
+
+        Parameters
+        ----------
+        parameters, gradient, moments, scalars : object
+            As in :meth:`linearize`.
+
+        Returns
+        -------
+        Traced
+            Its inputs are the parameters, the gradient, the moments, and the `options`.
+        """
+        point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
+        number = torch.zeros((), dtype=torch.float64, device=parameters.device)
+        return self._traced(point, scalars, number)
+
+    def _traced(
+        self,
+        point: Mapping[str, Tensor],
+        scalars: Scalars | None,
+        like: Tensor | None = None,
+    ) -> Traced:
+        """Trace the step, with options of the shape of `like` among the inputs."""
         inputs = {k: v.detach().clone().requires_grad_() for k, v in point.items()}
-        jacobian: dict[tuple[str, str], float | Tensor] = {}
-        with _Differentiable():
+        options = {}
+        if like is not None:
+            options = {
+                name: torch.full_like(like, value).requires_grad_()
+                for name, value in self.options.items()
+            }
+        with self._given(options), _Differentiable():
             outputs = self._step(inputs, scalars)
-        for output, value in outputs.items():
-            if not value.requires_grad:
-                continue
-            one = torch.ones_like(value)
-            derivatives = slopes([value], list(inputs.values()), [one], keep_graph=True)
-            for name, derivative in zip(inputs, derivatives, strict=True):
-                if derivative is not None:
-                    jacobian[output, name] = derivative
-        return jacobian, outputs[PARAMETERS].detach()
+        return Traced({**inputs, **options}, outputs)
 
     @property
     def options(self) -> dict[str, float]:
@@ -246,7 +282,7 @@ class UpdateRule:
         group, cls = self._group, type(self._optimizer)
         found = {}
         if not issubclass(cls, _RATE_ACTS_LATER):
-            found[LEARNING_RATE] = float(group["lr"])
+            found[LEARNING_RATE] = float(group["lr"] if self._rate is None else 0.0)
         if "weight_decay" in group:
             found[WEIGHT_DECAY] = float(group["weight_decay"])
         if group.get("momentum"):
@@ -255,7 +291,7 @@ class UpdateRule:
             found[MOMENTUM] = float(group["betas"][0])
         return found
 
-    def option_slopes(
+    def linear_option_slopes(
         self,
         parameters: Tensor,
         gradient: Tensor,
@@ -263,7 +299,7 @@ class UpdateRule:
         scalars: Scalars | None,
         adjoint: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Return ⟨adjoint, new state⟩ differentiated in each of the `options`.
+        """Differentiate ⟨adjoint, new state⟩ of a linear step in its `options`.
 
         Parameters
         ----------
@@ -278,92 +314,59 @@ class UpdateRule:
             By the option's name.
         """
         point = {PARAMETERS: parameters, GRADIENT: gradient, **moments}
-        if not self.linear:
-            like = torch.zeros((), dtype=torch.float64, device=parameters.device)
-            found = self._option_derivatives(point, scalars, like, adjoint)
-            return {name: slope.squeeze() for name, slope in found.items()}
         key = (scalars is None, tuple(moments))
-        if key not in self._option_jacobians:
-            self._option_jacobians[key] = self._by_option(list(point), scalars)
-        products: dict[tuple[str, str], Tensor] = {}
-        total = {}
-        for option, jacobian in self._option_jacobians[key].items():
-            total[option] = parameters.new_zeros(())
-            for place, slope in jacobian.items():
-                output, name = place
-                if output not in adjoint or not slope:
-                    continue
-                if place not in products:
-                    products[place] = adjoint[output] @ point[name]
-                total[option] = total[option] + slope * products[place]
-        return total
+        if key not in self._in_options:
+            self._in_options[key] = self._by_place(list(point), scalars)
+        places, factors = self._in_options[key]
+        nothing = parameters.new_zeros(())
+        products = [
+            adjoint[output] @ point[name] if output in adjoint else nothing
+            for output, name in places
+        ]
+        total = factors.to(parameters.device) @ torch.stack(products).double()
+        return dict(zip(self.options, total.unbind(), strict=True))
 
-    def _by_option(
+    def _by_place(
         self, names: Sequence[str], scalars: Scalars | None
-    ) -> Mapping[str, Jacobian]:
-        """Return how a linear step's Jacobian changes with each option."""
+    ) -> tuple[list[tuple[str, str]], Tensor]:
+        """Return the entries of a linear step's Jacobian that options change, and how.
+
+        The second is of shape (n_options, n_entries).
+        """
         # Element k of the vectors has all inputs 0 but the k-th.
         units = torch.eye(len(names), dtype=torch.float64)
         point = dict(zip(names, units, strict=True))
-        ones = units.new_ones(len(names))
-        jacobians: dict[str, dict[tuple[str, str], float | Tensor]] = {}
-        for output in (PARAMETERS, *self._names):
-            adjoint = {output: ones}
-            found = self._option_derivatives(point, scalars, 0 * ones, adjoint)
-            for option, slopes_of in found.items():
-                own = zip(names, slopes_of.tolist(), strict=True)
-                jacobians.setdefault(option, {}).update(
-                    ((output, name), slope) for name, slope in own
-                )
-        return jacobians
+        traced = self._traced(point, scalars, units.new_zeros(len(names)))
+        zeros = units.new_zeros(len(names))
+        found = {}
+        for output in traced.outputs:
+            own = traced.elementwise(output, list(self.options))
+            by_option = torch.stack([own.get(name, zeros) for name in self.options])
+            for name, factors in zip(names, by_option.T, strict=True):
+                if factors.any():
+                    found[output, name] = factors
+        return list(found), torch.stack(list(found.values()), dim=1)
 
-    def _option_derivatives(
-        self,
-        point: Mapping[str, Tensor],
-        scalars: Scalars | None,
-        like: Tensor,
-        adjoint: Mapping[str, Tensor],
-    ) -> dict[str, Tensor]:
-        """Differentiate ⟨adjoint, new state⟩ in options with the shape of `like`."""
-        leaves = {
-            name: torch.full_like(like, value).requires_grad_()
-            for name, value in self.options.items()
-        }
-        known = dict(self._group)
-        self._group.update(self._with(leaves))
+    @contextmanager
+    def _given(self, options: Mapping[str, Tensor]) -> Iterator[None]:
+        """Take steps that depend on tensors for the options."""
+        given = {k: Option(self.options[k], leaf) for k, leaf in options.items()}
+        group, rate = dict(self._group), self._rate
+        if rate is not None:
+            self._rate = options.get(LEARNING_RATE, rate)
+        elif LEARNING_RATE in given:
+            self._group["lr"] = given[LEARNING_RATE]
+        if WEIGHT_DECAY in given:
+            self._group["weight_decay"] = given[WEIGHT_DECAY]
+        if MOMENTUM in given and group.get("momentum"):
+            self._group["momentum"] = given[MOMENTUM]
+        elif MOMENTUM in given:
+            self._group["betas"] = given[MOMENTUM], group["betas"][1]
         try:
-            with _Differentiable():
-                outputs = self._step(point, scalars)
+            yield
         finally:
-            self._group.update(known)
-        moving = [k for k, v in outputs.items() if v.requires_grad and k in adjoint]
-        found: Sequence[Tensor | None] = [None] * len(leaves)
-        if moving:
-            found = slopes(
-                [outputs[name] for name in moving],
-                list(leaves.values()),
-                [adjoint[name].to(outputs[name]) for name in moving],
-            )
-        return {
-            name: like if slope is None else slope
-            for name, slope in zip(leaves, found, strict=True)
-        }
-
-    def _with(self, leaves: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the group's entries with tensors for the options."""
-        given = {k: Option(self.options[k], leaf) for k, leaf in leaves.items()}
-        entries: dict[str, Any] = {
-            own: given[name]
-            for name, own in (
-                (LEARNING_RATE, "lr"),
-                (WEIGHT_DECAY, "weight_decay"),
-                (MOMENTUM, "momentum"),
-            )
-            if name in given and own in self._group
-        }
-        if MOMENTUM in given and not self._group.get("momentum"):
-            entries["betas"] = given[MOMENTUM], self._group["betas"][1]
-        return entries
+            self._group.update(group)
+            self._rate = rate
 
     def _step(
         self, inputs: Mapping[str, Tensor], scalars: Scalars | None
@@ -383,9 +386,9 @@ class UpdateRule:
         with self._first_step() if first else nullcontext():
             self._optimizer.step()
         after = self._optimizer.state[parameter]
-        if self._stands:
+        if self._rate is not None:
             start = inputs[PARAMETERS]
-            parameter = start + 0.0 * (parameter - start)
+            parameter = start + self._rate * (parameter - start)
         return {
             PARAMETERS: parameter,
             **{k: after[k] for k in self._names if k in after},

@@ -680,6 +680,7 @@ def test_hostile_text_makes_no_tags():
         data,
         n=len(X),
         raw=table,
+        repairs=pd.DataFrame(-np.abs(X), columns=HOSTILE[:4]),
         title=HOSTILE[0],
         about=dict.fromkeys(HOSTILE, LONG),
     )
@@ -688,6 +689,7 @@ def test_hostile_text_makes_no_tags():
     assert tags.tags.count("script") == 2
     data = json.loads(tags.raw[1])
     assert data["suspects"] == hostile.to_dict()["suspects"]
+    assert {name for s in data["suspects"] for name, _ in s["repairs"]} <= {*HOSTILE}
     assert sorted(data["classes"]) == sorted([*HOSTILE, LONG])
     assert not re.search(r"[<>\u2028\u2029]", tags.raw[1])
     # The long label once, in escapes.
@@ -884,3 +886,58 @@ def test_other_faults_must_be_of_these_samples():
         report_of(data, issues=find_issues(table[:50]))
     with pytest.raises(TypeError, match="`issues` must be what `find_issues` returns"):
         report_of(data, issues=table)
+
+
+def test_the_cells_that_do_the_harm_are_marked():
+    """Those with the most negative repairs, as computed by hand for a linear model."""
+    X, y, X_val, y_val = blobs()
+    # Of one cell the unit is another; it belongs to a row that is a suspect for that.
+    X = X.copy()
+    X[5, 2] *= 60
+    clf = fitted(X, y)
+    slopes = clf.feature_influence(X_val, y_val, at="path")
+    repairs = pd.DataFrame(slopes * (np.median(X, axis=0) - X), columns=list("abcd"))
+    raw = pd.DataFrame(X, columns=list("abcd"))
+    report = AuditReport.from_estimator(
+        clf,
+        X,
+        y,
+        X_val,
+        y_val,
+        raw=raw,
+        repairs=repairs,
+        n_check=0,
+        n=60,
+        n_harmed=0,
+        harmful_only=False,
+    )
+    suspects = {each["sample"]: each for each in report.to_dict()["suspects"]}
+    for row, suspect in suspects.items():
+        gains = -repairs.loc[row].clip(upper=0).sort_values()
+        expected = [c for c in gains.index[:3] if 0 < gains[c] >= 0.2 * gains.sum()]
+        assert [name for name, _ in suspect["repairs"]] == expected
+        for name, gain in suspect["repairs"]:
+            assert gain == pytest.approx(gains[name], rel=1e-4)  # five digits
+        # What is marked is seen first.
+        assert [line[0] for line in suspect["table"]][: len(expected)] == expected
+    assert len(suspects[5]["repairs"]) == 1
+    assert suspects[5]["repairs"][0][0] == "c"
+
+
+@pytest.mark.parametrize(
+    ("repairs", "match"),
+    [
+        (3, "row for each of the 60 samples, got int"),
+        (pd.DataFrame(np.zeros((9, 1)), columns=["a"]), r"60 samples, got \(9, 1\)"),
+        (pd.DataFrame(np.zeros((60, 1)), columns=["A"]), "each once, got a column 'A'"),
+        (pd.DataFrame(np.zeros((60, 2)), columns=["a", "a"]), "got a column 'a'"),
+        (pd.DataFrame({"a": ["x"] * 60}), "got other values"),
+    ],
+)
+def test_repairs_are_checked_before_the_work(repairs, match):
+    data = blobs()
+    raw = pd.DataFrame(data[0], columns=list("abcd"))
+    with pytest.raises(ValueError, match=match):
+        report_of(data, raw=raw, repairs=repairs)
+    with pytest.raises(ValueError, match="`raw` as a DataFrame"):
+        report_of(data, raw=["text"] * 60, repairs=repairs)

@@ -297,6 +297,22 @@ def test_hostile_text_is_only_text(browser):
     browser.check_quiet()
 
 
+def test_cells_are_marked_whatever_they_hold(browser):
+    data = hostile_data()
+    X, y, *_ = data
+    names = HOSTILE[:4]
+    repairs = pd.DataFrame(-np.ones_like(X), columns=names)
+    repairs[names[0]] = -3.0
+    raw = pd.DataFrame(dict.fromkeys(names, y))
+    browser.open(html_of(report_of(data, n=5, raw=raw, repairs=repairs)))
+    assert browser.run("return window.pwned") is None
+    card = browser.all(".suspect-card")[0]
+    assert card.find_element("css selector", ".values tr mark").text
+    assert len(card.find_elements("css selector", ".values mark")) == 1
+    assert "lower by about 3.0" in card.find_element("css selector", ".legend").text
+    browser.check_quiet()
+
+
 def test_the_same_samples_share_a_card_and_its_decision(browser):
     X, y, X_val, y_val = blobs()
     X[[3, 17, 40]], y[[3, 17, 40]] = X[3], "a"

@@ -208,3 +208,32 @@ def test_muon_is_refused_by_name():
         pytest.skip("this version of PyTorch has no Muon")
     with pytest.raises(UnsupportedOptimizerError, match="Muon: it mixes"):
         moment_names(muon([torch.ones(2, 2, requires_grad=True)]))
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.1])
+@pytest.mark.parametrize("cls", [optim.Adam, optim.AdamW, optim.RMSprop])
+def test_a_graph_reaches_the_options(cls, lr):
+    """At a rate of 0 too, where a warm-up begins and Adam's step is written apart."""
+    rng = torch.Generator().manual_seed(0)
+    start, gradient, adjoint = (
+        torch.randn(SIZE, dtype=torch.float64, generator=rng) for _ in range(3)
+    )
+
+    def led_to(rate, decay):
+        vector = start.clone().requires_grad_()
+        vector.grad = gradient.clone()
+        cls([vector], lr=rate, weight_decay=decay).step()
+        return float(vector.detach() @ adjoint)
+
+    options = {"lr": lr, "weight_decay": 0.3}
+    group = cls([start], **options).param_groups[0]
+    rule = UpdateRule(cls, {k: v for k, v in group.items() if k != "params"})
+    traced = rule.trace(start, gradient, {}, None)
+    found = traced.pull({PARAMETERS: adjoint})
+    # Fourth order, ahead only: optimizers refuse a rate below 0.
+    h, weights = 1e-4, (-25, 48, -36, 16, -3)
+    for name, along in (("learning_rate", (h, 0)), ("weight_decay", (0, h))):
+        values = [led_to(lr + k * along[0], 0.3 + k * along[1]) for k in range(5)]
+        expected = np.dot(weights, values) / (12 * h)
+        # From rounding 1e-11; the fifth derivatives are of the order of 1.
+        assert float(found[name]) == pytest.approx(expected, rel=1e-8, abs=1e-9)

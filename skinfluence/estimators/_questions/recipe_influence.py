@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def _retraced(
     smooths = _smooths_labels(net)
     if smooths:
         run = _with_label_smoothing(run, replica, kinks)
-    recipe = Recipe(run.trajectory)
+    recipe = Recipe(run.trajectory, run.back)
     query = query_of(replica, question)
     retraced = retrace(
         run.trajectory,
@@ -257,17 +258,13 @@ def _steps(trajectory: Trajectory, recipe: Recipe) -> pd.DataFrame:
 
 def _options(trajectory: Trajectory, names: Sequence[str]) -> pd.DataFrame:
     """Return the options of each epoch, averaged."""
-    rows = [
-        {
-            "epoch": record.epoch,
-            **{
-                name: np.mean([_value(group, name) for group in record.hyperparameters])
-                for name in names
-            },
-        }
-        for record in trajectory.records
-    ]
-    return pd.DataFrame(rows).groupby("epoch").mean()
+    records = trajectory.records
+    columns = {
+        name: [fmean(_value(h, name) for h in r.hyperparameters) for r in records]
+        for name in names
+    }
+    epochs = pd.Index([record.epoch for record in records], name="epoch")
+    return pd.DataFrame(columns, epochs).groupby("epoch").mean()
 
 
 def _value(group: Mapping[str, Any], name: str) -> float:

@@ -26,6 +26,7 @@ from ...estimators import (
 from .._slice_checks import check_frame
 from .._style import check_row
 from .._typing import At, Estimator, Names, QueryLike, RandomState
+from .cells import check_repairs, mark_cells
 from .content import applied_dict, audit_dict, curve_dict
 from .extras import needed
 from .findings import Judges, audit, checked_scores, judge
@@ -66,6 +67,7 @@ class AuditReport:
     See Also
     --------
     SampleGridDisplay : A plot of a few of the samples.
+    column_influence : Tells which cells do the harm.
     slice_influence : Groups of samples that do harm together.
     skinfluence.InfluenceCleaner : Applies decisions.
 
@@ -120,6 +122,7 @@ class AuditReport:
         scores: ArrayLike | ScoresOverRuns | None = None,
         harmful_only: bool = True,
         columns: Columns = None,
+        repairs: pd.DataFrame | None = None,
         slices: pd.DataFrame | None = None,
         issues: pd.DataFrame | None = None,
         warnings: Sequence[str] = (),
@@ -198,6 +201,11 @@ class AuditReport:
             or "unused", and those that are not listed, are shown last and never as
             unusual; those of kind "text" first. By default all are shown by how unusual
             their values are.
+        repairs : DataFrame of n_samples rows or None, default=None
+            For a table as `raw`: for cells in some of its columns, the estimated change
+            of the query if they were typical, as :func:`column_influence` returns as
+            ``repairs``. The up to three cells of each suspect that do the most harm
+            are marked.
         slices : DataFrame of n_samples rows or None, default=None
             A table in which to look for groups of rows that do harm together, with
             :func:`slice_influence`, by the influence on this estimator. The first five
@@ -273,6 +281,8 @@ class AuditReport:
             others = shown_as(
                 "raw_val", raw_val, "X_val", X_val, image_shape, feature_names, columns
             )
+        if repairs is not None:
+            check_repairs(repairs, samples, len(y))
         findings = audit(
             estimator,
             X,
@@ -304,6 +314,8 @@ class AuditReport:
         if isinstance(samples, Texts) and feature_names is not None:
             words = telling_words(estimator, findings.suspects, feature_names)
             mark_words(shown, findings.suspects, words)
+        if repairs is not None:
+            mark_cells(shown, findings.suspects, repairs)
         content = audit_dict(
             estimator,
             findings,

@@ -217,15 +217,16 @@
     }
     return box;
   };
-  const cellOf = (value) => {
-    const td = add(null, "td", {}, bdi(value, CELL_FIRST));
+  const cellOf = (value, marked) => {
+    const inside = (most) => marked ? add(null, "mark", { class: "against" }, bdi(value, most)) : bdi(value, most);
+    const td = add(null, "td", {}, inside(CELL_FIRST));
     if (value.length > 2 * CELL_FIRST || Array.from(value).length > CELL_FIRST) {
       const more = add(td, "button", { type: "button", class: "link", text: "Show all", "aria-expanded": "false" });
       more.addEventListener("click", () => {
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
         more.textContent = open ? "Show all" : "Show less";
-        td.firstChild.replaceWith(bdi(value, open ? CELL_FIRST : Infinity));
+        td.firstChild.replaceWith(inside(open ? CELL_FIRST : Infinity));
       });
     }
     return td;
@@ -238,6 +239,7 @@
       box.append(textOf({ text: [[value, 0]], length }, visible(short(name))));
     }
     if (!lines.length) return box;
+    const repairs = shown.repairs ?? [], harmful = new Set(repairs.map(([name]) => name));
     const table = add(box, "table", { class: "values" });
     const head = add(add(table, "thead", { class: "hidden" }), "tr");
     for (const name of ["Feature", "Value", "How unusual"]) add(head, "th", { scope: "col", text: name });
@@ -245,7 +247,7 @@
     const rowOf = ([name, value, why, strength]) => {
       const row = add(null, "tr", { class: strength >= ODD ? "odd" : null });
       add(row, "th", { scope: "row" }, bdi(name, 120));
-      row.append(cellOf(value));
+      row.append(cellOf(value, harmful.has(name)));
       add(row, "td", { text: why });
       return row;
     };
@@ -261,6 +263,13 @@
         if (open) [...body.rows].slice(ROWS_FIRST).forEach((row) => row.remove());
         else body.append(...lines.slice(ROWS_FIRST).map(rowOf));
       });
+    }
+    if (repairs.length) {
+      const legend = add(box, "p", { class: "legend" });
+      add(legend, "mark", { class: "against", text: "Marked" });
+      legend.append(" values do the harm: with a typical one, the " + data.measure + " would be lower by about ");
+      repairs.forEach(([name, gain], k) => legend.append(k ? ", " : "", number(gain), " (", bdi(name, 40), ")"));
+      legend.append(".");
     }
     return box;
   };
