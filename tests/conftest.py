@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 
 def covering(table):
-    """Return few rows that have each value of each `parametrize`: those of a diagonal."""
+    """Return few rows with each value of each `parametrize`: those of a diagonal."""
     seen, rows = set(), set()
     values = {item: set(enumerate(values_of(item))) for item in table}
     for n_new in range(max(map(len, values.values())), 0, -1):
@@ -38,7 +38,7 @@ def covering(table):
 
 
 def values_of(item):
-    """Return the row's value in each `parametrize`, which may give several arguments."""
+    """Return a row's value in each `parametrize`, for one argument or several."""
     params = dict(item.callspec.params)
     names = [mark.args[0] for mark in item.iter_markers("parametrize")]
     split = [each.split(",") if isinstance(each, str) else each for each in names]
