@@ -143,6 +143,10 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     },
 }
 
+# Each optimizer with a module, each module at least twice: for what was tested over all
+# pairs where it is computed, and is handed on here.
+PAIRS = list(zip(OPTIMIZERS, 3 * list(MODULES), strict=False))
+
 
 @dataclass(frozen=True)
 class Case:

@@ -4,7 +4,6 @@ import ctypes
 from collections import defaultdict
 
 import pytest
-import torch
 
 CAP_DAC_OVERRIDE = 1 << 1
 
@@ -49,6 +48,8 @@ def values_of(item):
 @pytest.fixture
 def one_thread():
     """Train as a forked process does, which has no threads but its own."""
+    import torch  # not where the tests are only given out to other processes
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -82,6 +82,7 @@ def check(case, *callbacks, clip=None, **options):
     return clf, run
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer(optimizer):

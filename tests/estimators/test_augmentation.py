@@ -173,6 +173,7 @@ def test_counterfactuals_over_the_same_noise(kind):
     assert abs(after - changes[3]) <= TOLERANCE * np.abs(changes).max()
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("kind", NOISE)
 def test_the_same_however_it_is_loaded_and_recorded(kind, tmp_path):

@@ -176,6 +176,7 @@ def test_noise_is_told_apart_from_what_can_be_learnt(kind):
     assert sum(each.has_learnt for each in found) < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [SGDInfluenceClassifier, SGDInfluenceRegressor])
 def test_z_score_of_exchanged_targets_is_that_of_chance(make):
     y = LABELS if make is SGDInfluenceClassifier else TARGETS**3

@@ -424,6 +424,7 @@ def test_regression_targets_of_one_and_two_axes(data):
     assert wide.predict(X).shape == (N_SAMPLES, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", [nn.BCEWithLogitsLoss, nn.BCELoss])
 @pytest.mark.parametrize("shape", [(), (1,), (3,)])
 def test_a_regressor_of_binary_targets_predicts_probabilities(data, criterion, shape):
@@ -484,6 +485,7 @@ def test_refit_forgets_the_fit_before(data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
 def test_parameters_may_be_numpys_numbers(data, integer, tmp_path):
     X, y, X_val, y_val = data

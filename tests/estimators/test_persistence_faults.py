@@ -181,6 +181,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, room):
     assert plain(use(tmp_path / "old")) == plain(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "rename", "mkdir"])
 def test_an_interruption_leaves_what_was_there(tmp_path, monkeypatch, call):
     X, y = data()

@@ -427,6 +427,7 @@ def two_threads():
     torch.set_num_threads(count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("module", "optimizer"), [(wide, "adam"), (odd_cnn, "nesterov")]

@@ -215,6 +215,7 @@ def killed(clf, case, n_steps):
     return end(child)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
 def test_goes_on_after_a_kill(tmp_path, one_thread):
     case = CASES["BatchNorm, Nesterov"]

@@ -228,6 +228,7 @@ def wide():
     return nn.Sequential(nn.Linear(784, 300), nn.Tanh(), nn.Linear(300, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("trained", [1, 2])
 def test_another_number_of_threads_is_no_other_run(trained, every, threads):
