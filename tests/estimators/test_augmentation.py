@@ -154,6 +154,7 @@ def test_finite_differences_over_the_noise_that_was_drawn(kind, options):
     np.testing.assert_array_equal(clf.influence(DATA_VAL, LABELS_VAL), found)
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("kind", NOISE)
 def test_counterfactuals_over_the_same_noise(kind):
@@ -319,6 +320,7 @@ LOADED = {
 }
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", LOADED)

@@ -30,16 +30,26 @@ N_SAMPLES, N_FEATURES = 60, 5
 
 
 # Some checks have features of any scale, on which a default learning rate diverges.
-@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.DivergenceWarning")
+diverging = pytest.mark.filterwarnings(
+    "ignore::skinfluence.exceptions.DivergenceWarning"
+)
+
+
+@diverging
+@parametrize_with_checks([SGDInfluenceClassifier(), SGDInfluenceRegressor()])
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@diverging
 @parametrize_with_checks(
     [
-        SGDInfluenceClassifier(),
-        SGDInfluenceRegressor(),
         SGDInfluenceClassifier(optimizer__momentum=0.9),
         SGDInfluenceClassifier(record=None),
     ]
 )
-def test_scikit_learn_finds_nothing_wrong(estimator, check):
+def test_scikit_learn_finds_nothing_wrong_with_options(estimator, check):
     check(estimator)
 
 

@@ -63,6 +63,7 @@ class Dropping(nn.Module):
         return self.layers(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [

@@ -220,6 +220,7 @@ def test_says_that_the_run_without_them_diverges():
 OTHER = {2: 1, 7: 0, 9: 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_relabelling_is_the_run_on_other_labels(optimizer, module):

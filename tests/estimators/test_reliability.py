@@ -328,6 +328,7 @@ def convex(criterion=None, **options):
 SCHEDULE = {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.5)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{}, {"at": "path"}, {"last_epochs": 1}])
 @pytest.mark.parametrize(
     "options",

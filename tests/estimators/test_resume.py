@@ -161,6 +161,7 @@ def assert_same(clf, other, case):
     assert np.array_equal(clf.influence(*validation), other.influence(*validation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_on_disk_as_in_memory(tmp_path, name):
     case = CASES[name]

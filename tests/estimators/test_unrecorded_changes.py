@@ -19,7 +19,7 @@ from skinfluence.exceptions import (
     NondeterminismWarning,
     UnsupportedModuleError,
 )
-from tests.cases import SIDE, Case, dropout, mlp
+from tests.cases import SIDE, Case, dropout, mlp, pairwise
 
 EPOCHS = 4
 
@@ -147,9 +147,7 @@ def fitted(module=mlp, cls=SGDInfluenceClassifier, **options):
     return cls(module, dtype="float64", random_state=0, **options).fit(X, y)
 
 
-@pytest.mark.parametrize("every", [1, 5])
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
-@pytest.mark.parametrize("change", CHANGES)
+@pairwise(change=CHANGES, optimizer=[torch.optim.SGD, torch.optim.Adam], every=[1, 5])
 def test_a_change_that_is_not_recorded_is_noticed(change, optimizer, every):
     clf = fitted(**CHANGES[change], optimizer=optimizer, checkpoint_every=every)
     X_val, y_val = Case().validation()
