@@ -144,6 +144,7 @@ def asked(whole):
     return cache(lambda name: answers(whole(name), RUNS[name][0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "plan"), PAIRS)
 def test_influence_is_the_same_to_the_bit(name, plan, whole, asked):
     full, case = whole(name), RUNS[name][0]
