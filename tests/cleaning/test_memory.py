@@ -199,6 +199,7 @@ def test_an_edited_scorer_ranks_anew(blobs, tmp_path):
     assert not np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_no_pickle(blobs, calls, tmp_path):
     X, y, *_ = blobs
     memory = tmp_path / "memory"
