@@ -151,6 +151,7 @@ def test_states_may_have_gaps(tmp_path):
         assert_state(again.state(step), state(step))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "asgd"])
 def test_the_influence_is_the_same_to_the_bit(tmp_path, optimizer):
     fitted = Case("batch_norm", optimizer).fitted()
