@@ -9,6 +9,7 @@ TEST_JOBS ?= 2
 PYTEST_ARGS ?=
 LOWEST_TESTS := $(addprefix tests/,test_cache.py test_keys.py trajectory influence commands inspection \
 	estimators/test_persistence.py estimators/test_old_files.py estimators/test_recording.py)
+PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
 SPHINX_OPTS := -W --keep-going -n -q -d $(DOCS)/doctrees
 
 # One thread for each process: more fight over the cores, and gain small networks nothing.
@@ -17,10 +18,10 @@ export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint types check docs bench faults dist format clean
+.PHONY: help demo test test-all test-lowest lint types check docs bench faults dist format clean
 
 help:
-	@echo "make demo | test | check | docs | bench | faults | dist | format | clean"
+	@echo "make demo | test | test-all | check | docs | bench | faults | dist | format | clean"
 
 # Made anew when a requirement changes, so that nothing left over can hide a missing one.
 $(STAMP): pyproject.toml constraints.txt
@@ -32,7 +33,10 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(STAMP)
+	$(PYTEST) $(PYTEST_ARGS)
 
 # In an environment of its own: the rooms that use most of other packages.
 test-lowest:
@@ -48,7 +52,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test docs
+check: lint types test-all docs
 
 # Every page is read and every example run again: a warning is given only then, so a second
 # build would pass over it. The doctest build takes the pages as read, and runs the code of

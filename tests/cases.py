@@ -4,6 +4,8 @@ A case is lazy: it holds what builds a classifier in double precision and nothin
 so that a new test over all of them is a few lines.
 """
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +144,29 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
         "lr": 0.1,
     },
 }
+
+# Each optimizer with a module, each module at least twice: for what was tested over all
+# pairs where it is computed, and is handed on here.
+PAIRS = list(zip(OPTIMIZERS, 3 * list(MODULES), strict=False))
+
+
+def pairwise(**values: Collection[Any]) -> pytest.MarkDecorator:
+    """Parametrize with few rows in which any two values of two arguments meet.
+
+    Rows whose values were all in earlier ones are slow.
+    """
+    choices = [list(each) for each in values.values()]
+    rows = list(itertools.product(*(range(len(each)) for each in choices)))
+    pairs = {row: set(itertools.combinations(enumerate(row), 2)) for row in rows}
+    left, seen, params = set().union(*pairs.values()), set(), []
+    while left:
+        row = max(rows, key=lambda row: len(pairs[row] & left))
+        left -= pairs[row]
+        marks = () if set(enumerate(row)) - seen else pytest.mark.slow
+        seen |= set(enumerate(row))
+        chosen = [each[k] for each, k in zip(choices, row, strict=True)]
+        params.append(pytest.param(*chosen, marks=marks))
+    return pytest.mark.parametrize(list(values), params)
 
 
 @dataclass(frozen=True)

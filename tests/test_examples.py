@@ -107,7 +107,7 @@ def run(script: Path, *arguments: str, data: Path, told: Path) -> str:
         out=told,
         err=told,
     )
-    code = processes.end(child, seconds=300)
+    code = processes.end(child)
     text = told.read_text(encoding="utf-8")
     assert code == 0, text
     return text

@@ -124,7 +124,7 @@ def test_pipes_are_written_to(tmp_path):
     reader.start()
     with new_output(path) as file:
         file.write(b"through")
-    reader.join(10)
+    reader.join(600)
     assert found == [b"through"]
     assert stat.S_ISFIFO(path.stat().st_mode)
 

@@ -40,8 +40,11 @@ class Fork:
         """Send a signal."""
         os.kill(self.pid, number)
 
-    def answer(self, timeout: float = 60.0) -> Any:
-        """Return what the function returned, or how it ended otherwise."""
+    def answer(self, timeout: float = 600.0) -> Any:
+        """Return what the function returned, or how it ended otherwise.
+
+        Only what hangs takes the `timeout`, in seconds, however busy the machine is.
+        """
         data, until = b"", time.monotonic() + timeout
         while select.select([self._reader], [], [], max(0, until - time.monotonic()))[
             0

@@ -154,6 +154,7 @@ def test_verified_gains_are_exact(blobs):
         assert row.gain == pytest.approx(-exact[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_chosen_by_cross_validation_and_in_a_pipeline(blobs):
     X, y, *_ = blobs
     pipeline = make_pipeline(StandardScaler(), relabeller())
@@ -193,6 +194,7 @@ def test_lowered_is_the_nearest_point():
         assert (1 - found).sum() <= most + 1e-12
 
 
+@pytest.mark.slow
 def test_slopes_are_the_derivative_in_the_weights(blobs):
     X, y, _, X_val, y_val = blobs
     X, X_val = X[:30].astype(np.float64), X_val.astype(np.float64)

@@ -59,6 +59,7 @@ def test_divides_the_samples_where_none_is_given():
     assert len(last[0]) == 48
 
 
+@pytest.mark.slow
 def test_never_removes_what_is_not_estimated_to_help():
     X, y, flips, X_val, y_val = flipped_blobs(200, 0.3, n_val=100)
 
@@ -75,6 +76,7 @@ def test_never_removes_what_is_not_estimated_to_help():
     assert nothing.fit(X, y, X_val, y_val).n_removed_ == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [True, False])
 def test_removes_flips_and_keeps_clean_data(given):
     # One nearest neighbour repeats every wrong label: what there is to gain is known.

@@ -17,6 +17,7 @@ def blobs():
     return flipped_blobs(n_samples=121)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "scoring", "given"),
     [

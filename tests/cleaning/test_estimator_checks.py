@@ -1,5 +1,6 @@
 """scikit-learn's own checks of an estimator."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.optim import Adam
 
@@ -18,16 +19,26 @@ REPEATS = {
 }
 
 
+def expected(estimator):
+    return REPEATS
+
+
+@parametrize_with_checks([InfluenceCleaner()], expected_failed_checks=expected)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+CLASSIFIER = SGDInfluenceClassifier(max_epochs=6, lr=0.5)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
     [
-        InfluenceCleaner(),
-        InfluenceCleanerCV(
-            SGDInfluenceClassifier(max_epochs=6, lr=0.5), n_removes=(0, 0.1), cv=2
-        ),
-        InfluenceCleaner(output="representation"),
+        InfluenceCleanerCV(CLASSIFIER, n_removes=(0, 0.1), cv=2),
+        InfluenceCleaner(CLASSIFIER, output="representation"),
         InfluenceCleaner(SGDInfluenceRegressor(optimizer=Adam, lr=0.02)),
     ],
-    expected_failed_checks=lambda estimator: REPEATS,
+    expected_failed_checks=expected,
 )
-def test_estimator_checks(estimator, check):
+def test_estimator_checks_of_other_cleaners(estimator, check):
     check(estimator)

@@ -122,6 +122,7 @@ def test_scoring_judges_the_numbers(monkeypatch, scoring):
     assert seen == [scoring or "balanced_accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_cleaning_right_labels_keeps_the_minority(class_weight):
     X, y, *_ = problem(0, 0.0)
@@ -136,6 +137,7 @@ def test_cleaning_right_labels_keeps_the_minority(class_weight):
     assert (y[cleaner.removed_indices_] == 1).sum() <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_cleaning_wrong_labels_gains(class_weight):
     X, y, X_test, y_test, wrong = problem(1, 0.1)

@@ -50,6 +50,7 @@ def search(X, y, calls, memory, n_jobs=None, cv=3, **options):
     return GridSearchCV(cleaner, GRID, cv=cv, n_jobs=n_jobs).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, None])
 def test_a_grid_search_ranks_each_fold_once(blobs, calls, tmp_path, seed):
     X, y, *_ = blobs
@@ -117,6 +118,7 @@ def test_every_run_is_remembered_by_itself(blobs, calls, tmp_path):
     assert count(calls) == 3
 
 
+@pytest.mark.slow
 def test_what_a_ranking_depends_on_makes_a_new_one(blobs, calls, tmp_path):
     X, y, _, X_val, y_val = blobs
     weights = np.linspace(1, 2, len(y))
@@ -197,6 +199,7 @@ def test_an_edited_scorer_ranks_anew(blobs, tmp_path):
     assert not np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_no_pickle(blobs, calls, tmp_path):
     X, y, *_ = blobs
     memory = tmp_path / "memory"
@@ -261,6 +264,7 @@ def make_things():
     ]
 
 
+@pytest.mark.slow
 def test_digests_are_the_same_in_every_process():
     code = (
         "from tests.cleaning.test_memory import make_things, digest;"

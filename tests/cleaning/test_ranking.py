@@ -216,6 +216,7 @@ def test_samples_that_no_run_used_have_neither_mean_nor_spread(blobs):
     assert np.array_equal(cleaner.over_runs_.n_used, np.where(apart, 0, 2))
 
 
+@pytest.mark.slow
 def test_auto_removes_only_where_the_runs_agree(blobs):
     X, y, _, X_val, y_val = blobs
     drift = iter(np.tile([0.0, 3.0], 20))
@@ -235,6 +236,7 @@ def test_auto_removes_only_where_the_runs_agree(blobs):
     assert set(cleaner.removed_indices_) <= set(range(20))
 
 
+@pytest.mark.slow
 def test_runs_can_be_searched_over_in_a_pipeline(blobs, tmp_path):
     X, y, *_ = blobs
     pipeline = make_pipeline(

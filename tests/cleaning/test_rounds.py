@@ -142,6 +142,7 @@ def test_relabelled_samples_validate_with_their_given_labels(blobs):
     assert cleaned.relabelled_["to"].tolist() == labels[moved].tolist()
 
 
+@pytest.mark.slow
 def test_reweighting_takes_a_step_in_each_round(blobs):
     X, y, _, X_val, y_val = blobs
 
@@ -157,6 +158,7 @@ def test_reweighting_takes_a_step_in_each_round(blobs):
     assert (1 - few.sample_weight_).sum() <= 2 + 1e-9  # of 120 sums of 1e-16 each
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_path_share_its_rounds(blobs):
     X, y, *_ = blobs
     options = {"n_rounds": 4, "cv": 3, "random_state": 0}
@@ -186,6 +188,7 @@ def test_a_cached_round_is_not_computed_again(blobs, tmp_path):
     assert (n_calls, further[:18]) == (4, removed)
 
 
+@pytest.mark.slow
 def test_auto_removes_only_what_harms():
     X, y, flips, X_val, y_val = flipped_blobs(fraction=0.3)
     clf = quick(max_epochs=8, lr=0.3, batch_size=60)

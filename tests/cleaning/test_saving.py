@@ -65,6 +65,7 @@ def check_same(loaded, saved):
     assert repr(clone(loaded)) == repr(clone(saved))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -328,6 +328,7 @@ def test_validation_data_that_nobody_asked_for_is_refused(blobs):
         pipe.fit(X, y, X_val=X_val, y_val=y_val)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_resampling_is_requested_whatever_was_imported_first():
     code = """

@@ -46,8 +46,11 @@ def start(
         os._exit(code)
 
 
-def end(child, seconds=60):
-    """Return the exit code of a child, negative if a signal ended it."""
+def end(child, seconds=600):
+    """Return the exit code of a child, negative if a signal ended it.
+
+    Only one that hangs takes so many seconds, however busy the machine is.
+    """
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         pid, status = os.waitpid(child, os.WNOHANG)

@@ -42,6 +42,7 @@ def clean(folder, decisions, *options, output="clean.csv"):
     return main([*arguments, *files, *QUICK, *options])
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_among_the_first(audited):
     suspects = page_data(audited / "report.html")["suspects"]
     assert 4 <= len(suspects) <= 12
@@ -66,6 +67,7 @@ def test_report_says_how_it_came_about(audited):
         assert fact in page
 
 
+@pytest.mark.slow
 def test_report_and_standard_output_name_the_same_score(tmp_path, capsys):
     # The details' model is validated on none of the suspects: it seems better.
     frame = customers(seed=3)
@@ -180,6 +182,7 @@ def test_next_command_is_the_one_to_run(tmp_path, capsys, monkeypatch):
     assert left == [line for k, line in enumerate(rows) if k != drawn[suspect] + 1]
 
 
+@pytest.mark.slow
 def test_trusted_rows_and_test_rows(tmp_path, capsys):
     trusted = write(tmp_path, "valid.csv", customers(40, seed=1))
     judged = write(tmp_path, "test.csv", customers(40, seed=2)[::-1])
@@ -213,6 +216,7 @@ def test_n_remove_takes_what_the_cleaner_ranks_first(tmp_path):
     assert len(removed & set(FLIPPED)) >= 2
 
 
+@pytest.mark.slow
 def test_rounds_go_on_from_the_rows_that_are_ranked_first(tmp_path):
     train = write(tmp_path)
 
@@ -269,6 +273,7 @@ def test_number_that_empties_a_class_is_refused(tmp_path, capsys):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be ranked")
@@ -285,6 +290,7 @@ def test_auto_may_remove_nothing(tmp_path, capsys, monkeypatch):
     assert "Removed: nothing." in said
 
 
+@pytest.mark.slow
 def test_regression(tmp_path, capsys):
     rng = np.random.default_rng(0)
     size = rng.uniform(20, 200, 90)
@@ -364,6 +370,7 @@ def test_words_that_are_names_of_columns(tmp_path):
     assert main([*arguments, "--n", "4", *QUICK]) == 0
 
 
+@pytest.mark.slow
 def test_kinds_of_columns_are_told_and_overruled(tmp_path, capsys):
     frame = customers().assign(when=[f"{k % 9 + 1}/2/2020" for k in range(80)])
     train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
@@ -458,6 +465,7 @@ def visits(n=600, seed=0):
     return frame, np.flatnonzero(frame["clerk"] == "dan")
 
 
+@pytest.mark.slow
 def test_groups_of_rows_that_do_harm(tmp_path, capsys):
     frame, wrong = visits()
     path, report = write(tmp_path, frame=frame), tmp_path / "report.html"

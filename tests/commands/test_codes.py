@@ -31,6 +31,7 @@ def test_codes_are_told_by_what_goes_with_them(tmp_path):
     assert found(tmp_path, marks(SCHOOL), schl=SCHOOL, age=AGE) == ["schl"]
 
 
+@pytest.mark.slow
 def test_the_note_says_what_to_do(tmp_path, capsys):
     frame = pd.DataFrame({"schl": SCHOOL, "age": AGE, "y": marks(SCHOOL)})
     path = str(write(tmp_path, frame=frame))

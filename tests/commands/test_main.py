@@ -160,6 +160,7 @@ def test_threads(monkeypatch, environment, options, threads):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_progress_is_shown_to_terminals_only(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     path = write(tmp_path)

@@ -93,6 +93,7 @@ def fitted(X, y, **parameters):
     return model.set_params(**parameters).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_gross_errors_are_found_and_the_model_still_learns(seed):
     (X, y), (X_val, y_val) = linear(300, seed), linear(200, 100 + seed)

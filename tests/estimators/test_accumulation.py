@@ -82,6 +82,7 @@ def check(case, *callbacks, clip=None, **options):
     return clf, run
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer(optimizer):
@@ -96,6 +97,7 @@ def test_every_module(module, optimizer):
     check(Case(module, optimizer, weighted=True))
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("k", [1, 2, 4, 5, 100])
 @pytest.mark.parametrize("module", ["dropout", "batch_norm"])
@@ -184,6 +186,7 @@ def test_partial_fit_goes_on():
     assert relative_error(found, expected_influence(clf, spy.run, case)) <= TOLERANCE
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("module", ["mlp", "dropout", "batch_norm"])
 def test_counterfactuals_and_refits(module):

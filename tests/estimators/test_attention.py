@@ -130,6 +130,7 @@ def test_influence_is_the_derivative(name):
     assert (thin.influence(*data(1)) == influence).all()
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("name", INNER)
 def test_counterfactuals_are_retrainings(name):

@@ -154,6 +154,7 @@ def test_finite_differences_over_the_noise_that_was_drawn(kind, options):
     np.testing.assert_array_equal(clf.influence(DATA_VAL, LABELS_VAL), found)
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("kind", NOISE)
 def test_counterfactuals_over_the_same_noise(kind):
@@ -173,6 +174,7 @@ def test_counterfactuals_over_the_same_noise(kind):
     assert abs(after - changes[3]) <= TOLERANCE * np.abs(changes).max()
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("kind", NOISE)
 def test_the_same_however_it_is_loaded_and_recorded(kind, tmp_path):
@@ -318,6 +320,7 @@ LOADED = {
 }
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", LOADED)

@@ -142,6 +142,7 @@ def test_a_rare_label_hides_no_skill():
     assert NOTHING not in str(found)
 
 
+@pytest.mark.slow
 def test_overconfidence_hides_no_skill():
     generator = np.random.default_rng(0)
     data = generator.normal(size=(460, 3)).astype(np.float32)
@@ -169,6 +170,7 @@ def learnt_nothing(kind, seed):
     return skill(net, data[200:], y[200:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numbers", (0.5, 0.5), (0.9, 0.1)])
 def test_noise_is_told_apart_from_what_can_be_learnt(kind):
     found = [learnt_nothing(kind, seed) for seed in range(20)]
@@ -176,6 +178,7 @@ def test_noise_is_told_apart_from_what_can_be_learnt(kind):
     assert sum(each.has_learnt for each in found) < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [SGDInfluenceClassifier, SGDInfluenceRegressor])
 def test_z_score_of_exchanged_targets_is_that_of_chance(make):
     y = LABELS if make is SGDInfluenceClassifier else TARGETS**3

@@ -82,6 +82,7 @@ def test_bad_input():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0.25, 0.25), (0.0, 0.5), (0.4, 0.0), (0.2, 0.5)])
 def test_the_balanced_error_keeps_its_ranking_under_noise_of_each_class(a, b):
     # Both classes of the labels hold exactly a share a, or b, of the other: of each

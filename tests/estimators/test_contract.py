@@ -30,16 +30,26 @@ N_SAMPLES, N_FEATURES = 60, 5
 
 
 # Some checks have features of any scale, on which a default learning rate diverges.
-@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.DivergenceWarning")
+diverging = pytest.mark.filterwarnings(
+    "ignore::skinfluence.exceptions.DivergenceWarning"
+)
+
+
+@diverging
+@parametrize_with_checks([SGDInfluenceClassifier(), SGDInfluenceRegressor()])
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@diverging
 @parametrize_with_checks(
     [
-        SGDInfluenceClassifier(),
-        SGDInfluenceRegressor(),
         SGDInfluenceClassifier(optimizer__momentum=0.9),
         SGDInfluenceClassifier(record=None),
     ]
 )
-def test_scikit_learn_finds_nothing_wrong(estimator, check):
+def test_scikit_learn_finds_nothing_wrong_with_options(estimator, check):
     check(estimator)
 
 
@@ -424,6 +434,7 @@ def test_regression_targets_of_one_and_two_axes(data):
     assert wide.predict(X).shape == (N_SAMPLES, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", [nn.BCEWithLogitsLoss, nn.BCELoss])
 @pytest.mark.parametrize("shape", [(), (1,), (3,)])
 def test_a_regressor_of_binary_targets_predicts_probabilities(data, criterion, shape):
@@ -484,6 +495,7 @@ def test_refit_forgets_the_fit_before(data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
 def test_parameters_may_be_numpys_numbers(data, integer, tmp_path):
     X, y, X_val, y_val = data

@@ -35,6 +35,7 @@ def test_comes_near_the_hinge():
     assert (losses - (1 - s).clamp_min(0)).abs().max() <= 1e-3 * np.log(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [(0, 1), ("no", "yes")])
 def test_trains_and_predicts_and_has_influence(labels):
     X, y, X_val, y_val = binary(80)

@@ -99,9 +99,9 @@ def test_threads_share_it(machine):
 
     def train(wait):
         with in_progress():
-            wait.wait(timeout=60)
+            wait.wait(timeout=600)
             found.append(free_bytes(torch.device("cpu")))
-            wait.wait(timeout=60)
+            wait.wait(timeout=600)
 
     barrier = threading.Barrier(3)
     threads = [threading.Thread(target=train, args=(barrier,)) for _ in range(3)]

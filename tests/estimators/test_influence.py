@@ -71,6 +71,7 @@ def test_columns_are_single_queries(name, optimizer):
     assert np.abs(columns.mean(axis=1) - together).max() <= ROUNDING * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dropout", "batch_norm", "max_pool"])
 def test_columns_across_the_borders_of_parts(name, monkeypatch):
     case, clf = fitted(name, batch_size=4)

@@ -18,6 +18,7 @@ def blobs():
     return quick().fit(X, y), X, y, X_val, y_val
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_runs_fitted_by_hand(blobs):
     clf, X, y, X_val, y_val = blobs
     found = influence_interval(

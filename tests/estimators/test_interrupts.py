@@ -346,6 +346,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_half_of_torch():
     # A new process: this one has loaded all of torch.
     done = subprocess.run(

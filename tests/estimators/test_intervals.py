@@ -29,6 +29,7 @@ def covered(interval_of, truth, n, level, seed=1):
 
 # Of 1,000 draws, the share covered has a standard deviation of 0.009 (0.007) at a
 # level of 0.9 (0.95): within 4 of them, 0.04, of it.
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.9, 0.95])
 @pytest.mark.parametrize(("noise", "n"), [(0.05, 20), (1.0, 100)])
 def test_the_interval_for_the_median_covers_exactly_its_level(noise, n, level):
@@ -60,6 +61,7 @@ def test_the_interval_for_kendalls_correlation_covers_at_least_its_level(
     assert share > level - 0.04
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.9, 0.95])
 @pytest.mark.parametrize("correlation", [0.0, 0.95])
 def test_the_interval_for_spearmans_correlation_covers_its_level(correlation, level):

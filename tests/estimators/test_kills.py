@@ -58,6 +58,7 @@ def killed(options, folder, after, number):
     os.waitpid(process, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_goes_on(tmp_path, kind):
     options = KINDS[kind]

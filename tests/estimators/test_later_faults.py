@@ -9,7 +9,7 @@ from torch import nn
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators._questions import later_faults
 from skinfluence.exceptions import IrreproducibleStepError, UnsupportedModuleError
-from tests.cases import N_CLASSES, SIDE, Case, rough
+from tests.cases import N_CLASSES, SIDE, Case, pairwise, rough
 
 pytestmark = rough
 
@@ -128,6 +128,7 @@ def small_changes(clf, rows):
     return -(changes[: len(rows)] - changes[len(rows) :]) / (2 * shift)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [Noisy, InPlace, CentredInputs])
 def test_many_runs_at_once_are_the_runs_one_by_one(module):
     clf = fitted(module)
@@ -285,11 +286,11 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("ask", ASKED)
-@pytest.mark.parametrize(
-    "options", [{}, {"checkpoint_every": 7}, {"accumulate_steps": 3}]
+@pairwise(
+    module=[Rarely, RarelyRounds, MostlyDetached],
+    options=[{}, {"checkpoint_every": 7}, {"accumulate_steps": 3}],
+    ask=ASKED,
 )
-@pytest.mark.parametrize("module", [Rarely, RarelyRounds, MostlyDetached])
 def test_a_branch_that_few_batches_take_is_looked_at(module, options, ask):
     clf = rare(module, **options)
     with pytest.raises(UnsupportedModuleError, match="autograd gets it wrong in"):

@@ -97,6 +97,7 @@ def test_labels_wrong_at_random_scale_it_and_change_nothing_else():
     assert scale_free > 0.1
 
 
+@pytest.mark.slow
 def test_finds_flips_against_labels_that_are_flipped_as_well():
     X, y = load_breast_cancer(return_X_y=True)
     y, flipped = flip_labels(y, 0.1, random_state=0)

@@ -72,6 +72,7 @@ def answers(clf):
     yield clf.refit_without([0, 3]).predict_proba(X_VAL)
 
 
+@pytest.mark.slow
 @rough
 @pytest.mark.parametrize("form", FORMS)
 def test_answers_are_those_of_the_outputs_alone(form):

@@ -63,6 +63,7 @@ class Dropping(nn.Module):
         return self.layers(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [
@@ -140,6 +141,7 @@ def test_names_of_columns_are_kept(blobs):
     assert found.scores.shape == (2, 120)
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_a_bit(blobs):
     X, y, X_val, y_val = blobs
     clf = SGDInfluenceClassifier("mlp", max_epochs=2, random_state=0, n_threads=None)

@@ -106,6 +106,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, options):
     assert_same(there_and_back(clf, tmp_path / "clf"), clf, X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer(tmp_path, optimizer):
     case = Case(optimizer=optimizer, weighted=True)
@@ -115,6 +116,7 @@ def test_every_optimizer(tmp_path, optimizer):
     assert_same(there_and_back(clf, tmp_path / "clf", trusted=trusted), clf, X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["linear", "cnn", "batch_norm", "dropout"])
 def test_every_module(tmp_path, module):
     case = Case(module, options={"checkpoint_every": 2})

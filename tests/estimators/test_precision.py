@@ -19,7 +19,7 @@ from skinfluence.exceptions import (
     InfluenceReliabilityWarning,
     UnsupportedModuleError,
 )
-from tests.cases import N_CLASSES, SIDE, Case, rough
+from tests.cases import N_CLASSES, SIDE, Case, pairwise, rough
 from tests.oracles import Spy, relative_error
 
 pytestmark = rough
@@ -294,10 +294,12 @@ def test_the_default_dtype_changes_nothing(default):
     assert relative_error(found, expected) <= 1e-6
 
 
-@pytest.mark.parametrize("every", [1, 4])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("base", [SINGLE, DOUBLE])
-@pytest.mark.parametrize("frozen", ["base.*", "head.*"])
+@pairwise(
+    frozen=["base.*", "head.*"],
+    base=[SINGLE, DOUBLE],
+    optimizer=OPTIMIZERS,
+    every=[1, 4],
+)
 def test_parameters_that_are_frozen_and_trained_later(frozen, base, optimizer, every):
     # Three steps make an epoch; the others are trained alone in the first.
     cls, options = OPTIMIZERS[optimizer]

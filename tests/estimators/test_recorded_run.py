@@ -12,7 +12,7 @@ from skinfluence.exceptions import (
     TrainingDataChangedError,
 )
 from skinfluence.training import TrainingStep
-from tests.cases import MODULES, Case
+from tests.cases import MODULES, Case, pairwise
 
 
 class Note(Callback):
@@ -25,9 +25,7 @@ def noting(case, **options):
     return case.fitted(callbacks=[("note", Note())], max_epochs=6, **options)
 
 
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("interval", [1, 5, 100])
-@pytest.mark.parametrize("record", ["all", 3])
+@pairwise(module=MODULES, interval=[1, 5, 100], record=["all", 3])
 def test_the_models_are_those_of_the_epochs_ends(module, interval, record):
     clf = noting(Case(module, "momentum"), checkpoint_every=interval, record=record)
     epochs = []

@@ -31,7 +31,7 @@ from skinfluence.exceptions import (
     IrreproducibleStepError,
 )
 from skinfluence.training import State
-from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case, rough
+from tests.cases import MODULES, N_SAMPLES, OPTIMIZERS, Case, pairwise, rough
 from tests.oracles import Spy, finite_differences, relative_error, validation_loss
 
 
@@ -357,9 +357,7 @@ def assert_repeats(clf):
         assert same_state(again, trajectory.state(record.step + 1)), record.step
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pairwise(optimizer=OPTIMIZERS, module=MODULES, dtype=["float32", "float64"])
 def test_a_step_repeats_to_the_bit(optimizer, module, dtype):
     case = Case(module, optimizer, weighted=True)
     assert_repeats(case.fitted(dtype=dtype, max_epochs=2))
@@ -427,6 +425,7 @@ def two_threads():
     torch.set_num_threads(count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("module", "optimizer"), [(wide, "adam"), (odd_cnn, "nesterov")]

@@ -16,7 +16,7 @@ from skinfluence.exceptions import (
     NotRecordedError,
     TrainingDataChangedError,
 )
-from tests.cases import MODULES, OPTIMIZERS, Case
+from tests.cases import MODULES, PAIRS, Case
 from tests.oracles import Run, Spy, retrain
 
 ABSENT = [1, 4, 11]
@@ -39,8 +39,7 @@ def expected(run, case, clf, **options):
     return parameters(ends[-1])
 
 
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("optimizer", "module"), PAIRS)
 def test_equals_a_plain_loop_with_weights(optimizer, module):
     case, spy = Case(module, optimizer, weighted=True), Spy()
     clf = case.fitted(callbacks=[spy])
@@ -63,8 +62,7 @@ def test_clips_and_schedules_as_the_run_did():
     )
 
 
-@pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("optimizer", "module"), PAIRS)
 def test_without_nobody_is_the_same_run_to_the_bit(optimizer, module):
     clf = Case(module, optimizer).fitted()
     again = clf.refit_without([])
@@ -222,6 +220,7 @@ def test_says_that_the_run_without_them_diverges():
 OTHER = {2: 1, 7: 0, 9: 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_relabelling_is_the_run_on_other_labels(optimizer, module):

@@ -107,6 +107,7 @@ def rough_digits(**options):
     return clf.fit(X[:300] / 16, y[:300]), X[300:350] / 16, y[300:350]
 
 
+@pytest.mark.slow
 def test_a_chaotic_run_is_told_and_a_gentle_one_is_not():
     clf, X_val, y_val = rough_digits()
     with pytest.warns(InfluenceReliabilityWarning, match=r"grew .* times") as record:
@@ -184,6 +185,7 @@ def test_groups_have_the_score_of_skinfluence_metrics(run):
     assert check.lds == pytest.approx(lds, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_metasmoothness_of_the_check_is_that_of_three_trainings(run):
     clf, X_val, y_val = run
     check = clf.check_influence(X_val, y_val, 4, n_subsets=4, random_state=0)
@@ -212,6 +214,7 @@ def test_no_groups(run):
     assert "groups" not in str(check)
 
 
+@pytest.mark.slow
 def test_a_smooth_run_and_a_chaotic_one_by_metasmoothness():
     # One step of least squares: the parameters are linear in the weights.
     X, y = scale(load_diabetes().data), scale(load_diabetes().target)
@@ -234,6 +237,7 @@ def test_check_draws_only_samples_that_were_used():
     assert set(again.samples) < {0, 2, 4, 6, 8, 10}
 
 
+@pytest.mark.slow
 def test_check_says_so_of_a_run_that_cannot_be_trusted():
     clf, X_val, y_val = rough_digits()
     check = clf.check_influence(X_val, y_val, 40, random_state=0)
@@ -324,6 +328,7 @@ def convex(criterion=None, **options):
 SCHEDULE = {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.5)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{}, {"at": "path"}, {"last_epochs": 1}])
 @pytest.mark.parametrize(
     "options",
@@ -347,6 +352,7 @@ def test_the_true_error_is_within_the_bound(options, asked):
     assert (np.abs(estimate - exact) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", [None, nn.MSELoss, nn.BCEWithLogitsLoss])
 def test_the_bound_is_of_the_order_of_the_error_on_a_gentle_run(criterion):
     est, X_val, y_val = convex(criterion, lr=1e-3, max_epochs=1)

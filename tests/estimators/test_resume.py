@@ -161,6 +161,7 @@ def assert_same(clf, other, case):
     assert np.array_equal(clf.influence(*validation), other.influence(*validation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_on_disk_as_in_memory(tmp_path, name):
     case = CASES[name]
@@ -215,6 +216,7 @@ def killed(clf, case, n_steps):
     return end(child)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
 def test_goes_on_after_a_kill(tmp_path, one_thread):
     case = CASES["BatchNorm, Nesterov"]

@@ -252,6 +252,7 @@ found = digest_of_value(
 """
 
 
+@pytest.mark.slow
 def test_digests_are_the_same_in_every_process():
     # Each process hashes strings in its own way: a set of eight has another order.
     command = [sys.executable, "-c", STABLE + "print(found)"]

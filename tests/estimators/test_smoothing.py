@@ -384,6 +384,7 @@ def test_auto_stops_where_there_is_no_kink():
     assert asked == [0.0, 0.4]
 
 
+@pytest.mark.slow
 def test_auto_returns_the_result_of_a_width():
     clf = fitted(lr=1.0, max_epochs=20)
     found = clf.influence(*VALIDATION, smoothing="auto")

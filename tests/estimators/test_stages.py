@@ -318,6 +318,7 @@ def test_a_cache_tells_starts_apart(data, pretrained):
     assert digest(built_in(pretrained)) != digest(built_in())
 
 
+@pytest.mark.slow
 def test_is_pickled_and_saved_with_all_its_stages(data, pretrained, tmp_path):
     X, y, X2, y2 = data
     middle = built_in(pretrained, freeze_pretrained=True).fit(X2, y2)

@@ -19,7 +19,7 @@ from skinfluence.exceptions import (
     NondeterminismWarning,
     UnsupportedModuleError,
 )
-from tests.cases import SIDE, Case, dropout, mlp
+from tests.cases import SIDE, Case, dropout, mlp, pairwise
 
 EPOCHS = 4
 
@@ -147,9 +147,7 @@ def fitted(module=mlp, cls=SGDInfluenceClassifier, **options):
     return cls(module, dtype="float64", random_state=0, **options).fit(X, y)
 
 
-@pytest.mark.parametrize("every", [1, 5])
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
-@pytest.mark.parametrize("change", CHANGES)
+@pairwise(change=CHANGES, optimizer=[torch.optim.SGD, torch.optim.Adam], every=[1, 5])
 def test_a_change_that_is_not_recorded_is_noticed(change, optimizer, every):
     clf = fitted(**CHANGES[change], optimizer=optimizer, checkpoint_every=every)
     X_val, y_val = Case().validation()
@@ -228,6 +226,7 @@ def wide():
     return nn.Sequential(nn.Linear(784, 300), nn.Tanh(), nn.Linear(300, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("trained", [1, 2])
 def test_another_number_of_threads_is_no_other_run(trained, every, threads):

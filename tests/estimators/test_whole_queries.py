@@ -251,6 +251,7 @@ def test_metrics_of_regressors(n_outputs):
     np.testing.assert_allclose(half, absolute / 2, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_question_takes_them():
     clf, X_val, y_val = fitted_binary()
     X, y, *_ = binary()

@@ -106,6 +106,7 @@ def test_equals_finite_differences(case):
     assert relative_error(*compare(case)) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_of_a_compiled_run():
     assert relative_error(*compare(Case("mlp", "adam"), compile=True)) <= TOLERANCE
 

@@ -122,6 +122,7 @@ def test_options_equal_finite_differences(case):
     assert compare(Training(case)) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_options_of_a_compiled_run():
     assert compare(Training(Case("mlp", "momentum"), compile=True)) <= TOLERANCE
 

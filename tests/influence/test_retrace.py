@@ -72,6 +72,7 @@ def nearly_dead():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     ["adam", "amsgrad", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam"]
@@ -111,6 +112,7 @@ def schedule():
     return LRScheduler("StepLR", step_size=2, gamma=0.5, step_every="batch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_schedule_clipping_and_weights(optimizer):
     case = Case("mlp", optimizer, weighted=True)
@@ -132,6 +134,7 @@ def test_clipping_by_norm(norm_type):
     assert error <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "bound", "norm_type"),
     [

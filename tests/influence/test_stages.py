@@ -225,6 +225,7 @@ def label_slopes(chain, stage, step=1e-5):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "optimizer", "options"),
     [

@@ -18,6 +18,7 @@ def _close_figures():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_points_are_truth_and_estimate_of_the_samples_drawn():
     case = Case("mlp", "momentum")
     clf = case.fitted()

@@ -840,6 +840,7 @@ def test_slices_that_chance_does_not_explain_are_shown():
     json.dumps(report.to_dict())
 
 
+@pytest.mark.slow
 def test_slices_that_chance_explains_are_not_shown():
     data, *_ = planted()
     nothing = pd.DataFrame({"code": np.arange(600) % 20}).astype(str)

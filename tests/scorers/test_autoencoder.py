@@ -46,6 +46,7 @@ def test_score_is_minus_the_error_of_the_trained_net(digits, shape, monkeypatch)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(-1, 64), (-1, 1, 8, 8)])
 def test_outliers_have_the_lowest_scores(digits, shape):
     X, strange = digits
@@ -54,6 +55,7 @@ def test_outliers_have_the_lowest_scores(digits, shape):
     assert roc_auc_score(~strange, scores) > 0.95
 
 
+@pytest.mark.slow
 def test_restores_at_least_as_much_as_principal_components():
     # What lies in a curved two-dimensional surface has more than two components.
     rng = np.random.default_rng(0)

@@ -49,6 +49,7 @@ def worth(estimator, X, y, X_val, y_val, weights=None):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "weighted"),
     [(STUMP, False), (STUMP, True), (LinearRegression(), False)],

@@ -18,6 +18,7 @@ def mean_loss(clf, X, y, weights=None):
     return np.average(losses.numpy(), weights=weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_epochs", [None, 2])
 def test_is_the_change_by_training_without_each_sample(tmp_path, last_epochs):
     X, y, X_val, y_val = binary()

@@ -14,6 +14,7 @@ from skinfluence.scorers._descent import judging
 from tests.scorers.problems import binary, mlp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("class_weight", "given"),
     [(None, None), (None, np.linspace(0.2, 1, 24)), ({0: 1.0, 1: 3.0}, None)],

@@ -37,6 +37,7 @@ def gains_by_order(value):
         yield places, [value(order[: k + 1]) - value(order[:k]) for k in places]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (4, 1), (16, 1), (2, 3.5)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_beta_shapley_is_the_semivalue(alpha, beta, weighted):

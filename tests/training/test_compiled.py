@@ -30,6 +30,7 @@ def both(case, **options):
     return clf, clf.influence(*asked, at="epochs"), expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_equals_the_step_without(module, optimizer, counted):
@@ -104,6 +105,7 @@ def biased():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 @pytest.mark.parametrize("wrong", [0.0, 0.1])
 def test_a_gradient_that_is_rounding_is_not_compared_with_itself(

@@ -66,6 +66,7 @@ def test_recording_changes_no_bit(module, options, counted):
     np.testing.assert_array_equal(model(other), model(clf))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["mlp", "batch_norm"])
 @pytest.mark.parametrize("short", [{"checkpoint_every": 4}, {"trajectory_dir": "runs"}])
 def test_recomputed_states_have_the_same_bits(module, short, tmp_path, counted):
@@ -272,6 +273,7 @@ class Copies(Callback):
         self.copies = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
 
 
+@pytest.mark.slow
 def test_copies_during_training_hold_no_compiled_code(counted):
     case = Case("mlp")
     clf = case.fitted(compile=True, callbacks=[("copies", Copies())])
@@ -280,6 +282,7 @@ def test_copies_during_training_hold_no_compiled_code(counted):
     np.testing.assert_array_equal(model(clf), model(case.fitted(compile=True)))
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(tmp_path, counted):
     case = Case("mlp", "adam")
     clf = case.fitted(compile=True, checkpoint_every=4)

@@ -413,6 +413,7 @@ def test_the_oracle_finds_the_right_cases_right(name):
     assert oracle(RIGHT[name]) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what torch says besides its errors
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_torch_cannot_differentiate_the_impossible_cases(name):
@@ -506,6 +507,7 @@ def test_relu_networks_pass(width):
         check(*large(width, seed=seed), seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [(1e-1, 1e-2, 1e-3), (1e-3, 1e-4, 1e-5)])
 def test_kinks_within_every_step_are_no_reason_to_refuse(monkeypatch, steps):
     # As if there were so many units that kinks lay within the shortest step.
@@ -536,6 +538,7 @@ def test_inputs_of_zeros_put_a_new_network_on_its_kinks():
         )
 
 
+@pytest.mark.slow
 def test_kinks_do_not_hide_what_is_wrong():
     for seed in range(5):
         with pytest.raises(UnsupportedModuleError, match=r"`4` \(StraightThrough\)"):

@@ -125,6 +125,12 @@ def whole():
     return get
 
 
+@pytest.fixture(scope="module")
+def thinned(whole):
+    """Runs of which some states are kept: asking does not change them."""
+    return cache(lambda name, plan: fitted(name, **PLANS[plan](whole(name))))
+
+
 def answers(clf, case):
     """Return the influence by questions of all sorts."""
     return [
@@ -144,10 +150,10 @@ def asked(whole):
     return cache(lambda name: answers(whole(name), RUNS[name][0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "plan"), PAIRS)
-def test_influence_is_the_same_to_the_bit(name, plan, whole, asked):
-    full, case = whole(name), RUNS[name][0]
-    part = fitted(name, **PLANS[plan](full))
+def test_influence_is_the_same_to_the_bit(name, plan, whole, thinned, asked):
+    full, part, case = whole(name), thinned(name, plan), RUNS[name][0]
     assert len(part.trajectory_.kept) < len(full.trajectory_.kept)
     assert part.trajectory_.n_steps == full.trajectory_.n_steps
     assert part.trajectory_.first_recorded_step == full.trajectory_.first_recorded_step
@@ -157,9 +163,8 @@ def test_influence_is_the_same_to_the_bit(name, plan, whole, asked):
 
 @pytest.mark.parametrize("plan", ["2", "5", "root", "log"])
 @pytest.mark.parametrize("name", ["momentum", "batch_norm", "stopped", "last_two"])
-def test_repeating_the_run_is_the_same_to_the_bit(name, plan, whole):
-    full, case = whole(name), RUNS[name][0]
-    part = fitted(name, **PLANS[plan](full))
+def test_repeating_the_run_is_the_same_to_the_bit(name, plan, whole, thinned):
+    full, part, case = whole(name), thinned(name, plan), RUNS[name][0]
     for way in ("epochs", "final"):
         found, expected = (
             clf.counterfactual_influence(*case.validation(), [0, 3, 9], at=way)
@@ -195,9 +200,8 @@ def test_the_error_bound_is_the_same_to_the_bit():
 
 
 @pytest.mark.parametrize(("name", "plan"), PAIRS)
-def test_recomputed_states_are_the_recorded_ones(name, plan, whole):
-    full = whole(name)
-    part = fitted(name, **PLANS[plan](full))
+def test_recomputed_states_are_the_recorded_ones(name, plan, whole, thinned):
+    full, part = whole(name), thinned(name, plan)
     run = part.trajectory_
     step, _ = RecordedRun.of(part).repeatable()
     replay = Replay(run, step)
@@ -276,6 +280,7 @@ def test_the_plan_tells_how_many_steps_are_taken(monkeypatch):
     assert len(taken) == run.schedule(run.n_steps).recomputed_steps > STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
 def test_a_run_that_turns_out_longer_keeps_to_its_bound(how):
     case = RUNS["adam"][0]
