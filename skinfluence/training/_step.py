@@ -1,8 +1,8 @@
 """One training step, forwards and backwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,7 +134,7 @@ class TrainingStep:
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
         ):
-            group.update(hyperparameters)
+            group.update(_like_own(group, hyperparameters))
         optimizer.zero_grad(set_to_none=True)
         self.objective.train(True)
         loss = self._descend(step, weights)
@@ -458,6 +458,19 @@ class TrainingStep:
             rule = UpdateRule(type(self.live.optimizer), hyperparameters)
             known = self._rules[id(hyperparameters)] = hyperparameters, rule
         return known[1]
+
+
+def _like_own(group: Mapping[str, Any], recorded: Hyperparameters) -> Hyperparameters:
+    """Return recorded values, as tensors where an optimizer's own are.
+
+    The bits of its step depend on their dtypes.
+    """
+    tensors = {
+        name: torch.full_like(own, recorded[name])
+        for name, own in group.items()
+        if isinstance(own, Tensor)
+    }
+    return {**recorded, **tensors} if tensors else recorded
 
 
 def _total(losses: Tensor, coefficients: Tensor) -> Tensor:
