@@ -15,6 +15,7 @@ from .._numbers import check_integer, is_integer
 from ..estimators import Folder, RandomState, after_backward, as_dataset
 from ..exceptions import NotRecordedError
 from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
+from ._linearity import Linearity
 from ._models import (
     Criterion,
     Forward,
@@ -192,6 +193,7 @@ class Recorder:
         self._optimizer, self._n_groups = optimizer, len(optimizer.param_groups)
         self._kernels = twice_differentiable([module])
         self._loaders: dict[str, Any] = {}
+        self._linearity = Linearity()
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -287,6 +289,8 @@ class Recorder:
             losses = net._step_losses(outputs, batch.targets, (batch.inputs, {}))
             loss = losses @ batch_coefficients(None, losses)
         run.note_loss(float(loss.detach()), draws.any)
+        if not self.n_steps:
+            loss = self._linearity.begin(loss)
         loss.register_hook(self._differentiated)
         return loss
 
@@ -315,6 +319,7 @@ class Recorder:
             )
         for hook in self._hooks:
             hook.remove()
+        self._linearity.end()
         self._net._end()
         self._hooks = []
         return self._net
@@ -380,6 +385,7 @@ class Recorder:
 
     def _differentiated(self, factor: Tensor) -> None:
         """Note that the backward pass of the batch in hand begins."""
+        self._linearity.check(factor)
         self._run.begin_backward(self._net, float(factor))
         after_backward(lambda: self._run.end_backward(self._net))
 

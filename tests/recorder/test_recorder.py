@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -597,14 +598,96 @@ def test_options_of_batches_stay(parts):
         next(recorder.batches(8))
 
 
-def test_a_factor_that_depends_on_the_loss_is_refused(parts):
+def flooded(loss):
+    return (loss - 0.1).abs() + 0.1
+
+
+FUNCTIONS = {
+    "square": lambda loss: loss**2,
+    "product": lambda loss: loss * loss,
+    "logarithm": torch.log,
+    "soft": nn.functional.softplus,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_the_loss_is_refused_in_the_first_step(parts, name):
+    _, _, recorder, batches = parts
+    with pytest.raises(IrreproducibleStepError, match="another function of it"):
+        FUNCTIONS[name](recorder.loss(next(batches))).backward()
+
+
+@pytest.mark.parametrize("name", ["scaled", "shifted", "flooded", "cloned"])
+def test_a_loss_times_a_number_is_not_refused(parts, name):
     _, optimizer, recorder, batches = parts
-    recorder.loss(next(batches)).square().backward()
+    linear = {
+        "scaled": lambda loss: loss * torch.tensor(0.3),
+        "shifted": lambda loss: 2 * loss + 1,
+        "flooded": flooded,
+        "cloned": lambda loss: torch.stack([loss.clone(), loss]).mean(),
+    }
+    for batch in batches:
+        optimizer.zero_grad()
+        loss = recorder.loss(batch)
+        assert np.isfinite(loss.item())
+        assert isinstance(loss.detach().numpy().tolist(), float)
+        linear[name](loss).backward()
+        optimizer.step()
+    assert np.isfinite(recorder.finish().influence(*data()[1])).all()
+    # No derivatives are followed any more.
+    with forward_ad.dual_level():
+        pass
+
+
+def test_the_derivative_of_a_loss_is_followed_no_further_than_the_run(parts):
+    _, optimizer, recorder, batches = parts
+    recorder.loss(next(batches)).backward()
     optimizer.step()
     optimizer.zero_grad()
-    recorder.loss(next(batches)).square().backward()
+    loss = recorder.loss(next(batches))
+    with forward_ad.dual_level():
+        loss.backward()
+
+
+def test_a_factor_that_depends_on_the_loss_is_refused(parts):
+    _, optimizer, recorder, batches = parts
+
+    def normalized(batch):
+        optimizer.zero_grad()
+        loss = recorder.loss(batch)
+        (loss / loss.item()).backward()
+
+    normalized(next(batches))
+    optimizer.step()
+    normalized(next(batches))
     with pytest.raises(IrreproducibleStepError, match="same in every step"):
         optimizer.step()
+
+
+RATES = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+    "adam": torch.optim.Adam,
+    "nadam": torch.optim.NAdam,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", RATES)
+def test_a_rate_that_is_a_tensor(name, dtype):
+    training, validation = data(dtype)
+
+    def scores(lr, **options):
+        optimizer = partial(RATES[name], lr=lr)
+        model = run(net(dtype), training, optimizer=optimizer, **options)
+        return model.influence(*validation)
+
+    rate = torch.tensor(0.05)
+    kept = scores(rate)
+    # Its steps are repeated to the bit, or there would be a warning.
+    np.testing.assert_array_equal(scores(rate, checkpoint_every=3), kept)
+    number = scores(0.05)
+    # The rate is rounded to single precision, and so is what is computed from it.
+    assert np.abs(kept - number).max() <= 1e-6 * np.abs(number).max()
 
 
 def test_fewer_batches_in_the_last_step_of_an_epoch(parts):
