@@ -60,6 +60,10 @@ class Recorded(EstimatorContract):
         own = wrapper is not None and wrapper.module is self.module_
         return wrapper if wrapper is not None and own else self.module_
 
+    def __sklearn_clone__(self) -> NoReturn:
+        # What clones an estimator fits the clone.
+        raise TypeError(_NO_FIT)
+
     def fit(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise an error: the loop is the user's."""
         raise TypeError(_NO_FIT)
