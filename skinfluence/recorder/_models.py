@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from ..estimators import (
     EstimatorContract,
     LoopRun,
+    ResumedLoop,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     check_parameters,
+    check_resume,
     check_trainable,
     deep_copy,
 )
@@ -133,19 +135,25 @@ class Recorded(EstimatorContract):
         y: Any,
         ranks: Ranks,
         wrapper: nn.Module | None,
+        *,
+        resume: bool,
     ) -> LoopRun:
         """Begin to record the training of a module on data, or refuse it."""
+        check_resume(self, resume, start=True)
         check_parameters(self)
         self._given = module, optimizer
         self.initialize()
         del self._given
         self._begin_record()
         numbered = self._numbered(X, y, None, {})
-        self._open_run(numbered, new=True, resume=False)
-        run = LoopRun(numbered, 0, self.seed_, 0, 0, self.trajectory_)
+        self._open_run(numbered, new=True, resume=resume)
+        recorded = self.trajectory_ is not None and self.trajectory_.n_steps > 0
+        kind = ResumedLoop if recorded else LoopRun
+        run = kind(numbered, 0, self.seed_, 0, 0, self.trajectory_)
         run.ranks, run.wrapper = ranks, wrapper
         self.run_, self.training_data_ = run, [numbered]
         check_trainable(self, numbered)
+        run.begin(self)
         module.train()
         return run
 

@@ -99,6 +99,10 @@ class Recorder:
         As in :class:`~skinfluence.SGDInfluenceRegressor`.
     checkpoint_every, max_trajectory_bytes, trajectory_dir : object
         As in :class:`~skinfluence.SGDInfluenceRegressor`.
+    resume : bool, default=False
+        Whether to go on with the newest run in `trajectory_dir` that was stopped, if
+        there is one. The whole loop is run again, with the same data, initial
+        parameters and options: the recorded steps are passed over.
 
     Raises
     ------
@@ -174,11 +178,12 @@ class Recorder:
         checkpoint_every: str | int = "auto",
         max_trajectory_bytes: str | int = "auto",
         trajectory_dir: Folder | None = None,
+        resume: bool = False,
     ) -> None:
         wrapper, module = module, _unwrapped(module)
         ranks = Ranks.of(getattr(wrapper, "process_group", None))
         _check_parts(module, optimizer, criterion, forward, collate_fn)
-        _check_ranks(wrapper, ranks)
+        _check_ranks(wrapper, ranks, resume)
         X, y = _arrays_or_dataset(data)
         if record not in ("all", "replay"):
             record = check_integer("record", record, least=1)
@@ -208,7 +213,9 @@ class Recorder:
                 type(module), criterion, classes, forward, **options
             )
         averaging = None if wrapper is module else wrapper
-        self._run = self._net._begin(module, optimizer, X, y, ranks, averaging)
+        self._run = self._net._begin(
+            module, optimizer, X, y, ranks, averaging, resume=resume
+        )
         self._optimizer, self._n_groups = optimizer, len(optimizer.param_groups)
         self._kernels = twice_differentiable([module])
         self._loaders: dict[str, Any] = {}
@@ -302,6 +309,11 @@ class Recorder:
         """
         self._check_mode(batch)
         run, net = self._run, self._net
+        known = run.repeated_loss(net, batch.rows)
+        if known is not None:
+            return torch.tensor(
+                known, dtype=net.dtype_, device=net.device, requires_grad=True
+            )
         seed = run.begin_loss(net, batch.rows, (batch.inputs, batch.targets))
         with self._kernels, seeded(seed, torch.device(net.device)) as draws:
             outputs = net._outputs((batch.inputs, {}))
@@ -511,9 +523,14 @@ def _unwrapped(module: Any) -> Any:
     return module.module if isinstance(module, parallel) else module
 
 
-def _check_ranks(wrapper: nn.Module, ranks: Ranks) -> None:
+def _check_ranks(wrapper: nn.Module, ranks: Ranks, resume: bool) -> None:
     if ranks.number == 1:
         return
+    if resume:
+        raise ValueError(
+            f"`resume` must be False where {ranks.number} processes train together, "
+            "got True. Begin the run anew."
+        )
     if wrapper is _unwrapped(wrapper):
         raise TypeError(
             "`module` must be a torch.nn.parallel.DistributedDataParallel where "

@@ -1,7 +1,9 @@
 """A loop of one's own, recorded: exact, or refused where it happens."""
 
 import copy
+import os
 import pickle
+import time
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from skinfluence import Recorder, SGDInfluenceClassifier, load_estimator
+from skinfluence import Recorder, SGDInfluenceClassifier, Trajectory, load_estimator
 from skinfluence.exceptions import (
     IrreproducibleStepError,
     NotRecordedError,
@@ -511,6 +513,17 @@ def test_gradients_of_the_last_step_are_cleared(parts):
         recorder.loss(next(batches)).backward()
 
 
+def test_gradients_of_what_is_frozen_are_cleared_too(parts):
+    module, _, recorder, batches = parts
+    (X, _), _ = data()
+    module(X).sum().backward()
+    module.zero_grad()
+    module.hidden(X).sum().backward()
+    module.hidden.requires_grad_(False)
+    with pytest.raises(IrreproducibleStepError, match="zero_grad"):
+        recorder.loss(next(batches)).backward()
+
+
 def test_all_batches_of_a_step_have_one_factor(parts):
     _, optimizer, recorder, batches = parts
     (0.5 * recorder.loss(next(batches))).backward()
@@ -867,3 +880,112 @@ def test_bad_batch_sizes(size):
     recorder = Recorder(module, optimizer, nn.CrossEntropyLoss, data()[0])
     with pytest.raises((TypeError, ValueError), match="batch_size"):
         next(recorder.batches(size))
+
+
+STOPS = {
+    "at the end of an epoch": 2,
+    "within an epoch": 5,
+    "before the first step": 0,
+}
+
+
+@pytest.fixture
+def written_at_once(monkeypatch):
+    """Have each state written as it comes, not many together."""
+    monkeypatch.setattr("skinfluence.trajectory._disk.store._SHARD_STATES", 1)
+
+
+def wait_for_states(folder, number):
+    """Wait for the thread that writes them."""
+    end = time.monotonic() + 30
+    while number and time.monotonic() < end:
+        (run,) = folder.iterdir()
+        if len(Trajectory.load(run).kept) >= number:
+            return
+        time.sleep(0.02)
+
+
+def killed(folder, stop, **options):
+    """Train in a process of its own, which ends without a word."""
+    context = torch.multiprocessing.get_context("fork")
+    child = context.Process(target=stoppable, args=(folder, stop), kwargs=options)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 1
+
+
+def stoppable(folder, stop=None, module=None, lr=0.05, n_epochs=3, **options):
+    """Train with accumulation, clipping and a schedule; or stop after some steps."""
+    module = net(dropout=0.2) if module is None else module
+    optimizer = torch.optim.AdamW(module.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    recorder = Recorder(
+        module,
+        optimizer,
+        nn.CrossEntropyLoss,
+        data()[0],
+        random_state=0,
+        trajectory_dir=folder,
+        **options,
+    )
+    losses, outputs, steps = [], [], 0
+    for _ in range(n_epochs):
+        for number, batch in enumerate(recorder.batches(7, shuffle=True)):
+            loss = recorder.loss(batch) / 2
+            loss.backward()
+            losses.append(loss.item())
+            if number % 2:
+                if steps == stop:
+                    wait_for_states(folder, steps)
+                    os._exit(1)
+                clip_grad_norm_(module.parameters(), 0.2)
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                steps += 1
+        module.eval()
+        with torch.no_grad():
+            outputs.append(module(data()[1][0]))
+        module.train()
+    return recorder.finish(), losses, outputs
+
+
+@pytest.mark.usefixtures("written_at_once")
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 2}], ids=["all", "some"])
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stopped_loop_goes_on(stop, options, tmp_path):
+    whole, losses, outputs = stoppable(tmp_path / "whole", **options)
+    killed(tmp_path / "runs", STOPS[stop], **options)
+    resumed, again, seen = stoppable(tmp_path / "runs", resume=True, **options)
+    # The same losses, schedules and models at the ends of epochs: the same run.
+    assert again == losses
+    assert all(map(torch.equal, seen, outputs))
+    scores = whole.influence(*data()[1])
+    np.testing.assert_array_equal(resumed.influence(*data()[1]), scores)
+    assert resumed.n_steps_ == whole.n_steps_ == 6
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+OTHER_LOOPS = {
+    "initial parameters": (
+        lambda: {"module": Net(0.2).double()},
+        "the initial parameters differ",
+    ),
+    "rate": (lambda: {"lr": 0.06}, "another learning rate"),
+    "epochs": (lambda: {"n_epochs": 1}, "the loop took 2 of its 3 steps"),
+}
+
+
+@pytest.mark.usefixtures("written_at_once")
+@pytest.mark.parametrize("kind", OTHER_LOOPS)
+def test_another_loop_does_not_go_on(kind, tmp_path):
+    make, message = OTHER_LOOPS[kind]
+    killed(tmp_path, 4)
+    changed = make()
+    with pytest.raises(IrreproducibleStepError, match=message):
+        stoppable(tmp_path, resume=True, **changed)
+
+
+def test_a_run_to_resume_is_on_disk():
+    with pytest.raises(ValueError, match="`resume` needs a run that is recorded on"):
+        stoppable(None, resume=True)

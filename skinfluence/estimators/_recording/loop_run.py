@@ -49,6 +49,10 @@ class LoopRun(TrainingRun):
     ranks = Ranks()  # that take a step together
     wrapper: nn.Module | None = None  # what averages their gradients
 
+    def repeated_loss(self, net: InfluenceNet, rows: Tensor) -> float | None:
+        """Return the loss of a batch that need not be computed."""
+        return None
+
     def begin_loss(self, net: InfluenceNet, rows: Tensor, loaded: Any) -> int:
         """Begin with a batch, as it was loaded, and return its seed."""
         self._forget_if_cleared()
@@ -65,6 +69,9 @@ class LoopRun(TrainingRun):
             self.seed_of_step += self.n_taken * self.ranks.number
             self._taken.clear()
             self._factors, self.n_taken = (), 0
+
+    def begin(self, net: InfluenceNet) -> None:
+        """Begin with the net as it is."""
 
     @property
     def batch_seed(self) -> int:
@@ -103,7 +110,10 @@ class LoopRun(TrainingRun):
             )
         self._forget_if_cleared()
         if not self.n_taken and self._live is not None:
-            left = [p.grad for p in self._live.parameters if p.grad is not None]
+            # An optimizer moves frozen parameters too, if they have a gradient.
+            groups = self._live.optimizer.param_groups
+            every = (p for group in groups for p in group["params"])
+            left = [p.grad for p in every if p.grad is not None]
             if any(bool(gradient.any()) for gradient in left):
                 raise IrreproducibleStepError(
                     f"Step {self._number} must begin without gradients, but those of "
