@@ -125,12 +125,15 @@ def skill(
     """Return the score of a fitted estimator, that of a constant, and their difference.
 
     `y` holds the targets of the training data, by default those that it was fitted on.
-    None where the targets are inside of Datasets.
+    None where the targets are inside of Datasets, or are no numbers to be predicted,
+    such as the tokens of a language model.
     """
     y = _training_targets(net) if y is None else np.asarray(y)
     if y is None or y_val is None:
         return None
     y_val = np.asarray(y_val)
+    if not is_classifier(net) and np.size(net.predict(X_val)) != y_val.size:
+        return None
     blind, blind_val = np.zeros((len(y), 1)), np.zeros((len(y_val), 1))
     if is_classifier(net):
         dummy = DummyClassifier(strategy="most_frequent").fit(blind, y)

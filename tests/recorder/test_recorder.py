@@ -330,6 +330,24 @@ def test_a_forward_and_a_criterion_of_ones_own():
     np.testing.assert_allclose(model.influence(*data()[1]), scores, rtol=1e-12)
 
 
+def token_losses(outputs, targets):
+    losses = nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return losses.mean(1)
+
+
+def test_a_check_where_there_is_no_score():
+    """Outputs are the logits of tokens, and targets the tokens: not R²."""
+    (X, y), (X_val, y_val) = data()
+    module = nn.Sequential(
+        nn.Linear(4, 6, dtype=torch.float64), nn.Unflatten(1, (3, 2))
+    )
+    twice, twice_val = (torch.stack([part, part], 1) for part in (y, y_val))
+    model = run(module, (X, twice), token_losses)
+    check = model.check_influence(X_val, twice_val, 5, n_subsets=4, random_state=0)
+    assert check.skill is None
+    assert np.isfinite(check.exact).all()
+
+
 def in_bfloat16(module, inputs):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return module(inputs)
