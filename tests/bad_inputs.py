@@ -507,6 +507,7 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("removal_curve", "scoring", ["accuracy"], "a name or a callable"),
     ("add_feature_noise", "columns", np.ma.masked, "a sequence of columns"),
     ("fit", "resume", 1, "True or False"),
+    ("Recorder", "resume", 1, "True or False"),
     ("fit", "sample_weight", [1], "one number for each"),
     ("fit", "sample_weight", "a", "numbers"),
     ("fit", "X", None, "a 2-D array or CSR matrix"),

@@ -23,6 +23,7 @@ from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
 from ._modules import LinearModule, MLPModule
 from ._parameters import check_parameters as check_parameters
+from ._parameters import check_resume as check_resume
 from ._questions.estimate import check_smoothing
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
@@ -32,6 +33,7 @@ from ._questions.recorded_run import RecordedRun, check_at
 from ._recording.before_training import check_trainable as check_trainable
 from ._recording.loop_run import LoopRun as LoopRun
 from ._recording.loop_run import after_backward as after_backward
+from ._recording.resumed_loop import ResumedLoop as ResumedLoop
 from ._regressor import SGDInfluenceRegressor
 from ._replica import query_value as query_value
 from ._representation import represent

@@ -127,7 +127,8 @@ def skill(
     """Return the score of a fitted estimator, that of a constant, and their difference.
 
     `y` holds the targets of the training data, by default those that it was fitted on.
-    None where the targets are inside of Datasets, or are sequences of labels.
+    None where the targets are inside of Datasets, are sequences of labels, or are no
+    numbers to be predicted, such as the tokens of a language model.
     """
     y = _training_targets(net) if y is None else np.asarray(y)
     if y is None or y_val is None:
@@ -135,6 +136,8 @@ def skill(
     if is_classifier(net) and y.ndim > 1 and not is_multilabel(net):
         return None
     y_val = np.asarray(y_val)
+    if not is_classifier(net) and np.size(net.predict(X_val)) != y_val.size:
+        return None
     blind, blind_val = np.zeros((len(y), 1)), np.zeros((len(y_val), 1))
     if is_classifier(net):
         dummy = DummyClassifier(strategy="most_frequent").fit(blind, y)

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from .._interrupts import deferred_interrupts
 from ..exceptions import SkinfluenceError, UnsupportedCriterionError
+from ..training import Ranks
 from ..trajectory import Trajectory
 from ._components import MAKES, called, check_callbacks, check_names
 from ._copies import Detaching, check_hooks, check_scripted, deep_copy
@@ -88,6 +89,8 @@ class InfluenceNet(NeuralNet):
     initialized_: bool = False
     # Whether its gradient was found to have the derivative that autograd gives it.
     retraceable_: bool = True
+    # The processes that answer a question together.
+    _ranks = Ranks()
     virtual_params_: ClassVar[dict[str, Any]] = {}
 
     def _set_init_params(self, arguments: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The model that a loop of the user's own trained, with the questions about its run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, NoReturn, Self, TypeAlias
 
 import numpy as np
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 from ..estimators import (
     EstimatorContract,
     LoopRun,
+    ResumedLoop,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     check_parameters,
+    check_resume,
     check_trainable,
     deep_copy,
 )
+from ..exceptions import UnsupportedModuleError
+from ..training import Ranks, same_values
 from ..trajectory import close_run
 
 Criterion: TypeAlias = nn.Module | type[nn.Module] | Callable[[Any, Any], Tensor]
@@ -43,9 +48,23 @@ class Recorded(EstimatorContract):
 
     def infer(self, x: object, **fit_params: Any) -> Any:
         """Run the module on a batch, by keywords where the inputs are a mapping."""
-        if self.forward_by is None:
-            return super().infer(x, **fit_params)
-        return self.forward_by(self.module_, self._placed(x))
+        module, inputs = self._called(), self._placed(x)
+        if self.forward_by is not None:
+            return self.forward_by(module, inputs)
+        if isinstance(inputs, Mapping):
+            return module(**inputs, **fit_params)
+        return module(inputs, **fit_params)
+
+    def _called(self) -> nn.Module:
+        """Return the module, or what it is trained in: a copy of it is not."""
+        run = self.run_
+        wrapper = run.wrapper if isinstance(run, LoopRun) else None
+        own = wrapper is not None and wrapper.module is self.module_
+        return wrapper if wrapper is not None and own else self.module_
+
+    def __sklearn_clone__(self) -> NoReturn:
+        # What clones an estimator fits the clone.
+        raise TypeError(_NO_FIT)
 
     def fit(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise an error: the loop is the user's."""
@@ -55,22 +74,86 @@ class Recorded(EstimatorContract):
         """Raise an error: the loop is the user's."""
         raise TypeError(_NO_FIT)
 
+    def across_ranks(self, group: Any = None) -> Self:
+        """Return the model, with its questions answered by several processes together.
+
+        Of every step that is retraced, each process takes some of the batches, and of
+        the runs of ``counterfactual_influence`` some of them. All processes must ask
+        the same questions in the same order, and all get the whole answer.
+
+        Parameters
+        ----------
+        group : torch.distributed.ProcessGroup, optional
+            The processes; by default all.
+
+        Returns
+        -------
+        RecordedClassifier or RecordedRegressor
+            A shallow copy. The model itself answers alone, in any process, as does a
+            copy made where torch.distributed is not initialized.
+
+        Raises
+        ------
+        ValueError
+            If some recorded step has fewer batches than there are processes: a run
+            that was trained by as many has enough.
+        UnsupportedModuleError
+            If the module changes its buffers in training.
+
+        Examples
+        --------
+        >>> scores = model.across_ranks().influence(X_val, y_val)  # doctest: +SKIP
+        """
+        ranks, trajectory = Ranks.of(group), self.trajectory_
+        assert trajectory is not None
+        fewest = min(len(record.micro_batches()) for record in trajectory.records)
+        if fewest < ranks.number:
+            raise ValueError(
+                "Every step of the run must have a batch for each process to share it, "
+                f"got a step with {fewest} and {ranks.number} processes. Ask the "
+                "question in one process."
+            )
+        first = trajectory.state(trajectory.first_recorded_step).buffers
+        last = trajectory.state(trajectory.n_steps).buffers
+        if not all(map(same_values, first, last)):
+            raise UnsupportedModuleError(
+                "The module must not change its buffers, such as BatchNorm's running "
+                "statistics, for several processes to share its steps. Ask the "
+                "question in one process."
+            )
+        shared = copy(self)
+        shared._ranks = ranks
+        return shared
+
     # What a Recorder begins, runs and ends.
 
     def _begin(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, X: Any, y: Any
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        X: Any,
+        y: Any,
+        ranks: Ranks,
+        wrapper: nn.Module | None,
+        *,
+        resume: bool,
     ) -> LoopRun:
         """Begin to record the training of a module on data, or refuse it."""
+        check_resume(self, resume, start=True)
         check_parameters(self)
         self._given = module, optimizer
         self.initialize()
         del self._given
         self._begin_record()
         numbered = self._numbered(X, y, None, {})
-        self._open_run(numbered, new=True, resume=False)
-        run = LoopRun(numbered, 0, self.seed_, 0, 0, self.trajectory_)
+        self._open_run(numbered, new=True, resume=resume)
+        recorded = self.trajectory_ is not None and self.trajectory_.n_steps > 0
+        kind = ResumedLoop if recorded else LoopRun
+        run = kind(numbered, 0, self.seed_, 0, 0, self.trajectory_)
+        run.ranks, run.wrapper = ranks, wrapper
         self.run_, self.training_data_ = run, [numbered]
         check_trainable(self, numbered)
+        run.begin(self)
         module.train()
         return run
 
@@ -104,10 +187,14 @@ class Recorded(EstimatorContract):
         run, trajectory = self.run_, self.trajectory_
         assert isinstance(run, LoopRun)
         assert trajectory is not None
+        run.check_ranks()
         run.close(self)
         run.end(self)
         self.n_steps_, self.n_epochs_ = run.n_steps, run.n_epochs
         del self.run_
+        # What drew the batches is of the loop.
+        for name in ("sampler", "batch_sampler"):
+            self._keywords.pop(f"iterator_train__{name}", None)
         names = self._modules + self._criteria + self._optimizers
         # One deep copy for all, so that the optimizer's parameters are the module's.
         self.__dict__.update(

@@ -9,12 +9,26 @@ from skorch.utils import to_numpy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+)
 
-from .._numbers import check_integer, is_integer
+from .._numbers import check_integer, is_integer, random_generator
 from ..estimators import Folder, RandomState, after_backward, as_dataset
-from ..exceptions import NotRecordedError
-from ..training import batch_coefficients, moment_names, seeded, twice_differentiable
+from ..exceptions import NotRecordedError, UnsupportedModuleError
+from ..training import (
+    Ranks,
+    batch_coefficients,
+    moment_names,
+    seeded,
+    twice_differentiable,
+)
+from ._linearity import Linearity
 from ._models import (
     Criterion,
     Forward,
@@ -52,7 +66,8 @@ class Recorder:
     ----------
     module : torch.nn.Module
         What is trained, in place. Everything that the loss depends on and that is
-        trained must be in it.
+        trained must be in it. Where several processes train together, the
+        DistributedDataParallel around it.
     optimizer : torch.optim.Optimizer
         The optimizer of its parameters: one that an
         :class:`~skinfluence.SGDInfluenceRegressor` takes, but not LBFGS.
@@ -84,6 +99,10 @@ class Recorder:
         As in :class:`~skinfluence.SGDInfluenceRegressor`.
     checkpoint_every, max_trajectory_bytes, trajectory_dir : object
         As in :class:`~skinfluence.SGDInfluenceRegressor`.
+    resume : bool, default=False
+        Whether to go on with the newest run in `trajectory_dir` that was stopped, if
+        there is one. The whole loop is run again, with the same data, initial
+        parameters and options: the recorded steps are passed over.
 
     Raises
     ------
@@ -99,7 +118,8 @@ class Recorder:
     .. math:: L_t(θ) = \frac{1}{|S_t|} \sum_{i \in S_t} ℓ_i(θ),
 
     times the factor that the loop gives it, the same in every step. Gradients that are
-    accumulated over several batches (``(loss / k).backward()``) are one step.
+    accumulated over several batches (``(loss / k).backward()``) are one step, and so
+    are those that are averaged over several processes.
     Clipping by norm or by value is recognized by what it does to the gradients. What a
     loop does besides, such as evaluation, logging or drawing random numbers, changes
     nothing; what changes the parameters, the gradients or the optimizer's state by
@@ -158,8 +178,12 @@ class Recorder:
         checkpoint_every: str | int = "auto",
         max_trajectory_bytes: str | int = "auto",
         trajectory_dir: Folder | None = None,
+        resume: bool = False,
     ) -> None:
+        wrapper, module = module, _unwrapped(module)
+        ranks = Ranks.of(getattr(wrapper, "process_group", None))
         _check_parts(module, optimizer, criterion, forward, collate_fn)
+        _check_ranks(wrapper, ranks, resume)
         X, y = _arrays_or_dataset(data)
         if record not in ("all", "replay"):
             record = check_integer("record", record, least=1)
@@ -167,7 +191,7 @@ class Recorder:
         options: dict[str, Any] = {
             "optimizer": type(optimizer),
             "device": str(device),
-            "random_state": random_state,
+            "random_state": _shared_seed(random_state, ranks),
             "max_epochs": check_integer("max_epochs", max_epochs, least=1),
             "record": record,
             "checkpoint_every": checkpoint_every,
@@ -188,10 +212,14 @@ class Recorder:
             self._net = RecordedClassifier(
                 type(module), criterion, classes, forward, **options
             )
-        self._run = self._net._begin(module, optimizer, X, y)
+        averaging = None if wrapper is module else wrapper
+        self._run = self._net._begin(
+            module, optimizer, X, y, ranks, averaging, resume=resume
+        )
         self._optimizer, self._n_groups = optimizer, len(optimizer.param_groups)
         self._kernels = twice_differentiable([module])
         self._loaders: dict[str, Any] = {}
+        self._linearity = Linearity()
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -220,7 +248,7 @@ class Recorder:
         Parameters
         ----------
         batch_size : int, default=64
-            Samples in a batch; -1 for all.
+            Samples in a batch; -1 for all. Of several processes each draws a batch.
         shuffle : bool, default=False
             Whether they are drawn in another order in each epoch.
         **options : dict
@@ -281,12 +309,19 @@ class Recorder:
         """
         self._check_mode(batch)
         run, net = self._run, self._net
+        known = run.repeated_loss(net, batch.rows)
+        if known is not None:
+            return torch.tensor(
+                known, dtype=net.dtype_, device=net.device, requires_grad=True
+            )
         seed = run.begin_loss(net, batch.rows, (batch.inputs, batch.targets))
         with self._kernels, seeded(seed, torch.device(net.device)) as draws:
             outputs = net._outputs((batch.inputs, {}))
             losses = net._step_losses(outputs, batch.targets, (batch.inputs, {}))
             loss = losses @ batch_coefficients(None, losses)
         run.note_loss(float(loss.detach()), draws.any)
+        if not self.n_steps:
+            loss = self._linearity.begin(loss)
         loss.register_hook(self._differentiated)
         return loss
 
@@ -315,6 +350,7 @@ class Recorder:
             )
         for hook in self._hooks:
             hook.remove()
+        self._linearity.end()
         self._net._end()
         self._hooks = []
         return self._net
@@ -328,7 +364,7 @@ class Recorder:
             )
         key = {k: v for k, v in options.items() if v is not None}
         if not self._loaders:
-            self._net._set_loading(dict(key))
+            self._net._set_loading(self._shared_out(key))
             loader = self._net.get_iterator(self._run.data.dataset, training=True)
             self._loaders = {"options": key, "loader": loader}
         if self._loaders["options"] != key:
@@ -337,6 +373,15 @@ class Recorder:
                 f"{self._loaders['options']}, got {key}."
             )
         return self._loaders["loader"]
+
+    def _shared_out(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return options of a loader with which each rank draws its own batches."""
+        ranks = self._run.ranks
+        if ranks.number == 1 or {"sampler", "batch_sampler"} & options.keys():
+            return dict(options)
+        rows = range(len(self._run.data))
+        draw = RandomSampler if options["shuffle"] else SequentialSampler
+        return {**options, "shuffle": False, "sampler": _Share(draw(rows), ranks)}
 
     def _check_open(self) -> None:
         if not self._hooks:
@@ -380,8 +425,12 @@ class Recorder:
 
     def _differentiated(self, factor: Tensor) -> None:
         """Note that the backward pass of the batch in hand begins."""
+        self._linearity.check(factor)
         self._run.begin_backward(self._net, float(factor))
-        after_backward(lambda: self._run.end_backward(self._net))
+        # After what averages gradients, which is told of their end on the way.
+        after_backward(
+            lambda: after_backward(lambda: self._run.end_backward(self._net))
+        )
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -402,6 +451,25 @@ class Recorder:
         self._run.end_update(self._net)
 
 
+class _Share(Sampler[int]):
+    """What one of several ranks takes of the rows that a sampler draws.
+
+    The first few are taken again where the ranks would not have as many each, as a
+    DistributedSampler does. The run seeds all ranks' samplers alike.
+    """
+
+    def __init__(self, sampler: Sampler[int], ranks: Ranks) -> None:
+        self.sampler, self.ranks = sampler, ranks
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.ranks.number)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        rows = [*self.sampler]
+        again = rows[: -len(rows) % self.ranks.number]
+        return iter(self.ranks.own([*rows, *again]))
+
+
 def _check_parts(
     module: object,
     optimizer: object,
@@ -416,8 +484,8 @@ def _check_parts(
         )
     if (wrapper := _wrapper_of(module)) is not None:
         raise TypeError(
-            f"`module` must be the one that is trained itself, got {wrapper}. A run is "
-            "recorded in one process on one device: pass the module in it."
+            "`module` must be the one that is trained itself, or a "
+            f"DistributedDataParallel around it, got {wrapper}. Pass the module in it."
         )
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(
@@ -448,6 +516,42 @@ def _check_parts(
             "`optimizer` must hold parameters of `module` alone, got "
             f"{others} others. Put everything that is trained into one module."
         )
+
+
+def _unwrapped(module: Any) -> Any:
+    parallel = nn.parallel.DistributedDataParallel
+    return module.module if isinstance(module, parallel) else module
+
+
+def _check_ranks(wrapper: nn.Module, ranks: Ranks, resume: bool) -> None:
+    if ranks.number == 1:
+        return
+    if resume:
+        raise ValueError(
+            f"`resume` must be False where {ranks.number} processes train together, "
+            "got True. Begin the run anew."
+        )
+    if wrapper is _unwrapped(wrapper):
+        raise TypeError(
+            "`module` must be a torch.nn.parallel.DistributedDataParallel where "
+            f"{ranks.number} processes train together, got {type(wrapper).__name__}, "
+            "whose gradients are not averaged. Wrap it, and pass the wrapper."
+        )
+    if any(isinstance(m, nn.SyncBatchNorm) for m in wrapper.modules()):
+        raise UnsupportedModuleError(
+            "`module` must not contain SyncBatchNorm, whose statistics are those of "
+            "the batches of all processes together. Use a norm without statistics "
+            "(LayerNorm, GroupNorm)."
+        )
+
+
+def _shared_seed(random_state: RandomState, ranks: Ranks) -> RandomState:
+    """Return the random state of all processes: the first one's."""
+    if ranks.number == 1:
+        return random_state
+    seed = random_generator(random_state).randint(2**31 - 1)
+    first: int = ranks.gather(seed)[0]
+    return first
 
 
 def _wrapper_of(module: nn.Module) -> str | None:

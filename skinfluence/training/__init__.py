@@ -28,6 +28,7 @@ from ._randomness import (
     seed_others,
     seeded,
 )
+from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Deviation, Retaken
 from ._rounding import close, rounding_tolerance
@@ -61,6 +62,7 @@ __all__ = [
     "LiveState",
     "MicroBatch",
     "Objective",
+    "Ranks",
     "Retaken",
     "SmoothedKinks",
     "State",

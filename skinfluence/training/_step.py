@@ -1,8 +1,8 @@
 """One training step, forwards and backwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._objective import Objective
 from ._randomness import seeded
+from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord
 from ._retaken import Adjoint, Block, Retaken, Update
 from ._rounding import rounding_tolerance
@@ -91,6 +92,7 @@ class TrainingStep:
         self.reached = torch.zeros(
             live.layout.size, dtype=torch.bool, device=self.device
         )
+        self.ranks = Ranks()  # that take the step's micro-batches, each its share
         self.in_half = False  # whether a gradient passed half precision there
         # Whether to differentiate updates in the optimizer's options on the way back.
         self.in_options = False
@@ -136,7 +138,7 @@ class TrainingStep:
         for group, hyperparameters in zip(
             optimizer.param_groups, step.hyperparameters, strict=True
         ):
-            group.update(hyperparameters)
+            group.update(_like_own(group, hyperparameters))
         optimizer.zero_grad(set_to_none=True)
         self.objective.train(True)
         loss = self._descend(step, weights)
@@ -158,13 +160,25 @@ class TrainingStep:
             own = weights.split([len(batch.rows) for batch in batches], dim=-1)
         totals = []
         # One after the other, as in training: each is freed before the next begins.
-        for batch, factors in zip(batches, own, strict=True):
+        for place in self.ranks.own(range(len(batches))):
+            batch, factors = batches[place], own[place]
             with self.kernels, seeded(batch.seed, self.device):
                 losses, coefficients = self._batch_losses(batch)
                 along = coefficients if factors is None else factors * coefficients
                 descend(losses, along.to(losses))
             totals.append(_total(losses, coefficients))
-        return _added(totals)
+        return self._descended(step, _added(totals))
+
+    def _descended(self, step: StepRecord, loss: Tensor) -> Tensor:
+        """Add up what the ranks have, each of its own micro-batches."""
+        if self.ranks.number == 1:
+            return loss
+        active = [self.live.parameters[k] for k in step.active]
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in active]
+        loss, *gradients = self.ranks.total([loss, *own])
+        for parameter, gradient in zip(active, gradients, strict=True):
+            parameter.grad = gradient
+        return loss
 
     @torch.no_grad()
     def loss_at(self, state: State, step: StepRecord) -> Tensor:
@@ -222,38 +236,47 @@ class TrainingStep:
         self.live.show(state)
         self.objective.train(True)
         parts, watch = [], self.stopping.watch(step)
-        for batch in step.micro_batches():
+        batches = step.micro_batches()
+        for batch in self.ranks.own(batches):
             with seeded(batch.seed, self.device), self._kinks, watch:
                 parts.append(self._leaf_losses(batch))
         graphs = tuple(structure(part.losses) for part in parts)
         losses = _joined([part.losses for part in parts])
         self.stopping.note(step, graphs, losses)
         coefficients = _joined([part.coefficients for part in parts])
-        gradients = weighted_gradients(
-            losses,
-            coefficients,
-            [self.live.parameters[k] for k in step.active],
-            step.clipping,
-        )
+        own = [self.live.parameters[k] for k in step.active]
+        gradients = weighted_gradients(losses, coefficients, own, None)
+        loss, *raw = self.ranks.total([_total(losses, coefficients), *gradients])
+        seen, unclipped = _clipped(step.clipping, raw)
 
         def pull(direction: Tensor) -> Pulled:
             directions = self.live.layout.split(direction)
             found = derivatives_along(
                 gradients,
                 [*(part.leaf for part in parts), *self.live.parameters],
-                [directions[k] for k in step.active],
+                unclipped([directions[k] for k in step.active]),
             )
             slopes = [self._slopes(*each) for each in zip(found, parts, strict=False)]
-            gradient = self._flat_gradient(step, gradients)
+            gradient = self._flat_gradient(step, seen)
             self._note_graphs(step, graphs, gradient, losses)
-            return Pulled(
-                _joined(slopes),
-                self.live.layout.flatten(found[len(parts) :]),
-                gradient,
-                _total(losses, coefficients),
-            )
+            through = self.live.layout.flatten(found[len(parts) :])
+            every = self._at_their_places(slopes, batches)
+            slopes_of_all, through = self.ranks.total([every, through])
+            return Pulled(slopes_of_all, through, gradient, loss)
 
-        return lambda: self._flat_gradient(step, gradients), pull
+        return lambda: self._flat_gradient(step, seen), pull
+
+    def _at_their_places(
+        self, slopes: Sequence[Tensor], batches: Sequence[MicroBatch]
+    ) -> Tensor:
+        """Return the slopes of all samples: 0 for those of other ranks."""
+        if self.ranks.number == 1:
+            return _joined(slopes)
+        every = [
+            slopes[0].new_zeros(*slopes[0].shape[:-1], len(b.rows)) for b in batches
+        ]
+        every[self.ranks.rank :: self.ranks.number] = slopes
+        return _joined(every)
 
     def _note_graphs(
         self,
@@ -262,7 +285,10 @@ class TrainingStep:
         gradient: Tensor,
         losses: Tensor,
     ) -> None:
-        self.graphs[step.step] = graphs
+        # For those of other ranks, which look at them, this one's first stands.
+        every = [graphs[0]] * len(step.micro_batches())
+        every[self.ranks.rank :: self.ranks.number] = graphs
+        self.graphs[step.step] = tuple(every)
         if graphs not in self._known:
             self._known.add(graphs)
             self.reached |= gradient != 0
@@ -463,6 +489,31 @@ class TrainingStep:
             rule = UpdateRule(type(self.live.optimizer), hyperparameters)
             known = self._rules[id(hyperparameters)] = hyperparameters, rule
         return known[1]
+
+
+def _like_own(group: Mapping[str, Any], recorded: Hyperparameters) -> Hyperparameters:
+    """Return recorded values, as tensors where an optimizer's own are.
+
+    The bits of its step depend on their dtypes.
+    """
+    tensors = {
+        name: torch.full_like(own, recorded[name])
+        for name, own in group.items()
+        if isinstance(own, Tensor)
+    }
+    return {**recorded, **tensors} if tensors else recorded
+
+
+def _clipped(
+    clipping: Clipping | None, gradients: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Callable[[Sequence[Tensor]], Sequence[Tensor]]]:
+    """Return gradients, clipped, and what pulls directions back to the unclipped."""
+    if clipping is None:
+        return gradients, lambda directions: directions
+    leaves = [gradient.detach().requires_grad_() for gradient in gradients]
+    with torch.enable_grad():
+        clipped = clipping.clip(leaves)
+    return clipped, lambda directions: differentiate(clipped, leaves, directions)
 
 
 def _total(losses: Tensor, coefficients: Tensor) -> Tensor:

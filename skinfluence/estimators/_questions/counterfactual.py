@@ -23,7 +23,13 @@ from .._net import InfluenceNet
 from .._training_data import fingerprint
 from .._typing import At, QueryLike
 from .other_labels import Labels, other_targets
-from .question import Question, ask, kind_by_sample, query_of
+from .question import (
+    Question,
+    ask,
+    check_same_question,
+    kind_by_sample,
+    query_of,
+)
 from .refit import refitted
 from .samples import Samples, run_weights
 from .stages import stages_of
@@ -260,7 +266,9 @@ def exact_changes(
     n_jobs: int | None = None,
 ) -> np.ndarray:
     """Return the query's change in each run, a row of weights and targets each."""
-    cache = cache_of(memory)
+    given = None if others is None else others.arrays()
+    check_same_question(net, question, weights.numpy(), given)
+    ranks, cache = net._ranks, cache_of(memory)
     # Not without need: it is computed from all validation data.
     question_key = "" if memory is None else _key(cache, net, question)
 
@@ -269,10 +277,10 @@ def exact_changes(
         key = cache.key(question_key, kind, *runs)
         return _changes, key, net, question, kind, *runs
 
-    parts = torch.arange(len(weights)).split(_part_size(len(weights), n_jobs))
-    return np.concatenate(
-        Parallel(n_jobs=n_jobs)(delayed(cache.call)(*call(part)) for part in parts)
-    )
+    size = _part_size(-(-len(weights) // ranks.number), n_jobs)
+    parts = ranks.own(torch.arange(len(weights)).split(size))
+    found = Parallel(n_jobs=n_jobs)(delayed(cache.call)(*call(part)) for part in parts)
+    return np.concatenate(ranks.gather_parts(found))
 
 
 def changes_by_sample(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,15 +19,12 @@ from ...exceptions import (
     UnsupportedModuleError,
 )
 from ...influence import Query, SampleQueries, Stage, retrace_stages
-from ...training import (
-    SmoothedKinks,
-    TrainingStep,
-)
+from ...training import Ranks, SmoothedKinks, TrainingStep
 from .._net import InfluenceNet
 from .._replica import Replica
 from .._typing import Smoothing
 from .later_faults import check_derivatives
-from .question import Question, query_of
+from .question import Question, check_same_question, query_of
 from .stages import stages_of
 
 # How much the retrace of many queries at once may take for them.
@@ -63,19 +61,37 @@ def estimate(
     step_kind: Callable[..., TrainingStep] | None = None,
 ) -> Estimate:
     """Retrace the run, with kinks differentiated as told."""
+    check_same_question(net, question)
     stages, replica = differentiable_stages(net, question, kinks, step_kind)
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
         parts = _parts(len(question.dataset), stages)
         kinds = (partial(SampleQueries, rows=rows) for rows in parts)
     progress = progress_of(net)
-    retraces = [
-        retrace_stages(stages, query_of(replica, question, each), progress)
-        for each in kinds
-    ]
+    with _together(stages, net._ranks):
+        retraces = [
+            retrace_stages(stages, query_of(replica, question, each), progress)
+            for each in kinds
+        ]
     check_derivatives(stages, query_of(replica, question))
     scores = np.concatenate([each.scores.cpu().numpy() for each in retraces], axis=-1)
     return Estimate(scores, max(each.growth for each in retraces))
+
+
+@contextmanager
+def _together(stages: Sequence[Stage], ranks: Ranks) -> Iterator[None]:
+    """Let several processes take the steps together.
+
+    What follows a retrace looks at steps that differ from process to process.
+    """
+    steps = [step for stage in stages for step in (stage.step, stage.back)]
+    for step in steps:
+        step.ranks = ranks
+    try:
+        yield
+    finally:
+        for step in steps:
+            step.ranks = Ranks()
 
 
 def differentiable_stages(

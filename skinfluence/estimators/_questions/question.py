@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ from ...trajectory import Trajectory
 from .._measures import check_query, metric_of, queried_data
 from .._net import InfluenceNet
 from .._replica import Replica
+from .._training_data import fingerprint
 from .._typing import At, MapDataset, QueryLike
 from .recorded_run import RecordedRun, state_weights
 
@@ -212,3 +214,22 @@ def query_of(
 ) -> Query:
     """Return the query of the validation data."""
     return replica.mean(question.query, question.dataset, question.weights, kind)
+
+
+def check_same_question(net: InfluenceNet, question: Question, *more: object) -> None:
+    """Refuse to answer together what several processes do not ask alike."""
+    if net._ranks.number == 1:
+        return
+    own = (
+        fingerprint(question.dataset, None),
+        joblib.hash((question.weights, sorted(question.at.items()), question.first)),
+        joblib.hash(more),
+        getattr(question.query, "__qualname__", str(question.query)),
+    )
+    if not net._ranks.agree(own):
+        raise ValueError(
+            f"All {net._ranks.number} processes must ask the same question of "
+            "`across_ranks()`, but theirs differ in the validation data, a parameter, "
+            "or what was drawn. Give all of them the same, and an integer as "
+            "`random_state`."
+        )

@@ -4,13 +4,20 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..._interrupts import deferred_interrupts
-from ...exceptions import IrreproducibleStepError
-from ...training import MicroBatch, close, seeded
-from .._net import InfluenceNet
+from ...exceptions import IrreproducibleStepError, UnsupportedModuleError
+from ...training import (
+    MicroBatch,
+    Ranks,
+    close,
+    parameters_digest,
+    seeded,
+)
+from .._net import InfluenceNet, net_buffers
 from .._replica import Replica
+from .observations import same
 from .training_run import TrainingRun
 
 # Another loss has another gradient from the first of them on.
@@ -23,7 +30,8 @@ _ROUNDING = 1e-6
 class LoopRun(TrainingRun):
     """A training run whose loop tells when a step begins, and when it is taken.
 
-    Between them it may take any number of batches. The calls are::
+    Between them it may take any number of batches. A step of several processes is on
+    the batches of all of them, and each records it whole. The calls are::
 
         for each epoch:   begin_epoch, expect (as the batches are drawn)
             for each batch:    begin_loss (its seed), note_loss,
@@ -38,6 +46,12 @@ class LoopRun(TrainingRun):
     _factors: tuple[float, ...] = ()  # of the mean losses of the step's batches
     _first: tuple[float, float] | None = None  # factor, and sum of them, of step 0
     _items_seed: int | None = None  # of the step's first batch
+    ranks = Ranks()  # that take a step together
+    wrapper: nn.Module | None = None  # what averages their gradients
+
+    def repeated_loss(self, net: InfluenceNet, rows: Tensor) -> float | None:
+        """Return the loss of a batch that need not be computed."""
+        return None
 
     def begin_loss(self, net: InfluenceNet, rows: Tensor, loaded: Any) -> int:
         """Begin with a batch, as it was loaded, and return its seed."""
@@ -52,9 +66,18 @@ class LoopRun(TrainingRun):
         left = [p.grad for p in self._live.parameters if p.grad is not None]
         if not any(bool(gradient.any()) for gradient in left):
             # The batch in hand keeps its seed.
-            self.seed_of_step += self.n_taken
+            self.seed_of_step += self.n_taken * self.ranks.number
             self._taken.clear()
             self._factors, self.n_taken = (), 0
+
+    def begin(self, net: InfluenceNet) -> None:
+        """Begin with the net as it is."""
+
+    @property
+    def batch_seed(self) -> int:
+        """The seed of the batch in hand: each rank has one of its own."""
+        place = self.n_taken * self.ranks.number + self.ranks.rank
+        return self.seed_of_step + place
 
     def take_batch(self) -> None:
         """Begin a step if none is in hand; which batch is its last is not known yet."""
@@ -87,7 +110,10 @@ class LoopRun(TrainingRun):
             )
         self._forget_if_cleared()
         if not self.n_taken and self._live is not None:
-            left = [p.grad for p in self._live.parameters if p.grad is not None]
+            # An optimizer moves frozen parameters too, if they have a gradient.
+            groups = self._live.optimizer.param_groups
+            every = (p for group in groups for p in group["params"])
+            left = [p.grad for p in every if p.grad is not None]
             if any(bool(gradient.any()) for gradient in left):
                 raise IrreproducibleStepError(
                     f"Step {self._number} must begin without gradients, but those of "
@@ -121,7 +147,7 @@ class LoopRun(TrainingRun):
         assert self.trajectory is not None
         step = Replica(net).step(self.trajectory)
         rows, factor = self.rows + self.data.offset, self._factors[0]
-        batch = MicroBatch(self.number, rows, self.seed_of_step, factor, self.item_seed)
+        batch = MicroBatch(self.number, rows, self.batch_seed, factor, self.item_seed)
         step.objective.train(True)
         with torch.enable_grad(), seeded(batch.seed, step.device):
             losses, coefficients = step.objective.batch_losses(batch)
@@ -132,7 +158,10 @@ class LoopRun(TrainingRun):
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             for parameter in self._live.parameters
         ]
-        if not close(seen, found, _HALF_OF_THE_DIGITS):
+        # Ranks have the mean of their gradients; or not yet, where they accumulate.
+        total = self.ranks.total(found)
+        mean = [gradient / self.ranks.number for gradient in total]
+        if not any(close(seen, each, _HALF_OF_THE_DIGITS) for each in (mean, found)):
             raise IrreproducibleStepError(
                 "The gradient of the first step must be that of `recorder.loss`, but "
                 "it is another one: something was added to the loss, such as a penalty "
@@ -158,9 +187,39 @@ class LoopRun(TrainingRun):
         """Record the step that the optimizer has just taken."""
         with deferred_interrupts():
             self.scale = sum(self._factors)
+            self._taken = self.ranks.gather_parts(self._taken)
+            first = not self._number
             self._end_step(net)
             self._taken.clear()
             self._factors, self.n_taken = (), 0
+        if first:
+            self.check_ranks()
+            self._check_statistics(net)
+
+    def check_ranks(self) -> None:
+        """Refuse ranks that have other parameters."""
+        if self._live is None or self.ranks.number == 1:
+            return
+        digest = parameters_digest(self._live.read().parameters)
+        if not self.ranks.agree(digest):
+            raise IrreproducibleStepError(
+                f"All {self.ranks.number} processes must have the same parameters "
+                "after a step, but they differ: the gradients were not averaged. Pass "
+                "the DistributedDataParallel to the Recorder, and let its last "
+                "`backward` of a step be outside of `no_sync`."
+            )
+
+    def _check_statistics(self, net: InfluenceNet) -> None:
+        """Refuse ranks that have statistics of their own, in the first step."""
+        if self._before is None or self.ranks.number == 1:
+            return
+        if not same(self._before.buffers, net_buffers(net)):
+            raise UnsupportedModuleError(
+                "A module that is trained by several processes must not change its "
+                "buffers, such as BatchNorm's running statistics: each process has its "
+                "own, and one of them is kept. Use a norm without statistics "
+                "(LayerNorm, GroupNorm), or train in one process."
+            )
 
     def _check_factors(self) -> None:
         least, most = min(self._factors), max(self._factors)

@@ -86,7 +86,7 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
     parent, about = _absolute(Path(net.trajectory_dir)), _described(net, data)
     reasons = []
     if resume:
-        net.initialize_callbacks()  # whether steps may be skipped depends on them
+        net._initialize_callbacks()  # whether steps may be skipped depends on them
     for folder in run_folders(parent) if resume else ():
         try:
             manifest = read_manifest(folder)
@@ -251,7 +251,7 @@ class ResumedRun(TrainingRun):
         if step >= self.n_recorded or trajectory is None:
             return None
         if step == 0 and not self.n_taken:
-            self._begin(net, trajectory)
+            begin_again(net, trajectory)
         record = trajectory.records[step]
         self.take_batch()
         self._compare_with(record, net)
@@ -273,7 +273,9 @@ class ResumedRun(TrainingRun):
         same = not self.completes or now == record.hyperparameters
         if not (same_rows and same):
             what = "learning rate or another setting" if same_rows else "batch"
-            raise self._not_resumable(f"step {record.step} has another {what}")
+            assert self.trajectory is not None
+            what = f"step {record.step} has another {what}"
+            raise not_resumable(self.trajectory, what)
 
     def _pass(self, net: NeuralNet, trajectory: Trajectory) -> None:
         """Pass over a recorded step."""
@@ -281,36 +283,51 @@ class ResumedRun(TrainingRun):
         epoch_ends = self.n_left == 0 and _looks_at_epoch_ends(net)
         if epoch_ends or self.n_steps == self.n_recorded:
             state = replay_of(net, trajectory).state(self.n_steps)
-            self._live_state(net, trajectory).write(state)
+            live_state(net, trajectory).write(state)
 
-    def _begin(self, net: NeuralNet, trajectory: Trajectory) -> None:
-        """Compare the model with the recorded one, and give the optimizer its state."""
-        if trajectory.first_recorded_step == 0:
-            start = trajectory.state(0).parameters
-            if not self._live_state(net, trajectory).holds(start):
-                raise self._not_resumable("the initial parameters differ")
-        # An optimizer creates its state in a step; the values are replaced.
-        for group in net.optimizer_.param_groups:
-            for parameter in group["params"]:
-                if parameter.requires_grad:
-                    parameter.grad = torch.zeros_like(parameter)
-        net.optimizer_.step()
-        net.optimizer_.zero_grad(set_to_none=True)
 
-    @staticmethod
-    def _live_state(net: NeuralNet, trajectory: Trajectory) -> LiveState:
-        return LiveState(
-            net.optimizer_,
-            trajectory.addresses,
-            net_buffers(net),
-            moment_names(net.optimizer_),
-            trajectory.untrained,
-        )
+def begin_again(net: NeuralNet, trajectory: Trajectory) -> None:
+    """Compare the model with the recorded one, and give the optimizer its state.
 
-    def _not_resumable(self, what: str) -> IrreproducibleStepError:
-        assert self.trajectory is not None
-        return IrreproducibleStepError(
-            f"The run in {str(self.trajectory.folder)!r} cannot be resumed: {what}. "
-            "The module, the sampler or a callback is not what it was; use "
-            "resume=False to begin anew."
-        )
+    Parameters
+    ----------
+    net : NeuralNet
+        The net, as at the start of its training.
+    trajectory : Trajectory
+        The run to be resumed.
+
+    Raises
+    ------
+    IrreproducibleStepError
+        If the net does not begin as the run did.
+    """
+    if trajectory.first_recorded_step == 0:
+        start = trajectory.state(0).parameters
+        if not live_state(net, trajectory).holds(start):
+            raise not_resumable(trajectory, "the initial parameters differ")
+    # An optimizer creates its state in a step; the values are replaced.
+    for group in net.optimizer_.param_groups:
+        for parameter in group["params"]:
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+    net.optimizer_.step()
+    net.optimizer_.zero_grad(set_to_none=True)
+
+
+def live_state(net: NeuralNet, trajectory: Trajectory) -> LiveState:
+    """Return the state of a net, in which a run's states can be put."""
+    return LiveState(
+        net.optimizer_,
+        trajectory.addresses,
+        net_buffers(net),
+        moment_names(net.optimizer_),
+        trajectory.untrained,
+    )
+
+
+def not_resumable(trajectory: Trajectory, what: str) -> IrreproducibleStepError:
+    """Return the error for a run that was another one when it was begun."""
+    return IrreproducibleStepError(
+        f"The run in {str(trajectory.folder)!r} cannot be resumed: {what}. The module, "
+        "the sampler or a callback is not what it was; use resume=False to begin anew."
+    )

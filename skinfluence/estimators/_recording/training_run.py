@@ -183,6 +183,11 @@ class TrainingRun:
             self._twice = StepTwice(self._live) if hooks else None
         elif self._recorded:
             self._watch.check_accumulation(net, *self._recorded)
+        return self.batch_seed
+
+    @property
+    def batch_seed(self) -> int:
+        """The seed of the batch in hand."""
         return self.seed_of_step + self.n_taken
 
     @property

@@ -47,7 +47,7 @@ _INNER = re.compile(rf"({PRETRAINED}|{ESTIMATORS}/[0-9]+)/{re.escape(MANIFEST)}"
 
 # Compiled code, and a call of fit that is still running.
 # Of no use to the loaded one, or written on their own.
-_LEFT_OUT = ("compiled_functions_", "run_", "_keywords")
+_LEFT_OUT = ("compiled_functions_", "run_", "_keywords", "_ranks")
 
 
 class _Part(NamedTuple):
