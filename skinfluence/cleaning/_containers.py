@@ -54,7 +54,14 @@ def _as_float(targets: Any) -> Any:
 def _written(targets: Any, rows: np.ndarray, values: np.ndarray) -> Any:
     """Return the targets with other values in some rows."""
     if hasattr(targets, "scatter"):  # a Series of polars
-        return targets.scatter(rows.tolist(), values.tolist())
+        written = targets.scatter(rows.tolist(), values.tolist())
+        # Before 1.32 polars writes nothing in the place of another category.
+        if (np.asarray(written)[rows] != values).any():
+            raise TypeError(
+                f"This version of polars cannot change values of {targets.dtype}: cast "
+                "y to String, or install polars 1.32 or later."
+            )
+        return written
     places = targets.iloc if hasattr(targets, "iloc") else targets
     for row, value in zip(rows, values.reshape(len(rows), -1), strict=True):
         places[row] = value if len(value) > 1 else value[0]

@@ -13,6 +13,7 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, data_fingerprint
+from skinfluence.cleaning._containers import _written as written
 from tests.cleaning.problems import flipped_blobs, quick
 
 
@@ -349,3 +350,19 @@ def test_refuses_dates(blobs, dates):
     for estimator in (quick(), SGDInfluenceRegressor()):
         with pytest.raises(ValueError, match="`y` must be labels or numbers, got dat"):
             estimator.fit(X, days)
+
+
+class LosingSeries(list):
+    """As polars before 1.32: what is written in the place of a category is lost."""
+
+    dtype = "Enum"
+
+    def scatter(self, rows, values):
+        kept = enumerate(self)
+        return LosingSeries([None if row in rows else value for row, value in kept])
+
+
+def test_labels_are_written_or_refused():
+    rows, labels = np.array([1]), np.array(["b"], dtype=object)
+    with pytest.raises(TypeError, match="cannot change values of Enum: cast y to Str"):
+        written(LosingSeries(["a", "a", "b"]), rows, labels)
