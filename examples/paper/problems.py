@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -84,14 +85,16 @@ class LogisticModel(nn.Sequential):
 
 
 class SmallNetwork(nn.Sequential):
-    """The paper's d-8-8-1 network."""
+    """The paper's d-8-8-1 network, with its activation or another one."""
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(
+        self, n_features: int, activation: Callable[[], nn.Module] = nn.ReLU
+    ) -> None:
         super().__init__(
             nn.Linear(n_features, 8),
-            nn.ReLU(),
+            activation(),
             nn.Linear(8, 8),
-            nn.ReLU(),
+            activation(),
             nn.Linear(8, 1),
         )
 

@@ -359,8 +359,8 @@ class SGDInfluenceClassifier(
             self._check_several_labels()
             self.classes_inferred_ = np.arange(y.shape[1])
         else:
-            check_classification_targets(y)
             check_sequences(self, y)
+            check_classification_targets(y)
             given = self.classes if self.classes is not None else classes
             labels = y[~left_out(self, y)] if given is None else check_classes(given)
             self.classes_inferred_ = np.unique(labels)

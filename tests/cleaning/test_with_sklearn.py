@@ -290,6 +290,8 @@ def samplers_pipeline(cleaner, final):
 @pytest.mark.parametrize("kind", [InfluenceCleaner, InfluenceCleanerCV])
 @pytest.mark.parametrize("requested", [True, False, None])
 def test_imbalanced_learns_pipeline_routes_to_it(blobs, kind, requested):
+    # Only where it is imported does scikit-learn know of `fit_resample`.
+    pytest.importorskip("imblearn.pipeline")
     X, y, _, X_val, y_val = blobs
     weights = np.random.default_rng(0).uniform(0.1, 3, len(y))
     options = {"n_removes": [12], "cv": 2} if kind is InfluenceCleanerCV else {}
