@@ -915,7 +915,7 @@ def written_at_once(monkeypatch):
 
 def wait_for_states(folder, number):
     """Wait for the thread that writes them."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 600
     while number and time.monotonic() < end:
         (run,) = folder.iterdir()
         if len(Trajectory.load(run).kept) >= number:
@@ -928,7 +928,7 @@ def killed(folder, stop, **options):
     context = torch.multiprocessing.get_context("fork")
     child = context.Process(target=stoppable, args=(folder, stop), kwargs=options)
     child.start()
-    child.join(60)
+    child.join(600)
     assert child.exitcode == 1
 
 
@@ -954,7 +954,8 @@ def stoppable(folder, stop=None, module=None, lr=0.05, n_epochs=3, **options):
             losses.append(loss.item())
             if number % 2:
                 if steps == stop:
-                    wait_for_states(folder, steps)
+                    every = options.get("checkpoint_every", 1)
+                    wait_for_states(folder, -(-steps // every))
                     os._exit(1)
                 clip_grad_norm_(module.parameters(), 0.2)
                 optimizer.step()
