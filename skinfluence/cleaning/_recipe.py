@@ -21,7 +21,7 @@ from ..estimators import (
 from ..scorers import get_scorer
 from ._actions import ACTIONS, action_of
 from ._checks import CONSTRAINTS
-from ._data import CleaningData
+from ._data import CleaningData, is_sequences
 from ._ranking import (
     Ranking,
     Run,
@@ -133,6 +133,8 @@ class CleaningRecipe(BaseEstimator):
             # mislead the expected error less than the loss.
             held_out = data is None or data.validation is None
             noisy = held_out and has_probabilities(self._estimator())
+            # Only one label, or each of several, can be right or wrong.
+            noisy = noisy and not (data is not None and is_sequences(data.y))
             query = "error" if noisy else "loss"
             # Class weights balance any query.
             small = data is not None and self._has_small_class(data)

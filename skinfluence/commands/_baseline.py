@@ -14,8 +14,8 @@ Baseline = dict[str, "Counter[str]"]
 """For each kind how often each key was found."""
 
 
-def read_baseline(path: Path) -> Baseline:
-    """Read the JSON file of an earlier check."""
+def read_baseline(path: Path, target: str) -> Baseline:
+    """Read the JSON file of an earlier check for the same target."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -26,6 +26,11 @@ def read_baseline(path: Path) -> Baseline:
         raise _no_baseline(path) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _no_baseline(path)
+    if content.get("target") != target:
+        raise TableError(
+            f"--baseline must be about the target {target!r}, got {path.name!r} about "
+            f"{content.get('target')!r}."
+        )
     found: Baseline = {}
     for issue in _items(content.get("issues"), dict, path):
         kind, keys = issue.get("kind"), _items(issue.get("keys"), str, path)

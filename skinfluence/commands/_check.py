@@ -7,11 +7,11 @@ from difflib import get_close_matches
 import numpy as np
 
 from ..exceptions import TableError
-from ..issues import KINDS, NAMED_KINDS
+from ..issues import KINDS, NAMED_KINDS, share
 from ._baseline import new_since, read_baseline
 from ._choices import REGRESSION, UNUSED
 from ._findings import Found, found_in, write_json
-from ._issues import giveaways, held_out_tables, issues_of, out_of_fold
+from ._issues import giveaways, held_out_tables, issues_of, out_of_fold, unlike
 from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
@@ -30,13 +30,19 @@ def check(options: Namespace) -> Command:
     """Look for faults, and compare them with the bounds."""
     if options.path is not None:
         check_new(options.path, options.force)
+        _check_no_input(options)
     bounds = _checked_bounds(options.fail_on)
     for kind in options.only:
         _check_kind("--only", kind)
-    baseline = None if options.baseline is None else read_baseline(options.baseline)
+    baseline = (
+        None
+        if options.baseline is None
+        else read_baseline(options.baseline, options.target)
+    )
     problem = read_problem(options)
     kinds = _kinds(problem, options.only, bounds)
     yield from introduce(problem)
+    yield from unlike(problem)
     found = found_in(problem, issues_of(problem, [k for k in kinds if k != _MODEL]))
     if _MODEL in kinds:
         told, hidden = _judged_without(problem)
@@ -82,6 +88,17 @@ def _probabilities(problem: Problem, options: Namespace) -> np.ndarray:
 
 
 Bounds = dict[str, float]
+
+
+def _check_no_input(options: Namespace) -> None:
+    """Refuse to replace what is read; a baseline may be brought up to date."""
+    for name in (options.table, options.valid, options.test):
+        if name is not None and options.path.exists() and name.exists():
+            if options.path.samefile(name):
+                raise TableError(
+                    f"--json must name another file than the table {name.name!r}, "
+                    f"which it would replace, got {str(options.path)!r}."
+                )
 
 
 def _checked_bounds(given: Sequence[tuple[str, float]]) -> Bounds:
@@ -163,13 +180,11 @@ def _table(
     lines = [head]
     for kind in kinds:
         n = _count(found, kind)
-        share = (
-            "" if kind in NAMED_KINDS else f"{100 * n / _total(problem, kind):.2g} %"
-        )
+        part = "" if kind in NAMED_KINDS else share(n / _total(problem, kind))
         new = [f"{_count(counted, kind):,}"] if since else []
         bound = f"> {bounds[kind]:g}" if kind in bounds else ""
         verdict = "FAILED" if kind in passed else "ok" if kind in bounds else ""
-        lines.append([kind, f"{n:,}", share, *new, bound, verdict])
+        lines.append([kind, f"{n:,}", part, *new, bound, verdict])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *others in lines:
         cells = [

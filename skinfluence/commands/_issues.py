@@ -1,6 +1,6 @@
 """Other faults of a problem's tables than harmful rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,38 @@ def comparable(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
     """Return all columns that were not dropped: numbers and dates as such, or cells."""
     kept = [each for each in columns if each.why != AS_REQUESTED or each.kind != UNUSED]
     plain = convert(table, [each for each in kept if each.kind in (NUMBER, DATE)])
-    cells = {}
+    cells: dict[str, Any] = {}
     for column in kept:
         written = table.frame[column.name]
-        cells[column.name] = (
-            plain[column.name].to_numpy()
-            if column.name in plain
-            else texts(written).where(~is_missing(written), None).to_numpy()
-        )
+        if column.kind == NUMBER:
+            cells[column.name] = plain[column.name].to_numpy()
+        elif column.kind == DATE:
+            days = plain[column.name].to_numpy()
+            cells[column.name] = pd.to_datetime(days, unit="D")
+        else:
+            known = texts(written).where(~is_missing(written), None)
+            cells[column.name] = known.to_numpy()
     return pd.DataFrame(cells)
+
+
+def unlike(problem: Problem) -> Iterator[str]:
+    """Yield notes on columns that are written in another way in another table.
+
+    Its rows cannot match, whatever they hold.
+    """
+    train = comparable(problem.table, problem.columns)
+    for table in held_out_tables(problem):
+        frame = comparable(table, problem.columns)
+        for name in frame.columns:
+            present = ~is_missing(table.frame[name])
+            unread = present & frame[name].isna().to_numpy()
+            repeated = train[name].nunique() <= 0.5 * len(train)
+            foreign = repeated and not frame[name].dropna().isin(train[name]).any()
+            if present.any() and (foreign or unread.sum() > 0.5 * present.sum()):
+                yield (
+                    f"Note: {name!r} of {table.name} is written in another way than in "
+                    f"{problem.table.name}: no row of it can be found there."
+                )
 
 
 def out_of_fold(problem: Problem, model: Any, folds: Folds) -> np.ndarray:

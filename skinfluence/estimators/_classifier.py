@@ -16,6 +16,7 @@ from ._array_dataset import ArrayDataset
 from ._contract import EstimatorContract
 from ._labels import (
     are_several_labels,
+    check_one_label,
     check_sequences,
     check_target_shape,
     indicators,
@@ -210,6 +211,8 @@ class SGDInfluenceClassifier(
         Shape of one sample, where X is an array.
     n_outputs_ : int
         Number of classes, or of columns of an indicator matrix.
+    target_names_in_ : list of str
+        Names of the columns of y, if it was a table of several.
     target_shape_ : tuple or None
         Shape of one sample's target, where y is an array.
     seed_ : int
@@ -422,6 +425,7 @@ class SGDInfluenceClassifier(
                 "`class_weight` needs the labels: give them as y, or use "
                 "`sample_weight`."
             )
+        check_one_label(y, "`class_weight`")
         known = np.unique(y).tolist()
         with explained(
             f"`class_weight` must give weights to the classes of y, {known}, got "
@@ -441,6 +445,7 @@ class SGDInfluenceClassifier(
                 "`y_val` must be given to weight the classes, got None: with a Dataset "
                 "pass its labels too, or weights as `sample_weight_val`."
             )
+        check_one_label(y, "a balanced `query`" if balanced else "`class_weight`")
         if isinstance(weights, str):
             return np.asarray(compute_sample_weight(weights, y))
         # The validation data need not have samples of each class.

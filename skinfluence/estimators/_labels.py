@@ -200,6 +200,15 @@ def indicators(y: np.ndarray, name: str) -> np.ndarray:
     return np.ascontiguousarray(y, dtype=np.float32)
 
 
+def check_one_label(y: np.ndarray, name: str) -> None:
+    """Refuse what weights classes where a sample has a sequence of labels."""
+    if y.ndim > 1:
+        raise ValueError(
+            f"{name} needs one label for each sample, got targets of shape {y.shape}. "
+            "Weight the classes by the criterion (criterion__weight)."
+        )
+
+
 def check_target_shape(net: InfluenceNet, y: np.ndarray, name: str) -> None:
     """Refuse targets of another form than in fit, where that is known."""
     expected, got = getattr(net, "target_shape_", None), y.shape[1:]

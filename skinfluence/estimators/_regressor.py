@@ -177,6 +177,8 @@ class SGDInfluenceRegressor(
         The recorded run, see :class:`~skinfluence.Trajectory`.
     history_ : skorch.history.History
         skorch's record of each epoch's loss and scores.
+    target_names_in_ : list of str
+        Names of the columns of y, if it was a table of several.
     n_features_in_ : int
         Number of features of a 2-D X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -67,10 +67,27 @@ def check_inputs(net: InfluenceNet, X: object) -> Any:
     return array
 
 
+def _check_target_names(net: InfluenceNet, y: object, *, reset: bool) -> None:
+    """Refuse a table of targets whose columns are others than in fit."""
+    names = [str(name) for name in getattr(y, "columns", ())]
+    if reset:
+        net.__dict__.pop("target_names_in_", None)
+        if len(names) > 1:
+            net.target_names_in_ = names
+        return
+    expected = getattr(net, "target_names_in_", None)
+    if len(names) > 1 and expected is not None and names != list(expected):
+        raise ValueError(
+            f"The columns of y must be {list(expected)} in this order, as in fit, got "
+            f"{names}."
+        )
+
+
 def check_data(
     net: InfluenceNet, X: Any, y: ArrayLike | None, *, reset: bool
 ) -> tuple[Any, Any]:
     """Return X and y, validated together; with `reset` their shape is learned."""
+    _check_target_names(net, y, reset=reset)
     X, y = as_dataset(X), plain_targets(y)
     if isinstance(X, DataLoader):
         raise TypeError(

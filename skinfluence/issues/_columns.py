@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from ._finding import Finding, counted, share
-from ._table import Table
+from ._table import Table, is_dated
 
 _NEARLY_CONSTANT = 0.999  # the share of one value
 _ENOUGH = 5_000  # rows that tell
@@ -61,8 +61,9 @@ def identifiers(table: Table) -> Iterator[Finding]:
         if why := _identifies(table, name):
             yield Finding(
                 "identifier",
-                f"{name!r} {why}.",
-                "Drop it: a model can only learn single rows from it.",
+                f"{name!r} {why}; it is left out where rows are compared.",
+                "Drop it, if it is a name and no quantity: a model can only learn "
+                "single rows from it.",
                 1.0,
                 about=[name],
             )
@@ -134,7 +135,7 @@ def numbering(values: np.ndarray) -> str:
 def _identifies(table: Table, name: str) -> str:
     """Return how a column names the rows, or an empty string."""
     absent = table.missing[name]
-    if absent.any() or len(table) < _FEWEST_IDS:
+    if absent.any() or len(table) < _FEWEST_IDS or is_dated(table.frame[name]):
         return ""
     if name in table.numbers:
         values = table.numbers[name]

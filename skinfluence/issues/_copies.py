@@ -19,6 +19,9 @@ _SAMPLE = 500
 # How many rows of all data may be as near by chance.
 _BY_CHANCE = 0.05
 _AT_ONCE = 1000
+# A distance below this part of the least one in so many tables without copies has a
+# probability of 1 in 20 if one column tells the rows apart, of less if several do.
+_PART, _SHUFFLED = 0.25, 5
 
 _KEEP_ONE = "Keep one of each, unless the repetition is meant."
 
@@ -51,7 +54,7 @@ class Copies:
         rows = np.flatnonzero(keys != np.arange(n))
         if not len(rows):
             return
-        chance = self._by_chance()
+        chance = _repeats(self._by_chance(), n)
         said = f"{counted(len(rows), 'row')} ({share(len(rows) / n)}) repeat another"
         said = said.replace("repeat", "repeats") if len(rows) == 1 else said
         if chance >= 0.5:
@@ -165,8 +168,10 @@ class Copies:
         """
         rows = np.flatnonzero(self.first == np.arange(len(self.first)))
         points = _scaled(self.table)[rows]
-        radius = _radius(points, self.near)
         groups = _groups(self.table, rows)
+        radius = _radius(points, self.near)
+        if not self.table.one_unit:
+            radius = min(radius, _PART * _nearest_by_chance(points, groups))
         order = np.argsort(groups, kind="stable")
         ends = np.flatnonzero(np.diff(groups[order])) + 1
         found = [np.zeros((0, 2), dtype=np.intp)]
@@ -176,6 +181,20 @@ class Copies:
                 found.append(rows[members][pairs])
         pairs = np.concatenate(found)
         return pairs.max(axis=1), pairs.min(axis=1)
+
+
+def _repeats(n_pairs: float, n: int) -> float:
+    """Return how many of n rows repeat an earlier one if so many pairs are equal.
+
+    As among equally probable kinds of rows, of which there are so many as make these
+    pairs.
+    """
+    if n_pairs <= 0:
+        return 0.0
+    n_kinds = max(n * (n - 1) / (2 * n_pairs), 1.0)
+    if n_kinds <= 1:
+        return n - 1.0
+    return float(n + n_kinds * np.expm1(n * np.log1p(-1 / n_kinds)))
 
 
 def _firsts(keys: np.ndarray) -> np.ndarray:
@@ -251,6 +270,24 @@ def _radius(points: np.ndarray, near: float) -> float:
     inverse_d = min(np.log(quarter / half) / np.log(ratio), 1.0)
     by_chance = (_BY_CHANCE / (np.log(2) * len(points))) ** inverse_d
     return float(half * min(near, by_chance))
+
+
+def _nearest_by_chance(points: np.ndarray, groups: np.ndarray) -> float:
+    """Return the least distance in tables whose columns are shuffled by themselves."""
+    rng = np.random.RandomState(0)
+    if len(points) < 2 or not points.shape[1]:
+        return 0.0
+    # Other words are further apart than any numbers.
+    apart = 1 + 2 * np.abs(points).max() * np.sqrt(points.shape[1])
+    columns = [*points.T, apart * groups]
+    least = []
+    for _ in range(_SHUFFLED):
+        shuffled = np.stack([rng.permutation(column) for column in columns], axis=1)
+        shuffled = np.unique(shuffled, axis=0)
+        if len(shuffled) > 1:
+            nearest = NearestNeighbors(n_neighbors=2).fit(shuffled)
+            least.append(nearest.kneighbors(shuffled)[0][:, 1].min())
+    return float(min(least, default=0.0))
 
 
 def _pairs_within(points: np.ndarray, radius: float) -> np.ndarray:

@@ -69,7 +69,7 @@ def find_issues(
 
         - ``kind``: one of those below;
         - ``finding``, ``advice``: what was found, and what to do, in words;
-        - ``n_rows``: how many training samples it concerns;
+        - ``n_rows``: how many samples it concerns, for leakage those held out;
         - ``figure``: how strong it is, see Notes;
         - ``influence``: the sum of the influence over these samples, what the
           validation loss would rise by if all were removed (**negative: without them it
@@ -107,8 +107,9 @@ def find_issues(
     leakage                validation rows whose inputs equal those of a training row;
                            their share
     near_leakage           validation rows that are nearly the same; their share
-    label_errors           rows whose label is probably wrong: those off the diagonal of
-                           the confident joint [1]_; their share
+    label_errors           rows off the diagonal of the confident joint [1]_: another
+                           label is more probable; their share. Where classes overlap or
+                           one is rare, many of these labels are right
     outliers               rows with a number, or a target to predict, more than 20
                            interquartile ranges from its column's median; their share
     rare_class             a class with less than a fifth of the mean number of samples;
@@ -123,9 +124,10 @@ def find_issues(
                            or the rank-biserial correlation
     =====================  ==========================================================
 
-    Columns that name the rows are left out where rows are compared. Rows of few
-    different values are equal by chance: how many would be is estimated
-    from the pairs that differ in one column only, and told.
+    Columns that name the rows are left out where rows are compared. Images (more than
+    two axes) have no faults of columns. Rows of few different values are equal by
+    chance: how many would be is estimated from the pairs that differ in one column
+    only, and told.
 
     References
     ----------
@@ -147,7 +149,7 @@ def find_issues(
     2    giveaway       0
     3  identifier       0
     >>> print(found["finding"][3])
-    'row' numbers the rows.
+    'row' numbers the rows; it is left out where rows are compared.
     """
     table = read("X", X, feature_names)
     near = _checked_near(near)
@@ -181,17 +183,19 @@ def _possible(
         "duplicates": lambda: copies.duplicates(codes),
         "near_duplicates": copies.near_duplicates,
         "outliers": lambda: _labels.outliers(table, y if regression else None),
-        "constant": lambda: _columns.constant(table),
-        "identifier": lambda: _columns.identifiers(table),
     }
+    # Pixels are no columns that anyone would drop.
+    if not table.one_unit:
+        searches |= {
+            "constant": lambda: _columns.constant(table),
+            "identifier": lambda: _columns.identifiers(table),
+        }
     if held_out is not None:
         searches |= {"leakage": copies.leakage, "near_leakage": copies.near_leakage}
     if y is None or classes is None or codes is None:
         return searches
-    searches |= {
-        "giveaway": lambda: _columns.giveaways(table, y, regression),
-        "missing": lambda: _columns.missing(table, y, regression),
-    }
+    if not table.one_unit:
+        searches |= _with_target(table, y, regression)
     if not regression:
         searches |= {
             "conflicting_labels": lambda: copies.conflicts(codes),
@@ -202,11 +206,21 @@ def _possible(
     return searches
 
 
+def _with_target(table: Table, y: np.ndarray, regression: bool) -> dict[str, Search]:
+    """Return the searches for columns that go with the target."""
+    return {
+        "giveaway": lambda: _columns.giveaways(table, y, regression),
+        "missing": lambda: _columns.missing(table, y, regression),
+    }
+
+
 _NEEDED = {
     "leakage": "`X_val`",
     "near_leakage": "`X_val`",
-    "giveaway": "`y`",
-    "missing": "`y`",
+    "giveaway": "a table and `y`",
+    "missing": "a table and `y`",
+    "constant": "a table, not images",
+    "identifier": "a table, not images",
     "conflicting_labels": "labels as `y`",
     "rare_class": "labels as `y`",
     "label_errors": "labels as `y` and `probabilities`",

@@ -37,12 +37,12 @@ def label_errors(codes: np.ndarray, probabilities: np.ndarray) -> Iterator[Findi
     rows = np.flatnonzero(wrong)
     if not len(rows):
         return
-    verb = "has a label that is" if len(rows) == 1 else "have labels that are"
+    verb = "has a label" if len(rows) == 1 else "have labels"
     yield Finding(
         "label_errors",
         f"{counted(len(rows), 'row')} ({share(len(rows) / len(codes))}) {verb} "
-        "probably wrong.",
-        "Review them, the first ones first.",
+        "that models trained on the others do not expect.",
+        "Review them, the first ones first; where classes overlap, many are right.",
         len(rows) / len(codes),
         rows[np.argsort(own[rows], kind="stable")],
     )

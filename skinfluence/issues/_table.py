@@ -32,9 +32,14 @@ class Table:
         return len(self.frame)
 
     def above(self, other: "Table") -> "Table":
-        """Return both tables as one."""
-        both = pd.concat([self.frame, other.frame[self.names]], ignore_index=True)
-        return replace(self, frame=both)
+        """Return both tables as one; numbers in the coarser of two types."""
+        pairs = {n: _alike(self.frame[n], other.frame[n]) for n in self.names}
+        return replace(
+            self,
+            frame=pd.DataFrame(
+                {n: pd.concat(pair, ignore_index=True) for n, pair in pairs.items()}
+            ),
+        )
 
     def without(self, names: Sequence[str]) -> "Table":
         """Return the table without some columns, unless none would be left."""
@@ -102,8 +107,27 @@ class Table:
         return np.where(self.missing[name], _MISSING, found)
 
 
+def _alike(*columns: pd.Series) -> tuple[pd.Series, ...]:
+    """Return the same column of two tables with cells that can be compared."""
+    kinds = {cells.dtype for cells in columns}
+    single, double = np.dtype(np.float32), np.dtype(np.float64)
+    if kinds == {single, double}:
+        return tuple(cells.astype(single) for cells in columns)
+    if np.dtype(bool) in kinds and all(map(pd.api.types.is_numeric_dtype, kinds)):
+        return tuple(cells.astype(double) for cells in columns)
+    return columns
+
+
+def is_dated(cells: pd.Series) -> bool:
+    """Return whether cells are dates or periods."""
+    dated = pd.api.types.is_datetime64_any_dtype(cells)
+    return bool(dated or isinstance(cells.dtype, pd.PeriodDtype))
+
+
 def as_numbers(cells: pd.Series) -> np.ndarray | None:
     """Return cells as float64 if they are numbers, truth values or dates, else None."""
+    if isinstance(cells.dtype, pd.PeriodDtype):
+        cells = cells.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(cells):
         days = cells - pd.Timestamp(0, tz=cells.dt.tz)
         return np.asarray(days / pd.Timedelta(days=1), dtype=np.float64)
@@ -115,7 +139,9 @@ def as_numbers(cells: pd.Series) -> np.ndarray | None:
 
 
 def _texts(cells: pd.Series) -> np.ndarray:
-    return np.array([str(cell) for cell in cells], dtype=object)
+    # A digest is of UTF-8, which half of a pair of surrogates does not have.
+    plain = (str(cell).encode("utf-8", "backslashreplace") for cell in cells)
+    return np.array([text.decode() for text in plain], dtype=object)
 
 
 def normalized(cells: pd.Series) -> pd.Series:
@@ -174,7 +200,7 @@ def _of_array(name: str, data: Any, names: Sequence[str] | None) -> pd.DataFrame
             f"`{name}` must have two axes or hold texts, got an array of shape "
             f"{array.shape}. A single feature is `{name}.reshape(-1, 1)`."
         )
-    array = array.reshape(len(array), -1)
+    array = array.reshape(len(array), int(np.prod(array.shape[1:])))
     frame = pd.DataFrame(array)
     if array.dtype == object:
         frame = frame.infer_objects()

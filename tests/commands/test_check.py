@@ -106,6 +106,27 @@ def test_only_what_is_new_fails(tables, tmp_path, capsys):
     assert "duplicates      3  2.4 %    1    > 0  FAILED" in capsys.readouterr().out
 
 
+def test_a_baseline_of_another_target_is_refused(tables, tmp_path, capsys):
+    assert check("--json", "old.json", *NO_MODEL[:2]) == 0
+    path = tmp_path / "old.json"
+    path.write_text(path.read_text().replace('"target": "stays"', '"target": "age"'))
+    assert check("--baseline", "old.json", *NO_MODEL[:2]) == 2
+    assert "--baseline must be about the target 'stays'" in capsys.readouterr().err
+
+
+def test_tables_written_in_different_ways_are_told(tables, tmp_path, capsys):
+    other = tables[:20].assign(
+        since=pd.to_datetime(tables["since"][:20]).dt.strftime("%d.%m.%Y"), unit="CM"
+    )
+    write(tmp_path, "valid.csv", other)
+    arguments = ["check", "train.csv", "--target", "stays", "--valid", "valid.csv"]
+    assert main([*arguments, "--only", "leakage"]) == 0
+    said = capsys.readouterr().out
+    assert "Note: 'since' of valid.csv is written in another way than in train" in said
+    assert "Note: 'unit' of valid.csv is written in another way" in said
+    assert "'age' of valid.csv" not in said
+
+
 def test_wrong_labels_are_judged_by_models_that_did_not_see_them(tmp_path, capsys):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(400, 4)).round(4)
@@ -161,6 +182,11 @@ def test_numbers_to_predict_have_no_label_errors(tmp_path, capsys):
         (["--baseline", "train.csv"], "--baseline must be a file written by"),
         (["--json", "nowhere/found.json"], "There is no folder"),
         (["--json", "valid.csv"], "exists: pass --force"),
+        (["--json", "train.csv", "--force"], "--json must name another file than the"),
+        (
+            ["--valid", "valid.csv", "--json", "valid.csv", "--force"],
+            "--json must name another file than the table 'valid.csv'",
+        ),
     ],
     ids=lambda value: "-".join(value)[2:30] if isinstance(value, list) else "",
 )
@@ -182,15 +208,18 @@ def test_bounds_that_cannot_be_read(tables, capsys, text):
     assert "'duplicates>0,label_errors>0.02'" in capsys.readouterr().err
 
 
+THIS = '{"format": 1, "target": "stays", '
+
+
 @pytest.mark.parametrize(
     "content",
     [
         "",
         "[]",
-        '{"format": 1}',
+        '{"format": 1, "target": "stays"}',
         '{"format": 2, "issues": []}',
-        '{"format": 1, "issues": [{"kind": "duplicates", "keys": "abc"}]}',
-        '{"format": 1, "issues": [{"kind": ["x"], "keys": []}]}',
+        THIS + '"issues": [{"kind": "duplicates", "keys": "abc"}]}',
+        THIS + '"issues": [{"kind": ["x"], "keys": []}]}',
         "[" * 100_000,
         "\0\xff",
     ],

@@ -10,8 +10,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 from skorch.dataset import ValidSplit
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from skinfluence import (
+    InfluenceCleaner,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     influence_over_runs,
@@ -19,6 +21,7 @@ from skinfluence import (
     queries,
 )
 from skinfluence.estimators._losses import losses_by_sample, parts_by_target
+from skinfluence.exceptions import UnsupportedCriterionError
 from tests.oracles import relative_error
 
 N_LABELS = 3
@@ -457,3 +460,109 @@ def test_the_classes_of_a_dataset_need_not_be_known():
     scores = clf.influence(Items(), query="error")
     own = classifier(module).fit(X, Y[:, 0])
     np.testing.assert_array_equal(scores, own.influence(X, Y[:, 0], query="error"))
+
+
+# ------------------------------------------------------------ what must not be guessed
+
+
+def linear(n_outputs=3):
+    return lambda: nn.Linear(4, n_outputs).double()
+
+
+def labels_of_rows(seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(30, 4))
+    return inputs, (inputs[:, :3] > 0).astype(int)
+
+
+SHORT = {"max_epochs": 2, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: np.where(y, "yes", "no"),
+        lambda y: 2 * y - 1,
+        lambda y: np.where(np.arange(3) == 1, -100, y),
+    ],
+    ids=["words", "signs", "masked"],
+)
+def test_labels_are_not_taken_for_probabilities(change):
+    inputs, y = labels_of_rows()
+    with pytest.raises(UnsupportedCriterionError, match="for the probabilities of the"):
+        SGDInfluenceClassifier(linear(), **SHORT).fit(inputs, change(y))
+
+
+def test_a_dataset_of_several_labels_needs_their_criterion():
+    inputs, y = labels_of_rows()
+    data = TensorDataset(torch.from_numpy(inputs), torch.from_numpy(y))
+    with pytest.raises(UnsupportedCriterionError, match="for the probabilities of the"):
+        SGDInfluenceClassifier(linear(), **SHORT).fit(data)
+    soft = torch.softmax(torch.from_numpy(inputs[:, :3]), 1)
+    clf = SGDInfluenceClassifier(linear(), **SHORT)
+    clf.fit(TensorDataset(torch.from_numpy(inputs), soft))
+    assert clf.history[-1, "train_loss"] > 0
+
+
+@pytest.mark.parametrize("kind", [SGDInfluenceClassifier, SGDInfluenceRegressor])
+def test_columns_of_targets_in_another_order_are_refused(kind):
+    inputs, y = labels_of_rows()
+    table = pd.DataFrame(y.astype(float), columns=list("abc"))
+    fitted = kind("linear", **SHORT).fit(inputs, table)
+    with pytest.raises(ValueError, match=r"columns of y must be \['a', 'b', 'c'\]"):
+        fitted.influence(inputs, table[list("cab")])
+    np.testing.assert_array_equal(
+        fitted.influence(inputs, table), fitted.influence(inputs, table.to_numpy())
+    )
+
+
+def test_outputs_are_not_spread_over_several_targets():
+    class Squares(nn.MSELoss):
+        pass
+
+    inputs, _ = labels_of_rows()
+    reg = SGDInfluenceRegressor(linear(1), criterion=Squares, **SHORT)
+    with pytest.raises(UnsupportedCriterionError, match="must have the same shape"):
+        reg.fit(inputs, inputs[:, :3])
+
+
+def test_one_number_is_no_row_of_labels():
+    inputs, y = labels_of_rows()
+    clf = SGDInfluenceClassifier("linear", **SHORT).fit(inputs, y)
+    with pytest.raises(ValueError, match=r"`labels\[0\]` must be one label of shape"):
+        clf.counterfactual_influence(inputs, y, [3, 4], labels=[0, 1])
+    reg = SGDInfluenceRegressor("linear", **SHORT).fit(inputs, inputs[:, :2])
+    with pytest.raises(ValueError, match="'all' for a classifier only"):
+        reg.counterfactual_influence(inputs, inputs[:, :2], [3], labels="all")
+
+
+class Places(nn.Module):
+    """Three classes at each of five places."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 15).double()
+
+    def forward(self, X):
+        return self.layer(X).view(-1, 3, 5)
+
+
+def test_classes_of_sequences_have_no_weights_by_sample():
+    inputs, _ = labels_of_rows()
+    places = np.random.default_rng(0).integers(0, 3, (30, 5))
+    with pytest.raises(ValueError, match="`class_weight` needs one label for each"):
+        SGDInfluenceClassifier(Places, class_weight="balanced", **SHORT).fit(
+            inputs, places
+        )
+    clf = SGDInfluenceClassifier(Places, **SHORT).fit(inputs, places)
+    with pytest.raises(ValueError, match="a balanced `query` needs one label for each"):
+        clf.influence(inputs, places, query="balanced_loss")
+
+
+def test_a_cleaner_of_sequences_ranks_by_their_loss():
+    inputs, _ = labels_of_rows()
+    places = np.random.default_rng(0).integers(0, 3, (30, 5))
+    cleaner = InfluenceCleaner(
+        SGDInfluenceClassifier(Places, **SHORT), n_remove=3, cv=3, random_state=0
+    )
+    assert cleaner.fit(inputs, places).query_ == "loss"

@@ -110,16 +110,58 @@ def test_near_copies_of_images_are_those_with_a_little_noise():
     np.testing.assert_array_equal(copies["matches"], rows)
 
 
-@pytest.mark.parametrize("n_columns", [1, 2, 5, 20])
-def test_no_copies_are_found_among_independent_rows(n_columns):
+INDEPENDENT = {
+    "1": lambda rng: rng.normal(size=(300, 1)),
+    "2": lambda rng: rng.normal(size=(300, 2)),
+    "5": lambda rng: rng.normal(size=(300, 5)),
+    "20": lambda rng: rng.normal(size=(300, 20)),
+    "cars": lambda rng: np.stack(
+        [rng.integers(1990, 2024, 300), rng.integers(0, 200_000, 300)], axis=1
+    ),
+    "heavy tail": lambda rng: np.stack(
+        [rng.pareto(1.5, 300) * 1000, rng.integers(18, 80, 300)], axis=1
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", INDEPENDENT)
+def test_no_copies_are_found_among_independent_rows(kind):
     # At most 1 in 20 sets has a pair by chance: of 20 sets more than 5 would have one
     # with a probability of 0.0003.
     rng = np.random.default_rng(0)
     found = [
-        len(find_issues(rng.normal(size=(300, n_columns)), kinds=["near_duplicates"]))
+        len(find_issues(INDEPENDENT[kind](rng), kinds=["near_duplicates"]))
         for _ in range(20)
     ]
     assert sum(found) <= 5
+
+
+def test_dates_are_no_identifiers(table):
+    X, y = table
+    days = pd.date_range("2020-01-01", periods=N)
+    weather = pd.DataFrame({"day": days, "rain": np.arange(N) % 2 == 0})
+    assert find_issues(weather, y).empty
+    months = weather.assign(day=pd.period_range("1990-01", periods=N, freq="M"))
+    assert find_issues(months, y).empty
+
+
+def test_copies_in_another_type_are_copies(table):
+    X, y = table
+    held_out = X[:20].astype({"income": np.float32, "member": np.float64})
+    single = X.astype({"income": np.float32})
+    found = find_issues(X, y, held_out, kinds=["leakage"])
+    assert found["matches"][0].tolist() == list(range(20))
+    assert find_issues(single, y, X[:20], kinds=["leakage"])["n_rows"].tolist() == [20]
+
+
+@pytest.mark.parametrize(("n_values", "n"), [(5, 1000), (30, 1000), (200, 1000)])
+def test_how_many_rows_are_equal_by_chance(n_values, n):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, n_values, (n, 2)))
+    found = of_kind(find_issues(X, kinds=["duplicates"]), "duplicates")
+    told = int(found["finding"].split("about ")[1].split(" ")[0])
+    # All of them are: within three deviations of so many coincidences.
+    assert abs(told - found["n_rows"]) <= 3 * np.sqrt(found["n_rows"]) + 1
 
 
 def test_near_leakage_leaves_out_what_leaked(table):
@@ -163,7 +205,7 @@ def test_copies_do_not_depend_on_a_column_that_names_the_rows(table):
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (np.arange(N), "'it' numbers the rows."),
+        (np.arange(N), "'it' numbers the rows; it is left out"),
         (np.random.default_rng(0).permutation(N), "in another order"),
         ([f"no. {k * 7919 % 1000}" for k in range(N)], "is different in every row"),
         (1_000_000 + np.arange(N) * 97 % 8_000_000, "numbers the rows, with gaps"),

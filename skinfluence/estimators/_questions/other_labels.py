@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from sklearn.base import is_classifier
 
 from ..._values import check_list
 from ...counterfactual import OtherTargets
@@ -37,6 +38,8 @@ def other_targets(
     """
     groups = sample_groups(samples, n_samples)
     if isinstance(labels, str) and labels == "all":
+        if not is_classifier(net):
+            raise ValueError("`labels` can be 'all' for a classifier only.")
         kind = labels_of(net)
         changes = range(len(net.classes_))
         labels = [kind.after(group, change) for group in groups for change in changes]
@@ -72,9 +75,13 @@ def _of_group(
     """Return a label for each sample of a group, from one for all or one for each."""
     array = np.asarray(label)
     try:
+        # A single number in the place of a row would change all of its columns.
+        if array.ndim < len(tail):
+            raise ValueError
         return np.broadcast_to(array, (size, *tail))
     except ValueError:
         raise ValueError(
-            f"`labels[{run}]` must be one label, or one for each of the {size} samples "
-            f"of its run, got shape {array.shape}."
+            f"`labels[{run}]` must be one label{f' of shape {tail}' if tail else ''}, "
+            f"or one for each of the {size} samples of its run, got shape "
+            f"{array.shape}."
         ) from None

@@ -119,7 +119,11 @@ def _described(value: Any) -> str:
 
 
 def _check_shapes(net: InfluenceNet, first: Tensor, targets: Any) -> None:
-    elementwise = type(net.criterion_) in ELEMENTWISE and isinstance(targets, Tensor)
+    if not isinstance(targets, Tensor):
+        return
+    elementwise = type(net.criterion_) in ELEMENTWISE or is_multilabel(net)
+    # One of a user's own may compare several outputs with a number.
+    elementwise |= isinstance(net.criterion_, ELEMENTWISE) and targets.dim() > 1
     if elementwise and targets.shape != first.shape:
         raise UnsupportedCriterionError(
             f"{_name(net)} compares each output with a target of its own: outputs and "
@@ -158,6 +162,8 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
             "criterion=nn.CrossEntropyLoss: for logits it is the log loss, and for "
             "log-probabilities, as of LogSoftmax, it is the same loss as NLLLoss."
         )
+    if isinstance(net.criterion_, nn.CrossEntropyLoss):
+        _check_probabilities(net, outputs, targets)
     if isinstance(net.criterion_, BY_CLASS) and outputs.dim() > 1:
         _check_outputs(net, outputs.shape[1], targets)
     if isinstance(net.criterion_, _BINARY):
@@ -169,6 +175,27 @@ def _check_classes(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
                 "Use criterion=nn.CrossEntropyLoss, with an output for each class. "
                 "Several labels for a sample are an indicator matrix y."
             )
+
+
+def _check_probabilities(net: InfluenceNet, outputs: Tensor, targets: Any) -> None:
+    """Refuse labels in the outputs' shape, which would be taken for probabilities."""
+    if not isinstance(targets, Tensor) or outputs.dim() < 2:
+        return
+    if targets.shape[1:] != outputs.shape[1:]:
+        return
+    sums = targets.double().sum(dim=1)
+    soft = bool((targets >= 0).all()) and torch.allclose(
+        sums, torch.ones_like(sums), atol=1e-3
+    )
+    # Of arrays these are indices; a Dataset may hold one-hot codes.
+    indices = getattr(net, "encodes_labels_", False) and not targets.is_floating_point()
+    if indices or not soft:
+        raise UnsupportedCriterionError(
+            f"`criterion` {_name(net)} takes targets of the outputs' shape, here "
+            f"{tuple(outputs.shape)}, for the probabilities of the classes. Sequences "
+            "of labels need outputs of shape (n, n_classes, length); for several "
+            "labels of a sample use criterion=nn.BCEWithLogitsLoss."
+        )
 
 
 def _check_outputs(net: InfluenceNet, n_outputs: int, targets: Any) -> None:
