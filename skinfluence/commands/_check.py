@@ -93,12 +93,12 @@ Bounds = dict[str, float]
 def _check_no_input(options: Namespace) -> None:
     """Refuse to replace what is read; a baseline may be brought up to date."""
     for name in (options.table, options.valid, options.test):
-        if name is not None and options.path.exists() and name.exists():
-            if options.path.samefile(name):
-                raise TableError(
-                    f"--json must name another file than the table {name.name!r}, "
-                    f"which it would replace, got {str(options.path)!r}."
-                )
+        both = name is not None and options.path.exists() and name.exists()
+        if both and options.path.samefile(name):
+            raise TableError(
+                f"--json must name another file than the table {name.name!r}, which it "
+                f"would replace, got {str(options.path)!r}."
+            )
 
 
 def _checked_bounds(given: Sequence[tuple[str, float]]) -> Bounds:

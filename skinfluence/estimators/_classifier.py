@@ -363,7 +363,7 @@ class SGDInfluenceClassifier(
             self.classes_inferred_ = np.arange(y.shape[1])
         else:
             check_sequences(self, y)
-            check_classification_targets(y)
+            check_classification_targets(y.ravel())
             given = self.classes if self.classes is not None else classes
             labels = y[~left_out(self, y)] if given is None else check_classes(given)
             self.classes_inferred_ = np.unique(labels)

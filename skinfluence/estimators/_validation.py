@@ -123,10 +123,12 @@ def check_data(
             "target y is None."
         )
     regression = is_regressor(net)
-    several = regression or has_columns(y)
-    found: np.ndarray = _check_y(
-        y, multi_output=several, y_numeric=regression, estimator=net
-    )
+    if not regression and np.ndim(y) > 2:  # a label for each pixel
+        options = {"ensure_2d": False, "allow_nd": True, "dtype": None}
+        found: np.ndarray = check_array(y, input_name="y", **options)
+    else:
+        several = regression or has_columns(y)
+        found = _check_y(y, multi_output=several, y_numeric=regression, estimator=net)
     check_consistent_length(X, found)
     return X, found
 

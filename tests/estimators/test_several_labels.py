@@ -566,3 +566,39 @@ def test_a_cleaner_of_sequences_ranks_by_their_loss():
         SGDInfluenceClassifier(Places, **SHORT), n_remove=3, cv=3, random_state=0
     )
     assert cleaner.fit(inputs, places).query_ == "loss"
+
+
+class Pixels(nn.Module):
+    """Three classes for each pixel of a picture, in its shape or in a row."""
+
+    def __init__(self, in_a_row=False):
+        super().__init__()
+        self.in_a_row = in_a_row
+        self.layer = nn.Conv2d(1, 3, 3, padding=1).double()
+
+    def forward(self, X):
+        found = self.layer(X)
+        return found.flatten(2) if self.in_a_row else found
+
+
+@pytest.mark.filterwarnings("ignore:Some targets are CrossEntropyLoss's ignore_index")
+def test_labels_of_pixels_are_those_of_a_sequence():
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(20, 1, 4, 4))
+    labels = (pictures[:, 0] > 0).astype(int) + (pictures[:, 0] > 1)
+    labels[3, 0, 0] = -100  # is no class
+    options = {"lr": 0.2, "batch_size": 5, **SHORT}
+    clf = SGDInfluenceClassifier(Pixels, **options).fit(pictures[:14], labels[:14])
+    rows = labels.reshape(20, 16)
+    other = SGDInfluenceClassifier(Pixels, module__in_a_row=True, **options)
+    other.fit(pictures[:14], rows[:14])
+    found = clf.influence(pictures[14:], labels[14:])
+    expected = other.influence(pictures[14:], rows[14:])
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    by_pixel = clf.influence_by_target(pictures[14:], labels[14:])
+    assert by_pixel.shape == (14, 4, 4)
+    np.testing.assert_allclose(by_pixel.sum((1, 2)), found, rtol=1e-10)
+    assert by_pixel[3, 0, 0] == 0
+    assert clf.predict(pictures).shape == (20, 4, 4)
+    with pytest.raises(ValueError, match="`y` must hold one label for each sample"):
+        SGDInfluenceClassifier("mlp", **SHORT).fit(pictures[:, 0, 0], labels)

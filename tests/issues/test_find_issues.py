@@ -137,7 +137,7 @@ def test_no_copies_are_found_among_independent_rows(kind):
 
 
 def test_dates_are_no_identifiers(table):
-    X, y = table
+    _, y = table
     days = pd.date_range("2020-01-01", periods=N)
     weather = pd.DataFrame({"day": days, "rain": np.arange(N) % 2 == 0})
     assert find_issues(weather, y).empty
