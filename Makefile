@@ -59,7 +59,7 @@ check: lint types test-all docs
 # the written pages only: pytest runs that of the docstrings.
 docs: $(STAMP)
 	rm -rf docs/generated docs/auto_examples
-	$(BIN)/sphinx-build $(SPHINX_OPTS) -E -b html docs $(DOCS)/html
+	$(BIN)/sphinx-build $(SPHINX_OPTS) -j $(TEST_JOBS) -E -b html docs $(DOCS)/html
 	$(BIN)/sphinx-build $(SPHINX_OPTS) -b doctest docs $(DOCS)/doctest $(wildcard docs/*.rst)
 
 bench: $(STAMP)
