@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import ctypes
+import sys
 from collections import defaultdict
 
 import pytest
@@ -22,6 +23,14 @@ def pytest_collection_modifyitems(items):
         for item in set(table) - covering(table):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(autouse=True)
+def no_figures():
+    """Close the figures of what ran before: pyplot warns of more than twenty."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 def covering(table):
