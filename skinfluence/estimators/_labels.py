@@ -169,6 +169,16 @@ def check_sequences(net: InfluenceNet, y: np.ndarray) -> None:
             f"criterion {net.criterion!r:.200}. Sequences of labels need a module of "
             "your own and nn.CrossEntropyLoss."
         )
+    if y.ndim == 1 or y.dtype.kind not in "if":
+        return
+    # Another function than torch's class may ignore what cannot be seen here.
+    below = y[(y < 0) & ~left_out(net, y)]
+    if len(below):
+        raise ValueError(
+            "`y` must number the classes of a sequence from 0, or give them words, got "
+            f"{below.tolist()[0]!r:.200}. What stands for no label is named by "
+            "`criterion__ignore_index`, by default -100."
+        )
 
 
 def left_out(net: InfluenceNet, y: np.ndarray) -> np.ndarray:

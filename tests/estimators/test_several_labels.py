@@ -1,5 +1,7 @@
 """Indicator matrices as y: scikit-learn's conventions, and what is refused."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -482,10 +484,10 @@ SHORT = {"max_epochs": 2, "random_state": 0}
     "change",
     [
         lambda y: np.where(y, "yes", "no"),
-        lambda y: 2 * y - 1,
+        lambda y: 2 * y + 1,
         lambda y: np.where(np.arange(3) == 1, -100, y),
     ],
-    ids=["words", "signs", "masked"],
+    ids=["words", "odd", "masked"],
 )
 def test_labels_are_not_taken_for_probabilities(change):
     inputs, y = labels_of_rows()
@@ -545,6 +547,20 @@ class Places(nn.Module):
 
     def forward(self, X):
         return self.layer(X).view(-1, 3, 5)
+
+
+def test_a_negative_label_of_a_sequence_is_no_class_by_accident():
+    inputs, _ = labels_of_rows()
+    places = np.random.default_rng(0).integers(0, 3, (30, 5))
+    places[2, 1] = -1
+    ignoring = partial(nn.CrossEntropyLoss, ignore_index=-1)
+    with pytest.raises(ValueError, match="`y` must number the classes of a sequence"):
+        SGDInfluenceClassifier(Places, criterion=ignoring, **SHORT).fit(inputs, places)
+    with pytest.raises(ValueError, match=r"got -1.*criterion__ignore_index"):
+        SGDInfluenceClassifier(Places, **SHORT).fit(inputs, places)
+    signs = 2 * labels_of_rows()[1] - 1
+    with pytest.raises(ValueError, match="`y` must number the classes of a sequence"):
+        SGDInfluenceClassifier(linear(), **SHORT).fit(inputs, signs)
 
 
 def test_classes_of_sequences_have_no_weights_by_sample():
