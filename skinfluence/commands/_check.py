@@ -22,6 +22,9 @@ from ._words import introduce
 TOO_MANY = 3
 """The exit code where a bound is passed."""
 
+Bounds = dict[str, float]
+"""The most of each kind: an int is a count, a float a share."""
+
 _MODEL, _HELD_OUT = "label_errors", ("leakage", "near_leakage")
 _LABELS = ("label_errors", "conflicting_labels", "rare_class")
 
@@ -85,9 +88,6 @@ def _probabilities(problem: Problem, options: Namespace) -> np.ndarray:
         progress.stage("Judging the labels")
         model = make_model(problem, options, progress.callbacks)
         return out_of_fold(problem, model, folds)
-
-
-Bounds = dict[str, float]
 
 
 def _check_no_input(options: Namespace) -> None:

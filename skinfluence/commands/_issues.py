@@ -13,7 +13,7 @@ from ._choices import CATEGORY, DATE, NUMBER, REGRESSION, UNUSED
 from ._columns import convert
 from ._kinds import AS_REQUESTED, Column
 from ._problem import Folds, Problem
-from ._tables import Table
+from ._tables import LEAST_ROWS, Table
 
 
 def giveaways(problem: Problem) -> list[str]:
@@ -72,7 +72,7 @@ def comparable(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
 def unlike(problem: Problem) -> Iterator[str]:
     """Yield notes on columns that are written in another way in another table.
 
-    Its rows cannot match, whatever they hold.
+    Its rows cannot match, whatever they mean.
     """
     train = comparable(problem.table, problem.columns)
     for table in held_out_tables(problem):
@@ -80,13 +80,21 @@ def unlike(problem: Problem) -> Iterator[str]:
         for name in frame.columns:
             present = ~is_missing(table.frame[name])
             unread = present & frame[name].isna().to_numpy()
-            repeated = train[name].nunique() <= 0.5 * len(train)
-            foreign = repeated and not frame[name].dropna().isin(train[name]).any()
-            if present.any() and (foreign or unread.sum() > 0.5 * present.sum()):
+            if unread.sum() > 0.5 * present.sum() or _foreign(frame[name], train[name]):
                 yield (
                     f"Note: {name!r} of {table.name} is written in another way than in "
-                    f"{problem.table.name}: no row of it can be found there."
+                    f"{problem.table.name}: most of its rows cannot be found there."
                 )
+
+
+def _foreign(cells: pd.Series, train: pd.Series) -> bool:
+    """Return whether words that come again and again have none in common."""
+    known = cells.dropna()
+    if pd.api.types.is_numeric_dtype(cells) or len(known) < LEAST_ROWS:
+        return False
+    if pd.api.types.is_datetime64_any_dtype(cells):
+        return False
+    return train.nunique() <= 0.5 * len(train) and not known.isin(train).any()
 
 
 def out_of_fold(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
