@@ -9,7 +9,7 @@ from scipy.spatial import KDTree
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from ._finding import Finding, counted, share
+from ._finding import Finding, counted, counted_of
 from ._table import Table, normalized
 
 # More dimensions than a tree divides well.
@@ -55,8 +55,7 @@ class Copies:
         if not len(rows):
             return
         chance = _repeats(self._by_chance(), n)
-        said = f"{counted(len(rows), 'row')} ({share(len(rows) / n)}) repeat another"
-        said = said.replace("repeat", "repeats") if len(rows) == 1 else said
+        said = counted_of(len(rows), n, "row", "repeats", "repeat") + " another"
         if chance >= 0.5:
             said += (
                 f"; as the columns have few values, about {round(chance):,} would be "
@@ -112,11 +111,10 @@ class Copies:
         match = np.full(self.n_train, self.n_train)
         np.minimum.at(match, later[within], earlier[within])
         rows = np.unique(later[within])
-        verb = "is" if len(rows) == 1 else "are"
         yield Finding(
             "near_duplicates",
-            f"{counted(len(rows), 'row')} ({share(len(rows) / self.n_train)}) {verb} "
-            "nearly the same as another.",
+            counted_of(len(rows), self.n_train, "row", "is", "are")
+            + " nearly the same as another.",
             _KEEP_ONE,
             len(rows) / self.n_train,
             rows,
@@ -130,11 +128,10 @@ class Copies:
         if not len(held_out):
             return
         n_val = len(self.table) - self.n_train
-        verb = "is" if len(held_out) == 1 else "are"
         yield Finding(
             kind,
-            f"{counted(len(held_out), 'validation row')} "
-            f"({share(len(held_out) / n_val)}) {verb} {how} training rows.",
+            counted_of(len(held_out), n_val, "validation row", "is", "are")
+            + f" {how} training rows.",
             "Take these out of one of the two: a score on rows that were trained on is "
             "too good.",
             len(held_out) / n_val,

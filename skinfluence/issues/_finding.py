@@ -96,6 +96,11 @@ def counted(n: int, word: str) -> str:
     return f"{n:,} {word}{'s' * (n != 1)}"
 
 
+def counted_of(n: int, total: int, word: str, one: str, many: str) -> str:
+    """Return a number with a noun, its share and a verb: "2 rows (1 %) are"."""
+    return f"{counted(n, word)} ({share(n / total)}) {one if n == 1 else many}"
+
+
 def share(part: float) -> str:
     """Return a share in percent, with two digits."""
     percent = 100 * part

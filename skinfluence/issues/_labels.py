@@ -1,4 +1,4 @@
-"""Rare classes, labels that are probably wrong, and rows unlike all others."""
+"""Rare classes, labels that no model expects, and numbers far from all others."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ..cleaning import rare_classes
 from ..estimators import extreme_targets
-from ._finding import Finding, counted, share
+from ._finding import Finding, counted, counted_of, share
 from ._table import Table
 
 
@@ -37,11 +37,10 @@ def label_errors(codes: np.ndarray, probabilities: np.ndarray) -> Iterator[Findi
     rows = np.flatnonzero(wrong)
     if not len(rows):
         return
-    verb = "has a label" if len(rows) == 1 else "have labels"
     yield Finding(
         "label_errors",
-        f"{counted(len(rows), 'row')} ({share(len(rows) / len(codes))}) {verb} "
-        "that models trained on the others do not expect.",
+        counted_of(len(rows), len(codes), "row", "has a label", "have labels")
+        + " that models trained on the others do not expect.",
         "Review them, the first ones first; where classes overlap, many are right.",
         len(rows) / len(codes),
         rows[np.argsort(own[rows], kind="stable")],
@@ -62,12 +61,11 @@ def outliers(table: Table, y: np.ndarray | None) -> Iterator[Finding]:
     rows = np.flatnonzero(extreme)
     if not len(rows):
         return
-    verb = "has" if len(rows) == 1 else "have"
     more = f" and {len(where) - 5:,} more" if len(where) > 5 else ""
     yield Finding(
         "outliers",
-        f"{counted(len(rows), 'row')} ({share(len(rows) / len(table))}) {verb} a value "
-        "more than 20 interquartile ranges from the median, in "
+        counted_of(len(rows), len(table), "row", "has", "have")
+        + " a value more than 20 interquartile ranges from the median, in "
         f"{', '.join(where[:5])}{more}.",
         "Look for errors of entry and units.",
         len(rows) / len(table),
