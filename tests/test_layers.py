@@ -13,6 +13,7 @@ ROOT = Path(skinfluence.__file__).parent
 RANKS = {
     "_digits": -1,
     "_numbers": -1,
+    "_progress": -1,
     "_short_repr": -1,
     "_values": -1,
     "_parallel": -0.5,

@@ -1,6 +1,6 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
+from .._progress import counting
 from ..training import (
     all_seeded,
     derive_seed,
@@ -173,9 +174,20 @@ class EstimatorContract(RecordingMixin):
         self.run_.n_threads = n_threads_of(self, data)
         with in_progress(), self._kernels(), on_threads(self.run_.n_threads):
             self.notify("on_train_begin", X=data.X, y=data.y)
-            self._loop(data)
+            with self._counting_epochs() as self.run_.epoch_done:
+                self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
         self.run_.end(self)
+
+    def _counting_epochs(self) -> AbstractContextManager[Callable[..., Any]]:
+        """Return the progress bar; none where skorch's table shows the epochs."""
+        return counting("Training", 0 if self.verbose else self.max_epochs, "epoch")
+
+    def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        """Move the progress bar."""
+        super().on_epoch_end(net, *args, **kwargs)
+        if self.run_ is not None:
+            self.run_.epoch_done()
 
     def _loop(self, data: TrainingData) -> None:
         """Run skorch's training loop. Its own `partial_fit` ignores interrupts."""
