@@ -14,6 +14,7 @@ from torch import Tensor
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
 from .._progress import counting
+from .._summary import SummarizedEstimator
 from ..training import (
     all_seeded,
     derive_seed,
@@ -35,9 +36,10 @@ from ._threads import n_threads_of
 from ._training_data import TrainingData, number_after
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
+from ._words import fit_in_words
 
 
-class EstimatorContract(RecordingMixin):
+class EstimatorContract(SummarizedEstimator, RecordingMixin):
     """Validation, seeds and sample weights, as scikit-learn asks of an estimator."""
 
     def fit(
@@ -314,6 +316,9 @@ class EstimatorContract(RecordingMixin):
         if self.pretrained is not None:
             start_from_pretrained(self)
         return self
+
+    def _facts(self) -> dict[str, str]:
+        return fit_in_words(self)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the estimator to a folder, fitted or not, without pickle.
