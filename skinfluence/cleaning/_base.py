@@ -30,6 +30,7 @@ from ..estimators import (
     has_columns,
     plain_targets,
     represent,
+    samples_frame,
     save_estimator,
 )
 from ._checks import check_accepts, check_choices
@@ -44,7 +45,6 @@ from ._data import (
     check_validation,
     with_weights,
 )
-from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe

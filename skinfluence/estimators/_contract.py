@@ -22,6 +22,7 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, on_threads, reopen_run
+from ._frame import FrameMixin
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume
@@ -39,7 +40,7 @@ from ._validation import check_data, check_inputs, training_weights
 from ._words import fit_in_words
 
 
-class EstimatorContract(SummarizedEstimator, RecordingMixin):
+class EstimatorContract(SummarizedEstimator, FrameMixin, RecordingMixin):
     """Validation, seeds and sample weights, as scikit-learn asks of an estimator."""
 
     def fit(
