@@ -66,11 +66,14 @@ def test_what_works_in_other_threads_is_counted_as_it_comes_back(clf, capsys):
     with progress(), parallel_config("threading", n_jobs=2):
         shown = cleaner.fit(X, Y).influence_
         scorer(clf, X, Y, *VAL)
+    with progress():
+        scorers.DataOOB(n_estimators=6, random_state=0)(clf, X, Y)
     err = capsys.readouterr().err
     # The first run is fitted here, and the two others in the threads.
     assert "Further runs: 100%" in err
     assert "2/2" in err
     assert "4/4" in err
+    assert "Models: 100%" in err
     # The first run's, and that of the final model.
     assert err.count("Training: 100%") == 2
     np.testing.assert_array_equal(shown, silent)
