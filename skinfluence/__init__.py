@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._progress import progress
     from .cleaning import InfluenceCleaner, InfluenceCleanerCV
     from .estimators import (
         SGDInfluenceClassifier,
@@ -31,6 +32,7 @@ __all__ = [
     "influence_interval",
     "influence_over_runs",
     "load_estimator",
+    "progress",
     "save_estimator",
 ]
 
@@ -45,6 +47,7 @@ _ROOMS = {
     "influence_interval": "estimators",
     "influence_over_runs": "estimators",
     "load_estimator": "estimators",
+    "progress": "_progress",
     "save_estimator": "estimators",
 }
 _SUBMODULES = {

@@ -1,4 +1,4 @@
-"""Work given to other processes: what is checked before, and a progress bar."""
+"""Work given to other processes: what is checked before, and its progress."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,9 +7,9 @@ import torch
 from joblib import effective_n_jobs
 from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import Parallel
-from tqdm.auto import tqdm
 
 from ._numbers import is_integer
+from ._progress import shows_progress, tracked
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -40,8 +40,9 @@ def parallel_calls(
     n_jobs: int | None,
     *,
     words: str,
+    unit: str,
     total: int,
-    verbose: int,
+    verbose: int = 0,
 ) -> list[Any]:
     """Make calls through joblib and return their results in order.
 
@@ -51,12 +52,14 @@ def parallel_calls(
         As :func:`sklearn.utils.parallel.delayed` makes them.
     n_jobs : int or None
         Number of calls at a time.
-    words, total : str, int
-        What the bar says, and the number of calls.
+    words, unit : str
+        What the progress bar says.
+    total : int
+        The number of calls.
     verbose : int
-        Whether there is a bar; there is none for a single call.
+        Whether there is a bar outside of a block of `progress` too.
     """
-    if not verbose or total < 2:
+    if not shows_progress(verbose):
         return list(Parallel(n_jobs=n_jobs)(calls))
     results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
-    return list(tqdm(results, desc=words, total=total))
+    return list(tracked(results, words, unit, total=total, verbose=verbose))

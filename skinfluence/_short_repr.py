@@ -23,6 +23,17 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
+def short(value: object) -> str:
+    """Return a value's representation, cut where it is long.
+
+    Parameters
+    ----------
+    value : object
+        A label, a parameter, an array.
+    """
+    return _SHORT.repr(value)
+
+
 def short_repr(instance: object) -> str:
     """Return the class with those of its parameters that are not the defaults.
 
@@ -35,7 +46,7 @@ def short_repr(instance: object) -> str:
     """
     parameters = signature(type(instance)).parameters.values()
     shown = [
-        f"{p.name}={_SHORT.repr(value)}"
+        f"{p.name}={short(value)}"
         for p in parameters
         if (value := getattr(instance, p.name, p.default)) is not p.default
     ]

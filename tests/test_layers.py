@@ -13,7 +13,9 @@ ROOT = Path(skinfluence.__file__).parent
 RANKS = {
     "_digits": -1,
     "_numbers": -1,
+    "_progress": -1,
     "_short_repr": -1,
+    "_summary": -1,
     "_values": -1,
     "_parallel": -0.5,
     "exceptions": 0,

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from ..estimators import outputs
 from ._data import CleaningData
-from ._frame import outputs
 from ._ranking import Ranking, Run
 from ._removal import Cleaned, Removal, check_influence
 from ._reweighting import Reweight, Reweighting

@@ -23,12 +23,14 @@ from sklearn.utils.validation import (
 from torch.utils.data import Dataset
 
 from .._numbers import is_real
+from .._summary import SummarizedEstimator
 from .._warnings import warn_caller
 from ..estimators import (
     check_weights,
     has_columns,
     plain_targets,
     represent,
+    samples_frame,
     save_estimator,
 )
 from ._checks import check_accepts, check_choices
@@ -43,13 +45,13 @@ from ._data import (
     check_validation,
     with_weights,
 )
-from ._frame import samples_frame
 from ._prediction import PredictionMixin
 from ._ranking import Ranking
 from ._recipe import CleaningRecipe
 from ._removal import Cleaned
 from ._representation import RepresentationMixin
 from ._selection import Goal, check_classes_stay
+from ._words import cleaning_in_words
 
 
 def _resamples(cleaner: "BaseCleaner") -> bool:
@@ -67,7 +69,9 @@ def _resamples(cleaner: "BaseCleaner") -> bool:
     return True
 
 
-class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
+class BaseCleaner(
+    SummarizedEstimator, RepresentationMixin, PredictionMixin, CleaningRecipe
+):
     """Ranks the training samples, removes the most harmful, and refits."""
 
     def _choose(self, data: CleaningData) -> Goal:
@@ -341,6 +345,9 @@ class BaseCleaner(RepresentationMixin, PredictionMixin, CleaningRecipe):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "support_")
+
+    def _facts(self) -> dict[str, str]:
+        return cleaning_in_words(self)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the cleaner to a folder, fitted or not, without pickle.

@@ -82,6 +82,7 @@ def score_path(
         ),
         cleaner.n_jobs,
         words="Folds, each cleaned with each number",
+        unit="fold",
         total=len(folds),
         verbose=cleaner.verbose,
     )

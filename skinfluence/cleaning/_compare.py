@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import average_precision_score, check_scoring, roc_auc_score
 from sklearn.utils import indexable
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
-from .._parallel import check_n_jobs
+from .._parallel import check_n_jobs, parallel_calls
+from .._progress import tracked
 from .._values import check_list, check_single
 from ..metrics import kendall_tau, removal_curve
 from ..scorers import check_scores, get_scorer, named_scorers
@@ -161,8 +162,12 @@ def compare_scorers(
         counts if judged else [0],
     )
     seeds = random_generator(random_state).randint(np.iinfo(np.int32).max, size=n_seeds)
-    tables = Parallel(n_jobs=n_jobs)(
-        delayed(comparison.of_seed)(named, seed) for seed in seeds
+    tables = parallel_calls(
+        (delayed(comparison.of_seed)(named, seed) for seed in seeds),
+        n_jobs,
+        words="Seeds",
+        unit="seed",
+        total=len(seeds),
     )
     return _summary([name for name in named for _ in comparison.counts], tables)
 
@@ -197,8 +202,8 @@ class _Comparison:
         fresh = with_seed(self.estimator, seed, always=True)
         fitted = clone(fresh).fit(self.X, self.y)
         first, rows = None, []
-        for scorer in scorers.values():
-            scorer = with_seed(scorer, seed, always=True)
+        for each in tracked([*scorers.values()], "Scorers", "scorer"):
+            scorer = with_seed(each, seed, always=True)
             start = time.perf_counter()
             scores = scorer(fitted, self.X, self.y, *self.validation)
             seconds = time.perf_counter() - start

@@ -227,6 +227,7 @@ def over_runs(
         (delayed(cache.call)(*call(run)) for run in left),
         n_jobs,
         words="Further runs" if parts else "Runs",
+        unit="run",
         total=len(left),
         verbose=verbose,
     )

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._numbers import random_generator
+from .._progress import tracked
 from ..estimators import (
     ScoresOverRuns,
     SGDInfluenceClassifier,
@@ -190,7 +191,7 @@ class CleaningRecipe(BaseEstimator):
         action = self._action()
         ends = action.ends(goal.largest, self._n_rounds())
         ranking = self._first_round(data, goal)
-        for end in ends:
+        for end in tracked(ends, "Further rounds", "round"):
             chosen = self._orders(data, ranking, goal.beneficial)[1][:end]
             if len(chosen) < end or end >= goal.number:
                 break

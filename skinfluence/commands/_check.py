@@ -6,8 +6,9 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from .._digits import share
 from ..exceptions import TableError
-from ..issues import KINDS, NAMED_KINDS, share
+from ..issues import KINDS, NAMED_KINDS
 from ._baseline import new_since, read_baseline
 from ._choices import REGRESSION, UNUSED
 from ._findings import Found, found_in, write_json

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .._progress import counting, tracked
 from ..training import StepRecord, TrainingStep
 from ..trajectory import Replay, Trajectory, same_loss
 from ._stack import StackedStep
@@ -109,11 +110,14 @@ class Ensemble:
         self._check_repeats(min(begins.tolist(), default=self.stop))
         moved = (begins < self.stop).nonzero().flatten()
         found: list[tuple[Tensor, Tensor]] = []
-        # Runs that part from the recorded one at about the same step share all before.
-        for runs in self._chunks(moved[begins[moved].argsort()], begins):
-            start = int(begins[runs].min())
-            own = None if others is None else others[runs]
-            found.append((runs, self._run(weights[runs], own, start)))
+        with counting("Counterfactual runs", len(moved), "run") as advance:
+            # Those that part from the recorded one at about the same step share all
+            # before.
+            for runs in self._chunks(moved[begins[moved].argsort()], begins):
+                start = int(begins[runs].min())
+                own = None if others is None else others[runs]
+                found.append((runs, self._run(weights[runs], own, start)))
+                advance(len(runs))
         like = self._value_at(self.stop)
         changes = like.new_zeros(len(weights), *like.shape)
         for runs, values in found:
@@ -192,7 +196,8 @@ class Ensemble:
     ) -> Tensor:
         """Take the recorded steps from where the runs stand; return the query."""
         total: Any = 0.0
-        for record in self.trajectory.records[start : self.stop]:
+        records = self.trajectory.records[start : self.stop]
+        for record in tracked(records, "Repetition", "step"):
             step.advance(record, None if weights is None else weights[..., record.rows])
             if weight := self.at.get(record.step + 1):
                 total = total + weight * self._value(step)

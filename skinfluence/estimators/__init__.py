@@ -13,6 +13,8 @@ from ._criteria import kinds_of as kinds_of
 from ._epoch_table import EpochTable as EpochTable
 from ._final_model import FinalModel, final_model
 from ._final_model import effective_rate as effective_rate
+from ._frame import outputs as outputs
+from ._frame import samples_frame as samples_frame
 from ._items import ItemsDataset as ItemsDataset
 from ._items import as_dataset as as_dataset
 from ._labels import has_columns as has_columns

@@ -1,6 +1,6 @@
 """scikit-learn's estimator contract on top of skorch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from .._interrupts import Interrupted, told_apart
 from .._numbers import random_generator
+from .._progress import counting
+from .._summary import SummarizedEstimator
 from ..training import (
     all_seeded,
     derive_seed,
@@ -20,6 +22,7 @@ from ..training import (
     twice_differentiable,
 )
 from ..trajectory import Trajectory, close_run, on_threads, reopen_run
+from ._frame import FrameMixin
 from ._losses import movable
 from ._net import net_modules
 from ._parameters import check_parameters, check_resume
@@ -34,9 +37,10 @@ from ._threads import n_threads_of
 from ._training_data import TrainingData, number_after
 from ._typing import Device
 from ._validation import check_data, check_inputs, training_weights
+from ._words import fit_in_words
 
 
-class EstimatorContract(RecordingMixin):
+class EstimatorContract(SummarizedEstimator, FrameMixin, RecordingMixin):
     """Validation, seeds and sample weights, as scikit-learn asks of an estimator."""
 
     def fit(
@@ -173,9 +177,20 @@ class EstimatorContract(RecordingMixin):
         self.run_.n_threads = n_threads_of(self, data)
         with in_progress(), self._kernels(), on_threads(self.run_.n_threads):
             self.notify("on_train_begin", X=data.X, y=data.y)
-            self._loop(data)
+            with self._counting_epochs() as self.run_.epoch_done:
+                self._loop(data)
             self.notify("on_train_end", X=data.X, y=data.y)
         self.run_.end(self)
+
+    def _counting_epochs(self) -> AbstractContextManager[Callable[..., Any]]:
+        """Return the progress bar; none where skorch's table shows the epochs."""
+        return counting("Training", 0 if self.verbose else self.max_epochs, "epoch")
+
+    def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        """Move the progress bar."""
+        super().on_epoch_end(net, *args, **kwargs)
+        if self.run_ is not None:
+            self.run_.epoch_done()
 
     def _loop(self, data: TrainingData) -> None:
         """Run skorch's training loop. Its own `partial_fit` ignores interrupts."""
@@ -302,6 +317,9 @@ class EstimatorContract(RecordingMixin):
         if self.pretrained is not None:
             start_from_pretrained(self)
         return self
+
+    def _facts(self) -> dict[str, str]:
+        return fit_in_words(self)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the estimator to a folder, fitted or not, without pickle.

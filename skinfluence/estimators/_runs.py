@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from sklearn.base import clone
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from skorch.callbacks import Checkpoint, TrainEndCheckpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .._numbers import random_generator
-from .._parallel import check_n_jobs
+from .._parallel import check_n_jobs, parallel_calls
 from .._warnings import warn_caller
 from ..trajectory import on_threads
 from ._net import InfluenceNet
@@ -169,8 +169,12 @@ def answers_over_runs(
     if n_runs > 1:
         _check_repeatable(net)
     first = ask(net)
-    others = Parallel(n_jobs=n_jobs)(
-        delayed(_ask_again)(*_blank(net, seed), ask) for seed in seeds
+    others = parallel_calls(
+        (delayed(_ask_again)(*_blank(net, seed), ask) for seed in seeds),
+        n_jobs,
+        words="Further runs",
+        unit="run",
+        total=len(seeds),
     )
     answers = np.stack([first, *others])
     if n_runs > 1:

@@ -51,7 +51,7 @@ def retraceable(net: InfluenceNet) -> Trajectory:
     return trajectory
 
 
-def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:
+def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike | None) -> None:
     """Refuse data that a fitted estimator was not fitted on.
 
     A Dataset's samples are not compared with arrays.
@@ -62,8 +62,8 @@ def check_fitted_on(net: InfluenceNet, X: object, y: ArrayLike) -> None:
         The estimator.
     X : array-like of n_samples rows
         The data, of all calls of ``fit`` and ``partial_fit``.
-    y : array-like of n_samples rows
-        Its labels or targets.
+    y : array-like of n_samples rows or None
+        Its labels or targets; None where a Dataset holds them.
 
     Raises
     ------

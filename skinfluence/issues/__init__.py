@@ -6,7 +6,6 @@ from ._find_issues import find_issues
 from ._finding import KINDS
 from ._finding import NAMED_KINDS as NAMED_KINDS
 from ._finding import ROW_KINDS as ROW_KINDS
-from ._finding import share as share
 from ._table import row_digests as row_digests
 
 __all__ = ["KINDS", "find_issues"]

@@ -9,7 +9,8 @@ from scipy.stats.contingency import association, crosstab
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from ._finding import Finding, counted, share
+from .._digits import counted, share
+from ._finding import Finding
 from ._table import Table, is_dated
 
 _NEARLY_CONSTANT = 0.999  # the share of one value

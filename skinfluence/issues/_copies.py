@@ -9,7 +9,8 @@ from scipy.spatial import KDTree
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from ._finding import Finding, counted, counted_of
+from .._digits import counted
+from ._finding import Finding, counted_of
 from ._table import Table, normalized
 
 # More dimensions than a tree divides well.

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.multiclass import type_of_target
 
 from .._numbers import is_real
+from .._progress import tracked
 from .._values import check_list
 from . import _columns, _labels
 from ._copies import Copies
@@ -160,7 +161,8 @@ def find_issues(
     influence = _checked_influence(influence, len(table))
     possible = _possible(table, targets, regression, held_out, probabilities, near)
     wanted = _checked_kinds(kinds, possible)
-    findings = [found for kind in wanted for found in possible[kind]()]
+    kinds_in_turn = tracked(wanted, "Faults", "kind")
+    findings = [found for kind in kinds_in_turn for found in possible[kind]()]
     return as_frame(findings, influence, {"kinds": wanted, "n_samples": len(table)})
 
 

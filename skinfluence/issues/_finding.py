@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from .._digits import counted, share
+
 Rows: TypeAlias = "np.ndarray"
 
 ROW_KINDS = (
@@ -91,17 +93,6 @@ def _cost(found: Finding, influence: np.ndarray | None) -> float:
     return float(influence[found.rows].sum())
 
 
-def counted(n: int, word: str) -> str:
-    """Return a number with a noun: "1 row", "2 rows"."""
-    return f"{n:,} {word}{'s' * (n != 1)}"
-
-
 def counted_of(n: int, total: int, word: str, one: str, many: str) -> str:
     """Return a number with a noun, its share and a verb: "2 rows (1 %) are"."""
     return f"{counted(n, word)} ({share(n / total)}) {one if n == 1 else many}"
-
-
-def share(part: float) -> str:
-    """Return a share in percent, with two digits."""
-    percent = 100 * part
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

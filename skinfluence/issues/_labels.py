@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .._digits import counted, share
 from ..cleaning import rare_classes
 from ..estimators import extreme_targets
-from ._finding import Finding, counted, counted_of, share
+from ._finding import Finding, counted_of
 from ._table import Table
 
 

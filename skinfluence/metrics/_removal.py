@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import _num_samples
 
 from .._numbers import is_integer
-from .._parallel import check_n_jobs
+from .._parallel import check_n_jobs, parallel_calls
 from .._values import check_list, check_single
 from ._agreement import check_scores
 
@@ -97,5 +97,11 @@ def removal_curve(
         model = clone(estimator).fit(_safe_indexing(X, kept), _safe_indexing(y, kept))
         return float(scorer(model, X_test, y_test))
 
-    score = Parallel(n_jobs=n_jobs)(delayed(score_without)(count) for count in numbers)
+    score = parallel_calls(
+        (delayed(score_without)(count) for count in numbers),
+        n_jobs,
+        words="Removals",
+        unit="fit",
+        total=len(numbers),
+    )
     return pd.DataFrame({"n_removed": numbers, "score": score})

@@ -19,6 +19,7 @@ from torch.utils.data import (
 )
 
 from .._numbers import check_integer, is_integer, random_generator
+from .._summary import Summarized
 from ..estimators import Folder, RandomState, after_backward, as_dataset
 from ..exceptions import NotRecordedError, UnsupportedModuleError
 from ..training import (
@@ -28,6 +29,7 @@ from ..training import (
     seeded,
     twice_differentiable,
 )
+from ..trajectory import run_in_words
 from ._linearity import Linearity
 from ._models import (
     Criterion,
@@ -54,7 +56,7 @@ class Batch(NamedTuple):
     rows: Tensor
 
 
-class Recorder:
+class Recorder(Summarized):
     r"""Records a training loop of your own, exactly.
 
     The loop draws its batches from :meth:`batches` and computes their loss by
@@ -234,6 +236,9 @@ class Recorder:
     def __repr__(self) -> str:
         run = self._net.trajectory_
         return f"<Recorder of {run!r}>"
+
+    def _facts(self) -> dict[str, str]:
+        return run_in_words(self._net.trajectory_)
 
     @property
     def n_steps(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from .._summary import Summarized
 from ..estimators import outputs_of
 from ..exceptions import NotRecordedError
 from ..training import all_seeded
@@ -87,7 +88,7 @@ def next_token_losses(outputs: object, labels: Tensor) -> Tensor:
     return token_losses(outputs_of(outputs)[:, :-1], labels[:, 1:])
 
 
-class TrainerRecorder:
+class TrainerRecorder(Summarized):
     """Records what the Trainer of transformers trains.
 
     Make it before ``trainer.train()``, which then takes the same batches in the same
@@ -168,6 +169,9 @@ class TrainerRecorder:
                 "before `finish`."
             )
         return self._recorder.finish()
+
+    def _facts(self) -> Mapping[str, str]:
+        return {} if self._recorder is None else self._recorder._facts()
 
     def _loader(self) -> "_Loader":
         return _Loader(self._own_loader(), self._batches)

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold, check_cv
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
+from .._parallel import parallel_calls
 from ._base import BaseScorer, ScoringData
 from ._checks import (
     check_choice,
@@ -155,8 +156,15 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         model = unrecorded(estimator)
         # Not scikit-learn's cross_val_predict: it fits numbers in place of the labels,
         # and the estimator may have been told the labels, even some that y lacks.
-        folds = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fold_probabilities)(model, data.X, y, *split) for split in splits
+        folds = parallel_calls(
+            (
+                delayed(_fold_probabilities)(model, data.X, y, *split)
+                for split in splits
+            ),
+            self.n_jobs,
+            words="Folds",
+            unit="fold",
+            total=len(splits),
         )
         probabilities = np.zeros((len(y), len(classes)))
         for (known, found), (_, test) in zip(folds, splits, strict=True):

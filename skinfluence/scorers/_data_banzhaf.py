@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
+from .._parallel import parallel_calls
 from ._base import BaseScorer, ScoringData
 from ._checks import check_predictor
 from ._refits import Utility
@@ -91,8 +92,12 @@ class DataBanzhaf(BaseScorer, name="data_banzhaf"):
         rng = random_generator(self.random_state)
         # Drawn beforehand, so that they do not depend on n_jobs.
         subsets = rng.randint(2, size=(self.n_subsets, len(utility.y))) == 1
-        gains = Parallel(n_jobs=self.n_jobs)(
-            delayed(_gain)(utility, inside) for inside in subsets
+        gains = parallel_calls(
+            (delayed(_gain)(utility, inside) for inside in subsets),
+            self.n_jobs,
+            words="Subsets",
+            unit="subset",
+            total=len(subsets),
         )
         # Each sample is in the subset or in its complement: a mean over the pairs.
         return np.where(subsets, 1.0, -1.0).T @ np.array(gains) / len(subsets)

@@ -1,12 +1,17 @@
 """Out-of-bag correctness as a scorer."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils import _safe_indexing
 
 from .._numbers import check_integer
+from .._progress import counting
 from ._base import BaseScorer, ScoringData
 from ._checks import check_choice, check_predictor, check_probabilities
 from ._refits import unrecorded
@@ -87,12 +92,15 @@ class DataOOB(BaseScorer, name="data_oob"):
         classifies = is_classifier(estimator)
         rows = np.arange(len(labels))[:, None]
         bagging = BaggingClassifier if classifies else BaggingRegressor
-        bags = bagging(
-            _OfRows(unrecorded(estimator), data.X, labels),
-            self.n_estimators,
-            n_jobs=self.n_jobs,
-            random_state=self.random_state,
-        ).fit(rows, labels)
+        # scikit-learn fits the models; other processes cannot move the bar.
+        n_shown = self.n_estimators if effective_n_jobs(self.n_jobs) == 1 else 0
+        with counting("Models", n_shown, "model") as advance:
+            bags = bagging(
+                _OfRows(unrecorded(estimator), data.X, labels, advance),
+                self.n_estimators,
+                n_jobs=self.n_jobs,
+                random_state=self.random_state,
+            ).fit(rows, labels)
         asks_probability = classifies and self.measure == "loss"
         # Not scikit-learn's oob_score_, which averages the predictions of the models
         # before it compares them with the labels.
@@ -126,21 +134,27 @@ class _OfRows(BaseEstimator):
     """An estimator fitted on row numbers, since bagging takes nothing but arrays."""
 
     def __init__(
-        self, estimator: BaseEstimator, data: ArrayLike | None, targets: np.ndarray
+        self,
+        estimator: BaseEstimator,
+        data: ArrayLike | None,
+        targets: np.ndarray,
+        advance: Callable[..., Any],
     ) -> None:
         self.estimator = estimator
         self.data = data
         self.targets = targets
+        self.advance = advance
 
     def __sklearn_clone__(self) -> "_OfRows":
         # scikit-learn's clone would copy the data for each model.
-        return _OfRows(clone(self.estimator), self.data, self.targets)
+        return _OfRows(clone(self.estimator), self.data, self.targets, self.advance)
 
     def fit(self, rows: np.ndarray, y: np.ndarray) -> "_OfRows":
         """Fit the estimator on the rows."""
         # Bagging numbers the classes, which the estimator may know by their names.
         own = rows[:, 0]
         self.estimator.fit(_safe_indexing(self.data, own), self.targets[own])
+        self.advance()
         return self
 
     def predict(self, rows: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, is_real, random_generator
+from .._parallel import parallel_calls
 from ._base import BaseScorer, ScoringData
 from ._checks import check_predictor
 from ._refits import Utility
@@ -107,9 +108,15 @@ class DataShapley(BaseScorer, name="data_shapley"):
         orders = [rng.permutation(n_samples) for _ in range(self.n_permutations)]
         full, empty = utility(np.arange(n_samples)), utility(np.arange(0))
         weights = self._weights(n_samples)
-        gains = Parallel(n_jobs=self.n_jobs)(
-            delayed(_gains)(utility, order, weights, empty, full, self.tolerance)
-            for order in orders
+        gains = parallel_calls(
+            (
+                delayed(_gains)(utility, order, weights, empty, full, self.tolerance)
+                for order in orders
+            ),
+            self.n_jobs,
+            words="Permutations",
+            unit="permutation",
+            total=len(orders),
         )
         return np.mean(gains, axis=0)
 

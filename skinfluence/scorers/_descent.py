@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._numbers import check_integer, is_real
+from .._progress import tracked
 
 LOWEST = 0.01
 """The smallest weight: at 0 a sample has no influence and could never recover."""
@@ -82,7 +83,7 @@ class Descent:
         """Return the variable of the step that is judged best, or of the last one."""
         variable, state, judged = start, None, self.early_stopping is not None
         best, least, since = start, np.inf, 0
-        for number in range(self.n_steps + judged):
+        for number in tracked(range(self.n_steps + judged), "Descent", "step"):
             last = number == self.n_steps
             slopes, loss = measure(number, variable, not last)
             since += 1

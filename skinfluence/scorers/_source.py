@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby, pairwise
 from operator import attrgetter, itemgetter
 
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from .._numbers import check_integer
+from .._progress import tracked
 from .._warnings import warn_caller
 from ..estimators import RecordedRun, effective_rate
 from ..exceptions import SolverConvergenceWarning
@@ -255,7 +257,8 @@ class _Segment:
 def _states_after(run: RecordedRun, steps: Collection[int]) -> dict[int, State]:
     """Return the states that some steps led to."""
     n_steps = run.trajectory.n_steps
-    walk = Replay(run.trajectory, run.step).backwards(n_steps, run.first)
+    progress = partial(tracked, words="Recorded steps", unit="step")
+    walk = Replay(run.trajectory, run.step).backwards(n_steps, run.first, progress)
     return {record.step: after for record, _, after in walk if record.step in steps}
 
 

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 
 import torch
 from torch import Tensor
 
+from .._progress import tracked
 from ..estimators import RecordedRun
 from ..training import Hyperparameters, MicroBatch, State
 from ..trajectory import Replay, StepRecord
@@ -53,7 +55,8 @@ def visits(
     for record in trajectory.records[run.first : stop]:
         epochs[record.epoch].append(record)
     ends = {records[-1].step: records for records in epochs.values()}
-    walk = Replay(trajectory, run.step).backwards(stop, run.first)
+    progress = partial(tracked, words="Recorded steps", unit="step")
+    walk = Replay(trajectory, run.step).backwards(stop, run.first, progress)
     for record, before, after in walk:
         if steps == "all":
             yield visit_of(run, before, [record])

@@ -19,6 +19,7 @@ from ._run_folders import (
 from ._schedule import Schedule, fewest_states, leaves_room, smallest_interval
 from ._spill import held_on_device, spill
 from ._trajectory import Trajectory, held_by, reread
+from ._words import run_in_words
 
 __all__ = [
     "Replay",
@@ -42,6 +43,7 @@ __all__ = [
     "reread",
     "resumed",
     "run_folders",
+    "run_in_words",
     "same_loss",
     "smallest_interval",
     "spill",

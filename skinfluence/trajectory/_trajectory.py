@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 import torch
 
+from .._summary import Summarized
 from ..training import State, StepRecord, parameters_digest
 from ._disk.shards import SavedStates
 from ._disk.whole_run import load, save
 from ._facts import RunFacts, cut_facts
 from ._schedule import Schedule, leaves_room
 from ._store import MemoryStore, StateStore
+from ._words import run_in_words
 
 
 @dataclass
-class Trajectory(RunFacts):
+class Trajectory(Summarized, RunFacts):
     """The steps of a training run and the states they began from.
 
     Every `interval`-th state is kept; the others follow from it by repeating the
@@ -79,12 +81,11 @@ class Trajectory(RunFacts):
     _store: StateStore = field(default_factory=MemoryStore, init=False, repr=False)
 
     def __repr__(self) -> str:
-        kept, where = len(self._store), self.folder or "memory"
-        return (
-            f"<Trajectory of {self.n_epochs} epochs, {self.n_steps} steps over "
-            f"{self.n_samples} samples; {kept} states kept, "
-            f"{self.nbytes / 2**20:.3g} MiB, in {where}>"
-        )
+        facts = self._facts()
+        return f"<Trajectory of {facts['Recorded']}; {facts['Size']}>"
+
+    def _facts(self) -> dict[str, str]:
+        return run_in_words(self)
 
     def keeps(self, number: int) -> bool:
         """Return whether a state is on the grid, or could not be recomputed.

@@ -8,13 +8,13 @@ from typing import Any, Self, TypeAlias
 import joblib
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
+from sklearn.utils.parallel import delayed
 from torch import Tensor
 
 from ..._cache import Cache, cache_of
 from ..._keys import check_cacheable
-from ..._parallel import check_n_jobs
+from ..._parallel import check_n_jobs, parallel_calls
 from ...counterfactual import Ensemble, OtherTargets, StagedEnsemble, Way
 from ...influence import Query
 from ...training import differentiating
@@ -279,7 +279,13 @@ def exact_changes(
 
     size = _part_size(-(-len(weights) // ranks.number), n_jobs)
     parts = ranks.own(torch.arange(len(weights)).split(size))
-    found = Parallel(n_jobs=n_jobs)(delayed(cache.call)(*call(part)) for part in parts)
+    found = parallel_calls(
+        (delayed(cache.call)(*call(part)) for part in parts),
+        n_jobs,
+        words="Exact changes",
+        unit="part",
+        total=len(parts),
+    )
     return np.concatenate(ranks.gather_parts(found))
 
 

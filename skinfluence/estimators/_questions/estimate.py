@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.checkpoint import CheckpointError
-from tqdm.auto import tqdm
 
 from ..._numbers import is_real
+from ..._progress import tracked
 from ..._warnings import warn_caller
 from ...exceptions import (
     DivergedTrainingError,
@@ -126,12 +126,8 @@ def reliable(scores: np.ndarray, growth: float) -> np.ndarray:
 
 
 def progress_of(net: InfluenceNet) -> Callable[[Any], Any]:
-    """Return the progress bar of a verbose net; any other has none.
-
-    Even a bar that is not shown takes tqdm's lock, which forked processes share: one
-    that is killed with it would leave the others waiting.
-    """
-    return partial(tqdm, desc="Retrace", unit="step") if net.verbose else iter
+    """Return what wraps the steps of a retrace in a progress bar, if one is shown."""
+    return partial(tracked, words="Retrace", unit="step", verbose=net.verbose)
 
 
 def _warn_of_growth(growth: float) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
 from .._baseline import Skill
 from .intervals import kendall, mean, median, spearman
@@ -78,6 +79,8 @@ class InfluenceCheck:
     >>> check = clf.check_influence(X[1::2], y[1::2], n_samples=10, random_state=0)
     >>> check.correlation > 0.8, check.lds > 0.9, check.metasmoothness > 0.9
     (True, True, True)
+    >>> check.to_frame().shape
+    (10, 2)
     """
 
     samples: np.ndarray
@@ -98,6 +101,18 @@ class InfluenceCheck:
     metasmoothness: float = _NAN
     metasmoothness_interval: tuple[float, float] = (_NAN, _NAN)
     skill: Skill | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the samples that were verified as a table.
+
+        Returns
+        -------
+        DataFrame of n_checked rows
+            The columns ``estimated`` and ``exact``; its index holds the rows of the
+            training data.
+        """
+        columns = {"estimated": self.estimated, "exact": self.exact}
+        return pd.DataFrame(columns, index=self.samples)
 
     # The statement, in place of hundreds of numbers.
     def __repr__(self) -> str:

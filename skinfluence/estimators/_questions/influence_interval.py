@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
@@ -70,6 +71,8 @@ class InfluenceInterval:
     >>> harmful_in_most_runs = found.interval[:, 1] < 0
     >>> harmful_in_most_runs.shape
     (75,)
+    >>> list(found.to_frame().columns)
+    ['score', 'standard_error', 'sign_agreement', 'n_used', 'lower', 'upper']
     """
 
     influence: np.ndarray
@@ -78,6 +81,19 @@ class InfluenceInterval:
     n_verified: int
     metasmoothness: float
     runs: ScoresOverRuns
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the influence and the intervals as a table.
+
+        Returns
+        -------
+        DataFrame of n_samples rows
+            The columns of :meth:`ScoresOverRuns.to_frame
+            <skinfluence.estimators.ScoresOverRuns.to_frame>`, and ``lower`` and
+            ``upper``, the ends of the intervals.
+        """
+        lower, upper = self.interval.T
+        return self.runs.to_frame().assign(lower=lower, upper=upper)
 
 
 def influence_interval(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from skorch.history import History
 from torch import Tensor
 
+from ..._progress import tracked
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import TrainingStep
@@ -163,7 +164,7 @@ def _repeated(trajectory: Trajectory, step: TrainingStep, first: int) -> Traject
         interval=trajectory.interval,
         max_bytes=trajectory.max_bytes,
     )
-    for record in trajectory.records[first:]:
+    for record in tracked(trajectory.records[first:], "Repetition", "step"):
         before = live.read() if again.keeps(record.step) else None
         with on_threads(record.n_threads):
             loss = float(step.advance(record))

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from skorch.net import NeuralNet
 from torch import Tensor, nn
 
 from ..._interrupts import deferred_interrupts
+from ..._progress import no_advance
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
 from ...training import (
@@ -114,6 +115,7 @@ class TrainingRun:
         self.epoch = 0
         self._modules: list[nn.Module] | None = None
         self._live: LiveState | None = None
+        self.epoch_done: Callable[..., Any] = no_advance  # moves the progress bar
         self._new_epoch = True
         self._before: State | None = None
         self._fixed: FixedParts | None = None
