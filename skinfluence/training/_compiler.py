@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -147,13 +148,17 @@ def compile_graph(graph: Any, examples: list[Any]) -> Function:
 
 
 def _compile(graph: Any, examples: list[Any]) -> Function:
-    import torch._inductor  # some seconds, which only those pay who compile
+    # It takes some seconds, which only those pay who compile, and keeps its programs on
+    # the disk for later processes.
+    from torch._inductor import standalone_compile
 
+    compiled = partial(
+        standalone_compile, graph, examples, dynamic_shapes="from_example_inputs"
+    )
     if examples[0].device.type != "cuda":
-        return torch._inductor.compile(graph, examples)
+        return compiled()
     # A small network's kernels take less time than their launches one by one.
-    options = {"triton.cudagraphs": True}
-    return _copying(torch._inductor.compile(graph, examples, options))
+    return _copying(compiled(options={"triton.cudagraphs": True}))
 
 
 def _copying(function: Function) -> Function:

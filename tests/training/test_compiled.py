@@ -10,6 +10,7 @@ import pytest
 import torch
 from skorch.callbacks import GradientNormClipping
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -197,3 +198,20 @@ def test_graphs_that_hold_tensors_are_compiled_each_by_itself(monkeypatch):
     for factor in (1.0, 2.0):
         _compiler.compile_graph(times(factor), [torch.ones(3)])
     assert len(compiled) == 2
+
+
+@pytest.mark.slow
+def test_programs_are_kept_on_disk():
+    def times(factor):
+        held = torch.full((40,), factor)
+        return make_fx(lambda x: (x * held).sin())(torch.ones(40))
+
+    x, found = torch.arange(40.0), []
+    _compiler._compile(times(2.0), [x])
+    before = counters["aot_autograd"]["autograd_cache_hit"]
+    for factor in (2.0, 3.0):
+        # Its key has the form of the tensors that a graph holds, and not their values.
+        found.append(_compiler._compile(times(factor), [x])(x))
+        # Sines by vectors of numbers are rounded in another way.
+        assert torch.allclose(found[-1], (x * factor).sin(), rtol=0, atol=1e-6)
+    assert counters["aot_autograd"]["autograd_cache_hit"] == before + 2
