@@ -88,7 +88,7 @@ def audit_dict(
         "ranked_by_influence": findings.scores is findings.influence,
         "epochs": n_epochs,
         "classes": None if classes is None else [str(label) for label in classes],
-        "n_asked": findings.harmed.n_asked,
+        "shows_harmed": findings.harmed.most.rows.size > 0,
         "by_label": None if places is None else _by_label(findings, y, places),
         "suspects": _alike(_suspects(findings, shown, places), samples),
         "validation": _validation(findings.harmed, others, places),
@@ -256,6 +256,7 @@ def _suspects(
     findings: Audit, shown: Sequence[Content], places: Places
 ) -> list[Content]:
     """Return a dict for each suspect."""
+    most = findings.harmed.most
     return [
         {
             "sample": int(row),
@@ -269,9 +270,7 @@ def _suspects(
             "path": [_number(value) for value in findings.paths[k]],
             "harms": [
                 [int(other), _number(value)]
-                for other, value in zip(
-                    findings.harmed.rows[k], findings.harmed.influence[k], strict=True
-                )
+                for other, value in zip(most.rows[k], most.influence[k], strict=True)
                 if value < 0
             ],
             **shown[k],
@@ -334,7 +333,7 @@ def _gain(by_label: np.ndarray | np.floating) -> Content:
 
 def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Content:
     """Return a dict for each validation sample that is shown, by its row."""
-    rows = np.unique(harmed.rows[harmed.influence < 0])
+    rows = np.unique(harmed.most.rows[harmed.most.influence < 0])
     shown = [{}] * len(rows) if others is None else others.show(rows)
     return {
         str(row): {

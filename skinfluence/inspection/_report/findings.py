@@ -13,13 +13,19 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ...cleaning import data_fingerprint
-from ...estimators import InfluenceCheck, ScoresOverRuns, Skill, final_model, skill
+from ...estimators import (
+    HarmBySample,
+    InfluenceCheck,
+    ScoresOverRuns,
+    Skill,
+    final_model,
+    harm_by_sample,
+    skill,
+)
 from ...exceptions import InfluenceReliabilityWarning
 from .._style import check_numbers, extremes
 from .._typing import Estimator, RandomState
 
-# Each validation sample costs a retrace: limits in all, and at once for the memory.
-_MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
 # Points of a path: enough for a sparkline, where all epochs would bloat the page.
 _POINTS = 24
 
@@ -32,19 +38,13 @@ class Harmed:
 
     Attributes
     ----------
-    rows : ndarray of shape (n_suspects, n_shown), int
-        Rows of the validation data, the most harmed first.
-    influence : ndarray of the same shape
-        Change of their losses if the suspect were left out.
-    n_asked : int
-        How many validation samples were examined.
+    most : HarmBySample
+        Their rows, and the change on each; none where they were not asked for.
     labels, predictions : ndarray of shape (n_val,)
         Those of all validation samples.
     """
 
-    rows: np.ndarray
-    influence: np.ndarray
-    n_asked: int
+    most: HarmBySample
     labels: np.ndarray
     predictions: np.ndarray
 
@@ -214,36 +214,9 @@ def _harmed(
     k: int,
     question: Mapping[str, Any],
 ) -> Harmed:
-    """Return which validation samples each suspect harms most.
-
-    If there are many, only those with the highest losses are examined. Of each part,
-    only the suspects' rows and the most harmed so far are kept, to limit the memory.
-    """
-    losses = _losses(estimator, X_val, y_val)
-    queried = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
-    queried = queried if k else queried[:0]
-    rows = np.zeros((len(suspects), 0), dtype=np.intp)
-    values = np.zeros((len(suspects), 0))
-    for start in range(0, len(queried), _QUERIES_AT_ONCE):
-        part = queried[start : start + _QUERIES_AT_ONCE]
-        influence = estimator.influence(
-            _safe_indexing(X_val, part),
-            _safe_indexing(y_val, part),
-            aggregate=None,
-            **question,
-        )[suspects]
-        values = np.concatenate([values, influence], axis=1)
-        rows = np.concatenate([rows, np.tile(part, (len(suspects), 1))], axis=1)
-        best = np.argsort(values, axis=1, kind="stable")[:, :k]
-        values = np.take_along_axis(values, best, axis=1)
-        rows = np.take_along_axis(rows, best, axis=1)
-    predictions = estimator.predict(X_val)
-    return Harmed(rows, values, len(queried), np.asarray(y_val), predictions)
-
-
-def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
-    query = final_model(estimator).query(X_val, y_val)
-    with torch.no_grad():
-        parts = [values for values, _ in query.values()]
-    losses: np.ndarray = torch.cat(parts).double().cpu().numpy()
-    return losses
+    """Return which validation samples each suspect harms most."""
+    if k:
+        most = harm_by_sample(estimator, suspects, X_val, y_val, k, **question)
+    else:
+        most = HarmBySample.none(len(suspects))
+    return Harmed(most, np.asarray(y_val), estimator.predict(X_val))

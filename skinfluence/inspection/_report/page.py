@@ -31,7 +31,6 @@ _FOR_SCRIPT = (
     "unit",
     "classes",
     "epochs",
-    "n_asked",
     "n_samples",
     "ranked_by_influence",
     "by_label",

@@ -184,8 +184,9 @@ class AuditReport:
             Each costs one training run, and the smoothness of the run up to ten.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
-            it raises most, of the 100 with the highest losses. Each of these costs a
-            retrace, the most expensive part of a report; 0 for none.
+            it raises most. As much work as a retrace for each suspect or for each
+            validation sample, whichever are fewer, and often the most expensive part
+            of a report; 0 for none.
         scores : array-like of shape (n_samples,), ScoresOverRuns or None, default=None
             Other scores to rank by, the lowest first; samples with NaN are not shown.
             Those over several runs, the ``over_runs_`` of a cleaner or the result of
