@@ -33,7 +33,7 @@ from skinfluence import (
     find_issues,
 )
 from skinfluence.cleaning import data_fingerprint
-from skinfluence.estimators import ScoresOverRuns, skill
+from skinfluence.estimators import InfluenceInterval, ScoresOverRuns, skill
 from skinfluence.exceptions import DecisionsError, TrainingDataChangedError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
@@ -161,6 +161,30 @@ def test_scores_over_several_runs_are_shown_with_their_spread(clf):
         assert suspect["n_agree"] == same.sum()
     plain = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=runs.mean)
     assert "n_runs" not in plain.to_dict()["suspects"][0]
+
+
+def test_intervals_for_a_fresh_run_are_shown(clf):
+    rng = np.random.default_rng(0)
+    runs = ScoresOverRuns.of(rng.normal(-1.0, 0.1, (3, 60)))
+    interval = runs.mean[:, None] + np.array([-0.5, 2.0])
+    interval[5] = np.nan, np.inf
+    found = InfluenceInterval(runs.mean, interval, 0.8, 30, 0.9, runs)
+    options = {"n": 60, "n_check": 0, "n_harmed": 0}
+    report = AuditReport.from_estimator(clf, *DATA, scores=found, **options)
+    content = report.to_dict()
+    order = of_suspects(report, "sample")
+    assert order == np.argsort(runs.mean).tolist()
+    assert of_suspects(report, "n_runs") == [3] * 60
+    shown = dict(zip(order, of_suspects(report, "interval"), strict=True))
+    assert shown.pop(5) == [None, None]
+    for row, ends in shown.items():
+        np.testing.assert_allclose(ends, interval[row], rtol=TOLERANCE)
+    assert content["level"] == 0.8
+    assert "in a fresh run for 80 % of the samples" in page(content)
+    # Runs without intervals have none, and nothing is said of them.
+    plain = AuditReport.from_estimator(clf, *DATA, scores=runs, **options)
+    assert {*of_suspects(plain, "interval")} == {None}
+    assert "An interval" not in page(plain.to_dict())
 
 
 def test_the_expected_error_is_asked_for(clf):

@@ -31,6 +31,7 @@ _FOR_SCRIPT = (
     "unit",
     "classes",
     "epochs",
+    "level",
     "n_samples",
     "ranked_by_influence",
     "by_label",
