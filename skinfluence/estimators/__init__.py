@@ -21,6 +21,7 @@ from ._labels import labels_of as labels_of
 from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
+from ._measures import metric_of as metric_of
 from ._modules import LinearModule, MLPModule
 from ._parameters import check_parameters as check_parameters
 from ._parameters import check_resume as check_resume

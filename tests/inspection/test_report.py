@@ -111,6 +111,15 @@ def test_whom_suspects_harm_need_not_be_shown(clf):
     assert "Harms most: of" not in page(none.to_dict())
 
 
+def test_single_samples_have_no_metric_of_all_together(clf):
+    options = {"n": 3, "n_check": 0, "query": "calibration", "harmful_only": False}
+    match = "`n_harmed` must be 0 for a query of the whole.*got 3 with query='calib"
+    with pytest.raises(ValueError, match=match):
+        AuditReport.from_estimator(clf, *DATA, **options)
+    report = AuditReport.from_estimator(clf, *DATA, n_harmed=0, **options)
+    assert of_suspects(report, "harms") == [[]] * 3
+
+
 def test_scores_check_and_fingerprint(report, clf):
     X, y, X_val, y_val = DATA
     assert report.scores.index.tolist() == ["validation", "test"]

@@ -17,8 +17,10 @@ from ...estimators import (
     HarmBySample,
     InfluenceCheck,
     Skill,
+    check_query,
     final_model,
     harm_by_sample,
+    metric_of,
     skill,
 )
 from ...exceptions import InfluenceReliabilityWarning
@@ -106,6 +108,7 @@ def audit(data: Audited, options: Options) -> Audit:
     estimator, X, y, judges = data
     X_val, y_val = judges["validation"]
     question = options.question
+    _check_harmed(estimator, options)
     # Its sum over the epochs is the influence: one retrace gives both.
     by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)
     influence = by_epoch.sum(axis=1)
@@ -147,6 +150,17 @@ def audit(data: Audited, options: Options) -> Audit:
         {name: _skill(estimator, y, *data) for name, data in judges.items()},
         fingerprint_of(X, options.raw, y),
     )
+
+
+def _check_harmed(estimator: Estimator, options: Options) -> None:
+    """Refuse to look for single samples that are harmed where none has a measure."""
+    check_query(estimator, options.query)
+    if options.n_harmed and metric_of(estimator, options.query) is not None:
+        raise ValueError(
+            "`n_harmed` must be 0 for a query of the whole validation set, which "
+            f"single samples do not have, got {options.n_harmed} with query="
+            f"{options.query!r}."
+        )
 
 
 def _predicted(data: Audited, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
