@@ -46,11 +46,8 @@ def merged(
 ) -> tuple[Cleaning, list[str]]:
     """Return what was decided, and how far the readers agree."""
     readers = [_read(problem, path) for path in paths]
-    agreed = [
-        _agreement(one, other, *(readers[k] for k in pair))
-        for pair in combinations(range(len(paths)), 2)
-        for one, other in [[paths[k].name for k in pair]]
-    ]
+    pairs = combinations(zip(paths, readers, strict=True), 2)
+    agreed = [_agreement(*one, *other) for one, other in pairs]
     decided = readers[0]
     for path, reader in zip(paths[1:], readers[1:], strict=True):
         if conflicts is None or conflicts == "refuse":
@@ -59,9 +56,11 @@ def merged(
     return Cleaning(np.sort(decided.removed), decided.relabelled), agreed
 
 
-def _agreement(one: str, other: str, first: Decisions, second: Decisions) -> str:
+def _agreement(one: Path, first: Decisions, other: Path, second: Decisions) -> str:
     said = first.agreement(second).in_words("rows")
-    return f"Readers {one!r} and {other!r}: {said}"
+    copied = one.read_bytes() == other.read_bytes()
+    doubt = " The files are the same: are they of two readers?" if copied else ""
+    return f"Readers {one.name!r} and {other.name!r}: {said}{doubt}"
 
 
 def _refuse_conflicts(

@@ -19,6 +19,7 @@ def folder(tmp_path_factory):
     assert main([*arguments, "--n", "3", *QUICK]) == 0
     fingerprint = page_data(report)["fingerprint"]
     write_decisions(folder / "ann.csv", fingerprint, FIRST)
+    write_decisions(folder / "copy.csv", fingerprint, FIRST)
     write_decisions(folder / "bob.csv", fingerprint, SECOND)
     write_decisions(folder / "twice.csv", fingerprint, [FIRST[1], FIRST[1]])
     write_decisions(folder / "burn.csv", fingerprint, [(3, "burn", "")])
@@ -81,3 +82,9 @@ def test_readers_that_do_not_go_together_are_refused(
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_of_a_file_is_told(folder, tmp_path, capsys):
+    assert clean(folder, tmp_path / "clean.csv", ["ann.csv", "copy.csv"]) == 0
+    said = "agree on 3 (100 %; Cohen's kappa 1.00). The files are the same: are they"
+    assert said in capsys.readouterr().out
