@@ -44,6 +44,7 @@ from skinfluence import (
     scorers,
 )
 from skinfluence.cleaning import (
+    Decisions,
     Reweight,
     compare_scorers,
     data_fingerprint,
@@ -186,6 +187,8 @@ GROUPS = [0, 0, 1, 1]
 CELLS = pd.DataFrame(X[:3])
 _TUNED = ("auc", "average_precision", "calibration", "f1", "quantile_loss")
 
+DECISIONS = Decisions(np.array([0]), np.array([1]), {})
+
 TARGETS: dict[str, Callable[..., object]] = {
     "SGDInfluenceClassifier": classifier,
     "SGDInfluenceRegressor": regressor,
@@ -217,6 +220,7 @@ TARGETS: dict[str, Callable[..., object]] = {
     "Reweight": lambda **o: cleaner(action=Reweight(**o)),
     "compare_scorers": comparison,
     "suggest": lambda **o: suggest(fitted(), *VAL, **{"budget": 1, **o}),
+    "merge": lambda **o: DECISIONS.merge(DECISIONS, **o),
     "data_fingerprint": lambda **o: data_fingerprint(**{"X": X, "y": Y, **o}),
     "AuditReport": audit,
     "InfluenceDisplay": lambda **o: InfluenceDisplay.from_estimator(
@@ -591,6 +595,10 @@ TABLE: list[tuple[str, str, object, str]] = [
     ("InfluenceCleanerCV", "n_removes", 3, "Sequence"),
     ("InfluenceCleaner", "scorer", "lost", "one of"),
     ("InfluenceCleaner", "action", "keep", "a str among"),
+    ("merge", "conflicts", "second", "'refuse', 'first' or 'keep'"),
+    ("merge", "conflicts", None, "'refuse', 'first' or 'keep'"),
+    ("merge", "conflicts", True, "'refuse', 'first' or 'keep'"),
+    ("merge", "conflicts", ["first"], "'refuse', 'first' or 'keep'"),
     ("InfluenceCleaner", "memory", 3, "an instance of 'str'"),
     ("InfluenceCleanerCV", "rule", "first", "a str among"),
     ("data_fingerprint", "X", None, "an array, a sequence or a table"),

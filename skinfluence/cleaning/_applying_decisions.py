@@ -1,6 +1,7 @@
 """Applying reviewers' decisions instead of a ranking."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from ..estimators import ScoresOverRuns
 from ..exceptions import DecisionsError
 from ._data import CleaningData
 from ._decisions import Decisions, read_decisions
-from ._ranking import Ranking
+from ._ranking import Ranking, with_seed
 from ._recipe import CleaningRecipe
 from ._removal import Cleaned
 from ._selection import emptied_classes
@@ -46,9 +47,19 @@ def act_as_decided(
         {"relabelled_": relabelled},
     )
     unranked = ScoresOverRuns.of(np.full((1, len(data)), np.nan))
-    # The same seed of the final fit as after a ranking.
-    ranking = Ranking(unranked, None, (), cleaner._seeds()[1])
-    return cleaned, ranking, decisions.removed
+    # The same seeds of the run and of the final fit as with a ranking.
+    _, final_seed, run_seed = cleaner._seeds()[:3]
+    before = None
+    if cleaner.refit == "counterfactual":
+        run = with_seed(cleaner._estimator(), run_seed)
+        before = run.fit(data.X, data.y, **data.params)
+    return cleaned, Ranking(unranked, before, (), final_seed), decisions.removed
+
+
+def refit_as_decided(before: Any, removed: np.ndarray, relabelled: pd.DataFrame) -> Any:
+    """Repeat the run before the decisions under them."""
+    labels = dict(zip(relabelled["index"], relabelled["to"], strict=True))
+    return before.refit_without(removed, relabel=labels)
 
 
 def _words(decisions: Decisions, n_samples: int) -> np.ndarray:

@@ -217,8 +217,9 @@ class BaseCleaner(
         check_choices(self)
         data = self._check_data(X, y, validation, fit_params, groups)
         cleaned, ranking, chosen = self._act(data)
-        if ranking.runs:  # none with `decisions`
+        if ranking.estimator is not None:
             self.estimator_ = ranking.estimator
+        if ranking.runs:  # none with `decisions`
             self.query_ = getattr(ranking.runs[0].scorer, "query", None)
         self.influence_ = ranking.scores
         self.standard_error_ = ranking.over_runs.standard_error

@@ -57,7 +57,7 @@ def check_choices(cleaner: Any) -> None:
     cache_of(cleaner.memory)
     estimator, final = cleaner._estimator(), cleaner._final()
     if getattr(cleaner, "decisions", None) is not None:
-        _check_decided(cleaner)
+        _check_decided(cleaner, estimator)
     else:
         scorer = cleaner._scorer()
         _check_smoothing(cleaner, scorer)
@@ -80,17 +80,15 @@ def check_choices(cleaner: Any) -> None:
         )
 
 
-def _check_decided(cleaner: Any) -> None:
-    # Decisions would silently take precedence over them.
-    for name, wanted, hint in (
-        ("action", "remove", "the decisions themselves say what to do"),
-        ("refit", "full", "use the estimator's refit_without(removed, relabel=...)"),
-    ):
-        got = getattr(cleaner, name)
-        if got != wanted:
-            raise ValueError(
-                f"`{name}` must be {wanted!r} with decisions, got {got!r}: {hint}."
-            )
+def _check_decided(cleaner: Any, estimator: Any) -> None:
+    # Decisions would silently take precedence over it.
+    if cleaner.action != "remove":
+        raise ValueError(
+            f"`action` must be 'remove' with decisions, got {cleaner.action!r}: the "
+            "decisions themselves say what to do."
+        )
+    if cleaner.refit == "counterfactual":
+        _check_counterfactual(cleaner, estimator)
 
 
 def _check_smoothing(cleaner: Any, scorer: Any) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.metrics import check_scoring
 
 from ..estimators import QueryLike
-from ._applying_decisions import act_as_decided
+from ._applying_decisions import act_as_decided, refit_as_decided
 from ._base import BaseCleaner
 from ._checks import SCORING
 from ._choosing_n_remove import FRACTIONS, choose_column, judged_folds, score_path
@@ -124,7 +124,8 @@ class InfluenceCleaner(BaseCleaner):
         ``"full"`` fits a clone of the final estimator on the kept samples.
         ``"counterfactual"`` repeats the (first) recorded run without the removed
         samples, the protocol of [1]_: the gain may then be specific to that run's
-        batches. Samples held out for validation are not trained on.
+        batches. Samples held out for validation are not trained on. With `decisions`
+        `estimator` is fitted on all samples first, and this run is repeated under them.
     output : {"prediction", "representation"}, default="prediction"
         ``"representation"`` makes the cleaner a transformer as well, whose output is
         the last hidden layer of the cleaned network; it then does not resample.
@@ -182,7 +183,7 @@ class InfluenceCleaner(BaseCleaner):
         Fitted without the removed samples.
     estimator_ : estimator
         The fitted estimator of the first run, with its trajectory: the model before
-        cleaning. Not set with `decisions`.
+        cleaning. With `decisions` only if ``refit="counterfactual"`` has made one.
     classes_ : ndarray of shape (n_classes,)
         Labels, if the final estimator is a classifier.
     n_features_in_ : int
@@ -280,6 +281,11 @@ class InfluenceCleaner(BaseCleaner):
         if self.decisions is None:
             return super()._act(data)
         return act_as_decided(self, data)
+
+    def _refit(self, data: CleaningData, ranking: Ranking, chosen: np.ndarray) -> Any:
+        if self.decisions is None or self.refit == "full":
+            return super()._refit(data, ranking, chosen)
+        return refit_as_decided(ranking.estimator, chosen, self.relabelled_)
 
     def _choose(self, data: CleaningData) -> Goal:
         if not (isinstance(self.n_remove, str) and self.n_remove == "auto"):

@@ -12,11 +12,17 @@ from numpy.typing import ArrayLike
 
 from .._files import checksum
 from ..exceptions import DecisionsError
+from ._agreement import Agreement, Decided, agreement_of, listed_conflicts
 from ._data import Samples
 from ._decision_files import CHECK, DecisionTable, Source, read_table, text_of
 from ._fingerprint import data_fingerprint
 
 _WORDS = ("keep", "remove", "relabel")
+CONFLICTS = ("refuse", "first", "keep")
+"""What may become of samples on which two readers disagree."""
+
+# A spreadsheet would run it, or an apostrophe hides that.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _CHECK = re.compile(r"v1-(\d{1,9})-([0-9a-f]{8})")
 
 
@@ -37,6 +43,7 @@ class Decisions:
     See Also
     --------
     read_decisions : Reads them from a file.
+    Agreement : How far two readers agree.
 
     Examples
     --------
@@ -55,6 +62,124 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.removed) + len(self.relabelled)
+
+    def _by_sample(self) -> Decided:
+        decided: dict[int, tuple[str, Any]] = dict.fromkeys(
+            self.kept.tolist(), ("keep", "")
+        )
+        decided |= dict.fromkeys(self.removed.tolist(), ("remove", ""))
+        return decided | {k: ("relabel", v) for k, v in self.relabelled.items()}
+
+    def agreement(self, other: "Decisions") -> Agreement:
+        """Compare these decisions with those of a second reader of the same data.
+
+        Parameters
+        ----------
+        other : Decisions
+            Those of the other reader.
+
+        Returns
+        -------
+        Agreement
+            On the samples that both have decided on.
+        """
+        return agreement_of(self._by_sample(), _checked(other)._by_sample())
+
+    def merge(self, other: "Decisions", *, conflicts: str = "refuse") -> "Decisions":
+        """Take the decisions of a second reader of the same data into account.
+
+        Parameters
+        ----------
+        other : Decisions
+            Those of the other reader.
+        conflicts : {"refuse", "first", "keep"}, default="refuse"
+            What becomes of samples on which both have decided, otherwise: an error,
+            these decisions, or the samples are kept as they are.
+
+        Returns
+        -------
+        Decisions
+            About all samples that either has decided on.
+
+        Raises
+        ------
+        DecisionsError
+            If the two disagree, with ``conflicts="refuse"``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skinfluence.cleaning import Decisions
+        >>> first = Decisions(np.array([1]), np.array([5, 8]), {})
+        >>> second = Decisions(np.array([8]), np.array([5]), {2: "cat"})
+        >>> merged = first.merge(second, conflicts="keep")
+        >>> merged.kept, merged.removed, merged.relabelled
+        (array([1, 8]), array([5]), {2: 'cat'})
+        """
+        if conflicts not in CONFLICTS:
+            raise ValueError(
+                f"`conflicts` must be 'refuse', 'first' or 'keep', got {conflicts!r}."
+            )
+        found = self.agreement(other)
+        if conflicts == "refuse" and len(found.conflicts):
+            raise DecisionsError(
+                "The decisions of both readers must agree, but they differ on "
+                f"{listed_conflicts(found)}. Let the readers settle it, or choose a "
+                "rule: 'first' takes the first reader's decisions, 'keep' keeps these "
+                "samples as they are."
+            )
+        decided = {**other._by_sample(), **self._by_sample()}
+        if conflicts == "keep":
+            decided |= dict.fromkeys(found.conflicts["sample"].tolist(), ("keep", ""))
+        return _of(decided)
+
+    def to_frame(self, X: Samples, y: ArrayLike) -> pd.DataFrame:
+        """Return the decisions as a table, as :func:`read_decisions` reads it.
+
+        Parameters
+        ----------
+        X : array-like of n_samples rows
+            The samples that the decisions are about.
+        y : array-like of shape (n_samples,)
+            Their given labels or targets.
+
+        Returns
+        -------
+        DataFrame
+            The columns ``sample``, ``decision``, ``label`` (a text that a spreadsheet
+            would run as a formula after an apostrophe) and ``fingerprint``, a row for
+            each decision.
+        """
+        lines = [(k, *decided) for k, decided in sorted(self._by_sample().items())]
+        frame = pd.DataFrame(lines, columns=["sample", "decision", "label"])
+        frame["label"] = frame["label"].map(_quoted)
+        return frame.assign(fingerprint=data_fingerprint(X, y))
+
+
+def _of(decided: Decided) -> Decisions:
+    rows = {
+        word: [k for k in sorted(decided) if decided[k][0] == word] for word in _WORDS
+    }
+    return Decisions(
+        np.array(rows["keep"], dtype=np.intp),
+        np.array(rows["remove"], dtype=np.intp),
+        {k: decided[k][1] for k in rows["relabel"]},
+    )
+
+
+def _checked(other: object) -> Decisions:
+    if not isinstance(other, Decisions):
+        raise TypeError(
+            "`other` must be Decisions, such as read_decisions returns, got "
+            f"{type(other).__name__}."
+        )
+    return other
+
+
+def _quoted(label: Any) -> Any:
+    """Return a label so that it is read as itself, and never as a formula."""
+    text = isinstance(label, str) and label.startswith(_FORMULA)
+    return f"'{label}" if text else label
 
 
 def read_decisions(

@@ -32,10 +32,6 @@ from ._words import facts, how_validated, introduce, query_of, warnings_on
 N_RUNS = 4
 """Models that score each row; with five folds, four of them are trained on it."""
 
-# Validation rows to show for each suspect. Each needs a retrace of the training run,
-# which takes too long for large tables.
-_N_HARMED, _DETAILED_ROWS = 3, 5_000
-
 # The inputs are scaled already.
 _TO_LEARN_MORE = "Try more --epochs, --module linear, or other columns."
 
@@ -202,7 +198,6 @@ def make_report(
         y_test=y_test,
         at=AT,
         query=query_of(problem),
-        n_harmed=_N_HARMED if len(y) <= _DETAILED_ROWS else 0,
         about={
             **facts(problem),
             "Ranking": how_validated(problem, len(folds), N_RUNS),

@@ -8,7 +8,8 @@ from sklearn.base import clone
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..exceptions import EmptiedClassError, TableError
-from ._judge import Cleaning, measure_name, minus, signed
+from ._cleaning import Cleaning
+from ._judge import measure_name, minus, signed
 from ._problem import Folds, Problem
 from ._tables import quoted
 

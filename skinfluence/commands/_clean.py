@@ -5,19 +5,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from .._outputs import is_stream, new_output
-from ..cleaning import data_fingerprint, read_decisions
-from ..exceptions import DecisionsError, TableError
+from ..cleaning import Decisions
+from ..exceptions import TableError
 from ._cells import texts
 from ._choice import FRACTIONS, as_count, check_rounds, choose, n_choice_fits
-from ._choices import CLASSIFICATION, REGRESSION
-from ._judge import Cleaning, cleaned_rows, judge, measure_name, n_fits
+from ._choices import CLASSIFICATION
+from ._cleaning import Cleaning, cleaned_rows
+from ._judge import judge, measure_name, n_fits
 from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
+from ._readers import check_readers, merged
 from ._tables import MOST_LISTED, listed, quoted, table_format
 from ._words import introduce
 
@@ -35,15 +36,13 @@ def clean(options: Namespace) -> Command:
             f"--output must have the format of {options.table.name!r}, got "
             f"{options.path.name!r}."
         )
+    check_readers(options)
     problem = read_problem(options)
     yield from introduce(problem)
-    if options.decisions is not None and options.n_rounds != 1:
-        raise TableError(
-            f"--n-rounds goes with --n-remove, got {options.n_rounds} with --decisions."
-        )
-    decided = None
+    decided: Cleaning | None = None
+    agreed: list[str] = []
     if options.decisions is not None:
-        decided = _decided(problem, options)
+        decided, agreed = merged(problem, options.decisions, options.conflicts)
     elif options.n_remove != "auto":
         _check_count(problem, as_count(options.n_remove, len(problem.table)))
     folds = make_folds(problem.target, options.seed)
@@ -65,15 +64,16 @@ def clean(options: Namespace) -> Command:
         else:
             cleaning, chosen = decided, []
         _check_left(problem, cleaning)
-        changes = judge(problem, model, cleaning, judges)
+        changes = judge(problem, model, cleaning, judges, repeat=decided is not None)
     measure = measure_name(problem)
     return Outcome(
         lambda: _write(problem, cleaning, options),
         [
+            *agreed,
             *chosen,
             *_done(problem, cleaning),
             *_where_all_are(cleaning, options.changes),
-            *(change.in_words(measure).capitalize() + "." for change in changes),
+            *(line for change in changes for line in change.lines(measure)),
             f"{problem.table.n_total - len(cleaning.removed):,} rows written to "
             f"{options.path}.",
         ],
@@ -108,43 +108,13 @@ def _check_count(problem: Problem, count: int) -> None:
 
 def _write_changes(problem: Problem, cleaning: Cleaning, path: Path) -> None:
     """Write what is done to which rows, as decisions that can be passed on."""
-    done = {int(row): ("remove", "") for row in cleaning.removed}
-    done |= {row: ("relabel", label) for row, label in cleaning.relabelled.items()}
-    frame = pd.DataFrame(
-        [(problem.table.places[row], row, *done[row]) for row in sorted(done)],
-        columns=[problem.table.file.one_row, "sample", "decision", "label"],
-    )
-    shown = problem.shown(problem.table)
-    frame["fingerprint"] = data_fingerprint(shown, problem.target.y)
+    nobody = np.array([], dtype=np.intp)
+    done = Decisions(nobody, cleaning.removed, dict(cleaning.relabelled))
+    frame = done.to_frame(problem.shown(problem.table), problem.target.y)
+    places = [problem.table.places[row] for row in frame["sample"]]
+    frame.insert(0, problem.table.file.one_row, places)
     with new_output(path) as file:
         frame.to_csv(file, index=False)
-
-
-def _decided(problem: Problem, options: Namespace) -> Cleaning:
-    shown, y = problem.shown(problem.table), problem.target.y
-    regression = problem.target.task == REGRESSION
-    try:
-        read = read_decisions(options.decisions, shown, y, regression=regression)
-    except DecisionsError as error:
-        if _about_others(options.decisions, data_fingerprint(shown, y)):
-            raise TableError(
-                f"The decisions in {options.decisions.name!r} are about another table "
-                f"than {problem.table.name!r}, or about other rows of it: pass the "
-                "table of `skinfluence audit`, with the same --target, --task, "
-                "--sample and --seed."
-            ) from error
-        raise
-    return Cleaning(np.sort(read.removed), read.relabelled)
-
-
-def _about_others(path: Path, fingerprint: str) -> bool:
-    """Return whether decisions carry fingerprints, but not this one."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    # In the text, since the error may be that it cannot be parsed.
-    return fingerprint[:5] in text and fingerprint not in text
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:

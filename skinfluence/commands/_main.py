@@ -229,9 +229,11 @@ def _add_clean(commands: Any) -> None:
     how = command.add_mutually_exclusive_group(required=True)
     how.add_argument(
         "--decisions",
+        nargs="+",
         type=Path,
         metavar="FILE",
-        help="decisions saved from the report (CSV or JSON)",
+        help="decisions saved from the report (CSV or JSON); of several readers, a "
+        "file of each",
     )
     how.add_argument(
         "--n-remove",
@@ -240,6 +242,12 @@ def _add_clean(commands: Any) -> None:
         help="how many of the most harmful rows to remove, or which fraction of the "
         "rows (such as 0.05); 'auto' chooses the number by cross-validation, 0 "
         "included",
+    )
+    command.add_argument(
+        "--conflicts",
+        choices=["refuse", "first", "keep"],
+        help="where readers disagree: refuse the files (the default), take the first "
+        "file's decision, or keep the row as it is",
     )
     command.add_argument(
         "--n-rounds",

@@ -23,10 +23,13 @@ from ._labels import labels_of as labels_of
 from ._losses import outputs_of
 from ._measures import NAMED_QUERIES as NAMED_QUERIES
 from ._measures import check_query, has_probabilities
+from ._measures import metric_of as metric_of
 from ._modules import LinearModule, MLPModule
 from ._parameters import check_parameters as check_parameters
 from ._parameters import check_resume as check_resume
 from ._questions.estimate import check_smoothing
+from ._questions.harm_by_sample import HarmBySample as HarmBySample
+from ._questions.harm_by_sample import harm_by_sample as harm_by_sample
 from ._questions.influence_check import InfluenceCheck
 from ._questions.influence_interval import InfluenceInterval, influence_interval
 from ._questions.over_runs import influence_over_runs

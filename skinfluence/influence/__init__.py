@@ -3,6 +3,7 @@
 from ._additions import Additions, spans
 from ._bound import Curvature, ErrorBound
 from ._by_target import TargetWeightStep
+from ._forward import trace_forward
 from ._inputs import InputStep
 from ._label_smoothing import LabelSmoothingStep
 from ._labels import LabelStep, TargetStep, as_labels, label_losses, toggled
@@ -35,4 +36,5 @@ __all__ = [
     "retrace_stages",
     "spans",
     "toggled",
+    "trace_forward",
 ]

@@ -118,6 +118,13 @@ class SampleQueries(Query):
             start = own.stop
         return torch.cat(gradients)
 
+    def along(self, step: TrainingStep, state: State, directions: Tensor) -> Tensor:
+        """Return the slopes of all q_j along directions (q, p), of shape (q, n_val)."""
+        step.live.show(state)
+        self.objective.train(False)
+        parts = [step.derivative(values, directions) for values, _ in self.values()]
+        return torch.cat(parts, dim=-1)
+
     def here(self) -> Tensor:
         """Return q_j at the parameters that the modules hold, of shape ``(n_val,)``."""
         return torch.cat([values for values, _ in self.values()])

@@ -126,7 +126,7 @@ def retrace(
         place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
         sums.subtract(retaken.slopes, place)
         del before, after  # the walk decides which states stay in memory
-    _check_finite(adjoint)
+    check_finite(adjoint)
     scores = sums.total()
     if by_epoch:
         scores = scores.unflatten(0, (trajectory.n_samples, n_parts))
@@ -170,8 +170,9 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=-1)
 
 
-def _check_finite(adjoint: Adjoint) -> None:
-    # inf and NaN persist on the way back: one check at the end is enough.
+def check_finite(adjoint: Mapping[str, Tensor]) -> None:
+    """Refuse what overflowed on its way through the run, backwards or forwards."""
+    # inf and NaN persist on the way: one check at the end is enough.
     if not all(vector.isfinite().all() for vector in adjoint.values()):
         raise DivergedTrainingError(
             "The retrace overflowed (inf or NaN): small changes early in this run grow "

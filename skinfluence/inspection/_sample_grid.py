@@ -232,10 +232,12 @@ class SampleGridDisplay:
             If the cleaner applied decisions instead of ranking.
         """
         check_is_fitted(cleaner)
-        if not hasattr(cleaner, "estimator_"):
+        if not hasattr(cleaner, "query_"):
             raise ValueError(
-                "`cleaner` must have ranked the samples, but it applied `decisions`: "
-                "fit one without them."
+                "`cleaner` must have ranked the samples, but it applied `decisions`, "
+                "and its `influence_` is NaN. Its `to_frame` tells what was done to "
+                "which; show the estimator that was reviewed (from_estimator), or fit "
+                "a cleaner without `decisions`."
             )
         # to_frame sorts by rank; the other arrays are in the order of the data.
         table = cleaner.to_frame().iloc[np.argsort(cleaner.ranking_)]

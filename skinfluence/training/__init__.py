@@ -30,11 +30,12 @@ from ._randomness import (
 )
 from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
-from ._retaken import Adjoint, Deviation, Retaken
+from ._retaken import Adjoint, Deviation, Linearized, Retaken
 from ._rounding import close, rounding_tolerance
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._stops import may_stop
+from ._tangents import TangentStep
 from ._update import (
     SUPPORTED_OPTIMIZERS,
     UpdateRule,
@@ -59,6 +60,7 @@ __all__ = [
     "Handover",
     "Hyperparameters",
     "LeafLosses",
+    "Linearized",
     "LiveState",
     "MicroBatch",
     "Objective",
@@ -67,6 +69,7 @@ __all__ = [
     "SmoothedKinks",
     "State",
     "StepRecord",
+    "TangentStep",
     "TrainingStep",
     "UpdateRule",
     "all_generators",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._flat import PARAMETERS, Scalars, State
 from ._traced import Traced
-from ._update import GRADIENT, Jacobian, UpdateRule, pull_back
+from ._update import GRADIENT, Jacobian, UpdateRule, pull_back, push_forward
 
 Adjoint = Mapping[str, Tensor]
 """∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
@@ -108,6 +108,11 @@ class Update:
         own = {name: self.block.part(vector) for name, vector in adjoint.items()}
         return pull_back(self.jacobian, own)
 
+    def push(self, tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Push the block's part of a tangent, of the gradient too, through."""
+        own = {name: self.block.part(vector) for name, vector in tangent.items()}
+        return push_forward(self.jacobian, own)
+
     def option_slopes(
         self, state: State, gradient: Tensor, adjoint: Adjoint
     ) -> Mapping[str, Tensor]:
@@ -203,34 +208,22 @@ class TracedUpdate(Update):
 
 
 @dataclass(frozen=True, slots=True)
-class Retaken:
-    """A step pulled back, and what shows whether it is the recorded one.
+class Linearized:
+    """A step's update, linearized, and what shows whether it is the recorded one.
 
     Attributes
     ----------
-    slopes : Tensor of shape (batch,) or (q, batch)
-        ∂Q/∂w of the batch's samples through the step.
-    adjoint : mapping of str to Tensor
-        ∂Q/∂s of the state before the step.
-    direction : Tensor of shape (p,) or (q, p)
-        ∂Q/∂g, where g is the gradient that the optimizer saw.
     loss : Tensor of shape ()
         The batch loss.
     gradient : Tensor of shape (p,)
         Its gradient as the optimizer saw it.
     updates : sequence of Update
         The optimizer's update, linearized there.
-    given : mapping of str to Tensor
-        ∂Q/∂s of the state after the step.
     """
 
-    slopes: Tensor
-    adjoint: Adjoint
-    direction: Tensor
     loss: Tensor
     gradient: Tensor
     updates: Sequence[Update]
-    given: Adjoint
 
     def deviations(
         self, before: State, after: State, tolerance: float, eps: float | Tensor
@@ -255,6 +248,28 @@ class Retaken:
             update.deviation(before, self.gradient, after.parameters, tolerance, eps)
             for update in self.updates
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Retaken(Linearized):
+    """A step pulled back, and what shows whether it is the recorded one.
+
+    Attributes
+    ----------
+    slopes : Tensor of shape (batch,) or (q, batch)
+        ∂Q/∂w of the batch's samples through the step.
+    adjoint : mapping of str to Tensor
+        ∂Q/∂s of the state before the step.
+    direction : Tensor of shape (p,) or (q, p)
+        ∂Q/∂g, where g is the gradient that the optimizer saw.
+    given : mapping of str to Tensor
+        ∂Q/∂s of the state after the step.
+    """
+
+    slopes: Tensor
+    adjoint: Adjoint
+    direction: Tensor
+    given: Adjoint
 
 
 def _less(vector: Tensor, other: Tensor, factor: float) -> Tensor:

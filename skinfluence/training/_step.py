@@ -233,17 +233,8 @@ class TrainingStep:
 
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
-        self.live.show(state)
-        self.objective.train(True)
-        parts, watch = [], self.stopping.watch(step)
         batches = step.micro_batches()
-        for batch in self.ranks.own(batches):
-            with seeded(batch.seed, self.device), self._kinks, watch:
-                parts.append(self._leaf_losses(batch))
-        graphs = tuple(structure(part.losses) for part in parts)
-        losses = _joined([part.losses for part in parts])
-        self.stopping.note(step, graphs, losses)
-        coefficients = _joined([part.coefficients for part in parts])
+        parts, graphs, losses, coefficients = self._watched_losses(state, step)
         own = [self.live.parameters[k] for k in step.active]
         gradients = weighted_gradients(losses, coefficients, own, None)
         loss, *raw = self.ranks.total([_total(losses, coefficients), *gradients])
@@ -265,6 +256,21 @@ class TrainingStep:
             return Pulled(slopes_of_all, through, gradient, loss)
 
         return lambda: self._flat_gradient(step, seen), pull
+
+    def _watched_losses(
+        self, state: State, step: StepRecord
+    ) -> tuple[list[LeafLosses], tuple[int, ...], Tensor, Tensor]:
+        """Return the losses at a state: of each batch, their graphs, and joined."""
+        self.live.show(state)
+        self.objective.train(True)
+        parts, watch = [], self.stopping.watch(step)
+        for batch in self.ranks.own(step.micro_batches()):
+            with seeded(batch.seed, self.device), self._kinks, watch:
+                parts.append(self._leaf_losses(batch))
+        graphs = tuple(structure(part.losses) for part in parts)
+        losses = _joined([part.losses for part in parts])
+        self.stopping.note(step, graphs, losses)
+        return parts, graphs, losses, _joined([part.coefficients for part in parts])
 
     def _at_their_places(
         self, slopes: Sequence[Tensor], batches: Sequence[MicroBatch]
@@ -317,12 +323,12 @@ class TrainingStep:
         pulled = pull(direction)
         before[PARAMETERS] = before[PARAMETERS] + pulled.through
         return Retaken(
-            pulled.slopes,
-            before,
-            direction,
             pulled.loss,
             pulled.gradient,
             updates,
+            pulled.slopes,
+            before,
+            direction,
             adjoint,
         )
 
@@ -404,12 +410,12 @@ class TrainingStep:
         ----------
         values : Tensor of shape (n,)
             Computed from the parameters as they stand.
-        direction : Tensor of shape (p,)
-            The direction.
+        direction : Tensor of shape (p,) or (q, p)
+            The direction, or a stack of them.
 
         Returns
         -------
-        Tensor of shape (n,)
+        Tensor of shape (n,) or (q, n)
         """
         weights = torch.ones_like(values, requires_grad=True)
         with self.kernels:

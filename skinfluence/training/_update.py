@@ -457,5 +457,13 @@ def pull_back(jacobian: Jacobian, adjoint: Mapping[str, Tensor]) -> dict[str, Te
     return pulled
 
 
+def push_forward(
+    jacobian: Jacobian, tangent: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Apply the Jacobian: tangents of the inputs to those of the outputs, as above."""
+    swapped = {(name, output): value for (output, name), value in jacobian.items()}
+    return pull_back(swapped, tangent)
+
+
 def _is_one(derivative: float | Tensor) -> bool:
     return not isinstance(derivative, Tensor) and derivative == 1.0

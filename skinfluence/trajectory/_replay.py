@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..training import Retaken, State, StepRecord, TrainingStep, parameters_digest
+from ..training import Linearized, State, StepRecord, TrainingStep, parameters_digest
 from ._comparison import Comparison, same_loss
 from ._schedule import Advance, Backward, Check, Drop
 from ._trajectory import Trajectory
@@ -172,16 +172,16 @@ class Replay:
         self.comparison.finish()
 
     def compare(
-        self, record: StepRecord, retaken: Retaken, before: State, after: State
+        self, record: StepRecord, retaken: Linearized, before: State, after: State
     ) -> None:
-        """Compare a step that was pulled back with the recorded one.
+        """Compare a step that was linearized with the recorded one.
 
         Parameters
         ----------
         record : StepRecord
             The record of the step.
-        retaken : Retaken
-            The step pulled back.
+        retaken : Linearized
+            The step, pulled back or pushed forward.
         before, after : State
             What it began from, and what it led to.
         """

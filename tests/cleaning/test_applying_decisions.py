@@ -50,6 +50,20 @@ def test_fits_on_what_was_decided():
     assert (words[MOVED], words[0], words[1]) == ("relabel", "keep", "")
 
 
+def test_repeats_the_run_before_and_keeps_it():
+    cleaner = InfluenceCleaner(quick(), decisions=table(), refit="counterfactual")
+    cleaner.fit(X, Y)
+    before = quick().fit(X, Y)
+    assert (cleaner.estimator_.predict_proba(X) == before.predict_proba(X)).all()
+    expected = before.refit_without(REMOVED, relabel={MOVED: OTHER})
+    assert (cleaner.predict_proba(X) == expected.predict_proba(X)).all()
+    assert not np.allclose(cleaner.predict_proba(X), before.predict_proba(X))
+    assert cleaner.to_frame()["decision"][REMOVED].eq("remove").all()
+    # It has the scores that the cleaner itself does not.
+    assert np.isfinite(cleaner.estimator_.influence(X[:5] + 0.1, Y[:5])).all()
+    assert np.isnan(cleaner.influence_).all()
+
+
 def test_reads_the_file_in_a_pipeline(tmp_path):
     scaled = StandardScaler().fit_transform(X)
     path = tmp_path / "decisions.csv"
@@ -122,8 +136,9 @@ def test_refuses_to_empty_a_class():
 
 
 def test_there_is_no_ranking_to_be_shown():
-    cleaner = InfluenceCleaner(quick(), decisions=table()).fit(X, Y)
-    with pytest.raises(ValueError, match="`cleaner` must have ranked the samples"):
+    cleaner = InfluenceCleaner(quick(), decisions=table(), refit="counterfactual")
+    cleaner.fit(X, Y)
+    with pytest.raises(ValueError, match=r"must have ranked.*`influence_` is NaN"):
         SampleGridDisplay.from_cleaner(cleaner, X)
 
 
@@ -131,7 +146,8 @@ def test_there_is_no_ranking_to_be_shown():
     ("option", "match"),
     [
         ({"action": "relabel"}, "`action` must be 'remove' with decisions"),
-        ({"refit": "counterfactual"}, "`refit` must be 'full' with decisions.*relabel"),
+        ({"refit": "counterfactual", "cv": 2}, "`cv` must be None with refit="),
+        ({"refit": "counterfactual", "final_estimator": Ridge()}, "`final_estimator`"),
         ({"decisions": 3}, "'decisions' parameter"),
     ],
 )

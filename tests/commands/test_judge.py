@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from skinfluence.commands._judge import Change, Cleaning, cleaned_rows, judge
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.commands._cleaning import Cleaning, cleaned_rows, repeated
+from skinfluence.commands._judge import Change, judge
+from skinfluence.exceptions import IrreproducibleStepError
 
 
 class Majority(ClassifierMixin, BaseEstimator):
@@ -85,3 +88,79 @@ def test_change_in_words():
     assert change.in_words("accuracy") == (
         "accuracy here: 0.6000 before, 0.6500 after, +0.0500 ± 0.0500"
     )
+
+
+def test_repeated_runs_in_words():
+    scores = np.array([0.5, 0.7]), np.array([0.6, 0.7])
+    _, line = Change("here", *scores, np.array([0.5, 0.6])).lines("R²")
+    assert line == (
+        "  The same runs, repeated exactly with the same batches: 0.5500 after, "
+        "−0.0500 ± 0.0500."
+    )
+    _, line = Change("here", *scores, "the reason.").lines("R²")
+    assert line == "  The same runs cannot be repeated exactly: the reason."
+    assert len(Change("here", *scores).lines("R²")) == 1
+
+
+class Repeatable(Majority):
+    """Repeats nothing, but notes what it would have to."""
+
+    asked: ClassVar = []
+
+    def __init__(self, record="all", max_trajectory_bytes=None):
+        self.record, self.max_trajectory_bytes = record, max_trajectory_bytes
+
+    def refit_without(self, samples, *, relabel):
+        self.asked.append((samples.tolist(), relabel, self.record))
+        if 2 in samples:
+            raise IrreproducibleStepError("the bits differ.")
+        other = Repeatable()
+        other.label_ = "b"
+        return other
+
+
+def test_the_runs_of_the_folds_are_repeated_under_the_decisions():
+    Repeatable.asked = []
+    given = problem(["a", "a", "b", "a", "b", "a", "b", "b"])
+    cleaning = Cleaning(np.array([0, 5]), {1: "b", 6: "a"})
+    folds = [
+        (np.array([7, 5, 1, 3]), np.array([0, 2, 4, 6])),
+        # None of its rows is decided on: it is as it was.
+        (np.array([2, 3]), np.array([4, 7])),
+    ]
+    (change,) = judge(given, Repeatable(), cleaning, folds, repeat=True)
+    assert Repeatable.asked == [([1], {2: "b"}, "replay")]
+    # Rows 2 and 4, and 4 and 7, judge; all of them are b.
+    assert change.repeated.tolist() == [1.0, change.before[1]]
+
+
+def test_why_a_run_is_not_repeated_is_told():
+    Repeatable.asked = []
+    given = problem(["a", "a", "b", "a", "b", "b"])
+    fold = np.array([0, 1, 2, 3]), np.array([4, 5])
+    cleaning = Cleaning(np.array([2]), {})
+    (change,) = judge(given, Repeatable(), cleaning, [fold], repeat=True)
+    assert change.repeated == "the bits differ."
+
+
+def test_a_repeated_run_has_the_new_labels():
+    rng = np.random.default_rng(0)
+    X, rows = rng.normal(size=(40, 3)).astype("f"), rng.permutation(40)[:30]
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    options = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
+    model = SGDInfluenceClassifier("linear", record="replay", **options)
+    other = {int(row): "no" for row in rows[y[rows] == "yes"][:4]}
+    corrected = y.copy()
+    corrected[list(other)] = "no"
+    # No row is removed: a fresh run from the same seed has the same batches.
+    expected = SGDInfluenceClassifier("linear", **options).fit(X[rows], corrected[rows])
+    found, why = repeated(
+        model.fit(X[rows], y[rows]), rows, Cleaning(np.array([], dtype=int), other)
+    )
+    assert why == ""
+    assert (found.predict_proba(X) == expected.predict_proba(X)).all()
+    assert not np.allclose(model.predict_proba(X), expected.predict_proba(X))
+    unknown = Cleaning(np.array([], dtype=int), {int(rows[0]): "maybe"})
+    found, why = repeated(model, rows, unknown)
+    assert found is None
+    assert "no other row that it learns from has the label 'maybe'" in why

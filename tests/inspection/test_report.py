@@ -33,7 +33,7 @@ from skinfluence import (
     find_issues,
 )
 from skinfluence.cleaning import data_fingerprint
-from skinfluence.estimators import ScoresOverRuns, skill
+from skinfluence.estimators import InfluenceInterval, ScoresOverRuns, skill
 from skinfluence.exceptions import DecisionsError, TrainingDataChangedError
 from skinfluence.inspection import AuditReport
 from skinfluence.inspection._report.page import page, visible
@@ -99,28 +99,25 @@ def test_gains_paths_and_whom_they_harm(report, clf):
         assert len(suspect["path"]) == 5
         assert suspect["path"][-1] == pytest.approx(suspect["influence"], rel=TOLERANCE)
         rows, values = zip(*suspect["harms"], strict=True)
+        # Of all validation samples, not only of those with high losses.
         assert list(rows) == np.argsort(each[k])[:3].tolist()
         np.testing.assert_allclose(values, np.sort(each[k])[:3], rtol=TOLERANCE)
         assert {str(row) for row in rows} <= set(report.to_dict()["validation"])
 
 
-def test_few_validation_samples_are_asked_at_once(monkeypatch, clf, report):
-    name = "skinfluence.inspection._report.findings"
-    monkeypatch.setattr(f"{name}._QUERIES_AT_ONCE", 4)
-    again = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0, harmful_only=False)
-    assert of_suspects(again, "harms") == of_suspects(report, "harms")
-    monkeypatch.setattr(f"{name}._MOST_QUERIES", 6)
-    few = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0)
-    _, _, X_val, y_val = DATA
-    losses = -np.log(
-        clf.predict_proba(X_val)[
-            np.arange(len(y_val)), np.searchsorted(clf.classes_, y_val)
-        ]
-    )
-    worst = set(np.argsort(-losses)[:6].tolist())
-    assert {row for harms in of_suspects(few, "harms") for row, _ in harms} <= worst
+def test_whom_suspects_harm_need_not_be_shown(clf):
     none = AuditReport.from_estimator(clf, *DATA, n=10, n_check=0, n_harmed=0)
     assert not any(of_suspects(none, "harms"))
+    assert "Harms most: of" not in page(none.to_dict())
+
+
+def test_single_samples_have_no_metric_of_all_together(clf):
+    options = {"n": 3, "n_check": 0, "query": "calibration", "harmful_only": False}
+    match = "`n_harmed` must be 0 for a query of the whole.*got 3 with query='calib"
+    with pytest.raises(ValueError, match=match):
+        AuditReport.from_estimator(clf, *DATA, **options)
+    report = AuditReport.from_estimator(clf, *DATA, n_harmed=0, **options)
+    assert of_suspects(report, "harms") == [[]] * 3
 
 
 def test_scores_check_and_fingerprint(report, clf):
@@ -173,6 +170,30 @@ def test_scores_over_several_runs_are_shown_with_their_spread(clf):
         assert suspect["n_agree"] == same.sum()
     plain = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, scores=runs.mean)
     assert "n_runs" not in plain.to_dict()["suspects"][0]
+
+
+def test_intervals_for_a_fresh_run_are_shown(clf):
+    rng = np.random.default_rng(0)
+    runs = ScoresOverRuns.of(rng.normal(-1.0, 0.1, (3, 60)))
+    interval = runs.mean[:, None] + np.array([-0.5, 2.0])
+    interval[5] = np.nan, np.inf
+    found = InfluenceInterval(runs.mean, interval, 0.8, 30, 0.9, runs)
+    options = {"n": 60, "n_check": 0, "n_harmed": 0}
+    report = AuditReport.from_estimator(clf, *DATA, scores=found, **options)
+    content = report.to_dict()
+    order = of_suspects(report, "sample")
+    assert order == np.argsort(runs.mean).tolist()
+    assert of_suspects(report, "n_runs") == [3] * 60
+    shown = dict(zip(order, of_suspects(report, "interval"), strict=True))
+    assert shown.pop(5) == [None, None]
+    for row, ends in shown.items():
+        np.testing.assert_allclose(ends, interval[row], rtol=TOLERANCE)
+    assert content["level"] == 0.8
+    assert "in a fresh run for 80 % of the samples" in page(content)
+    # Runs without intervals have none, and nothing is said of them.
+    plain = AuditReport.from_estimator(clf, *DATA, scores=runs, **options)
+    assert {*of_suspects(plain, "interval")} == {None}
+    assert "An interval" not in page(plain.to_dict())
 
 
 def test_the_expected_error_is_asked_for(clf):

@@ -65,7 +65,7 @@ def estimate(
     stages, replica = differentiable_stages(net, question, kinks, step_kind)
     kinds: Iterable[Callable[..., Query]] = [kind]
     if kind is SampleQueries:
-        parts = _parts(len(question.dataset), stages)
+        parts = parts_in_memory(len(question.dataset), stages)
         kinds = (partial(SampleQueries, rows=rows) for rows in parts)
     progress = progress_of(net)
     with _together(stages, net._ranks):
@@ -142,10 +142,12 @@ def _warn_of_growth(growth: float) -> None:
     )
 
 
-def _parts(n_val: int, stages: Sequence[Stage]) -> Iterator[range]:
-    """Split the validation samples so that a retrace of each part fits in memory."""
-    size = max(1, min(n_val, _QUERY_BYTES // max(map(_query_bytes, stages))))
-    return (range(start, min(start + size, n_val)) for start in range(0, n_val, size))
+def parts_in_memory(
+    n: int, stages: Sequence[Stage], most: int | None = None
+) -> Iterator[range]:
+    """Split samples so that the way through the run for each part fits in memory."""
+    size = max(1, min(most or n, _QUERY_BYTES // max(map(_query_bytes, stages))))
+    return (range(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def _query_bytes(stage: Stage) -> int:

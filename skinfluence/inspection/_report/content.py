@@ -1,9 +1,9 @@
 """The findings of an audit as a plain dict that can be written as JSON."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, SupportsFloat, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,13 +11,19 @@ from sklearn.base import is_classifier
 
 from ..._version import __version__
 from ...cleaning import Decisions
-from ...estimators import InfluenceCheck, ScoresOverRuns, Skill
+from ...estimators import InfluenceCheck, Skill
 from .._style import NAMES_OF_QUERIES, described, unit_of_loss
-from .._typing import At, Estimator, QueryLike
-from .findings import Audit, Harmed
-from .rows import Columns
-from .samples import Showing
-from .values import as_it_stands, written
+from .._typing import Estimator
+from .audited import Audited
+from .cells import check_repairs, mark_cells
+from .findings import Audit, audit
+from .issues import issues_dict
+from .options import Options
+from .samples import Showing, Texts, shown_as
+from .slices import slices_dict
+from .suspects import Places, alike, label_of, suspects_of, validation_of
+from .values import as_it_stands, json_number, written
+from .words import mark_words, telling_words
 
 _N_BINS = 60
 _LABEL_CHARACTERS = 40
@@ -28,70 +34,107 @@ _AT = {
 }
 
 Content: TypeAlias = dict[str, Any]
-# A classifier's labels -> their indices.
-Places: TypeAlias = Mapping[Hashable, int] | None
 
 
-def audit_dict(
-    estimator: Estimator,
-    findings: Audit,
-    samples: Showing,
-    shown: Sequence[Content],
-    others: Showing | None,
-    *,
-    y: np.ndarray,
-    at: At,
-    query: QueryLike,
-    smoothing: float | str | None,
-    curve: Content | None,
-    about: Mapping[str, Any],
-    columns: Columns,
-    slices: Content | None,
-    issues: list[Content] | None,
-    warnings: Sequence[str],
-    apply_command: str | None,
-    title: str,
-    skill: Skill | None,
-) -> Content:
-    """Return all that a page shows."""
+def content_of(data: Audited, options: Options) -> Content:
+    """Do the work, and return all that a page shows."""
+    samples, others = _showings(data, options)
+    findings = audit(data, options)
+    shown = _shown(data.estimator, samples, findings, options)
+    estimator, y = data.estimator, data.y
     classes = estimator.classes_.tolist() if is_classifier(estimator) else None
     places = None if classes is None else {c: k for k, c in enumerate(classes)}
     assert estimator.trajectory_ is not None  # the influence comes from it
     n_epochs = int(estimator.trajectory_.n_epochs)
-    skill = findings.skills["validation"] if skill is None else skill
+    interval = options.ranked.interval
     return {
-        "title": title,
-        "created": datetime.now().astimezone().isoformat(timespec="minutes"),
-        "version": __version__,
+        **_head(options, findings),
         "fingerprint": findings.fingerprint,
-        "measure": NAMES_OF_QUERIES.get(
-            query if isinstance(query, str) else "", "query"
-        ),
-        "unit": described(estimator, query)["unit"],
+        "unit": described(estimator, options.query)["unit"],
         "loss_unit": unit_of_loss(estimator),
-        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs")
-        + ("; kinks are smoothed on the way back" if smoothing else ""),
         "facts": _facts(estimator, n_epochs, y),
-        "about": [[str(name), str(value)] for name, value in about.items()],
-        "columns": [list(map(str, column)) for column in columns or ()],
-        "slices": slices,
-        "issues": issues,
-        "warnings": [*_warnings(skill), *map(str, warnings)],
-        "skill": {"said": skill.in_words(), "has_learnt": skill.has_learnt},
-        "apply_command": apply_command,
+        "slices": _slices(data, options, findings),
+        "issues": _issues(options, findings),
         "scores": scores_dict(findings),
         "n_samples": len(y),
         "distribution": _distribution(findings),
         "check": _check(findings.check),
-        "curve": curve,
         "applied": None,
-        "ranked_by_influence": findings.scores is findings.influence,
+        "ranked_by_influence": options.ranked.scores is None,
+        "level": None if interval is None else interval.level,
         "epochs": n_epochs,
         "classes": None if classes is None else [str(label) for label in classes],
-        "n_asked": findings.harmed.n_asked,
+        "shows_harmed": findings.harmed.most.rows.size > 0,
         "by_label": None if places is None else _by_label(findings, y, places),
-        "suspects": _alike(_suspects(findings, shown, places), samples),
-        "validation": _validation(findings.harmed, others, places),
+        "suspects": alike(suspects_of(findings, shown, places), samples),
+        "validation": validation_of(findings.harmed, others, places),
+    }
+
+
+def _showings(data: Audited, options: Options) -> tuple[Showing, Showing | None]:
+    """Return how samples and, if they can be, validation samples are shown."""
+    how = options.image_shape, options.feature_names, options.columns
+    samples = shown_as("raw", options.raw, "X", data.X, *how)
+    if options.repairs is not None:
+        check_repairs(options.repairs, samples, len(data.y))
+    if options.raw is not None and options.raw_val is None:
+        return samples, None
+    X_val, _ = data.judges["validation"]
+    return samples, shown_as("raw_val", options.raw_val, "X_val", X_val, *how)
+
+
+def _shown(
+    estimator: Estimator, samples: Showing, findings: Audit, options: Options
+) -> list[Content]:
+    """Return the suspects as they are shown, their words or cells marked."""
+    rows, names = findings.suspects, options.feature_names
+    shown = samples.show(rows)
+    if isinstance(samples, Texts) and names is not None:
+        mark_words(shown, rows, telling_words(estimator, rows, list(names)))
+    if options.repairs is not None:
+        mark_cells(shown, rows, options.repairs)
+    return shown
+
+
+def _slices(data: Audited, options: Options, findings: Audit) -> Content | None:
+    if options.slices is None:
+        return None
+    return slices_dict(
+        data.estimator,
+        options.slices,
+        data.judges["validation"],
+        findings.influence,
+        options.random_state,
+        {"at": options.at, "query": options.query},
+    )
+
+
+def _issues(options: Options, findings: Audit) -> list[Content] | None:
+    if options.issues is None:
+        return None
+    index = getattr(options.raw, "index", None)
+    return issues_dict(options.issues, findings.influence, index)
+
+
+def _head(options: Options, findings: Audit) -> Content:
+    """Return what is known of the report besides its findings."""
+    at, query = options.at, options.query
+    skill = options.skill or findings.skills["validation"]
+    return {
+        "title": options.title,
+        "created": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "version": __version__,
+        "measure": NAMES_OF_QUERIES.get(
+            query if isinstance(query, str) else "", "query"
+        ),
+        "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs")
+        + ("; kinks are smoothed on the way back" if options.smoothing else ""),
+        "about": [[str(k), str(value)] for k, value in (options.about or {}).items()],
+        "columns": [list(map(str, column)) for column in options.columns or ()],
+        "warnings": [*_warnings(skill), *options.warnings],
+        "skill": {"said": skill.in_words(), "has_learnt": skill.has_learnt},
+        "apply_command": options.apply_command,
+        "curve": options.curve,
     }
 
 
@@ -150,9 +193,9 @@ def scores_dict(findings: Audit) -> list[Content]:
             "name": name,
             "measure": skill.measure,
             "n": n,
-            "score": _number(score),
-            "loss": _number(loss),
-            "baseline": _number(skill.baseline),
+            "score": json_number(score),
+            "loss": json_number(loss),
+            "baseline": json_number(skill.baseline),
             "constant": skill.constant[:_LABEL_CHARACTERS],
         }
         for name, skill in findings.skills.items()
@@ -175,8 +218,8 @@ def applied_dict(
     scores = [
         {
             **row,
-            "score_after": _number(after[row["name"]][0]),
-            "loss_after": _number(after[row["name"]][1]),
+            "score_after": json_number(after[row["name"]][0]),
+            "loss_after": json_number(after[row["name"]][1]),
         }
         for row in content["scores"]
     ]
@@ -202,7 +245,9 @@ def _distribution(findings: Audit) -> Content:
         "edges": edges.tolist(),
         "counts": counts.tolist(),
         "n_harmful": int((scores < 0).sum()),
-        "threshold": _number(findings.scores[findings.suspects].max(initial=-np.inf)),
+        "threshold": json_number(
+            findings.scores[findings.suspects].max(initial=-np.inf)
+        ),
     }
 
 
@@ -212,149 +257,26 @@ def _check(check: InfluenceCheck | None) -> Content | None:
     return {
         "verdict": check.verdict,
         "n": len(check.samples),
-        "correlation": _number(check.correlation),
-        "interval": [_number(end) for end in check.confidence_interval],
+        "correlation": json_number(check.correlation),
+        "interval": [json_number(end) for end in check.confidence_interval],
         "level": check.level,
-        "slope": _number(check.slope),
-        "relative_error": _number(check.relative_error),
+        "slope": json_number(check.slope),
+        "relative_error": json_number(check.relative_error),
         "n_groups": len(check.subsets),
-        "lds": _number(check.lds),
-        "lds_interval": [_number(end) for end in check.lds_interval],
-        "metasmoothness": _number(check.metasmoothness),
+        "lds": json_number(check.lds),
+        "lds_interval": [json_number(end) for end in check.lds_interval],
+        "metasmoothness": json_number(check.metasmoothness),
         "estimated": check.estimated.tolist(),
         "exact": check.exact.tolist(),
     }
-
-
-def curve_dict(search: object) -> Content:
-    """Return the scores of a search over the number of samples to remove."""
-    results: Mapping[str, Any] = getattr(search, "cv_results_", {})
-    names = [name for name in results if name.endswith("n_remove")]
-    if len(names) != 1:
-        raise ValueError(
-            "`curve` must be a fitted InfluenceCleanerCV, or a GridSearchCV over one "
-            f"`n_remove`, got {type(search).__name__} with {len(names)} of these."
-        )
-    folds = sorted(
-        name for name in results if name.startswith("split") and "test" in name
-    )
-    table = np.array([results[name] for name in folds], dtype=np.float64)
-    counts = np.asarray(results[names[0]], dtype=np.float64)
-    order = np.argsort(counts, kind="stable")
-    error = table.std(axis=0, ddof=1) / len(table) ** 0.5 if len(table) > 1 else None
-    fractions = bool(((counts > 0) & (counts < 1)).any())
-    return {
-        "fractions": fractions,
-        "n_removes": (counts[order] * (100 if fractions else 1)).tolist(),
-        "means": [_number(value) for value in table.mean(axis=0)[order]],
-        "errors": None if error is None else [_number(v) for v in error[order]],
-        "n_folds": len(table),
-    }
-
-
-def _suspects(
-    findings: Audit, shown: Sequence[Content], places: Places
-) -> list[Content]:
-    """Return a dict for each suspect."""
-    return [
-        {
-            "sample": int(row),
-            "given": _label(findings.labels[k], places),
-            "predicted": _label(findings.predictions[k], places),
-            "influence": _number(findings.influence[row]),
-            "score": _number(findings.scores[row]),
-            **_spread(findings.over_runs, row),
-            **_probabilities(findings, k, places),
-            **_gain(findings.by_label[k]),
-            "path": [_number(value) for value in findings.paths[k]],
-            "harms": [
-                [int(other), _number(value)]
-                for other, value in zip(
-                    findings.harmed.rows[k], findings.harmed.influence[k], strict=True
-                )
-                if value < 0
-            ],
-            **shown[k],
-        }
-        for k, row in enumerate(findings.suspects)
-    ]
-
-
-def _alike(suspects: list[Content], samples: Showing) -> list[Content]:
-    """Note in suspects that are the same as an earlier one which one that is."""
-    first: dict[Hashable, int] = {}
-    for suspect in suspects:
-        row = suspect["sample"]
-        same = first.setdefault((suspect["given"], samples.key(row)), row)
-        if same != row:
-            suspect["alike"] = same
-    return suspects
 
 
 def _by_label(findings: Audit, y: np.ndarray, places: Places) -> list[list[int]]:
     """Return label, number of samples and of suspects, for those that have any."""
     assert places is not None
     labels, counts = np.unique(y, return_counts=True)
-    n_samples = {_label(k, places): int(n) for k, n in zip(labels, counts, strict=True)}
-    suspects = Counter(_label(label, places) for label in findings.labels)
+    n_samples = {
+        label_of(k, places): int(n) for k, n in zip(labels, counts, strict=True)
+    }
+    suspects = Counter(label_of(label, places) for label in findings.labels)
     return [[label, n_samples[label], n] for label, n in suspects.most_common()]
-
-
-def _spread(over_runs: ScoresOverRuns | None, row: int) -> Content:
-    """Return the score's standard error, and how many runs agree in sign."""
-    if over_runs is None:
-        return {}
-    n_used = int(over_runs.n_used[row])
-    return {
-        "standard_error": _number(over_runs.standard_error[row]),
-        "n_runs": n_used,
-        "n_agree": round(float(over_runs.sign_agreement[row]) * n_used),
-    }
-
-
-def _probabilities(findings: Audit, k: int, places: Places) -> Content:
-    if findings.probabilities is None or places is None:
-        return {}
-    proba = findings.probabilities[k]
-    return {
-        "probability": _number(proba[_label(findings.predictions[k], places)]),
-        "probability_given": _number(proba[_label(findings.labels[k], places)]),
-    }
-
-
-def _gain(by_label: np.ndarray | np.floating) -> Content:
-    """Return the best other label with its gain, or the slope of the target."""
-    if not isinstance(by_label, np.ndarray):
-        return {"slope": _number(by_label)}
-    best = int(np.argmin(by_label))
-    if not by_label[best] < 0:
-        return {"proposal": None, "gain": 0.0}
-    return {"proposal": best, "gain": _number(-by_label[best])}
-
-
-def _validation(harmed: Harmed, others: Showing | None, places: Places) -> Content:
-    """Return a dict for each validation sample that is shown, by its row."""
-    rows = np.unique(harmed.rows[harmed.influence < 0])
-    shown = [{}] * len(rows) if others is None else others.show(rows)
-    return {
-        str(row): {
-            "given": _label(harmed.labels[row], places),
-            "predicted": _label(harmed.predictions[row], places),
-            **entry,
-        }
-        for row, entry in zip(rows, shown, strict=True)
-    }
-
-
-def _label(value: Any, places: Places) -> Any:
-    """Return the index of a label, or a target."""
-    if places is not None:
-        return places[value.item() if hasattr(value, "item") else value]
-    # As it stands, in its own precision: as a double, the float 0.1 has 17 digits.
-    return float(str(value)) if np.isfinite(value) else None
-
-
-def _number(value: SupportsFloat) -> float | None:
-    """Return a number to five digits; None for what JSON lacks, NaN and infinity."""
-    number = float(value)
-    return float(f"{number:.5g}") if np.isfinite(number) else None

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +13,25 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ...cleaning import data_fingerprint
-from ...estimators import InfluenceCheck, ScoresOverRuns, Skill, final_model, skill
+from ...estimators import (
+    HarmBySample,
+    InfluenceCheck,
+    Skill,
+    check_query,
+    final_model,
+    harm_by_sample,
+    metric_of,
+    skill,
+)
 from ...exceptions import InfluenceReliabilityWarning
-from .._style import check_numbers, extremes
-from .._typing import Estimator, RandomState
+from .._style import extremes
+from .._typing import Estimator
+from .audited import Audited
+from .options import Options
+from .ranked import Ranked
 
-# Each validation sample costs a retrace: limits in all, and at once for the memory.
-_MOST_QUERIES, _QUERIES_AT_ONCE = 100, 50
 # Points of a path: enough for a sparkline, where all epochs would bloat the page.
 _POINTS = 24
-
-Judges: TypeAlias = Mapping[str, tuple[object, ArrayLike]]
 
 
 @dataclass(frozen=True)
@@ -32,19 +40,13 @@ class Harmed:
 
     Attributes
     ----------
-    rows : ndarray of shape (n_suspects, n_shown), int
-        Rows of the validation data, the most harmed first.
-    influence : ndarray of the same shape
-        Change of their losses if the suspect were left out.
-    n_asked : int
-        How many validation samples were examined.
+    most : HarmBySample
+        Their rows, and the change on each; none where they were not asked for.
     labels, predictions : ndarray of shape (n_val,)
         Those of all validation samples.
     """
 
-    rows: np.ndarray
-    influence: np.ndarray
-    n_asked: int
+    most: HarmBySample
     labels: np.ndarray
     predictions: np.ndarray
 
@@ -59,8 +61,8 @@ class Audit:
         Influence of all training samples.
     scores : ndarray of shape (n_samples,)
         What they are ranked by, the lowest first: the influence, or other scores.
-    over_runs : ScoresOverRuns or None
-        These scores in each of several runs, if that is what they come from.
+    ranked : Ranked
+        What is known of these scores, if they are not the influence.
     suspects : ndarray of shape (n_suspects,), int
         The lowest of them, the lowest first.
     labels : ndarray of shape (n_suspects,)
@@ -87,7 +89,7 @@ class Audit:
 
     influence: np.ndarray
     scores: np.ndarray
-    over_runs: ScoresOverRuns | None
+    ranked: Ranked
     suspects: np.ndarray
     labels: np.ndarray
     predictions: np.ndarray
@@ -101,32 +103,21 @@ class Audit:
     fingerprint: str
 
 
-def audit(
-    estimator: Estimator,
-    X: object,
-    y: np.ndarray,
-    judges: Judges,
-    *,
-    n: int,
-    n_check: int,
-    n_harmed: int,
-    raw: object,
-    scores: np.ndarray | None,
-    over_runs: ScoresOverRuns | None,
-    harmful_only: bool,
-    random_state: RandomState,
-    **question: Any,
-) -> Audit:
-    """Compute all that a report shows; `question` holds `at`, `query`, `smoothing`."""
+def audit(data: Audited, options: Options) -> Audit:
+    """Compute all that a report shows."""
+    estimator, X, y, judges = data
     X_val, y_val = judges["validation"]
+    question = options.question
+    _check_harmed(estimator, options)
     # Its sum over the epochs is the influence: one retrace gives both.
     by_epoch = estimator.influence_by_epoch(X_val, y_val, **question)
     influence = by_epoch.sum(axis=1)
-    ranked = influence if scores is None else scores
-    suspects = extremes(ranked, n, 0)[0]
-    if harmful_only:
-        suspects = suspects[ranked[suspects] < 0]
-    n_harmed = n_harmed if len(suspects) else 0
+    ranked = options.ranked
+    scores = influence if ranked.scores is None else ranked.scores
+    suspects = extremes(scores, options.n, 0)[0]
+    if options.harmful_only and ranked.by_harm:
+        suspects = suspects[scores[suspects] < 0]
+    n_harmed = options.n_harmed if len(suspects) else 0
     of_labels = "label_influence" if is_classifier(estimator) else "target_influence"
     with warnings.catch_warnings():
         # influence_by_epoch has issued the warning already.
@@ -134,21 +125,19 @@ def audit(
         by_label = getattr(estimator, of_labels)(X_val, y_val, **question)[suspects]
         harmed = _harmed(estimator, X_val, y_val, suspects, n_harmed, question)
         check = None
-        if n_check:
+        if options.n_check:
             check = estimator.check_influence(
-                X_val, y_val, n_check, random_state=random_state, **question
+                X_val,
+                y_val,
+                options.n_check,
+                random_state=options.random_state,
+                **question,
             )
-    # Estimators refuse data without rows.
-    predictions, probabilities = y[suspects], None
-    if len(suspects):
-        X_suspects = _safe_indexing(X, suspects)
-        predictions = estimator.predict(X_suspects)
-        if hasattr(estimator, "predict_proba"):
-            probabilities = estimator.predict_proba(X_suspects)
+    predictions, probabilities = _predicted(data, suspects)
     return Audit(
         influence,
+        scores,
         ranked,
-        over_runs,
         suspects,
         y[suspects],
         predictions,
@@ -159,22 +148,30 @@ def audit(
         check,
         {name: judge(estimator, *data) for name, data in judges.items()},
         {name: _skill(estimator, y, *data) for name, data in judges.items()},
-        fingerprint_of(X, raw, y),
+        fingerprint_of(X, options.raw, y),
     )
 
 
-def checked_scores(
-    scores: ArrayLike | ScoresOverRuns | None, n_samples: int
-) -> tuple[np.ndarray | None, ScoresOverRuns | None]:
-    """Return the scores to rank by, and those of several runs if they are given."""
-    if scores is None:
-        return None, None
-    over_runs = scores if isinstance(scores, ScoresOverRuns) else None
-    given = scores.mean if isinstance(scores, ScoresOverRuns) else scores
-    checked = check_numbers("scores", given, n_samples)
-    if not np.isfinite(checked).any():
-        raise ValueError("`scores` must be finite for at least one sample, got none.")
-    return checked, over_runs
+def _check_harmed(estimator: Estimator, options: Options) -> None:
+    """Refuse to look for single samples that are harmed where none has a measure."""
+    check_query(estimator, options.query)
+    if options.n_harmed and metric_of(estimator, options.query) is not None:
+        raise ValueError(
+            "`n_harmed` must be 0 for a query of the whole validation set, which "
+            f"single samples do not have, got {options.n_harmed} with query="
+            f"{options.query!r}."
+        )
+
+
+def _predicted(data: Audited, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return predictions of samples, and a classifier's probability of each label."""
+    # Estimators refuse data without rows.
+    if not len(rows):
+        return data.y[rows], None
+    X, estimator = _safe_indexing(data.X, rows), data.estimator
+    if not hasattr(estimator, "predict_proba"):
+        return estimator.predict(X), None
+    return estimator.predict(X), estimator.predict_proba(X)
 
 
 def judge(estimator: Estimator, X: object, y: ArrayLike) -> tuple[float, float, int]:
@@ -214,36 +211,9 @@ def _harmed(
     k: int,
     question: Mapping[str, Any],
 ) -> Harmed:
-    """Return which validation samples each suspect harms most.
-
-    If there are many, only those with the highest losses are examined. Of each part,
-    only the suspects' rows and the most harmed so far are kept, to limit the memory.
-    """
-    losses = _losses(estimator, X_val, y_val)
-    queried = np.sort(np.argsort(-losses, kind="stable")[:_MOST_QUERIES])
-    queried = queried if k else queried[:0]
-    rows = np.zeros((len(suspects), 0), dtype=np.intp)
-    values = np.zeros((len(suspects), 0))
-    for start in range(0, len(queried), _QUERIES_AT_ONCE):
-        part = queried[start : start + _QUERIES_AT_ONCE]
-        influence = estimator.influence(
-            _safe_indexing(X_val, part),
-            _safe_indexing(y_val, part),
-            aggregate=None,
-            **question,
-        )[suspects]
-        values = np.concatenate([values, influence], axis=1)
-        rows = np.concatenate([rows, np.tile(part, (len(suspects), 1))], axis=1)
-        best = np.argsort(values, axis=1, kind="stable")[:, :k]
-        values = np.take_along_axis(values, best, axis=1)
-        rows = np.take_along_axis(rows, best, axis=1)
-    predictions = estimator.predict(X_val)
-    return Harmed(rows, values, len(queried), np.asarray(y_val), predictions)
-
-
-def _losses(estimator: Estimator, X_val: object, y_val: ArrayLike) -> np.ndarray:
-    query = final_model(estimator).query(X_val, y_val)
-    with torch.no_grad():
-        parts = [values for values, _ in query.values()]
-    losses: np.ndarray = torch.cat(parts).double().cpu().numpy()
-    return losses
+    """Return which validation samples each suspect harms most."""
+    if k:
+        most = harm_by_sample(estimator, suspects, X_val, y_val, k, **question)
+    else:
+        most = HarmBySample.none(len(suspects))
+    return Harmed(most, np.asarray(y_val), estimator.predict(X_val))

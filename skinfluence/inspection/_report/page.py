@@ -31,7 +31,7 @@ _FOR_SCRIPT = (
     "unit",
     "classes",
     "epochs",
-    "n_asked",
+    "level",
     "n_samples",
     "ranked_by_influence",
     "by_label",

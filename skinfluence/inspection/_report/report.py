@@ -3,41 +3,25 @@
 import html
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone, is_regressor
-from sklearn.utils.validation import _num_samples
 
-from ..._numbers import check_integer, random_generator
 from ..._outputs import new_output
-from ..._values import check_boolean, check_list, check_path
+from ..._values import check_path
 from ...cleaning import InfluenceCleaner, read_decisions
-from ...estimators import (
-    ScoresOverRuns,
-    Skill,
-    check_estimator,
-    check_fitted_on,
-    check_smoothing,
-    has_columns,
-)
-from .._slice_checks import check_frame
-from .._style import check_row
+from ...estimators import InfluenceInterval, ScoresOverRuns, Skill
 from .._typing import At, Estimator, Names, QueryLike, RandomState
-from .cells import check_repairs, mark_cells
-from .content import applied_dict, audit_dict, curve_dict
-from .extras import needed
-from .findings import Judges, audit, checked_scores, judge
-from .issues import checked_issues, issues_dict
+from .audited import Audited, checked_data
+from .content import applied_dict, content_of
+from .findings import judge
+from .options import Options
 from .page import page
-from .rows import Columns, checked_columns
-from .samples import Texts, shown_as
-from .slices import slices_dict
-from .words import mark_words, telling_words
+from .rows import Columns
 
-Audited: TypeAlias = tuple[Estimator, object, np.ndarray, Judges]
+_JUDGED = ("score", "loss", "score_after", "loss_after")
 
 
 class AuditReport:
@@ -119,7 +103,7 @@ class AuditReport:
         about: Mapping[str, Any] | None = None,
         n_check: int = 20,
         n_harmed: int = 3,
-        scores: ArrayLike | ScoresOverRuns | None = None,
+        scores: ArrayLike | ScoresOverRuns | InfluenceInterval | None = None,
         harmful_only: bool = True,
         columns: Columns = None,
         repairs: pd.DataFrame | None = None,
@@ -184,13 +168,17 @@ class AuditReport:
             Each costs one training run, and the smoothness of the run up to ten.
         n_harmed : int, default=3
             How many validation samples to show beside each suspect: those whose losses
-            it raises most, of the 100 with the highest losses. Each of these costs a
-            retrace, the most expensive part of a report; 0 for none.
-        scores : array-like of shape (n_samples,), ScoresOverRuns or None, default=None
-            Other scores to rank by, the lowest first; samples with NaN are not shown.
+            it raises most. As much work as a retrace for each suspect or for each
+            validation sample, whichever are fewer, and often the most expensive part
+            of a report; 0 for none.
+        scores : array-like, ScoresOverRuns, InfluenceInterval or None, default=None
+            Other scores to rank by, of shape (n_samples,), the lowest first; samples
+            with NaN are not shown.
             Those over several runs, the ``over_runs_`` of a cleaner or the result of
             :func:`~skinfluence.influence_over_runs`, are shown with their standard
-            error and the runs that agree in sign. By default the influence.
+            error and the runs that agree in sign; the result of
+            :func:`~skinfluence.influence_interval` with its intervals, too. By default
+            the influence.
         harmful_only : bool, default=True
             Whether to show only samples with a negative influence, which are none if
             nothing is harmful. The sign of other `scores` may mean nothing: it does not
@@ -242,103 +230,33 @@ class AuditReport:
             If the run was not recorded, and other errors of
             :meth:`~skinfluence.SGDInfluenceClassifier.influence`.
         """
-        check_estimator(estimator)
-        n, n_harmed = check_integer("n", n, 1), check_integer("n_harmed", n_harmed)
-        n_check = check_integer("n_check", n_check)
-        n_check = n_check and check_integer("n_check", n_check, 4)
-        random_generator(random_state)
-        check_smoothing(smoothing)
-        _check_about(about)
-        _check_skill(skill)
-        harmful_only = check_boolean("harmful_only", harmful_only)
-        if feature_names is not None:
-            feature_names = check_list("feature_names", feature_names, "names")
-        warnings = _checked_texts("warnings", check_list("warnings", warnings, "texts"))
-        _checked_texts("title", [title])
-        if apply_command is not None:
-            _checked_texts("apply_command", [apply_command])
-        columns = checked_columns(columns)
-        if has_columns(y):
-            raise ValueError(
-                "`y` must hold one target for each sample, which the page's decisions "
-                f"are about, got shape {np.shape(y)}. For several use "
-                "InfluenceCleaner.to_frame, cleaning.suggest or a SampleGridDisplay."
-            )
-        y = check_row("y", y, _num_samples(X))
-        check_fitted_on(estimator, X, y)
-        if slices is not None:
-            check_frame(slices, len(y), "slices")
-        if issues is not None:
-            checked_issues(issues, len(y))
-        scores, over_runs = checked_scores(scores, len(y))
-        curve = None if curve is None else curve_dict(curve)
-        judges = {"validation": (X_val, y_val), **_test_data(X_test, y_test)}
-        # Before the work, not after it: the page is rendered at the end.
-        needed("jinja2", "jinja2")
-        samples = shown_as("raw", raw, "X", X, image_shape, feature_names, columns)
-        others = None
-        if raw is None or raw_val is not None:
-            others = shown_as(
-                "raw_val", raw_val, "X_val", X_val, image_shape, feature_names, columns
-            )
-        if repairs is not None:
-            check_repairs(repairs, samples, len(y))
-        findings = audit(
-            estimator,
-            X,
-            y,
-            judges,
+        data = checked_data(estimator, X, y, X_val, y_val, X_test, y_test)
+        options = Options(
             n=n,
-            n_check=n_check,
-            n_harmed=n_harmed,
             raw=raw,
-            scores=scores,
-            over_runs=over_runs,
-            harmful_only=harmful_only and (scores is None or over_runs is not None),
-            random_state=random_state,
-            at=at,
-            query=query,
-            smoothing=smoothing,
-        )
-        found = None
-        if slices is not None:
-            found = slices_dict(
-                estimator,
-                slices,
-                judges["validation"],
-                findings.influence,
-                random_state,
-                {"at": at, "query": query},
-            )
-        shown = samples.show(findings.suspects)
-        if isinstance(samples, Texts) and feature_names is not None:
-            words = telling_words(estimator, findings.suspects, feature_names)
-            mark_words(shown, findings.suspects, words)
-        if repairs is not None:
-            mark_cells(shown, findings.suspects, repairs)
-        content = audit_dict(
-            estimator,
-            findings,
-            samples,
-            shown,
-            others,
-            y=y,
+            raw_val=raw_val,
+            feature_names=feature_names,
+            image_shape=image_shape,
             at=at,
             query=query,
             smoothing=smoothing,
             curve=curve,
-            about=about or {},
+            about=about,
+            n_check=n_check,
+            n_harmed=n_harmed,
+            scores=scores,
+            harmful_only=harmful_only,
             columns=columns,
-            slices=found,
-            issues=None
-            if issues is None
-            else issues_dict(issues, findings.influence, getattr(raw, "index", None)),
+            repairs=repairs,
+            slices=slices,
+            issues=issues,
             warnings=warnings,
+            skill=skill,
             apply_command=apply_command,
             title=title,
-            skill=skill,
+            random_state=random_state,
         )
-        return cls(content, (estimator, X, y, judges))
+        return cls(content_of(data, options.checked(len(data.y))), data)
 
     @property
     def fingerprint(self) -> str:
@@ -440,34 +358,3 @@ class AuditReport:
             '<iframe title="Data audit" sandbox="allow-scripts allow-downloads" '
             f'width="100%" height="800" srcdoc="{inside}"></iframe>'
         )
-
-
-def _check_about(about: object) -> None:
-    if about is not None and not isinstance(about, Mapping):
-        raise TypeError(
-            "`about` must be a mapping of names to facts, such as {'file': "
-            f"'train.csv'}}, or None, got {about!r:.200}."
-        )
-
-
-def _check_skill(skill: object) -> None:
-    if skill is not None and not isinstance(skill, Skill):
-        raise TypeError(
-            "`skill` must be the `skill` of a result of check_influence, or None, got "
-            f"{skill!r:.200}."
-        )
-
-
-def _checked_texts(name: str, values: list[Any]) -> list[str]:
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError(f"`{name}` must be text, got {values!r:.200}.")
-    return values
-
-
-def _test_data(X_test: object, y_test: ArrayLike | None) -> Judges:
-    if (X_test is None) != (y_test is None):
-        raise ValueError("`X_test` and `y_test` must be given together, got only one.")
-    return {} if y_test is None else {"test": (X_test, y_test)}
-
-
-_JUDGED = ("score", "loss", "score_after", "loss_after")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .._slices import slice_influence
 from .._typing import Estimator, RandomState
+from .values import json_number
 
 # Of slices that chance explains a page would say too much.
 _LEVEL = 0.05
@@ -43,6 +44,4 @@ def slices_dict(
 
 def _value(value: Any) -> Any:
     """Return a word, a count, or a number to five digits; None for NaN."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.5g}") if np.isfinite(value) else None
+    return json_number(value) if isinstance(value, float) else value

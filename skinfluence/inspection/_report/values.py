@@ -1,6 +1,6 @@
-"""Values as they stand in the data, and the limits of what a page holds."""
+"""Values as they stand in the data, as numbers for JSON, and their limits."""
 
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import pandas as pd
@@ -42,3 +42,9 @@ def cut(value: object, most: int = _NAME_CHARACTERS) -> str:
     """Return the text of a value, or its beginning."""
     text = str(value)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def json_number(value: SupportsFloat) -> float | None:
+    """Return a number to five digits; None for what JSON lacks, NaN and infinity."""
+    number = float(value)
+    return float(f"{number:.5g}") if np.isfinite(number) else None

@@ -331,6 +331,11 @@
     const several = suspect.n_runs > 1, spread = several ? " ± " + number(suspect.standard_error) : "";
     fact(list, "Score", big(number(suspect.score) + spread, suspect.score),
       soft(several ? " mean over " + suspect.n_runs + " models; the sign agrees in " + suspect.n_agree + " of them" : " orders the suspects"));
+    if (suspect.interval) {
+      const [low, high] = suspect.interval, known = low !== null && high !== null;
+      fact(list, number(100 * data.level) + " % interval", known ? number(low) + " to " + number(high) : "none",
+        soft(known ? " for the change in a fresh run" + (low < 0 && high > 0 ? ": it may be of either sign" : "") : ": the runs are chaotic, or too few used it"));
+    }
     const differs = Math.sign(suspect.score) * Math.sign(suspect.influence) < 0;
     fact(list, "In one model", number(suspect.influence),
       soft(without + (several && differs ? ". Its sign differs: trust the score, from several models" : "")));
