@@ -114,7 +114,15 @@ class Vision(_Fixed):
                 f"{str(file.parent)!r}: put it there, since nothing is downloaded."
             )
         model = models.get_model(name, weights=None)
-        model.load_state_dict(torch.load(file, weights_only=True))
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            model.load_state_dict(state)
+        # A damaged file makes torch raise errors of all kinds.
+        except Exception as error:
+            raise TableError(
+                f"The weights {file.name!r} in {str(file.parent)!r} cannot be read, or "
+                f"are not those of {name!r}: put the file there anew."
+            ) from error
         _cut_last(model)
         self._model, self._prepare = model.eval(), weights.transforms()
 
