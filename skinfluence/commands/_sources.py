@@ -63,7 +63,11 @@ def inputs_of(table: Table, target: str, options: Namespace) -> Inputs:
 
 def _alone(table: Table, options: Namespace) -> str | None:
     """Return the column of pictures or texts that is all that the model is given."""
-    if isinstance(table.file, PictureFolder) and options.text is None:
+    if isinstance(table.file, PictureFolder):
+        if options.text is not None:
+            raise TableError(
+                f"--text goes with a table, and {table.name!r} is a folder of pictures."
+            )
         return options.image or PATH
     column: str | None = options.image or options.text
     return column

@@ -339,7 +339,8 @@ def test_folders_that_cannot_be_used(tmp_path, make, said):
     ("options", "said"),
     [
         (["--target", "y"], "'images' has no column 'y'. It has 'path' and 'label'"),
-        (["--text", "path", "--features", "a:b"], "must be sentence-transformers:NAME"),
+        (["--text", "path"], "--text goes with a table, and 'images' is a folder of"),
+        (["--image", "label"], "The target 'label' cannot be dropped, and has no kind"),
         (["--features", "torchvision"], "must be torchvision:NAME for this data, got"),
         (["--features", "timm:vit"], "must be torchvision:NAME for this data, got"),
         (["--column", "path=text"], "the model is given no column: leave --column out"),
