@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables
 from skinfluence.commands import main as skinfluence
-from skinfluence.commands._main import _parser
+from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._models import make_model
 from skinfluence.commands._problem import make_folds, read_problem
 from skinfluence.datasets import fetch_adult, flip_labels
@@ -64,7 +64,7 @@ def least_probable(table: Path, seed: int, module: str) -> np.ndarray:
     """Return the rows ordered by the out-of-fold probability of their labels."""
     options = ["audit", str(table), "--target", "income", "--report", "none.html"]
     options += ["--seed", str(seed), "--module", module]
-    parsed = _parser().parse_args(options)
+    parsed = make_parser().parse_args(options)
     problem = read_problem(parsed)
     X, y = problem.X, problem.target.y
     model = make_model(problem, parsed, []).set_params(record=None)

@@ -2,7 +2,6 @@
 
 import shlex
 from argparse import Namespace
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ..exceptions import TableError
 from ..inspection import AuditReport
 from ._choice import AT
 from ._columns import convert_to_slice
+from ._inputs import BESIDE
 from ._issues import issues_of
 from ._kinds import kind_of
 from ._models import default_epochs, make_model
@@ -49,7 +49,7 @@ def audit(options: Namespace) -> Command:
             "The report needs the package jinja2: pip install 'skinfluence[report]'."
         )
     problem = read_problem(options)
-    slices = _slices(problem, options.drop) if options.slices else None
+    slices = _slices(problem, options) if options.slices else None
     issues = issues_of(problem)
     yield from introduce(problem)
     folds = make_folds(problem.target, options.seed)
@@ -84,12 +84,14 @@ def audit(options: Namespace) -> Command:
     return Outcome(lambda: report.write_html(options.path), [*said, *found])
 
 
-def _slices(problem: Problem, hidden: Sequence[str]) -> pd.DataFrame:
+def _slices(problem: Problem, options: Namespace) -> pd.DataFrame:
     """Return the columns of the training table by which its rows are grouped.
 
     Those that are hidden from the model too, such as who entered a row.
     """
-    others = [kind_of(problem.table, name) for name in dict.fromkeys(hidden)]
+    beside = [each.name for each in problem.columns if each.why == BESIDE]
+    hidden = dict.fromkeys([*options.drop, *beside])
+    others = [kind_of(problem.table, name) for name in hidden]
     frame = convert_to_slice(problem.table, [*problem.columns, *others])
     if frame.shape[1]:
         return frame
@@ -193,7 +195,7 @@ def make_report(
         n=n,
         raw=shown,
         raw_val=shown_valid,
-        feature_names=problem.words,
+        feature_names=problem.inputs.words,
         X_test=X_test,
         y_test=y_test,
         at=AT,
@@ -233,7 +235,10 @@ def _keep_apart(
 def _next_command(options: Namespace) -> str:
     """Return the command that applies decisions, to the same rows."""
     output = f"clean{''.join(options.table.suffixes[-2:])}"
-    words = ["clean", str(options.table), "--target", options.target]
+    words = ["clean", str(options.table)]
+    for name in ("target", "image", "text", "features"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", getattr(options, name)]
     for name, plain in (("drop", []), ("task", "auto"), ("sample", None), ("seed", 0)):
         value = getattr(options, name)
         if value != plain:

@@ -17,6 +17,7 @@ from ._models import default_epochs, make_model
 from ._outcome import Command, Outcome, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
+from ._sources import target_of
 from ._tables import quoted
 from ._words import introduce
 
@@ -41,7 +42,7 @@ def check(options: Namespace) -> Command:
     baseline = (
         None
         if options.baseline is None
-        else read_baseline(options.baseline, options.target)
+        else read_baseline(options.baseline, target_of(options))
     )
     problem = read_problem(options)
     kinds = _kinds(problem, options.only, bounds)
@@ -131,7 +132,7 @@ def _check_kind(option: str, kind: str) -> None:
 
 def _kinds(problem: Problem, only: Sequence[str], bounds: Bounds) -> list[str]:
     """Return what to look for; refuse what these tables cannot have."""
-    possible = set(KINDS)
+    possible = set(problem.inputs.faults)
     if problem.target.task == REGRESSION:
         possible -= {*_LABELS}
     if not held_out_tables(problem):
@@ -140,6 +141,8 @@ def _kinds(problem: Problem, only: Sequence[str], bounds: Bounds) -> list[str]:
         if kind in possible:
             continue
         needs = "--valid or --test" if kind in _HELD_OUT else "labels as the target"
+        if kind not in problem.inputs.faults:
+            needs = "a table, not pictures"
         raise TableError(f"{kind!r} needs {needs}.")
     for kind in bounds:
         if only and kind not in only:

@@ -9,6 +9,9 @@ FIRST_OF_DATE = {"day-first": "day", "month-first": "month"}
 
 KINDS = (NUMBER, CATEGORY, TEXT, DATE, *FIRST_OF_DATE, UNUSED)
 
+IMAGE = "image"
+"""The kind of the column that --image names, beside which there is no other."""
+
 MOST_CATEGORIES = 50
 """The frequent ones of a column; the others are merged."""
 

@@ -29,13 +29,7 @@ def clean(options: Namespace) -> Command:
     """Clean the table."""
     for path in filter(None, (options.path, options.changes)):
         check_new(path, options.force)
-    if not is_stream(options.path) and (
-        table_format(options.path) != table_format(options.table)
-    ):
-        raise TableError(
-            f"--output must have the format of {options.table.name!r}, got "
-            f"{options.path.name!r}."
-        )
+    _check_output(options.table, options.path)
     check_readers(options)
     problem = read_problem(options)
     yield from introduce(problem)
@@ -74,10 +68,24 @@ def clean(options: Namespace) -> Command:
             *_done(problem, cleaning),
             *_where_all_are(cleaning, options.changes),
             *(line for change in changes for line in change.lines(measure)),
-            f"{problem.table.n_total - len(cleaning.removed):,} rows written to "
-            f"{options.path}.",
+            f"{problem.table.n_total - len(cleaning.removed):,} "
+            f"{problem.table.file.rows} written to {options.path}.",
         ],
     )
+
+
+def _check_output(table: Path, output: Path) -> None:
+    """Refuse an output of another format than the table; a folder must be new."""
+    if table.is_dir():
+        if output.exists() or output.resolve().is_relative_to(table.resolve()):
+            raise TableError(
+                f"--output must name a new folder outside of {table.name!r}, got "
+                f"{str(output)!r}."
+            )
+    elif not is_stream(output) and table_format(output) != table_format(table):
+        raise TableError(
+            f"--output must have the format of {table.name!r}, got {output.name!r}."
+        )
 
 
 def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
@@ -132,7 +140,8 @@ def _check_left(problem: Problem, cleaning: Cleaning) -> None:
 def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
     if len(cleaning.removed):
         where = problem.table.where(cleaning.removed)
-        yield f"Removed: {len(cleaning.removed):,} rows ({where})."
+        n_removed = f"{len(cleaning.removed):,} {problem.table.file.rows}"
+        yield f"Removed: {n_removed} ({where})."
     else:
         yield "Removed: nothing."
     if cleaning.relabelled:
@@ -142,7 +151,8 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
             f"{problem.table.where([row])} from {cells[row]} to {_as_it_stands(label)}"
             for row, label in sorted(cleaning.relabelled.items())
         ]
-        yield f"Relabelled: {len(moves):,} rows ({listed(moves)})."
+        n_relabelled = f"{len(moves):,} {problem.table.file.rows}"
+        yield f"Relabelled: {n_relabelled} ({listed(moves)})."
 
 
 def _where_all_are(cleaning: Cleaning, changes: Path | None) -> list[str]:

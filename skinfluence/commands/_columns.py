@@ -12,7 +12,15 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScal
 
 from ..exceptions import TableError
 from ._cells import has_codes, is_dated, is_missing, texts
-from ._choices import CATEGORY, DATE, MOST_CATEGORIES, NUMBER, TEXT, UNUSED
+from ._choices import (
+    CATEGORY,
+    DATE,
+    IMAGE,
+    MOST_CATEGORIES,
+    NUMBER,
+    TEXT,
+    UNUSED,
+)
 from ._dates import dates
 from ._kinds import Column, kind_of
 from ._numbers import WrittenNumber, numbers, plain_numbers
@@ -68,7 +76,7 @@ def convert_to_slice(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
         elif column.kind == DATE:
             days = plain[column.name].to_numpy()
             converted[column.name] = pd.to_datetime(days, unit="D")
-        elif column.kind != TEXT:
+        elif column.kind not in (TEXT, IMAGE):
             known = texts(cells).where(~is_missing(cells), None)
             converted[column.name] = known.to_numpy()
     return pd.DataFrame(converted)
@@ -137,7 +145,7 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
         ("categories", categorical, named(CATEGORY)),
         *(
             # Any name may be a column's, but these names must differ and have no "__".
-            (f"text {k}", TfidfVectorizer(max_features=1000, sublinear_tf=True), name)
+            (f"text {k}", word_weights(), name)
             for k, name in enumerate(named(TEXT))
         ),
     ]
@@ -147,6 +155,11 @@ def preprocessor(columns: Sequence[Column]) -> ColumnTransformer:
         sparse_threshold=0.3 if named(TEXT) else 0,
         verbose_feature_names_out=False,
     )
+
+
+def word_weights() -> TfidfVectorizer:
+    """Return the transformer from texts to weights of their words, of norm 1."""
+    return TfidfVectorizer(max_features=1000, sublinear_tf=True)
 
 
 def in_words(columns: Sequence[Column]) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Record(NamedTuple):
 class CSVFile:
     """A text table with a header, in which its delimiter is the most frequent one."""
 
-    one_row = "line"
+    one_row, rows, task = "line", "rows", "auto"
 
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         self.path = path

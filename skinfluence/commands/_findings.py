@@ -12,7 +12,7 @@ import pandas as pd
 from .._outputs import new_output
 from .._version import __version__
 from ..issues import NAMED_KINDS, row_digests
-from ._issues import comparable, held_out_tables
+from ._issues import held_out_tables
 from ._problem import Problem
 
 FORMAT = 1
@@ -34,8 +34,8 @@ class Found:
     keys : sequence of str
         What is counted, and stays the same while the table grows: digests of rows, or
         the names of columns or classes.
-    places : sequence of int
-        Lines or rows of the training table, from 1.
+    places : sequence of int or str
+        Lines or rows of the training table, from 1, or paths of pictures.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class Found:
     advice: str
     where: str
     keys: Sequence[str]
-    places: Sequence[int]
+    places: Sequence[int | str]
 
 
 def found_in(problem: Problem, issues: pd.DataFrame) -> list[Found]:
@@ -68,7 +68,7 @@ def _found(problem: Problem, issues: pd.DataFrame) -> Iterator[Found]:
 
 def _digests(problem: Problem) -> list[str]:
     """Return a digest of each training row, its target included."""
-    frame = comparable(problem.table, problem.columns)
+    frame = problem.inputs.cells(problem.table)
     # A name that no other column has.
     return row_digests(
         frame.assign(**{f"target {problem.target.name}": problem.target.y})

@@ -8,10 +8,9 @@ import pandas as pd
 from sklearn.base import clone
 
 from ..issues import find_issues
-from ._cells import is_missing, texts
-from ._choices import CATEGORY, DATE, NUMBER, REGRESSION, UNUSED
+from ._cells import is_missing
+from ._choices import CATEGORY, DATE, NUMBER, REGRESSION
 from ._columns import convert
-from ._kinds import AS_REQUESTED, Column
 from ._problem import Folds, Problem
 from ._tables import LEAST_ROWS, Table
 
@@ -35,11 +34,10 @@ def issues_of(
     `known` are probabilities and influence, as of :func:`skinfluence.find_issues`.
     """
     held_out = held_out_tables(problem)
-    frames = [comparable(each, problem.columns) for each in held_out]
     return _find(
         problem,
-        comparable(problem.table, problem.columns),
-        X_val=pd.concat(frames, ignore_index=True) if frames else None,
+        problem.inputs.comparable([problem.table]),
+        X_val=problem.inputs.comparable(held_out) if held_out else None,
         kinds=kinds,
         **known,
     )
@@ -51,32 +49,14 @@ def held_out_tables(problem: Problem) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def comparable(table: Table, columns: Sequence[Column]) -> pd.DataFrame:
-    """Return all columns that were not dropped: numbers and dates as such, or cells."""
-    kept = [each for each in columns if each.why != AS_REQUESTED or each.kind != UNUSED]
-    plain = convert(table, [each for each in kept if each.kind in (NUMBER, DATE)])
-    cells: dict[str, Any] = {}
-    for column in kept:
-        written = table.frame[column.name]
-        if column.kind == NUMBER:
-            cells[column.name] = plain[column.name].to_numpy()
-        elif column.kind == DATE:
-            days = plain[column.name].to_numpy()
-            cells[column.name] = pd.to_datetime(days, unit="D")
-        else:
-            known = texts(written).where(~is_missing(written), None)
-            cells[column.name] = known.to_numpy()
-    return pd.DataFrame(cells)
-
-
 def unlike(problem: Problem) -> Iterator[str]:
     """Yield notes on columns that are written in another way in another table.
 
     Its rows cannot match, whatever they mean.
     """
-    train = comparable(problem.table, problem.columns)
+    train = problem.inputs.cells(problem.table)
     for table in held_out_tables(problem):
-        frame = comparable(table, problem.columns)
+        frame = problem.inputs.cells(table)
         for name in frame.columns:
             present = ~is_missing(table.frame[name])
             unread = present & frame[name].isna().to_numpy()
@@ -108,6 +88,6 @@ def out_of_fold(problem: Problem, model: Any, folds: Folds) -> np.ndarray:
     return probabilities
 
 
-def _find(problem: Problem, frame: pd.DataFrame, **options: Any) -> pd.DataFrame:
+def _find(problem: Problem, rows: Any, **options: Any) -> pd.DataFrame:
     regression = problem.target.task == REGRESSION
-    return find_issues(frame, problem.target.y, regression=regression, **options)
+    return find_issues(rows, problem.target.y, regression=regression, **options)

@@ -17,12 +17,9 @@ from ..estimators import (
 )
 from ._choices import CLASSIFICATION, HIDDEN
 from ._problem import Problem
+from ._whitening import USUAL_NORM
 
 BATCH_SIZE = 64
-
-# The mean squared norm of a row for which the default learning rate is meant: that of
-# some twenty columns.
-_USUAL_NORM = 20.0
 
 
 class ScaledMLP(MLPModule):
@@ -99,7 +96,7 @@ def learning_rate(problem: Problem) -> float:
     X = problem.X
     squares = X.multiply(X) if sparse.issparse(X) else X**2
     norm = float(squares.sum()) / X.shape[0]
-    return default * min(1.0, _USUAL_NORM / norm) if norm else default
+    return default * min(1.0, USUAL_NORM / norm) if norm else default
 
 
 def default_epochs(n_rows: int) -> int:

@@ -15,7 +15,7 @@ from ._numbers import written_like
 class ParquetFile:
     """A table with typed columns."""
 
-    one_row = "row"
+    one_row, rows, task = "row", "rows", "auto"
     decimal = "."
 
     def __init__(self, path: Path) -> None:

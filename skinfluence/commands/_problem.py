@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
 
 from ..exceptions import TableError
-from ._choices import CLASSIFICATION, TEXT, UNUSED
-from ._columns import (
-    convert,
-    convert_to_show,
-    describe_columns,
-    preprocessor,
-)
+from ._choices import CLASSIFICATION
 from ._header import check_header
+from ._inputs import Inputs
 from ._kinds import Column
-from ._tables import Table, check_column, quoted, read_table
+from ._sources import check_columns, inputs_of, target_of
+from ._tables import Table, quoted, read_table
 from ._target import Target, read_same_target, read_target, with_target
 
 Rows = tuple[Any, np.ndarray]
@@ -40,10 +35,8 @@ class Problem:
         The training table.
     target : Target
         Its target.
-    columns : list of Column
-        Its other columns, with their kinds.
-    transformer : ColumnTransformer
-        Converts them into the input.
+    inputs : Inputs
+        What of it the model is given.
     X : ndarray or CSR matrix of shape (n_rows, n_features), float32
         The input.
     valid, test : tuple of array-like and ndarray, or None
@@ -54,84 +47,61 @@ class Problem:
 
     table: Table
     target: Target
-    columns: Sequence[Column]
-    transformer: ColumnTransformer
+    inputs: Inputs
     X: Any
     valid: Rows | None = None
     test: Rows | None = None
     valid_table: Table | None = None
     test_table: Table | None = None
 
-    def shown(self, table: Table) -> Any:
-        """Return rows to display: a frame, or texts if they are the only column."""
-        frame = convert_to_show(table, self.target.name, self.columns)
-        if [column.kind for column in self.columns] == [TEXT] and frame.shape[1] == 1:
-            return frame.iloc[:, 0].fillna("").tolist()
-        return frame.set_axis([table.where([row]) for row in range(len(table))])
-
     @property
-    def words(self) -> list[str] | None:
-        """The words that are the model's features, if texts are all that it sees."""
-        if [column.kind for column in self.columns if column.kind != UNUSED] != [TEXT]:
-            return None
-        (vectorizer,) = self.transformer.named_transformers_.values()
-        return [str(word) for word in vectorizer.get_feature_names_out()]
+    def columns(self) -> Sequence[Column]:
+        """The other columns than the target, with their kinds."""
+        return self.inputs.columns
+
+    def shown(self, table: Table) -> Any:
+        """Return rows to display."""
+        return self.inputs.shown(table, self.target.name)
 
     def without(self, names: Sequence[str]) -> "Problem":
         """Return the problem of a model that is not given some of the columns."""
-        columns = [column for column in self.columns if column.name not in names]
+        if not names:
+            return self
+        inputs = self.inputs.without(names)
         return _converted(
-            self.table, self.target, columns, self.valid_table, self.test_table
+            self.table, self.target, inputs, self.valid_table, self.test_table
         )
 
     def rows_of(self, table: Table) -> Rows:
         """Return the rows of a further table as input and target."""
-        y = read_same_target(table, self.target)
-        X = self.transformer.transform(convert(table, self.columns))
-        return X.astype(np.float32), y
+        return self.inputs.transform(table), read_same_target(table, self.target)
 
 
 def read_problem(options: Namespace) -> Problem:
     """Read and check the tables of the options."""
-    table = _read(options.table, options)
-    names = [str(name) for name in table.file.columns]
-    kinds = _kinds(options)
-    for name in [options.target, *kinds]:
-        check_column(name, names, table.name)
-    check_header(table, options.target)
-    if options.target in kinds:
-        raise TableError(
-            f"The target {options.target!r} cannot be dropped, and has no kind but its "
-            "--task."
-        )
-    table = with_target(table, options.target)
-    target = read_target(table, options.target, options.task)
-    used = [name for name in names if name not in {options.target, *options.drop}]
-    if not used:
-        raise TableError(
-            f"{table.name!r} has no column besides the target {options.target!r}."
-        )
-    columns = describe_columns(table, used, kinds)
+    table, name = _read(options.table, options), target_of(options)
+    check_columns(table, name, options)
+    check_header(table, name)
+    table = with_target(table, name)
+    target = read_target(table, name, options.task)
+    inputs = inputs_of(table, name, options)
     valid, test = (
-        None if path is None else _other_table(table, path, options)
+        None if path is None else inputs.read(_other_table(table, path, name, options))
         for path in (options.valid, options.test)
     )
-    return _converted(table, target, columns, valid, test)
+    return _converted(inputs.read(table), target, inputs, valid, test)
 
 
 def _converted(
     table: Table,
     target: Target,
-    columns: Sequence[Column],
+    inputs: Inputs,
     valid: Table | None,
     test: Table | None,
 ) -> Problem:
-    """Return a problem with the input of a model that is given these columns."""
-    transformer = preprocessor(columns)
-    X = transformer.fit_transform(convert(table, columns)).astype(np.float32)
-    problem = Problem(
-        table, target, columns, transformer, X, valid_table=valid, test_table=test
-    )
+    """Return a problem with the input of a model."""
+    X = inputs.fit(table)
+    problem = Problem(table, target, inputs, X, valid_table=valid, test_table=test)
     return replace(
         problem,
         valid=None if valid is None else problem.rows_of(valid),
@@ -160,18 +130,13 @@ def make_folds(target: Target, seed: int) -> Folds:
     ]
 
 
-def _kinds(options: Namespace) -> dict[str, str]:
-    """Return the kinds of columns that the options name."""
-    return dict(options.column) | dict.fromkeys(options.drop, UNUSED)
-
-
 def _read(path: Path, options: Namespace) -> Table:
     return read_table(
         path, encoding=options.encoding, sample=options.sample, seed=options.seed
     )
 
 
-def _other_table(training: Table, path: Path, options: Namespace) -> Table:
+def _other_table(training: Table, path: Path, target: str, options: Namespace) -> Table:
     """Read a validation or test table, which must have the same columns."""
     table = _read(path, options)
     names = {str(name) for name in table.file.columns} - set(options.drop)
@@ -184,4 +149,4 @@ def _other_table(training: Table, path: Path, options: Namespace) -> Table:
             f"{table.name!r} must have the columns of {training.name!r}, but it "
             f"{' and '.join(differences)}."
         )
-    return with_target(table, options.target)
+    return with_target(table, target)

@@ -13,13 +13,14 @@ import pandas as pd
 from ..exceptions import TableError
 from ._csv import CSVFile
 from ._parquet import ParquetFile
+from ._picture_folder import PictureFolder
 
 MOST_ROWS = 100_000
 """Larger tables are read only with --sample."""
 
 LEAST_ROWS = 20
 
-TableFile = CSVFile | ParquetFile
+TableFile = CSVFile | ParquetFile | PictureFolder
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,15 @@ class Table:
 
     Attributes
     ----------
-    file : CSVFile or ParquetFile
-        The file.
+    file : CSVFile, ParquetFile or PictureFolder
+        The file, or the folder of pictures.
     frame : DataFrame
         The rows; the cells of a CSV file as text.
     rows : ndarray of shape (n_rows,), int
         Their numbers in the file, from 0.
-    places : ndarray of shape (n_rows,), int
-        The lines or rows of the file, from 1, where a user finds them.
+    places : ndarray of shape (n_rows,)
+        The lines or rows of the file, from 1, where a user finds them; of pictures in
+        a folder their paths.
     n_total : int
         How many rows the file has.
     n_drawn : int
@@ -55,7 +57,8 @@ class Table:
     @property
     def name(self) -> str:
         """The name of the file."""
-        return self.file.path.name
+        # "." and the like have no name.
+        return self.file.path.name or self.file.path.resolve().name
 
     def take(self, rows: np.ndarray) -> "Table":
         """Return some of the rows, by their places in the frame."""
@@ -76,7 +79,7 @@ def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
     if not path.exists():
         raise TableError(f"There is no file {str(path)!r}.")
     if path.is_dir():
-        raise TableError(f"{str(path)!r} is a folder, not a file.")
+        return PictureFolder(path)
     form = table_format(path)
     file = CSVFile(path, encoding) if form == "csv" else ParquetFile(path)
     twice = [str(name) for name, n in Counter(file.columns).items() if n > 1]
@@ -121,9 +124,9 @@ def read_table(
         raise TableError(f"The file {str(path)!r} has a header, but no rows.")
     if sample is None and n_total > MOST_ROWS:
         raise TableError(
-            f"{path.name!r} has {n_total:,} rows, but more than {MOST_ROWS:,} are read "
-            f"only on request: --sample {MOST_ROWS} draws a random sample, --sample "
-            f"{n_total} takes all."
+            f"{path.name!r} has {n_total:,} {file.rows}, but more than {MOST_ROWS:,} "
+            f"are read only on request: --sample {MOST_ROWS} draws a random sample, "
+            f"--sample {n_total} takes all."
         )
     rows, chosen = np.arange(n_total), None
     if sample is not None and sample < n_total:

@@ -52,12 +52,14 @@ def read_target(table: Table, name: str, task: str) -> Target:
     column = table.frame[name]
     if len(table) < LEAST_ROWS:
         raise TableError(
-            f"{table.name!r} must have at least {LEAST_ROWS} rows with a target, got "
-            f"{len(table)}."
+            f"{table.name!r} must have at least {LEAST_ROWS} {table.file.rows} with a "
+            f"target, got {len(table)}."
         )
     values, unit = numbers(column, table.file.decimal)
     why = "as requested"
-    if task == "auto":
+    if task == "auto" and table.file.task == CLASSIFICATION:
+        task, why = CLASSIFICATION, f"{column.nunique()} folders"
+    elif task == "auto":
         task, why = _infer_task(column, values)
     if task == REGRESSION:
         return Target(name, task, _quantities(table, column, values, name), why, unit)

@@ -7,8 +7,8 @@ import numpy as np
 from ..estimators import extreme_targets
 from ._choices import CLASSIFICATION
 from ._codes import possible_codes
-from ._columns import in_words
 from ._issues import giveaways
+from ._picture_folder import PictureFolder
 from ._problem import Problem
 from ._tables import Table, quoted
 
@@ -21,7 +21,8 @@ def introduce(problem: Problem) -> Iterator[str]:
         yield f"{name}: {table}"
     yield f"Target: {_target(problem)}"
     yield from _left_out(problem)
-    yield "Columns (--column name=kind chooses another kind):"
+    asked = " (--column name=kind chooses another kind)" * (not problem.inputs.alone)
+    yield f"Columns{asked}:"
     width = min(max(len(column.name) for column in problem.columns), _WIDEST)
     for column in problem.columns:
         yield f"  {column.name:{width}}  {column.kind:8}  {column.why}"
@@ -61,7 +62,7 @@ def facts(problem: Problem) -> dict[str, str]:
         **_tables(problem),
         "Target": _target(problem),
         **({"Without a target": " ".join(left_out)} if left_out else {}),
-        **in_words(problem.columns),
+        **problem.inputs.in_words(),
         **({"Nearly the same": "; ".join(alike)} if alike else {}),
     }
 
@@ -116,9 +117,10 @@ def _tables(problem: Problem) -> dict[str, str]:
 def _size(table: Table) -> str:
     drawn = table.n_drawn < table.n_total
     total = f" drawn at random from {table.n_total:,}" if drawn else ""
-    return (
-        f"{table.name}, {table.n_drawn:,} rows{total}, {table.frame.shape[1]} columns"
-    )
+    said = f"{table.name}, {table.n_drawn:,} {table.file.rows}{total}"
+    if isinstance(table.file, PictureFolder):
+        return said
+    return f"{said}, {table.frame.shape[1]} columns"
 
 
 def _left_out(problem: Problem) -> list[str]:

@@ -427,6 +427,7 @@ def test_texts_alone_are_shown_as_texts(tmp_path):
             "mood": np.where(good, "good", "bad"),
         }
     )
+    frame.loc[:3, "mood"] = np.where(good[:4], "bad", "good")
     train, report = write(tmp_path, frame=frame), tmp_path / "report.html"
     arguments = ["audit", str(train), "--target", "mood", "--report", str(report)]
     assert main([*arguments, "--n", "4", *QUICK]) == 0

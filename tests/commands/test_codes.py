@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinfluence.commands import main
+from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._codes import possible_codes
-from skinfluence.commands._main import _parser, main
 from skinfluence.commands._problem import read_problem
 from tests.commands.tables import QUICK, write
 
@@ -20,7 +21,7 @@ def found(tmp_path, target, *options, **columns):
     frame = pd.DataFrame({**columns, "y": target})
     path = str(write(tmp_path, frame=frame))
     arguments = ["audit", path, "--target", "y", "--report", "r.html", *options]
-    return possible_codes(read_problem(_parser().parse_args(arguments)))
+    return possible_codes(read_problem(make_parser().parse_args(arguments)))
 
 
 def marks(school, spread=0.5):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._issues import giveaways
-from skinfluence.commands._main import _parser
 from skinfluence.commands._problem import read_problem
 from tests.commands.tables import write
 
@@ -21,7 +21,7 @@ def found(tmp_path, column, target, *options):
     frame = pd.DataFrame({"it": column, "noise": noise, "y": target})
     path = str(write(tmp_path, frame=frame))
     arguments = ["audit", path, "--target", "y", "--report", "r.html", *options]
-    return giveaways(read_problem(_parser().parse_args(arguments)))
+    return giveaways(read_problem(make_parser().parse_args(arguments)))
 
 
 @pytest.mark.parametrize(

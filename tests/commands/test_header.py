@@ -1,12 +1,11 @@
 """Files without names of columns: a row must not be lost as their header."""
 
-from argparse import Namespace
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 
+from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._header import check_header
 from skinfluence.commands._problem import read_problem
 from skinfluence.commands._tables import read_table
@@ -91,9 +90,6 @@ def test_names_that_appear_twice_may_be_a_row(tmp_path):
 def test_commands_refuse_it(tmp_path, options, said):
     path = tmp_path / "t.csv"
     iris().to_csv(path, index=False, header=False, **options)
-    given = Namespace(
-        table=path, target="setosa", encoding="utf-8", sample=None, seed=0, column=[],
-        drop=[],
-    )  # fmt: skip
+    given = make_parser().parse_args(["check", str(path), "--target", "setosa"])
     with pytest.raises(TableError, match=said):
         read_problem(given)

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 def clean(folder, output, names, *options):
     files = [str(folder / name) for name in names]
     common = [str(folder / "train.csv"), "--target", "stays", *QUICK]
-    decided = ["--decisions", *files] if files else []
+    decided = [word for file in files for word in ("--decisions", file)]
     return main(["clean", *common, *decided, "--output", str(output), *options])
 
 

@@ -9,7 +9,9 @@ from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.commands import _repairs, main
+from skinfluence.commands import _inputs, main
+from skinfluence.commands._inputs import Columns
+from skinfluence.commands._kinds import Column
 from skinfluence.commands._repairs import repairs_of
 from skinfluence.inspection import column_influence
 from tests.commands.tables import QUICK, customers, page_data, write
@@ -83,9 +85,10 @@ def test_through_linear_steps_the_repairs_are_those_of_column_influence(monkeypa
         X[:200], y[:200]
     )
     table = frame[:200]
-    kinds = [SimpleNamespace(name=name, kind="number") for name in frame]
-    problem = SimpleNamespace(X=X[:200], table=table, columns=kinds, transformer=steps)
-    monkeypatch.setattr(_repairs, "convert", lambda table, columns: table)
+    inputs = Columns([Column(name, "number") for name in frame])
+    monkeypatch.setattr(inputs, "_transformer", steps)
+    monkeypatch.setattr(_inputs, "convert", lambda table, columns: table)
+    problem = SimpleNamespace(table=table, inputs=inputs)
     found, _ = repairs_of(problem, clf, (X[200:], y[200:]), at="path")
     slopes = clf.feature_influence(X[200:], y[200:], at="path")
     cells = column_influence(steps, table, slopes)

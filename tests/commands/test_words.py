@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from skinfluence.commands._main import _parser
+from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._problem import read_problem
 from skinfluence.commands._words import introduce
 from tests.commands.tables import write
@@ -13,7 +13,7 @@ def said(tmp_path, y):
     frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=len(y)), "y": y})
     path = str(write(tmp_path, frame=frame))
     arguments = ["audit", path, "--target", "y", "--report", "r.html"]
-    return "\n".join(introduce(read_problem(_parser().parse_args(arguments))))
+    return "\n".join(introduce(read_problem(make_parser().parse_args(arguments))))
 
 
 def test_gross_errors_among_the_targets_are_named(tmp_path):

@@ -131,12 +131,12 @@ class AuditReport:
             Their targets.
         n : int, default=50
             How many suspects to show, at most. Samples that are alike share a card.
-        raw : array-like, DataFrame, sequence of str or None, default=None
-            The samples in their raw form, row by row: images, texts, or a table
-            before its preprocessing, whose row labels are shown if it has any. Its
-            objects that are numbers to ``float`` are judged as such, and shown as
-            ``str`` gives them. By default X.
-        raw_val : array-like, DataFrame, sequence of str or None, default=None
+        raw : array-like, DataFrame, sequence of str or Path, or None, default=None
+            The samples in their raw form, row by row: images, paths of pictures, texts,
+            or a table before its preprocessing. Row labels are shown if a DataFrame or
+            Series has any. Objects in a table that are numbers to ``float`` are judged
+            as such, and shown as ``str`` gives them. By default X.
+        raw_val : array-like, DataFrame, sequence of str or Path, or None, default=None
             The validation samples in the same form. By default X_val, where `raw` is
             not given; otherwise only their row numbers are shown.
         feature_names : array-like of str of shape (n_features,) or None, default=None

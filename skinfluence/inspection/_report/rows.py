@@ -73,7 +73,7 @@ class Rows:
             )
             table = [lines[k][number] for k in order[:most]]
             more = len(order) - len(table)
-            shown.append({"table": table, "more": more, **self._name(row)})
+            shown.append({"table": table, "more": more, **named(self.table.index, row)})
         return shown
 
     def _field(self, k: int) -> "_Field":
@@ -91,13 +91,6 @@ class Rows:
             return None
         return self._kinds.get(str(self.table.columns[k]), UNUSED)
 
-    def _name(self, row: int) -> dict[str, str]:
-        """Return a row's label, unless the index is the default one."""
-        index = self.table.index
-        if isinstance(index, pd.RangeIndex):
-            return {}
-        return {"name": row_name(index, row)}
-
 
 def row_name(index: pd.Index | None, row: int) -> str:
     """Return a row's label, or its number where it has none."""
@@ -105,6 +98,13 @@ def row_name(index: pd.Index | None, row: int) -> str:
         return f"row {row}"
     prefix = "row " if pd.api.types.is_integer_dtype(index) else ""
     return prefix + cut(index[row])
+
+
+def named(index: pd.Index | None, row: int) -> dict[str, str]:
+    """Return a row's label for a page, unless the index is the default one."""
+    if index is None or isinstance(index, pd.RangeIndex):
+        return {}
+    return {"name": row_name(index, row)}
 
 
 class _Field(NamedTuple):

@@ -2,17 +2,20 @@
 
 import base64
 import io
+import os
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
 from .._sample_views import ImageView, TextView, view_of
 from .._typing import Names
 from .extras import needed
-from .rows import Columns, Rows
+from .rows import Columns, Rows, named
 from .values import as_it_stands, cut, longest_text
 
 # (up to this number of pictures, pixels of the longer side), to limit the page's size.
@@ -49,9 +52,11 @@ def showing_of(
     """Return the form in which samples are shown, or raise an error."""
     if sparse.issparse(samples):
         return Entries(samples, feature_names)
+    if _are_files(samples):
+        return Files(samples)
     view = view_of(samples, image_shape, feature_names, 1, name)
     if isinstance(view, TextView):
-        return Texts(view.texts)
+        return Texts(view.texts, _index(samples))
     if isinstance(view, ImageView):
         return Pictures(view)
     return Rows(view.table, columns)
@@ -73,24 +78,78 @@ class Pictures:
 
     def show(self, rows: np.ndarray) -> list[Shown]:
         """Return each sample's picture, smaller if there are many."""
-        side = next(side for most, side in _SIDES if len(rows) <= most)
+        side = _side(rows)
         return [self._picture(int(row), side) for row in rows]
 
     def _picture(self, row: int, side: int) -> Shown:
         pixels = np.nan_to_num(255 * self.view.scaled(row)).round().astype(np.uint8)
-        image = self._image.fromarray(pixels)
-        image.thumbnail((side, side))
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        return {"image": source, "small": max(image.size) <= _SMALL}
+        return _thumbnail(self._image.fromarray(pixels), side)
+
+
+class Files:
+    """Samples as pictures in files, which are read when they are shown."""
+
+    def __init__(self, files: Any) -> None:
+        self.files = list(files)
+        index = _index(files)
+        paths = pd.Index(list(map(os.fspath, self.files)), dtype=object)
+        self._names = paths if index is None else index
+        self._image = needed("PIL.Image", "Pillow")
+        self._ops = needed("PIL.ImageOps", "Pillow")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def key(self, row: int) -> Hashable:
+        """Return the file's content."""
+        return Path(self.files[row]).read_bytes()
+
+    def show(self, rows: np.ndarray) -> list[Shown]:
+        """Return each picture, made small, and its name."""
+        side = _side(rows)
+        return [
+            {**self._picture(self.files[row], side), **named(self._names, row)}
+            for row in rows
+        ]
+
+    def _picture(self, file: os.PathLike[str], side: int) -> Shown:
+        with self._image.open(file) as image:
+            image.draft("RGB", (2 * side, 2 * side))
+            upright = self._ops.exif_transpose(image)
+            # Of photographs PNG would be several times as large.
+            return _thumbnail(upright.convert("RGB"), side, "JPEG")
+
+
+def _index(samples: Any) -> pd.Index | None:
+    """Return the names of samples, if they have any."""
+    return samples.index if isinstance(samples, pd.Series) else None
+
+
+def _are_files(samples: Any) -> bool:
+    listed = isinstance(samples, (list, tuple, pd.Series))
+    return listed and all(isinstance(each, os.PathLike) for each in samples)
+
+
+def _side(rows: np.ndarray) -> int:
+    return next(side for most, side in _SIDES if len(rows) <= most)
+
+
+def _thumbnail(image: Any, side: int, form: str = "PNG") -> Shown:
+    """Return an image in a data URI, in this format unless it is small."""
+    image.thumbnail((side, side))
+    small = max(image.size) <= _SMALL
+    form = "PNG" if small else form
+    file = io.BytesIO()
+    image.save(file, form)
+    data = base64.b64encode(file.getvalue()).decode()
+    return {"image": f"data:image/{form.lower()};base64,{data}", "small": small}
 
 
 class Texts:
     """Samples as texts."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
+    def __init__(self, texts: Sequence[str], index: pd.Index | None = None) -> None:
+        self.texts, self._index = texts, index
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -103,7 +162,10 @@ class Texts:
         """Return each text, or its beginning, in parts, and its full length."""
         longest = longest_text(len(rows))
         texts = [self.texts[row].strip() for row in rows]
-        return [{"text": [[t[:longest], 0]], "length": len(t)} for t in texts]
+        return [
+            {"text": [[t[:longest], 0]], "length": len(t), **named(self._index, row)}
+            for t, row in zip(texts, rows, strict=True)
+        ]
 
 
 class Entries:

@@ -295,8 +295,8 @@
       if (other.image) item.append(add(null, "img", { class: other.small ? "pixels" : null, src: other.image, alt: "" }));
       const words = add(item, "span", {}, label(other.given));
       words.append(soft(" " + (agrees ? "" : isClassifier ? "taken for " : "predicted ")));
-      if (!agrees) words.append(predictedLabel(other.predicted), " ");
-      words.append(soft((agrees ? "" : " · ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
+      if (!agrees) words.append(predictedLabel(other.predicted));
+      words.append(soft((agrees ? "" : "\u00a0· ") + number(value) + " · " + (other.name === undefined ? "row " + row : visible(other.name))));
       if (other.table) {
         const values = add(words, "details"), filled = () => values.append(tableOf(other));
         add(values, "summary", { text: "its values", "aria-label": "its values, " + (other.name === undefined ? "row " + row : visible(other.name)) });
