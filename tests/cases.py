@@ -22,6 +22,19 @@ rough = pytest.mark.filterwarnings(
     "ignore::skinfluence.exceptions.InfluenceReliabilityWarning"
 )
 
+# For tests of what is computed on a device, against the same on a CPU.
+_CUDA = pytest.param(
+    "cuda",
+    marks=[
+        pytest.mark.cuda,
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    ],
+)
+on_cuda = pytest.mark.parametrize("device", [_CUDA])
+on_devices = pytest.mark.parametrize(
+    "device", [_CUDA, pytest.param("stand", marks=pytest.mark.stand)]
+)
+
 # Smooth activations: a kink within a finite difference's reach would spoil the oracle.
 N_SAMPLES, N_CLASSES, SIDE = 14, 3, 6
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import pytest
 
+from tests.devices.stand_process import in_other_process
+
 CAP_DAC_OVERRIDE = 1 << 1
 
 
@@ -18,11 +20,20 @@ def pytest_collection_modifyitems(items):
     tables = defaultdict(list)
     for item in items:
         if hasattr(item, "callspec"):
-            tables[item.nodeid.partition("[")[0]].append(item)
+            on_stand = item.get_closest_marker("stand") is not None
+            tables[item.nodeid.partition("[")[0], on_stand].append(item)
     for table in tables.values():
         for item in set(table) - covering(table):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_runtest_protocol(item, nextitem):
+    """Run what is marked `stand` where that device is."""
+    if item.get_closest_marker("stand") and not hasattr(sys.modules["torch"], "stand"):
+        in_other_process(item, nextitem)
+        return True
+    return None
 
 
 @pytest.fixture(autouse=True)

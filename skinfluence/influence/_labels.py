@@ -62,7 +62,7 @@ class LabelStep(TrainingStep):
         coefficients[0] = batch_coefficients(weights, losses[0], batch.share)
         leaf = coefficients.requires_grad_()
         other = (others != targets).reshape(*others.shape[:2], -1).any(2)
-        return LeafLosses(losses, coefficients, leaf, other)
+        return LeafLosses(losses, coefficients, leaf, other.to(losses.device))
 
     def _slopes(self, found: Tensor, of: LeafLosses) -> Tensor:
         assert of.other is not None
@@ -133,7 +133,7 @@ def label_losses(objective: Objective, inputs: Any, labels: Tensor) -> Tensor:
     if objective.by_label is not None and labels.dim() == 2:
         every = objective.by_label(outputs)
     if every is not None:
-        return every.gather(1, labels.T).T
+        return every.gather(1, labels.T.to(every.device)).T
     outputs, again = _repeated((outputs, inputs), len(labels))
     losses = objective.criterion(outputs, labels.flatten(0, 1), again)
     return losses.unflatten(0, labels.shape[:2])

@@ -5,7 +5,7 @@ from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import descend, differentiating
-from ._devices import check_device
+from ._devices import check_device, own_memory
 from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
 from ._functional import Functional
@@ -91,6 +91,7 @@ __all__ = [
     "moment_names",
     "observe_clipping",
     "other_generators",
+    "own_memory",
     "parameters_digest",
     "passes_narrower",
     "pull_back",

@@ -30,5 +30,11 @@ def check_device(device: object) -> None:
     )
 
 
+def own_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a device's own memory; None if it uses the host's."""
+    count = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return None if count is None else count(device)[0]
+
+
 def _gpu() -> str:
     return " or 'cuda'" if torch.cuda.is_available() else ""

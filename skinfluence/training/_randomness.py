@@ -45,10 +45,14 @@ def derive_seeds(seed: int, purpose: str, counter: int, number: int) -> list[int
 
 def _default_generators(device: torch.device) -> list[torch.Generator]:
     generators = [torch.default_generator]
-    if device.type == "cuda":
-        current = device == torch.device("cuda")
-        index = torch.cuda.current_device() if current else device.index
-        generators.append(torch.cuda.default_generators[index])
+    if device.type != "cpu":
+        module = torch.get_device_module(device)
+        # A device without such generators cannot be seeded: what draws on it is refused
+        # as not repeatable.
+        if hasattr(module, "default_generators"):
+            current = device == torch.device(device.type)
+            index = module.current_device() if current else device.index
+            generators.append(module.default_generators[index])
     return generators
 
 

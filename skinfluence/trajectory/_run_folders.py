@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .._files import sync_folder, writing
 from ..exceptions import TrajectoryFileError
 from ._disk.ownership import in_use, is_blank
@@ -13,7 +15,9 @@ from ._disk.store import DiskStore
 from ._trajectory import Trajectory
 
 
-def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajectory:
+def begin_run(
+    parent: Path, run: Trajectory, about: dict[str, Any], device: torch.device | str
+) -> Trajectory:
     """Record a run without steps in the next free folder.
 
     Parameters
@@ -24,12 +28,14 @@ def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajector
         The run.
     about : dict
         What the manifest says of where the run comes from, as JSON.
+    device : torch.device or str
+        Where its states are.
     """
     with writing(parent):
         parent.mkdir(parents=True, exist_ok=True)
         folder = _next_folder(parent)
     try:
-        run._store = DiskStore.create(folder, run, about)
+        run._store = DiskStore.create(folder, run, about, device)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -39,7 +45,7 @@ def begin_run(parent: Path, run: Trajectory, about: dict[str, Any]) -> Trajector
 def reopen_run(run: Trajectory) -> Trajectory:
     """Return a run to which steps can be added, reopened if it is on disk."""
     if isinstance(run._store, DiskStore):
-        return _same(run, reopened(run._store.folder))
+        return _same(run, reopened(run._store.folder, run._store._device))
     return run
 
 
@@ -68,9 +74,9 @@ def is_starting(folder: Path) -> bool:
     return is_blank(folder) or in_use(folder)
 
 
-def reopened(folder: Path) -> Trajectory:
+def reopened(folder: Path, device: torch.device | str = "cpu") -> Trajectory:
     """Return the run in a folder, from where it was closed or killed."""
-    return Trajectory._of(*DiskStore.reopen(folder))
+    return Trajectory._of(*DiskStore.reopen(folder, device))
 
 
 def _same(ours: Trajectory, run: Trajectory) -> Trajectory:
@@ -87,9 +93,9 @@ def _same(ours: Trajectory, run: Trajectory) -> Trajectory:
     )
 
 
-def resumed(folder: Path) -> Trajectory:
+def resumed(folder: Path, device: torch.device | str) -> Trajectory:
     """Return the run in a folder, cut back to its last state on the disk."""
-    run = reopened(folder)
+    run = reopened(folder, device)
     assert isinstance(run._store, DiskStore)
     try:
         if run.records:

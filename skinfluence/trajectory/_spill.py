@@ -1,4 +1,4 @@
-"""States on a CUDA device while they fit, and the others in pinned host memory."""
+"""States on a device while they fit, and the others in pinned host memory."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -42,26 +42,30 @@ class Transfer(Protocol):
         ...
 
 
-class CudaTransfer:
+class StreamTransfer:
     """Copies on a stream of their own, beside what the device computes.
 
     Parameters
     ----------
     device : torch.device
-        The CUDA device.
+        A device with memory and streams of its own, such as a CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._own: torch.cuda.Stream | None = None
+        self._own: torch.Stream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"device": self.device, "_own": None}
 
     @property
-    def _stream(self) -> torch.cuda.Stream:
+    def _torch(self) -> Any:
+        return torch.get_device_module(self.device)
+
+    @property
+    def _stream(self) -> torch.Stream:
         if self._own is None:
-            self._own = torch.cuda.Stream(self.device)
+            self._own = self._torch.Stream(self.device)
         return self._own
 
     def out(self, state: State) -> State:
@@ -75,25 +79,25 @@ class CudaTransfer:
             return host
 
         # The state must be there before it is copied.
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._stream):
+        self._stream.wait_stream(self._torch.current_stream(self.device))
+        with self._torch.stream(self._stream):
             return state.each(copy)
 
     def back(self, state: State) -> Arrival:
         """Begin to copy a state from pinned memory, after it has come there."""
-        current = torch.cuda.current_stream(self.device)
+        current = self._torch.current_stream(self.device)
 
         def copy(tensor: Tensor) -> Tensor:
             found = tensor.to(self.device, non_blocking=True)
             found.record_stream(current)
             return found
 
-        with torch.cuda.stream(self._stream):
+        with self._torch.stream(self._stream):
             return Arrival(state.each(copy), self._stream.record_event())
 
     def arrive(self, arrival: Arrival) -> State:
         """Let the device compute on only after the copy, but not after later ones."""
-        torch.cuda.current_stream(self.device).wait_event(arrival.event)
+        self._torch.current_stream(self.device).wait_event(arrival.event)
         return arrival.state
 
     def finish(self) -> None:
@@ -165,7 +169,7 @@ def spill(
     run: Trajectory,
     max_bytes: int,
     device: torch.device,
-    transfer: Callable[[torch.device], Transfer] = CudaTransfer,
+    transfer: Callable[[torch.device], Transfer] = StreamTransfer,
 ) -> None:
     """Let a run in memory hold so much on the device, and the rest on the host.
 

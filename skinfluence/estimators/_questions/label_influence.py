@@ -256,7 +256,8 @@ def _label_parts(net: InfluenceNet) -> Iterator[list[int]]:
     assert net.trajectory_ is not None
     largest = max(len(record.rows) for record in net.trajectory_.records)
     n_labels = len(net.classes_)
-    at_once = losses_by_label(net.criterion_, torch.zeros(1, n_labels)) is not None
+    outputs = torch.zeros(1, n_labels, device=net.device)
+    at_once = losses_by_label(net.criterion_, outputs) is not None
     # A loss for each label, or the outputs again for each.
     each = 1 if at_once and by_label_of(net) is not None else n_labels
     size = max(1, _LABEL_BYTES // (largest * each * torch.float64.itemsize))

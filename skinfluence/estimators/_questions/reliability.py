@@ -268,7 +268,8 @@ class ReliabilityMixin(InfluenceNet):
         query = query_of(replica, question)
         # ∇²Q is at most the second derivative in the outputs times this.
         rows = [
-            inputs_with_ones(x) * v.sqrt()[:, None] for (x, _), _, v in query.batches
+            inputs_with_ones(x) * v.sqrt()[:, None].to(x.device)
+            for (x, _), _, v in query.batches
         ]
         spread = float(torch.linalg.matrix_norm(torch.cat(rows).double(), 2)) ** 2
         bound = ErrorBound(question.trajectory.n_samples, curvature)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...training import state_nbytes
+from ...training import own_memory, state_nbytes
 from ...trajectory import (
     Trajectory,
     fewest_states,
@@ -49,7 +49,7 @@ def plan_checkpoints(
     trajectory.max_bytes = trajectory_bytes(
         net.max_trajectory_bytes, device, held.nbytes, held.folder
     )
-    if device.type == "cuda" and held.folder is None:
+    if own_memory(device) is not None and held.folder is None:
         on_device = trajectory_bytes("auto", device, held_on_device(trajectory))
         trajectory.max_bytes = with_host(
             net.max_trajectory_bytes, on_device, free_bytes(torch.device("cpu"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ...training import own_memory
+
 # Where the size of physical memory is not known.
 _UNKNOWN = 16 * 2**30
 
@@ -29,11 +31,9 @@ _in_progress = 0
 
 def free_bytes(device: torch.device) -> int:
     """Return the free memory of a device, divided by the trainings that share it."""
-    free = (
-        torch.cuda.mem_get_info(device)[0]
-        if device.type == "cuda"
-        else min([_free_on_host(), *free_in_groups(Path("/"))])
-    )
+    free = own_memory(device)
+    if free is None:
+        free = min([_free_on_host(), *free_in_groups(Path("/"))])
     return free // _sharing()
 
 

@@ -92,7 +92,7 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
             manifest = read_manifest(folder)
             reason = _difference(net, manifest, about, data) or _obstacle(net, folder)
             if reason is None:
-                return resumed(folder)
+                return resumed(folder, net.device)
             if manifest["finished"]:
                 continue
         except TrajectoryInUseError:
@@ -110,7 +110,7 @@ def run_in_folder(net: InfluenceNet, data: TrainingData, *, resume: bool) -> Tra
             "one begins.",
             ResumeWarning,
         )
-    return begin_run(parent, net.trajectory_, about)
+    return begin_run(parent, net.trajectory_, about, net.device)
 
 
 def _absolute(folder: Path) -> Path:

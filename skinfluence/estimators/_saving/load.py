@@ -173,7 +173,7 @@ def _assembled(
     with _telling(folder / LEAVES):
         named = _named(leaves, trusted, manifest["written_by"])
     saved = written.get("attributes", {"device": "cpu"})["device"]
-    saved = torch.device(saved[1] if isinstance(saved, tuple) else saved or "cpu")
+    saved = saved[1] if isinstance(saved, tuple) else saved or "cpu"
     where = _available(saved) if device is None else torch.device(device)
     unpacker = Unpacker(
         written["objects"],
@@ -198,7 +198,7 @@ def _assembled(
     told = unpacker.unpack(written.get("defaults"))
     given = unpacker.unpack(written["keywords"])
     net._keywords = {**_changed_since(net.module, told), **given}
-    if where != saved:
+    if str(where) != saved:
         _move(net, where if device is None else device)
     return net
 
@@ -225,12 +225,12 @@ def _named(written: bytes, trusted: list[str], versions: object) -> list[Any]:
         ) from error
 
 
-def _available(device: torch.device) -> torch.device:
+def _available(device: str) -> torch.device:
     """Return the device, or the CPU if there is no such device."""
     if _is_available(device):
-        return device
+        return torch.device(device)
     warn_caller(
-        f"The estimator was trained on the device {str(device)!r}, which is not there: "
+        f"The estimator was trained on the device {device!r}, which is not there: "
         "it is put on the CPU.",
         DeviceWarning,
     )

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from .frames import recomposed
 
+_CPU = torch.device("cpu")
+
 
 class Unpacker:
     """Restores what a :class:`~.packing.Packer` has decomposed.
@@ -79,8 +81,8 @@ class Unpacker:
         return self._made[kind, number]
 
     def _placed(self, device: str) -> torch.device:
-        where = torch.device(device)
-        return where if where.type == "cpu" else self._device
+        # Of another device than torch has here only the name is known.
+        return _CPU if device.partition(":")[0] == "cpu" else self._device
 
     def _tensor(self, number: int) -> Tensor:
         is_parameter, needs_grad, device, strides = self._kinds[number]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from torch import Tensor
 
@@ -40,8 +41,9 @@ class DiskStore(SavedStates):
         about: dict[str, Any],
         content: JournalContent,
         shards: list[Shard],
+        device: torch.device | str,
     ) -> None:
-        super().__init__(folder, shards)
+        super().__init__(folder, shards, device)
         self._lock = lock
         self._run = run
         self._about = about
@@ -65,6 +67,7 @@ class DiskStore(SavedStates):
         path: str | Path,
         facts: RunFacts,
         about: dict[str, Any] | None = None,
+        device: torch.device | str = "cpu",
     ) -> "DiskStore":
         """Start a run in a new or empty folder.
 
@@ -76,6 +79,8 @@ class DiskStore(SavedStates):
             The run.
         about : dict
             What the manifest says of where the run comes from, as JSON.
+        device : torch.device or str, default="cpu"
+            Where states that are read again are put.
         """
         folder = Path(path)
         about = about or {}
@@ -92,7 +97,7 @@ class DiskStore(SavedStates):
                     first = manifest_bytes(run, 0, [], about, finished=False)
                     write_file(folder / MANIFEST, first)
                     content = JournalContent(RunFacts(facts.seed))
-                    return cls(folder, lock, run, about, content, [])
+                    return cls(folder, lock, run, about, content, [], device)
             except BaseException:
                 for name in (MANIFEST, LOCK):
                     with suppress(OSError):
@@ -105,7 +110,9 @@ class DiskStore(SavedStates):
             raise
 
     @classmethod
-    def reopen(cls, path: str | Path) -> tuple[RunFacts, list[StepRecord], "DiskStore"]:
+    def reopen(
+        cls, path: str | Path, device: torch.device | str = "cpu"
+    ) -> tuple[RunFacts, list[StepRecord], "DiskStore"]:
         """Resume the run in a folder, from where it was closed or killed.
 
         The journal is cut back to its last whole line, and files that were not yet
@@ -115,6 +122,8 @@ class DiskStore(SavedStates):
         ----------
         path : str or Path
             The folder.
+        device : torch.device or str, default="cpu"
+            Where its states are put.
         """
         folder = Path(path)
         read_manifest(folder)
@@ -125,13 +134,14 @@ class DiskStore(SavedStates):
             run, about = manifest["run"], manifest["about"]
             with writing(folder):
                 remove_strays(folder, shards, content.untrained)
-                store = cls(folder, lock, run, about, content, shards)
+                store = cls(folder, lock, run, about, content, shards, device)
             if content.records and not store:
                 content.cut(0)
                 store.cut(0)
         except BaseException:
             lock.release()
             raise
+        content.facts.untrained = [x.to(device) for x in content.facts.untrained]
         return content.facts, content.records, store
 
     def __setitem__(self, step: int, state: State) -> None:
