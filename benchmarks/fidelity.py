@@ -15,9 +15,11 @@ the same truth, and score the same runs: one, or the mean over several fresh one
 
     python benchmarks/fidelity.py
 
-writes benchmarks/fidelity.csv, a row for each setting and method, and the
-documentation's tables in benchmarks/results. `--report` computes nothing and writes the
-tables. Libraries that are not installed are skipped, with a message. Needs MNIST.
+adds to benchmarks/fidelity.csv the rows that it has not, one for each setting and
+method, and writes the documentation's tables in benchmarks/results. It takes hours, and
+stores each row as it comes; `--runs 1` leaves out the means over several runs, and
+`--report` computes nothing and writes the tables. Libraries that are not installed are
+skipped, with a message. Needs MNIST.
 """
 
 import argparse
@@ -49,7 +51,7 @@ N_TRAIN, N_QUERIES = 5000, 50
 N_HALVES = 100
 # Of the removal: how many queries, what part of the samples, and how many retrainings.
 N_REMOVALS, REMOVED, N_RETRAININGS = 10, 0.05, 2
-N_RUNS = 3
+KEYS = ["setting", "method", "runs"]
 # It computes what this library does, but in one way back for each query: one run, and
 # none of a long training.
 _ONE_BY_ONE = ("bergson MAGIC",)
@@ -227,7 +229,7 @@ def chosen(problem: Problem, peers: list[str]) -> Iterator[Method]:
 def measured(
     problems: list[Problem], truth: Truth, method: Method
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for one run and one for the mean over all of them."""
+    """Yield a row for one run and, of several, one for the mean over all of them."""
     found = []
     each: Callable[[Problem, Any], Any] = method.each  # type: ignore[assignment]
     for problem in problems:
@@ -248,18 +250,21 @@ def measured(
         }
 
 
-def run(settings: list[str], peers: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the settings."""
+def run(
+    settings: list[str], peers: list[str], n_runs: int, done: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the settings that are not among those that are done."""
+    known = set(done[KEYS].itertuples(index=False, name=None)) if len(done) else set()
     for setting in settings:
-        problems = [load(setting, seed) for seed in range(N_RUNS)]
-        truth = Truth(problems[0])
-        print(f"{setting}: the truth is there", file=sys.stderr)
+        problems = [load(setting, seed) for seed in range(n_runs)]
+        truth = None
         for method in chosen(problems[0], peers):
+            asked = problems[:1] if method.name in _ONE_BY_ONE else problems
+            if {(setting, method.name, n) for n in (1, len(asked))} <= known:
+                continue
+            truth = truth or Truth(problems[0])
             try:
-                once = method.name in _ONE_BY_ONE
-                for row in measured(problems[:1] if once else problems, truth, method):
-                    print(row, file=sys.stderr)
-                    yield row
+                yield from measured(asked, truth, method)
             except (Missing, RuntimeError, ValueError) as error:
                 print(f"{method.name} skipped: {error}", file=sys.stderr)
 
@@ -288,17 +293,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PEERS, default=[*PEERS])
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
+    parser.add_argument("--runs", type=int, default=3, help="fresh runs of a method")
     parser.add_argument("--output", type=Path, default=here, help="a CSV file")
     parser.add_argument("--report", action="store_true", help="compute nothing")
     options = parser.parse_args()
+    rows = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame()
     if not options.report:
         torch.set_num_threads(1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rows = pd.DataFrame(run(options.settings, options.only))
-        rows.to_csv(options.output, index=False, float_format="%.4g")
+        warnings.simplefilter("ignore")
+        for row in run(options.settings, options.only, options.runs, rows):
+            print(row, file=sys.stderr)
+            rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+            rows = rows.drop_duplicates(KEYS, keep="last")
+            tables.store(rows, options.output, "%.4g")
         print(timing.environment())
-    rows = pd.read_csv(options.output)
     for setting, group in rows.groupby("setting", sort=False):
         table = documented(group)
         print(f"\n{SETTINGS[str(setting)].described}\n{table.to_string(index=False)}")

@@ -292,9 +292,7 @@ def main() -> None:
                 continue
             row = dict(zip(KEYS, (name, noise, seed, method), strict=True)) | row
             rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-            part = options.output.with_suffix(".part")
-            rows.to_csv(part, index=False, float_format="%.6g")
-            part.replace(options.output)
+            tables.store(rows, options.output)
     print(summary(rows).to_string(na_rep="-", float_format="{:.3g}".format))
     for noise in rows["noise"].unique():
         name = f"gain_{noise.replace(' ', '_')}"

@@ -397,9 +397,7 @@ def main() -> None:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
             rows = pd.concat([rows, pd.DataFrame(fresh)], ignore_index=True)
-            part = options.output.with_suffix(".part")
-            rows.to_csv(part, index=False, float_format="%.6g")
-            part.replace(options.output)
+            tables.store(rows, options.output)
     print(summary(rows).to_string(na_rep="-", float_format="{:.3f}".format))
     tables.write(opendataval_table(rows), "published_opendataval", options.output)
     tables.write(aqua_table(rows), "published_aqua", options.output)

@@ -17,6 +17,16 @@ def write(table: pd.DataFrame, name: str, measured: Path) -> None:
     table.to_csv(folder / f"{name}.csv", index=False)
 
 
+def store(rows: pd.DataFrame, output: Path, form: str = "%.6g") -> None:
+    """Write the measurements as one file that is never half there.
+
+    For what takes hours: stored after each row, it goes on where it was stopped.
+    """
+    part = output.with_suffix(".part")
+    rows.to_csv(part, index=False, float_format=form)
+    part.replace(output)
+
+
 def plus_minus(mean: float, spread: float, form: str) -> str:
     """Return both numbers in a format; an empty text if there is none.
 
