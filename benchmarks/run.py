@@ -37,6 +37,8 @@ WHY = {
     "through both",
     "compiled retrace / plain PyTorch": "rows are fetched and states copied outside of "
     "the compiled code; convolutions run in the same kernels",
+    "fit, recording / skorch's fit": "the derivative of the first step is tested once, "
+    "and the training is short",
     "label influence / retrace": "every step also differentiates its outputs",
     "each / their mean": "each question has products of its own in every layer",
 }

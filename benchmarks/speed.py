@@ -101,7 +101,7 @@ PROBLEMS: list[Problem] = [
         cifar_cnn,
         color_images,
         320,
-        {"max_epochs": 1, "batch_size": 64, "lr": 0.05},
+        {"max_epochs": 4, "batch_size": 64, "lr": 0.05},
     ),
 ]
 
