@@ -69,7 +69,8 @@ def audit(options: Namespace) -> Command:
     count = len(report.to_dict()["suspects"])
     if count:
         found = [
-            f"The {count} most suspicious rows are in {options.path}.",
+            f"The {count} most suspicious {problem.table.file.rows} are in "
+            f"{options.path}.",
             "Open it in a browser, decide, and save the decisions. Move the downloaded "
             "file to this folder, and run:",
             "  " + _next_command(options),
