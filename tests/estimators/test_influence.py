@@ -82,7 +82,7 @@ def test_columns_across_the_borders_of_parts(name, monkeypatch):
     budgets = {}
     for budget in 1.1 ** np.arange(200):
         monkeypatch.setattr(_estimate, "_QUERY_BYTES", int(budget))
-        parts = list(_estimate._parts(len(y_val), stages))
+        parts = list(_estimate.parts_in_memory(len(y_val), stages))
         assert [row for part in parts for row in part] == list(range(len(y_val)))
         budgets[max(map(len, parts))] = int(budget)
     assert {1, 2, 3, 4, len(y_val)} <= budgets.keys()
