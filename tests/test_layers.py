@@ -12,6 +12,7 @@ ROOT = Path(skinfluence.__file__).parent
 # influence and counterfactual stand side by side: neither knows the other.
 RANKS = {
     "_digits": -1,
+    "_long_fields": -1,
     "_numbers": -1,
     "_progress": -1,
     "_short_repr": -1,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
+from .._long_fields import long_fields
 from .._values import check_path
 from ..exceptions import DecisionsError
 
@@ -24,10 +25,6 @@ _FIRST_CHECKED = 2  # the first version whose rows have a check
 
 # More is no file of decisions, but a device, for instance.
 _MOST_BYTES = 2**28
-
-# Labels and remarks may be long texts: the limit of csv is 131,072 characters.
-_LONGEST_FIELD = 2**27
-
 
 Source: TypeAlias = str | os.PathLike[str] | pd.DataFrame
 """Where decisions are: a file, or the table itself."""
@@ -174,12 +171,9 @@ def _from_csv(text: str) -> pd.DataFrame:
     header = text.splitlines()[0]
     # Spreadsheets save with the separator of their locale.
     separator = next((mark for mark in ",;\t" if mark in header), ",")
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    try:
+    with long_fields():
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         names, *rows = [line for line in lines if any(line)]
-    finally:
-        csv.field_size_limit(before)
     if any(len(row) != len(names) for row in rows):
         raise ValueError("its lines have different numbers of fields")
     return pd.DataFrame(rows, columns=[name.strip() for name in names], dtype=object)

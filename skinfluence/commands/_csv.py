@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from .._long_fields import long_fields
 from .._outputs import new_output
 from ..exceptions import TableError
 from ._numbers import decimal_mark, written_like
@@ -132,7 +133,7 @@ class CSVFile:
                 # Between rows only: within quotes a line may begin with anything.
                 yield "\n" if len(taken) == 1 and self._is_aside(line) else line
 
-        with self._readable(), self._open() as file:
+        with long_fields(), self._readable(), self._open() as file:
             reader = csv.reader(lines(file), delimiter=self.delimiter, strict=True)
             line = 1
             try:

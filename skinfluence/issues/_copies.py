@@ -146,11 +146,11 @@ class Copies:
         From the pairs that differ in one column alone, and the share of all pairs that
         agree there: the median over the columns that have different values.
         """
-        cells = self.table.cells[: self.n_train]
-        rows = cells.sum(axis=1, dtype=np.uint64)
-        exact, n = _n_pairs(rows), len(rows)
+        rows, n = self.table.rows[: self.n_train], self.n_train
+        exact = _n_pairs(rows)
         estimates = []
-        for column in cells.T:
+        for digests in self.table.digests_by_column():
+            column = digests[:n]
             agree = _n_pairs(column) / max(n * (n - 1) / 2, 1)
             if agree < 1:
                 but_one = _n_pairs(rows - column) - exact

@@ -1,6 +1,6 @@
 """Data of any form as a table, and what makes two of its rows the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -83,14 +83,22 @@ class Table:
         Each name has an odd factor of its own, so that the sum over a row tells its
         cells and their columns. An overflow is a remainder, as it should be.
         """
-        names = pd.util.hash_array(np.array(self.names, dtype=object))
-        digests = [self.digests(name) for name in self.names]
-        return np.stack(digests, axis=1) * (names | np.uint64(1))
+        return np.stack(list(self.digests_by_column()), axis=1)
 
     @cached_property
     def rows(self) -> np.ndarray:
         """A digest of each row, uint64: equal where all cells are."""
-        return self.cells.sum(axis=1, dtype=np.uint64)
+        # A column at a time: pictures have thousands, and as many digests to keep.
+        total = np.zeros(len(self), dtype=np.uint64)
+        for digests in self.digests_by_column():
+            total += digests
+        return total
+
+    def digests_by_column(self) -> Iterator[np.ndarray]:
+        """Yield the digests of each column, times the factor of its name."""
+        names = pd.util.hash_array(np.array(self.names, dtype=object))
+        for name, factor in zip(self.names, names | np.uint64(1), strict=True):
+            yield self.digests(name) * factor
 
     def digests(self, name: str) -> np.ndarray:
         """Return a digest of each cell of a column, uint64."""

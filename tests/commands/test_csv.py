@@ -148,6 +148,19 @@ def test_column_without_a_name_gets_one(tmp_path):
     assert copied(file, tmp_path / "out.csv", [0]) == b",a,label\n"
 
 
+def test_cells_may_be_long_texts(tmp_path):
+    limit, long = csv.field_size_limit(), b"word " * 40_000
+    content = b"text,label\n" + long + b",yes\nshort,no\n"
+    assert len(long) > limit
+    file = table(tmp_path, content)
+    frame, _ = file.read(None)
+    assert frame["text"].tolist() == [long.decode(), "short"]
+    assert (
+        copied(file, tmp_path / "out.csv", removed={1}) == content[: -len("short,no\n")]
+    )
+    assert csv.field_size_limit() == limit
+
+
 def test_some_rows_are_read_alone(tmp_path):
     frame, lines = table(tmp_path, AWKWARD).read({1, 3})
     assert frame["id"].tolist() == ["008", "010"]

@@ -1,5 +1,7 @@
 """Each kind of fault is found where it was planted, and nowhere else."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -409,3 +411,19 @@ def test_bad_tables():
         find_issues(pd.DataFrame({"a": []}))
     with pytest.raises(TypeError, match="got a sparse"):
         find_issues(csr_matrix(np.eye(3)))
+
+
+def test_copies_of_pictures_are_found_in_little_memory():
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8)
+    pictures[-1] = pictures[0]
+    find_issues(pictures[:2], kinds=["duplicates"])  # imports take memory, too
+    tracemalloc.start()
+    try:
+        found = find_issues(pictures, kinds=["duplicates"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert of_kind(found, "duplicates")["rows"].tolist() == [999]
+    # One number in double precision for each byte, and no digest beside it.
+    assert peak < 12 * pictures.nbytes
