@@ -51,11 +51,15 @@ class PatchFeatures(TransformerMixin, BaseEstimator):
 
     def transform(self, pictures: Sequence[Any]) -> np.ndarray:
         """Return features of shape (n, n_features)."""
-        found = [
-            (self._pooled(part) + self._pooled(part.flip(3))) / 2
-            for part in _pixels(pictures).split(_AT_ONCE)
-        ]
-        return torch.cat(found).numpy()
+        pixels = _pixels(pictures)
+        # Made before: results kept one by one between the large buffers of the
+        # convolutions would prevent their memory from being used again.
+        features = torch.empty(len(pixels), self._pooled(pixels[:1]).shape[1])
+        for part, place in zip(
+            pixels.split(_AT_ONCE), features.split(_AT_ONCE), strict=True
+        ):
+            place.copy_((self._pooled(part) + self._pooled(part.flip(3))) / 2)
+        return features.numpy()
 
     def _drawn(self, pixels: Tensor) -> Tensor:
         """Return patches of shape (n_patches, n_values), at random."""
