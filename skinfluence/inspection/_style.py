@@ -21,6 +21,7 @@ NAMES_OF_QUERIES = {
     "error": "expected validation error",
     "balanced_loss": "balanced validation loss",
     "balanced_error": "balanced expected validation error",
+    "corrected_error": "expected validation error, corrected for label noise",
     "auc": "1 - AUC of the validation set",
     "average_precision": "1 - average precision of the validation set",
     "f1": "1 - F1 of the validation set",

@@ -5,9 +5,12 @@ from ._classes import auc, average_precision, brier, calibration, f1, log_loss
 from ._groups import demographic_parity, equalized_odds, worst_group
 from ._measures import Metric, SampleMeasure, whole
 from ._measures import Takes as Takes
-from ._named import GROUPED as GROUPED
 from ._named import NAMED as NAMED
+from ._named import TOLD as TOLD
 from ._numbers import quantile_loss, r2
+from ._transition import corrected_error, estimate_transition
+from ._transition import is_uniform as is_uniform
+from ._transition import is_usable as is_usable
 
 __all__ = [
     "Metric",
@@ -16,8 +19,10 @@ __all__ = [
     "average_precision",
     "brier",
     "calibration",
+    "corrected_error",
     "demographic_parity",
     "equalized_odds",
+    "estimate_transition",
     "f1",
     "log_loss",
     "quantile_loss",

@@ -36,6 +36,8 @@ class SampleMeasure:
         What it is computed from.
     values : callable
         ``values(taken, targets) -> (n,)``, differentiable.
+    n_classes : int, optional
+        The number of classes that it is for; None for any.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class SampleMeasure:
     name: str
     takes: Takes
     values: Function
+    n_classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,6 +36,7 @@ from ._mean_rank import MeanRank
 from ._outlier import Outlier
 from ._protocol import Scorer
 from ._random import Random
+from ._refits import unrecorded as unrecorded
 from ._relatif import RelatIF
 from ._resolve import get_scorer, named_scorers
 from ._source import SOURCE

@@ -1,0 +1,127 @@
+"""How the labels are confused, for a query that is corrected for it."""
+
+from typing import Any
+
+import numpy as np
+
+from ..queries import corrected_error, estimate_transition, is_uniform, is_usable
+from ..scorers import unrecorded
+from ..trajectory import on_threads
+from ._data import CleaningData
+from ._ranking import Run, fit_run, over_runs, plan_runs, validation_of
+from ._splits import class_codes, stratified_folds
+
+CORRECTED = corrected_error.__name__
+"""Asks for the estimate by name."""
+
+N_FOLDS = 5
+
+# An estimate from fewer samples of a class is chance.
+_LEAST_OF_CLASS = 50
+
+
+def is_estimable(data: CleaningData) -> bool:
+    """Return whether there are enough samples of each of two classes or more."""
+    if data.y.ndim > 1:
+        return False
+    counts = np.unique(data.y, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.min() >= _LEAST_OF_CLASS)
+
+
+def check_estimable(cleaner: Any, data: CleaningData) -> None:
+    """Refuse to correct a query for what cannot be estimated."""
+    if data.validation is not None:
+        raise ValueError(
+            f"`query` can be {CORRECTED!r} only for samples that are held out, whose "
+            "labels are as noisy as the others, got X_val as well. For noisy "
+            "validation labels give queries.corrected_error(transition), with a matrix "
+            "that is known or that queries.estimate_transition returns."
+        )
+    if cleaner._weights_classes():
+        raise ValueError(
+            f"`query` can be {CORRECTED!r} only for an estimator without class_weight, "
+            "which weights the query too. Use 'auto', or leave out class_weight."
+        )
+    if not is_estimable(data):
+        raise ValueError(
+            f"`query` can be {CORRECTED!r} only with one label for each sample, of at "
+            f"least two classes with {_LEAST_OF_CLASS} samples each: fewer do not show "
+            "how they are confused. Use 'auto', or "
+            "queries.corrected_error(transition) with a known matrix."
+        )
+
+
+def held_out_probabilities(
+    estimator: Any,
+    data: CleaningData,
+    seed: int,
+    memory: Any,
+    n_jobs: int | None,
+    verbose: int,
+) -> np.ndarray:
+    """Return the samples' probabilities by models that were trained without them.
+
+    A column for each class in `data`, float64.
+    """
+    codes = class_codes(data.y, classifier=True)
+    folds = stratified_folds(codes, data.groups, N_FOLDS, seed)
+    splits = [
+        (np.flatnonzero(folds != number), np.flatnonzero(folds == number))
+        for number in range(N_FOLDS)
+    ]
+    runs = plan_runs(unrecorded(estimator), None, splits, [seed])
+    parts = over_runs(_probabilities, runs, data, memory, n_jobs, verbose)
+    found = np.zeros((len(data), codes.max() + 1))
+    for (_, held_out), part in zip(splits, parts, strict=True):
+        found[held_out] = part
+    return found
+
+
+def transition_of(
+    probabilities: np.ndarray, y: np.ndarray, *, needed: bool
+) -> np.ndarray | None:
+    """Return the estimated matrix, or None if the models hardly tell the classes apart.
+
+    That is an error where it is `needed`.
+    """
+    transition = estimate_transition(probabilities, y)
+    if is_usable(transition):
+        return transition
+    if needed:
+        raise ValueError(
+            f"`query` can be {CORRECTED!r} only where the estimator can tell the "
+            "classes apart: on held-out samples it predicts them with these labels, "
+            f"{transition.round(2).tolist()}. Train longer or another way, or use "
+            "query='error'."
+        )
+    return None
+
+
+def corrected_query(transition: np.ndarray, estimator: Any, y: np.ndarray) -> Any:
+    """Return the query under a matrix of the classes in `y`.
+
+    Other classes that the estimator was told of are never confused. Noise that is the
+    same for all classes needs no correction: the error ranks the same.
+    """
+    if is_uniform(transition):
+        return "error"
+    found = np.unique(y)
+    told = getattr(estimator, "classes", None)
+    classes = found if told is None else np.unique(told)
+    whole, places = np.eye(len(classes)), np.searchsorted(classes, found)
+    whole[np.ix_(places, places)] = transition
+    return corrected_error(whole)
+
+
+def _probabilities(
+    key: str, run: Run, data: CleaningData, fitted: None, n_threads: int
+) -> np.ndarray:
+    """Return the probabilities of a run's held-out samples; `key` is the cache's."""
+    with on_threads(n_threads):
+        model = fit_run(run, data)
+        found = model.predict_proba(validation_of(run, data).X)
+    classes = np.unique(data.y)
+    known = np.isin(model.classes_, classes)
+    probabilities = np.zeros((len(found), len(classes)))
+    probabilities[:, np.searchsorted(classes, model.classes_[known])] = found[:, known]
+    return probabilities

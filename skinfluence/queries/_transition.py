@@ -1,0 +1,226 @@
+"""The expected error under the right labels, from labels that were confused."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ._classes import labels_of
+from ._measures import SampleMeasure
+
+# Of each class, so many samples for each that has its label are looked at, and at least
+# so many in all: fewer say little, and more are less surely of the class.
+_SHARE, _LEAST = 0.2, 20
+
+# Beyond this, the inverse of an estimated matrix is mostly noise.
+_LARGEST_CONDITION = 100
+
+
+def corrected_error(transition: ArrayLike) -> SampleMeasure:
+    r"""Measure the expected error under the right labels, from noisy ones.
+
+    Where labels are confused with known probabilities
+    :math:`T_{jk} = P(\tilde y = k \mid y = j)`, independently of the inputs,
+
+    .. math:: \tilde ℓ(\tilde y) = \sum_j (T^{-1})_{\tilde y j} (1 - p_j)
+
+    has, over the draws of the noisy label :math:`\tilde y`, the mean :math:`1 - p_y`,
+    the expected error under the right label (the backward correction of [1]_, for two
+    classes that of [2]_). With the identity it is the query ``"error"``. Where every
+    class is mistaken as often for each other one, it is ``"error"`` up to a factor and
+    a constant, and ranks the same.
+
+    Parameters
+    ----------
+    transition : array-like of shape (n_classes, n_classes)
+        The matrix T, a row for each right class and a column for each label, in the
+        order of ``classes_``; each row sums to 1. :func:`estimate_transition` estimates
+        it.
+
+    Returns
+    -------
+    SampleMeasure
+        For `query` of classifiers with one label for each sample.
+
+    Raises
+    ------
+    ValueError
+        If it is no such matrix, or has no inverse.
+
+    References
+    ----------
+    .. [1] G. Patrini, A. Rozza, A. Menon, R. Nock, L. Qu, "Making Deep Neural Networks
+       Robust to Label Noise: A Loss Correction Approach", CVPR 2017, Theorem 1.
+    .. [2] N. Natarajan, I. Dhillon, P. Ravikumar, A. Tewari, "Learning with Noisy
+       Labels", NeurIPS 2013, Lemma 1.
+
+    Examples
+    --------
+    Three in ten samples of the first class have the second one's label:
+
+    >>> from skinfluence import queries
+    >>> queries.corrected_error([[0.7, 0.3], [0, 1]]).name
+    'corrected_error'
+    """
+    matrix = _checked(transition)
+    values = _CorrectedError(np.linalg.inv(matrix))
+    return SampleMeasure(
+        "corrected_error", "log_probabilities", values, n_classes=len(matrix)
+    )
+
+
+def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    r"""Estimate how labels are confused, from predictions for samples not trained on.
+
+    The samples that are most surely predicted to be of a class are taken to be of it,
+    and how often each label is found there estimates the class's row (anchor points
+    [1]_): a fifth as many samples as have the class's label, and at least 20. As the
+    classes share the estimate's errors, rows are shrunk towards the noise that is
+    the same for all classes (uniform, at the common rate r): with the chi-square
+    statistic of the counts against it, and its d degrees of freedom, it is
+
+    .. math:: λ \hat T + (1 - λ) U(r), \quad
+       λ = \max\left(0, 1 - \frac{d + 2\sqrt{2d}}{χ^2}\right),
+
+    which is uniform where the classes do not differ by more than chance.
+
+    A class that the model fails to recognize looks as if it had wrong labels: no method
+    can tell them apart from the labels alone.
+
+    Parameters
+    ----------
+    probabilities : array-like of shape (n_samples, n_classes)
+        Predicted probabilities by models that were not trained on the sample, such as
+        those of scikit-learn's ``cross_val_predict(method="predict_proba")``.
+    labels : array-like of shape (n_samples,)
+        The labels; the columns are of their sorted values.
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes), float64
+        The matrix, for :func:`corrected_error`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or there is a class of less than 20 samples.
+
+    References
+    ----------
+    .. [1] G. Patrini, A. Rozza, A. Menon, R. Nock, L. Qu, "Making Deep Neural Networks
+       Robust to Label Noise: A Loss Correction Approach", CVPR 2017, Section 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfluence import queries
+    >>> right = np.repeat([0, 1], 500)
+    >>> labels = right.copy()
+    >>> labels[:150] = 1
+    >>> queries.estimate_transition(np.eye(2)[right], labels).round(1)
+    array([[0.7, 0.3],
+           [0. , 1. ]])
+    """
+    found, codes = _codes(probabilities, labels)
+    n_classes = found.shape[1]
+    counts = np.zeros((n_classes, n_classes))
+    for j, n_labelled in enumerate(np.bincount(codes)):
+        n_anchors = max(_LEAST, round(_SHARE * n_labelled))
+        # Of equally sure samples, none may come first by the order of the rows.
+        least = np.partition(found[:, j], -n_anchors)[-n_anchors]
+        share = np.where(found[:, j] > least, 1.0, 0.0)
+        ties = found[:, j] == least
+        share[ties] = (n_anchors - share.sum()) / ties.sum()
+        counts[j] = np.bincount(codes, weights=share, minlength=n_classes)
+    return _shrunk(counts)
+
+
+def is_uniform(transition: np.ndarray) -> bool:
+    """Return whether all classes are mistaken as often for each other one."""
+    off = transition[~np.eye(len(transition), dtype=bool)]
+    return bool(np.ptp(off) < 1e-12)
+
+
+def is_usable(transition: np.ndarray) -> bool:
+    """Return whether an estimate tells the classes apart well enough to be inverted."""
+    largest = (transition.argmax(axis=0) == np.arange(len(transition))).all()
+    return bool(largest and np.linalg.cond(transition) < _LARGEST_CONDITION)
+
+
+def _shrunk(counts: np.ndarray) -> np.ndarray:
+    n_classes, totals = len(counts), counts.sum(axis=1, keepdims=True)
+    rate = 1 - np.trace(counts) / counts.sum()
+    uniform = np.full(counts.shape, rate / (n_classes - 1))
+    np.fill_diagonal(uniform, 1 - rate)
+    if rate == 0:
+        return uniform
+    expected = totals * uniform
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    freedom = n_classes * (n_classes - 1) - 1
+    limit = freedom + 2 * np.sqrt(2 * freedom)
+    kept = 1 - limit / statistic if statistic > limit else 0.0
+    return np.asarray(kept * counts / totals + (1 - kept) * uniform)
+
+
+def _codes(
+    probabilities: ArrayLike, labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    found = np.asarray(probabilities, dtype=np.float64)
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if found.shape != (codes.size, len(names)) or len(names) < 2:
+        raise ValueError(
+            "`probabilities` must have a row for each sample and a column for each of "
+            f"the classes among `labels`, two at least: got shape {found.shape} for "
+            f"{codes.size} labels of {len(names)} classes."
+        )
+    if not np.isfinite(found).all():
+        raise ValueError("`probabilities` must be finite, got NaN or infinity.")
+    counts = np.bincount(codes)
+    if counts.min() < _LEAST:
+        raise ValueError(
+            f"`labels` must have at least {_LEAST} samples of each class to estimate "
+            f"how they are confused, got {counts.min()} of "
+            f"{names[counts.argmin()]!r}. Give the matrix itself to corrected_error, "
+            "or leave rare classes out."
+        )
+    return found, codes
+
+
+def _checked(transition: ArrayLike) -> np.ndarray:
+    try:
+        matrix = np.asarray(transition, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`transition` must be a matrix of numbers, got {transition!r:.200}."
+        ) from error
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
+        raise ValueError(
+            "`transition` must have a row and a column for each class, two at least, "
+            f"got shape {matrix.shape}."
+        )
+    # Negated, so that NaN is refused too.
+    if not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1):
+        raise ValueError(
+            "`transition` must have rows of probabilities that sum to 1, got "
+            f"{matrix.tolist()}."
+        )
+    if np.linalg.cond(matrix) > 1 / np.sqrt(np.finfo(np.float64).eps):
+        raise ValueError(
+            "`transition` must have an inverse: with these rows the labels do not tell "
+            f"the classes apart, got {matrix.tolist()}."
+        )
+    return matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CorrectedError:
+    """The error of each sample, by the inverse of the transition matrix."""
+
+    inverse: np.ndarray
+
+    def __call__(self, logs: Tensor, targets: Tensor) -> Tensor:
+        inverse = torch.as_tensor(self.inverse, dtype=logs.dtype, device=logs.device)
+        # The rows of the inverse sum to 1, as those of the matrix do.
+        return 1 - (inverse[labels_of(targets)] * logs.exp()).sum(1)
