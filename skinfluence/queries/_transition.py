@@ -11,8 +11,9 @@ from ._classes import labels_of
 from ._measures import SampleMeasure
 
 # Of each class, so many samples for each that has its label are looked at, and at least
-# so many in all: fewer say little, and more are less surely of the class.
-_SHARE, _LEAST = 0.2, 20
+# so many in all: fewer say little, and among more a class that is hard to recognize
+# looks as if it had wrong labels.
+_SHARE, _LEAST = 0.05, 20
 
 # Beyond this, the inverse of an estimated matrix is mostly noise.
 _LARGEST_CONDITION = 100
@@ -76,10 +77,10 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
 
     The samples that are most surely predicted to be of a class are taken to be of it,
     and how often each label is found there estimates the class's row (anchor points
-    [1]_): a fifth as many samples as have the class's label, and at least 20. As the
-    classes share the estimate's errors, rows are shrunk towards the noise that is
-    the same for all classes (uniform, at the common rate r): with the chi-square
-    statistic of the counts against it, and its d degrees of freedom, it is
+    [1]_): a twentieth as many samples as have the class's label, and at least 20. The
+    rows are shrunk towards noise that is the same for all classes, uniform at the
+    common rate r: with the chi-square statistic of the counts against it, and its d
+    degrees of freedom, the estimate is
 
     .. math:: λ \hat T + (1 - λ) U(r), \quad
        λ = \max\left(0, 1 - \frac{d + 2\sqrt{2d}}{χ^2}\right),

@@ -105,6 +105,22 @@ def test_of_groups(name, optimizer, at):
     assert checked(clf, y, y_val, formula, at=at, query=query) <= TOLERANCE
 
 
+def test_of_confused_labels():
+    _, targets, _, val_targets = data()
+    y, y_val = ((t[:, 0] > 0).astype(int) for t in (targets, val_targets))
+    clf = SGDInfluenceClassifier(partial(network, 2), **options("momentum"))
+    transition = np.array([[0.6, 0.4], [0.1, 0.9]])
+
+    def formula(outputs, y_val):
+        errors = 1 - np.exp(log_softmax(outputs))
+        return np.linalg.solve(transition, errors.T)[
+            y_val, np.arange(len(y_val))
+        ].mean()
+
+    query = queries.corrected_error(transition)
+    assert checked(clf, y, y_val, formula, at="path", query=query) <= TOLERANCE
+
+
 @pytest.mark.parametrize("n_outputs", [1, 2])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.parametrize("name", ["r2", "quantile_loss"])

@@ -1,0 +1,116 @@
+"""Cleaning where the labels of one class are wrong more often than the others'."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+
+from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, queries
+from skinfluence.cleaning import InfluenceCleanerCV
+from skinfluence.cleaning._label_noise import corrected_query
+from skinfluence.datasets import flip_labels, flip_labels_by_class
+from tests.cleaning.problems import quick
+
+ONE_CLASS = np.array([[0.6, 0.4], [0.0, 1.0]])
+
+
+def problem(transition=ONE_CLASS):
+    """Return two classes that a linear model can tell apart, with noisy labels."""
+    options = {"n_informative": 4, "n_clusters_per_class": 1, "flip_y": 0}
+    X, y = make_classification(600, 6, class_sep=0.6, random_state=0, **options)
+    X = (X / X.std(axis=0)).astype(np.float32)
+    if transition is None:
+        return X, *flip_labels(y, 0.2, random_state=0)
+    return X, *flip_labels_by_class(y, transition, random_state=0)
+
+
+def cleaned(X, y, count, **options):
+    options = {"n_remove": count, "cv": 2, "random_state": 0, **options}
+    return InfluenceCleaner(quick(max_epochs=10, lr=0.1), **options).fit(X, y)
+
+
+def test_noise_in_one_class_is_estimated_and_corrected():
+    X, y, flipped = problem()
+    count = int(flipped.sum())
+    found = cleaned(X, y, count)
+    assert found.query_.name == "corrected_error"
+    # Three standard errors of the share among the 20 anchors of the first class.
+    error = 3 * np.sqrt(0.24 / 20)
+    np.testing.assert_allclose(found.transition_, ONE_CLASS, atol=error)
+    plain = cleaned(X, y, count, query="error")
+    assert plain.transition_ is None
+    shares = [flipped[each.removed_indices_].mean() for each in (found, plain)]
+    assert shares[0] > shares[1] + 0.1
+    named = cleaned(X, y, count, query="corrected_error")
+    np.testing.assert_array_equal(named.influence_, found.influence_)
+
+
+def test_a_known_matrix_is_taken_as_it_is():
+    X, y, flipped = problem()
+    query = queries.corrected_error(ONE_CLASS)
+    found = cleaned(X, y, int(flipped.sum()), query=query)
+    assert found.query_.name == "corrected_error"
+    assert found.transition_ is None
+    assert flipped[found.removed_indices_].mean() > 0.95
+
+
+def test_uniform_noise_needs_no_correction():
+    X, y, _ = problem(None)
+    found = cleaned(X, y, 60)
+    assert found.query_ == "error"
+    assert np.ptp(np.diag(found.transition_)) < 1e-12
+    plain = cleaned(X, y, 60, query="error")
+    np.testing.assert_array_equal(found.influence_, plain.influence_)
+
+
+def test_the_estimate_is_cached(tmp_path):
+    X, y, _ = problem()
+    first = cleaned(X, y, 30, memory=tmp_path)
+    files = {path.name for path in tmp_path.glob("*.safetensors")}
+    again = cleaned(X, y, 60, memory=tmp_path)
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == files
+    np.testing.assert_array_equal(first.transition_, again.transition_)
+
+
+def test_each_fold_of_a_search_estimates_for_itself():
+    X, y, _ = problem()
+    search = InfluenceCleanerCV(quick(), n_removes=[0, 60], cv=2, random_state=0)
+    assert search.fit(X, y).query_.name == "corrected_error"
+
+
+def test_classes_without_samples_are_not_confused():
+    X, y, _ = problem()
+    clf = SGDInfluenceClassifier("linear", max_epochs=5, classes=[0, 1, 7])
+    query = corrected_query(ONE_CLASS, clf, y)
+    assert query.n_classes == 3
+    clf.set_params(random_state=0)
+    found = InfluenceCleaner(clf, n_remove=60, random_state=0).fit(X, y)
+    assert found.query_.n_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"X_val": True}, "only for samples that are held out"),
+        ({"estimator": quick(class_weight="balanced")}, "without class_weight"),
+        ({"rows": 80}, "two classes with 50 samples each"),
+    ],
+)
+def test_a_correction_that_cannot_be_had_is_refused(options, message):
+    X, y, _ = problem()
+    rows = options.pop("rows", len(y))
+    given = (X[:50], y[:50]) if options.pop("X_val", False) else None
+    cleaner = InfluenceCleaner(
+        **{"estimator": quick(), "query": "corrected_error", **options}
+    )
+    with pytest.raises(ValueError, match=message):
+        cleaner.fit(X[:rows], y[:rows], X_val=given)
+
+
+@pytest.mark.parametrize("options", [{"n_samples": 90}, {"X_val": True}])
+def test_where_it_cannot_be_estimated_nothing_is_corrected(options):
+    X, y, _ = problem()
+    n = options.pop("n_samples", len(y))
+    given = (X[:50], y[:50]) if options else None
+    found = InfluenceCleaner(quick(), random_state=0).fit(X[:n], y[:n], X_val=given)
+    assert found.transition_ is None
+    assert found.query_ in ("error", "loss")
