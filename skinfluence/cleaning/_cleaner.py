@@ -104,8 +104,12 @@ class InfluenceCleaner(BaseCleaner):
         data, and ``"error"`` for held-out samples, whose labels are as noisy as the
         others; it is ``"loss"`` if there are no class probabilities. If a class has
         less than a third of the mean number of samples, and the estimator weights no
-        classes, it is ``"balanced_loss"`` or
-        ``"balanced_error"``.
+        classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, with 50
+        samples of each class, five more fits estimate how the labels are confused
+        (:func:`~skinfluence.queries.estimate_transition`), and if some classes are
+        mistaken more often than others the expected error is corrected for it
+        (:func:`~skinfluence.queries.corrected_error`). ``"corrected_error"`` asks for
+        this where ``"auto"`` would not, or else is an error.
     scoring : str or callable, default=None
         What ``n_remove="auto"`` judges the numbers by. By default the final estimator's
         own ``score``, or ``"balanced_accuracy"`` if a class is that small or the
@@ -167,8 +171,11 @@ class InfluenceCleaner(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
-    query_ : "loss", "error", callable or None
+    query_ : str, SampleMeasure, Metric, callable or None
         The scorer's query; None for scorers that have none. Not set with `decisions`.
+    transition_ : ndarray of shape (n_classes, n_classes), float64, or None
+        How the labels seem to be confused, a row for each right class and a column for
+        each label, if `query` has it estimated. Not set with `decisions`.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; largest

@@ -59,7 +59,7 @@ class InfluenceCleanerCV(BaseCleaner):
         `n_removes`, and the numbers share them.
     n_runs : int, default=1
         Number of runs to average the ranking over, as in :class:`InfluenceCleaner`.
-    query : "auto", "loss", "error" or callable, default="auto"
+    query : "auto", a named query or callable, default="auto"
         What is measured on each validation sample, as in :class:`InfluenceCleaner`.
     at : "final", "epochs", "path", sequence or mapping, default="epochs"
         Which models of a run are evaluated, for ``scorer="influence"``.
@@ -106,8 +106,10 @@ class InfluenceCleanerCV(BaseCleaner):
         Mask of the kept samples.
     n_removed_ : int
         Number of removed samples.
-    query_ : "loss", "error", callable or None
+    query_ : str, SampleMeasure, Metric, callable or None
         The scorer's query; None for scorers that have none.
+    transition_ : ndarray of shape (n_classes, n_classes), float64, or None
+        How the labels seem to be confused, as in :class:`InfluenceCleaner`.
     relabelled_ : DataFrame
         The relabelled samples, with ``action="relabel"``.
     unlabelled_indices_ : ndarray of int
