@@ -13,7 +13,7 @@ from ._measures import SampleMeasure
 # Of each class, so many samples for each that has its label are looked at, and at least
 # so many in all: fewer say little, and among more a class that is hard to recognize
 # looks as if it had wrong labels.
-_SHARE, _LEAST = 0.05, 20
+_SHARE, _LEAST = 0.05, 40
 
 # Beyond this, the inverse of an estimated matrix is mostly noise.
 _LARGEST_CONDITION = 100
@@ -77,7 +77,7 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
 
     The samples that are most surely predicted to be of a class are taken to be of it,
     and how often each label is found there estimates the class's row (anchor points
-    [1]_): a twentieth as many samples as have the class's label, and at least 20. The
+    [1]_): a twentieth as many samples as have the class's label, and at least 40. The
     rows are shrunk towards noise that is the same for all classes, uniform at the
     common rate r: with the chi-square statistic of the counts against it, and its d
     degrees of freedom, the estimate is
@@ -106,7 +106,7 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
     Raises
     ------
     ValueError
-        If the shapes do not fit, or there is a class of less than 20 samples.
+        If the shapes do not fit, or there is a class of less than 40 samples.
 
     References
     ----------

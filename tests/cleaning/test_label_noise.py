@@ -33,8 +33,8 @@ def test_noise_in_one_class_is_estimated_and_corrected():
     count = int(flipped.sum())
     found = cleaned(X, y, count)
     assert found.query_.name == "corrected_error"
-    # Three standard errors of the share among the 20 anchors of the first class.
-    error = 3 * np.sqrt(0.24 / 20)
+    # Three standard errors of the share among the 40 anchors of the first class.
+    error = 3 * np.sqrt(0.24 / 40)
     np.testing.assert_allclose(found.transition_, ONE_CLASS, atol=error)
     plain = cleaned(X, y, count, query="error")
     assert plain.transition_ is None

@@ -105,7 +105,7 @@ def test_what_is_no_transition_matrix_is_refused(transition, message):
     [
         (np.ones((4, 3)), [0, 1, 0, 1], "a column for each of the classes"),
         (np.full((60, 2), np.nan), np.arange(60) % 2, "must be finite"),
-        (np.ones((60, 2)), np.arange(60) < 5, "at least 20 samples of each class"),
+        (np.ones((60, 2)), np.arange(60) < 5, "at least 40 samples of each class"),
     ],
 )
 def test_what_no_matrix_can_be_estimated_from_is_refused(
