@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -84,7 +85,8 @@ def read_table(source: Source) -> DecisionTable:
 
 def text_of(value: Any) -> str:
     """Return the text of a cell, empty if it is missing."""
-    return "" if pd.isna(value) else str(value)
+    # Of a list, which JSON may hold, isna tells of each item.
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
 def _table(source: Source) -> DecisionTable:
@@ -116,13 +118,13 @@ def _checks(rows: pd.DataFrame) -> list[str] | None:
 
 
 def _text(path: Path, where: str) -> str:
-    # A pipe without a writer would be waited for without end.
-    if path.exists() and not path.is_file():
-        raise DecisionsError(
-            f"The file of decisions {where} must be a file, and not a folder, pipe or "
-            "device. Pass the file that the report saved."
-        )
     try:
+        # A pipe without a writer would be waited for without end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DecisionsError(
+                f"The file of decisions {where} must be a file, and not a folder, pipe "
+                "or device. Pass the file that the report saved."
+            )
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         # Spreadsheets write a byte order mark.
