@@ -2,12 +2,14 @@
 
 from argparse import Namespace
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from .._outputs import is_stream, new_output
-from ..cleaning import Decisions
+from ..cleaning import Decisions, not_run
 from ..exceptions import TableError
 from ._cells import texts
 from ._choice import FRACTIONS, as_count, check_rounds, choose, n_choice_fits
@@ -15,10 +17,11 @@ from ._choices import CLASSIFICATION
 from ._cleaning import Cleaning, cleaned_rows
 from ._judge import judge, measure_name, n_fits
 from ._models import default_epochs, make_model
-from ._outcome import Command, Outcome, check_new
+from ._outcome import Command, Outcome, check_apart, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
 from ._readers import check_readers, merged
+from ._sources import tables_of
 from ._tables import MOST_LISTED, listed, quoted, table_format
 from ._words import introduce
 
@@ -30,6 +33,7 @@ def clean(options: Namespace) -> Command:
     for path in filter(None, (options.path, options.changes)):
         check_new(path, options.force)
     _check_output(options.table, options.path)
+    _check_apart(options)
     check_readers(options)
     problem = read_problem(options)
     yield from introduce(problem)
@@ -88,16 +92,29 @@ def _check_output(table: Path, output: Path) -> None:
         )
 
 
-def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
+def _check_apart(options: Namespace) -> None:
+    """Refuse to replace what is read; the table itself may be."""
+    _, *others = tables = tables_of(options)
+    decisions = [("the decisions", path) for path in options.decisions or ()]
+    check_apart("--output", options.path, [*others, *decisions])
     if options.changes is not None:
-        _write_changes(problem, cleaning, options.changes)
+        written = [*tables, *decisions, ("the output", options.path)]
+        check_apart("--changes", options.changes, written)
+
+
+def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
     rows = problem.table.rows
-    problem.table.file.copy(
-        options.path,
-        set(rows[cleaning.removed].tolist()),
-        {int(rows[row]): label for row, label in cleaning.relabelled.items()},
-        problem.target.name,
-    )
+    with ExitStack() as stack:
+        # The list takes its name once the table has its own: both are there, or none.
+        if options.changes is not None:
+            file = stack.enter_context(new_output(options.changes))
+            _changes(problem, cleaning).to_csv(file, index=False)
+        problem.table.file.copy(
+            options.path,
+            set(rows[cleaning.removed].tolist()),
+            {int(rows[row]): label for row, label in cleaning.relabelled.items()},
+            problem.target.name,
+        )
 
 
 def _check_count(problem: Problem, count: int) -> None:
@@ -114,15 +131,14 @@ def _check_count(problem: Problem, count: int) -> None:
         )
 
 
-def _write_changes(problem: Problem, cleaning: Cleaning, path: Path) -> None:
-    """Write what is done to which rows, as decisions that can be passed on."""
+def _changes(problem: Problem, cleaning: Cleaning) -> pd.DataFrame:
+    """Return what is done to which rows, as decisions that can be passed on."""
     nobody = np.array([], dtype=np.intp)
     done = Decisions(nobody, cleaning.removed, dict(cleaning.relabelled))
     frame = done.to_frame(problem.shown(problem.table), problem.target.y)
-    places = [problem.table.places[row] for row in frame["sample"]]
+    places = [not_run(problem.table.places[row]) for row in frame["sample"]]
     frame.insert(0, problem.table.file.one_row, places)
-    with new_output(path) as file:
-        frame.to_csv(file, index=False)
+    return frame
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:

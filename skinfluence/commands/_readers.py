@@ -11,6 +11,7 @@ from ..cleaning import Decisions, data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._choices import REGRESSION
 from ._cleaning import Cleaning
+from ._outcome import same_file
 from ._problem import Problem
 
 
@@ -27,18 +28,11 @@ def check_readers(options: Namespace) -> None:
             f"or more, got {len(paths or ())} files."
         )
     for one, other in combinations(paths or (), 2):
-        if _same(one, other):
+        if same_file(one, other):
             raise TableError(
                 "--decisions must name a file of each reader, got "
                 f"{str(other)!r} twice."
             )
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one that is missing is told when it is read
-        return one == other
 
 
 def merged(

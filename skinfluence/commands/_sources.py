@@ -1,6 +1,7 @@
 """What the options say of a table: its target, and what a model is given of it."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from ..exceptions import TableError
 from ._choices import UNUSED
@@ -9,6 +10,15 @@ from ._inputs import Inputs, columns_of, texts_of
 from ._picture_folder import LABEL, PATH, PictureFolder
 from ._pictures import pictures_of
 from ._tables import Table, check_column
+
+
+def tables_of(options: Namespace) -> list[tuple[str, Path | None]]:
+    """Return the tables that the options name, and what each is."""
+    return [
+        ("the table", options.table),
+        ("the validation table", options.valid),
+        ("the test table", options.test),
+    ]
 
 
 def target_of(options: Namespace) -> str:

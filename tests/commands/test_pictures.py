@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from skinfluence.commands import main
+from skinfluence.commands._clean import _changes
+from skinfluence.commands._cleaning import Cleaning
 from skinfluence.commands._features import picture_features
 from skinfluence.commands._patches import PatchFeatures
 from skinfluence.commands._whitening import Whitening
@@ -98,6 +100,13 @@ def test_relabelled_pictures_replace_no_others(tmp_path):
     assert (tmp_path / "new" / DARK / "-00.png").read_bytes() == (
         images / DARK / "-00.png"
     ).read_bytes()
+
+
+def test_no_spreadsheet_runs_a_name_of_a_folder(tmp_path):
+    images = write_pictures(tmp_path / "images")
+    (images / DARK).rename(images / "=dark")
+    changes = _changes(problem_of(images), Cleaning(np.array([0, N - 1]), {}))
+    assert changes["picture"].tolist() == [f"{LIGHT}/-20.png", "'=dark/-19.png"]
 
 
 def test_next_command_is_told(audited):
