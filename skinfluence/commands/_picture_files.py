@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._upright import upright
 from ..exceptions import TableError
 from ._cells import is_missing, texts
 from ._tables import Table
@@ -65,7 +66,7 @@ class Picture(os.PathLike[str]):
     def image(self) -> Any:
         """Return the whole picture, as an image of Pillow."""
         with _opened(self.path, self.name) as image:
-            return _upright(image)
+            return upright(image)
 
 
 @dataclass(frozen=True)
@@ -175,17 +176,10 @@ def _read(path: Path, name: str, size: Size) -> Picture:
     with _opened(path, name) as image:
         # Of a large JPEG no more than needed is decoded.
         image.draft("RGB", size)
-        whole = _upright(image)
+        whole = upright(image)
         if whole.size != size:
             whole = whole.resize(size, Image.Resampling.BOX)
         return Picture(path, name, np.array(whole))
-
-
-def _upright(image: Any) -> Any:
-    """Return an image in colours, turned as its file says."""
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from skinfluence.commands._clean import _changes
 from skinfluence.commands._cleaning import Cleaning
 from skinfluence.commands._features import picture_features
 from skinfluence.commands._patches import PatchFeatures
+from skinfluence.commands._picture_files import _read
 from skinfluence.commands._whitening import Whitening
 from skinfluence.exceptions import TableError
 from tests.commands.pictures import (
@@ -177,6 +178,22 @@ def test_other_sizes_and_greys_are_made_alike_and_told(tmp_path):
     assert (shown[f"{DARK}/grey.png"] == 77).all()
     upright = np.asarray(turned.rotate(-90, expand=True).resize((32, 32), Image.BOX))
     np.testing.assert_array_equal(shown[f"{DARK}/turned.png"], upright)
+
+
+def test_what_is_clear_is_white(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    opacity = values[..., 3:] / 255
+    expected = values[..., :3] * opacity + 255 * (1 - opacity)
+    shown = _read(tmp_path / "a.png", "a.png", (5, 6))
+    # Pillow rounds twice.
+    np.testing.assert_allclose(shown.pixels, expected, atol=1)
+    np.testing.assert_array_equal(np.asarray(shown.image()), shown.pixels)
+    palette = Image.fromarray((values[..., 0] % 2) * 3).convert("P")
+    palette.save(tmp_path / "b.gif", transparency=0)
+    shown = _read(tmp_path / "b.gif", "b.gif", (5, 6)).pixels
+    assert (shown == np.where(values[..., :1] % 2, 3, 255)).all()
 
 
 def test_features_are_those_of_plain_patches():
