@@ -32,8 +32,8 @@ def is_stream(path: Path) -> bool:
 
 def is_stdout(path: Path) -> bool:
     """Return whether a name leads to where the standard output goes."""
-    place = _place(path)
     try:
+        place = _place(path)
         return place == 1 or (
             _is_stream(place) and os.path.samestat(os.stat(place), os.fstat(1))
         )

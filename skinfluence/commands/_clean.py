@@ -22,7 +22,7 @@ from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
 from ._readers import check_readers, merged
 from ._sources import tables_of
-from ._tables import MOST_LISTED, listed, quoted, table_format
+from ._tables import MOST_LISTED, is_folder, listed, quoted, table_format
 from ._words import introduce
 
 _MOST_REMOVED = 0.75
@@ -80,7 +80,7 @@ def clean(options: Namespace) -> Command:
 
 def _check_output(table: Path, output: Path) -> None:
     """Refuse an output of another format than the table; a folder must be new."""
-    if table.is_dir():
+    if is_folder(table):
         if output.exists() or output.resolve().is_relative_to(table.resolve()):
             raise TableError(
                 f"--output must name a new folder outside of {table.name!r}, got "

@@ -22,16 +22,16 @@ Command: TypeAlias = Generator[str, None, Outcome]
 
 def check_new(path: Path, force: bool) -> None:
     """Refuse a path that cannot be written, or a file that exists already."""
-    if path.is_dir():
-        raise TableError(f"{str(path)!r} is a folder: name a file.")
-    if path.exists() and not force and not is_stream(path):
-        raise TableError(
-            f"The file {str(path)!r} exists: pass --force to replace it, or name "
-            "another one."
-        )
-    if not path.parent.is_dir():
-        raise TableError(f"There is no folder {str(path.parent)!r} to write to.")
     try:
+        if path.is_dir():
+            raise TableError(f"{str(path)!r} is a folder: name a file.")
+        if path.exists() and not force and not is_stream(path):
+            raise TableError(
+                f"The file {str(path)!r} exists: pass --force to replace it, or name "
+                "another one."
+            )
+        if not path.parent.is_dir():
+            raise TableError(f"There is no folder {str(path.parent)!r} to write to.")
         check_output(path)
     except OSError as error:
         raise unwritable(path, error) from error

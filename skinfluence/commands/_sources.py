@@ -9,7 +9,7 @@ from ._features import picture_features, text_features
 from ._inputs import Inputs, columns_of, texts_of
 from ._picture_folder import LABEL, PATH, PictureFolder
 from ._pictures import pictures_of
-from ._tables import Table, check_column
+from ._tables import Table, check_column, is_folder
 
 
 def tables_of(options: Namespace) -> list[tuple[str, Path | None]]:
@@ -25,7 +25,7 @@ def target_of(options: Namespace) -> str:
     """Return the column to predict: of pictures in folders, what these are called."""
     if options.target is not None:
         return str(options.target)
-    if options.table.is_dir():
+    if is_folder(options.table):
         return LABEL
     raise TableError(
         "--target must name the column to predict, got none. (Only pictures in a "
