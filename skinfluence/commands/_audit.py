@@ -56,7 +56,7 @@ def audit(options: Namespace) -> Command:
     how = how_validated(problem, len(folds), N_RUNS)
     yield f"Ranking: {how}"
     # One more for the details.
-    total = 1 + (len(folds) if problem.valid is None else N_RUNS)
+    total = 1 + (len(folds) if problem.valid_table is None else N_RUNS)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
@@ -143,8 +143,8 @@ def rank(problem: Problem, model: Any, folds: Folds) -> tuple[ScoresOverRuns, Sk
         n_remove=0,
         at=AT,
         query=query_of(problem),
-        cv=folds if problem.valid is None else None,
-        n_runs=1 if problem.valid is None else N_RUNS,
+        cv=folds if problem.valid_table is None else None,
+        n_runs=1 if problem.valid_table is None else N_RUNS,
         random_state=model.random_state,
     )
     # Not fit, whose final model would be of no use here.

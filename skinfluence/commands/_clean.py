@@ -48,7 +48,7 @@ def clean(options: Namespace) -> Command:
         check_rounds(options.n_rounds, options.n_remove, folds)
     # Not if a validation table takes their place, nor after a choice, which scored on
     # the folds already.
-    judges = folds if decided is not None and problem.valid is None else None
+    judges = folds if decided is not None and problem.valid_table is None else None
     total = n_fits(problem, judges)
     if decided is None:
         total += n_choice_fits(len(FRACTIONS), folds, options.n_rounds)
@@ -124,7 +124,7 @@ def _check_count(problem: Problem, count: int) -> None:
             f"--n-remove must be below the number of rows ({n_rows:,}), got {count:,}."
         )
     # In each fold a fifth of the rows is held out once more, and not ranked.
-    if problem.valid is None and count > _MOST_REMOVED * n_rows:
+    if problem.valid_table is None and count > _MOST_REMOVED * n_rows:
         raise TableError(
             f"--n-remove must be at most {_MOST_REMOVED:.0%} of the rows "
             f"({int(_MOST_REMOVED * n_rows):,}) without --valid, got {count:,}."

@@ -71,7 +71,7 @@ def measure_name(problem: Problem) -> str:
 
 def n_fits(problem: Problem, folds: Folds | None) -> int:
     """Return how many models :func:`judge` trains."""
-    has_tables = problem.valid is not None or problem.test is not None
+    has_tables = problem.valid_table is not None or problem.test_table is not None
     return 2 * (has_tables + len(folds or []))
 
 

@@ -34,13 +34,13 @@ def introduce(problem: Problem) -> Iterator[str]:
 
 def query_of(problem: Problem) -> str:
     """Return the query that wrong validation labels mislead least."""
-    trusted = problem.valid is not None or problem.target.task != CLASSIFICATION
+    trusted = problem.valid_table is not None or problem.target.task != CLASSIFICATION
     return "loss" if trusted else "error"
 
 
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
     """Describe in a sentence what the influence is measured on."""
-    if problem.valid is not None:
+    if problem.valid_table is not None:
         return (
             f"every row is scored by {n_runs} models, trained on all rows, against the "
             "validation table"

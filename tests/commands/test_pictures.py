@@ -153,6 +153,14 @@ def test_copies_and_leakage_are_found(tmp_path, capsys):
     assert "Failed: duplicates." in capsys.readouterr().out
 
 
+def test_without_a_model_there_are_no_features(tmp_path, monkeypatch, capsys):
+    monkeypatch.delattr(PatchFeatures, "fit")
+    images = write_pictures(tmp_path / "images")
+    assert main(["check", str(images), "--only", "near_duplicates"]) == 0
+    assert main(["check", str(images), "--only", "label_errors"]) == 1
+    assert "unexpected AttributeError" in capsys.readouterr().err
+
+
 def test_faults_of_columns_are_none_of_pictures(tmp_path, capsys):
     images = write_pictures(tmp_path / "images")
     assert main(["check", str(images), "--only", "constant"]) == 2
