@@ -73,7 +73,7 @@ def clean(options: Namespace) -> Command:
             *_where_all_are(cleaning, options.changes),
             *(line for change in changes for line in change.lines(measure)),
             f"{problem.table.n_total - len(cleaning.removed):,} "
-            f"{problem.table.file.rows} written to {options.path}.",
+            f"{problem.called} written to {options.path}.",
         ],
     )
 
@@ -121,12 +121,13 @@ def _check_count(problem: Problem, count: int) -> None:
     n_rows = len(problem.table)
     if count >= n_rows:
         raise TableError(
-            f"--n-remove must be below the number of rows ({n_rows:,}), got {count:,}."
+            f"--n-remove must be below the number of {problem.called} "
+            f"({n_rows:,}), got {count:,}."
         )
     # In each fold a fifth of the rows is held out once more, and not ranked.
     if problem.valid_table is None and count > _MOST_REMOVED * n_rows:
         raise TableError(
-            f"--n-remove must be at most {_MOST_REMOVED:.0%} of the rows "
+            f"--n-remove must be at most {_MOST_REMOVED:.0%} of the {problem.called} "
             f"({int(_MOST_REMOVED * n_rows):,}) without --valid, got {count:,}."
         )
 
@@ -145,7 +146,9 @@ def _check_left(problem: Problem, cleaning: Cleaning) -> None:
     rows = np.arange(len(problem.table))
     left, y = cleaned_rows(problem.target.y, cleaning, rows)
     if len(left) == 0:
-        raise TableError("The decisions must leave rows, but they remove all.")
+        raise TableError(
+            f"The decisions must leave {problem.called}, but they remove all."
+        )
     if problem.target.task == CLASSIFICATION and len(set(y.tolist())) < 2:
         raise TableError(
             f"The decisions must leave two labels or more in {problem.target.name!r}, "
@@ -156,7 +159,7 @@ def _check_left(problem: Problem, cleaning: Cleaning) -> None:
 def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
     if len(cleaning.removed):
         where = problem.table.where(cleaning.removed)
-        n_removed = f"{len(cleaning.removed):,} {problem.table.file.rows}"
+        n_removed = f"{len(cleaning.removed):,} {problem.called}"
         yield f"Removed: {n_removed} ({where})."
     else:
         yield "Removed: nothing."
@@ -167,7 +170,7 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
             f"{problem.table.where([row])} from {cells[row]} to {_as_it_stands(label)}"
             for row, label in sorted(cleaning.relabelled.items())
         ]
-        n_relabelled = f"{len(moves):,} {problem.table.file.rows}"
+        n_relabelled = f"{len(moves):,} {problem.called}"
         yield f"Relabelled: {n_relabelled} ({listed(moves)})."
 
 

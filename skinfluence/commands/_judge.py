@@ -130,7 +130,7 @@ def judge(
         if len(judges) > 1:  # R² needs two
             by_fold += scores_of(train, (X[judges], y[judges]))
     if by_fold:
-        changes.append(_change("on held-out rows", by_fold))
+        changes.append(_change(f"on held-out {problem.called}", by_fold))
     return changes
 
 

@@ -78,6 +78,11 @@ class Problem:
         return self.inputs.transform(table), read_same_target(table, self.target)
 
     @property
+    def called(self) -> str:
+        """What the samples are called: rows, or pictures."""
+        return self.table.file.rows
+
+    @property
     def columns(self) -> Sequence[Column]:
         """The other columns than the target, with their kinds."""
         return self.inputs.columns

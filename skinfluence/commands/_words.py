@@ -40,16 +40,17 @@ def query_of(problem: Problem) -> str:
 
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
     """Describe in a sentence what the influence is measured on."""
+    rows = problem.called
     if problem.valid_table is not None:
         return (
-            f"every row is scored by {n_runs} models, trained on all rows, against the "
-            "validation table"
+            f"all {rows} are scored by {n_runs} models, trained on all of them, "
+            "against the validation table"
         )
     measure = "loss"
     if query_of(problem) == "error":
         measure = "expected error (which wrong labels there mislead less than the loss)"
     return (
-        f"the rows are divided into {n_folds} parts, and every row is scored by the "
+        f"the {rows} are divided into {n_folds} parts, and each is scored by the "
         f"{n_folds - 1} models that trained on it, each by the {measure} on the part "
         "that it did not see"
     )

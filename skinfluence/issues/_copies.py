@@ -45,7 +45,7 @@ class Copies:
 
     def __init__(self, table: Table, n_train: int, near: float) -> None:
         self.n_train, self.near = n_train, near
-        self.table = table
+        self.table, self.noun = table, table.noun
         # The first row with the same cells, for each row.
         self.first = _firsts(table.rows)
 
@@ -59,7 +59,7 @@ class Copies:
         if not len(rows):
             return
         chance = _repeats(self._by_chance(), n)
-        said = counted_of(len(rows), n, "row", "repeats", "repeat") + " another"
+        said = counted_of(len(rows), n, self.noun, "repeats", "repeat") + " another"
         if chance >= 0.5:
             said += (
                 f"; as the columns have few values, about {round(chance):,} would be "
@@ -80,8 +80,8 @@ class Copies:
         n_groups = len(np.unique(self.first[rows]))
         yield Finding(
             "conflicting_labels",
-            f"{counted(len(rows), 'row')} in {counted(n_groups, 'group')} have equal "
-            "inputs and different labels.",
+            f"{counted(len(rows), self.noun)} in {counted(n_groups, 'group')} have "
+            "equal inputs and different labels.",
             "Find out which label is right, or which column would tell them apart.",
             len(rows) / n,
             rows,
@@ -111,7 +111,7 @@ class Copies:
             return
         yield Finding(
             "near_duplicates",
-            counted_of(len(rows), self.n_train, "row", "is", "are")
+            counted_of(len(rows), self.n_train, self.noun, "is", "are")
             + " nearly the same as another.",
             _KEEP_ONE,
             len(rows) / self.n_train,
@@ -128,10 +128,10 @@ class Copies:
         n_val = len(self.table) - self.n_train
         yield Finding(
             kind,
-            counted_of(len(held_out), n_val, "validation row", "is", "are")
-            + f" {how} training rows.",
-            "Take these out of one of the two: a score on rows that were trained on is "
-            "too good.",
+            counted_of(len(held_out), n_val, f"validation {self.noun}", "is", "are")
+            + f" {how} training {self.noun}s.",
+            f"Take these out of one of the two: a score on {self.noun}s that were "
+            "trained on is too good.",
             len(held_out) / n_val,
             match[held_out],
             held_out,

@@ -150,7 +150,9 @@ def test_copies_and_leakage_are_found(tmp_path, capsys):
     assert issues["duplicates"]["places"] == [f"{DARK}/copy.bmp"]
     assert "valid" in issues["leakage"]["where"]
     assert issues["leakage"]["count"] == 1
-    assert "Failed: duplicates." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Failed: duplicates." in said
+    assert "- 1 image (2.4 %) repeats another (picture dark/copy.bmp)." in said
 
 
 def test_without_a_model_there_are_no_features(tmp_path, monkeypatch, capsys):

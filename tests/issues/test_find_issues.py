@@ -111,6 +111,17 @@ def test_near_copies_of_images_are_those_with_a_little_noise():
     copies = of_kind(found, "near_duplicates")
     np.testing.assert_array_equal(copies["rows"], len(images) + np.arange(30))
     np.testing.assert_array_equal(copies["matches"], rows)
+    said = "30 images (1.6 %) are nearly the same as another."
+    assert copies["finding"] == said
+
+
+def test_a_pixel_that_numbers_the_images_tells_them_apart():
+    images = np.random.default_rng(0).integers(0, 9, (60, 4, 4))
+    images[7] = images[3]
+    images[:, 0, 0] = np.arange(60)
+    assert not len(find_issues(images, kinds=["duplicates"]))
+    images[7] = images[3]
+    assert len(find_issues(images, kinds=["duplicates"])) == 1
 
 
 INDEPENDENT = {
