@@ -30,9 +30,9 @@ _MOST_REMOVED = 0.75
 
 def clean(options: Namespace) -> Command:
     """Clean the table."""
+    _check_output(options.table, options.path)
     for path in filter(None, (options.path, options.changes)):
         check_new(path, options.force)
-    _check_output(options.table, options.path)
     _check_apart(options)
     check_readers(options)
     problem = read_problem(options)
