@@ -1,5 +1,6 @@
 """Progress bars of long work, where they are asked for."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -80,7 +81,8 @@ def counting(
     """
     bars = _BARS.get() or _Bars()
     single = total is not None and total < 2
-    if not shows_progress(verbose) or single or bars.n_open >= _MOST:
+    shown = shows_progress(verbose) and not single and _stream_is_open()
+    if not shown or bars.n_open >= _MOST:
         yield no_advance
         return
     # In a notebook without ipywidgets this warns. Even a bar that is not shown takes
@@ -98,6 +100,11 @@ def counting(
             yield bar.update
     finally:
         bars.n_open -= 1
+
+
+def _stream_is_open() -> bool:
+    """Whether there is a standard error: a program without a terminal may have none."""
+    return not getattr(sys.stderr, "closed", sys.stderr is None)
 
 
 def no_advance(n: int = 1) -> None:

@@ -1,5 +1,6 @@
 """Progress bars: where they are asked for, and nowhere else."""
 
+import io
 from contextvars import copy_context
 
 import numpy as np
@@ -140,6 +141,15 @@ def test_a_block_may_end_in_another_context(capsys):
     copy_context().run(list, work)
     assert tracked(work, "Nothing", "part") is work
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "none"])
+def test_without_a_standard_error_there_is_no_bar(monkeypatch, closed):
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr("sys.stderr", stream if closed else None)
+    with progress():
+        assert [*tracked("abc", "Letters", "letter")] == ["a", "b", "c"]
 
 
 def test_a_single_item_has_no_bar(capsys):
