@@ -81,7 +81,7 @@ def counting(
     """
     bars = _BARS.get() or _Bars()
     single = total is not None and total < 2
-    shown = shows_progress(verbose) and not single and _stream_is_open()
+    shown = shows_progress(verbose) and not single and stderr_is_open()
     if not shown or bars.n_open >= _MOST:
         yield no_advance
         return
@@ -102,7 +102,7 @@ def counting(
         bars.n_open -= 1
 
 
-def _stream_is_open() -> bool:
+def stderr_is_open() -> bool:
     """Whether there is a standard error: a program without a terminal may have none."""
     return not getattr(sys.stderr, "closed", sys.stderr is None)
 
