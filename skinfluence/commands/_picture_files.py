@@ -1,6 +1,7 @@
 """Pictures in files: found, checked, and made the same size."""
 
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _GREY = ("1", "L", "LA")
 # More than eight bits for a channel: how they become eight is not ours to say.
 _DEEP = ("I", "F")
+_DEEP_IN_FILE = re.compile(";16[BLN]")
 
 Size = tuple[int, int]
 """Width and height."""
@@ -182,6 +184,20 @@ def _read(path: Path, name: str, size: Size) -> Picture:
         return Picture(path, name, np.array(whole))
 
 
+def _is_deep(image: Any) -> bool:
+    """Return whether a channel has more than eight bits, of which Pillow cuts some."""
+    if image.mode.split(";")[0] in _DEEP:
+        return True
+    for *_, how in image.tile:
+        coded, *others = how if isinstance(how, tuple) else (how,)
+        # A PPM names the largest value.
+        if _DEEP_IN_FILE.search(str(coded)) or (
+            image.format == "PPM" and others and others[0] > 255
+        ):
+            return True
+    return False
+
+
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[Any]:
     """Yield an image of Pillow, not decoded yet; tell in one sentence what is wrong."""
@@ -193,7 +209,7 @@ def _opened(path: Path, name: str) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
-                if image.mode.split(";")[0] in _DEEP:
+                if _is_deep(image):
                     raise TableError(
                         f"The picture {name!r} has more than 8 bits for a channel: "
                         "save it with 8."

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import os
+import struct
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -304,16 +306,34 @@ def deep(path):
     Image.fromarray(np.full((8, 8), 1000, dtype=np.uint16)).save(path)
 
 
+def deep_colours(path):
+    # As a PPM, whatever its name: Pillow writes no colours of 16 bits.
+    path.write_bytes(b"P6 8 8 65535\n" + bytes(2 * 3 * 8 * 8))
+
+
+def deep_png(path):
+    def chunk(kind, data):
+        sums = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + sums
+
+    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    rows = zlib.compress(8 * bytes(1 + 2 * 3 * 8))
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", rows), chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (deep_colours, "picture .*-00.png' has more than 8 bits for a channel"),
+        (deep_png, "picture .*-00.png' has more than 8 bits for a channel"),
         (cut, "picture .*-00.png' cannot be read: it is damaged"),
         (bomb, "picture .*-00.png' has more than 89,478,485 pixels"),
         (deep, "picture .*-00.png' has more than 8 bits for a channel"),
         (lambda path: path.write_text("hello"), "-00.png' is no picture of a known"),
         (lambda path: path.write_bytes(b""), "-00.png' is no picture of a known"),
     ],
-    ids=["cut", "bomb", "deep", "text", "empty"],
+    ids=["deep colours", "deep png", "cut", "bomb", "deep", "text", "empty"],
 )
 def test_files_that_are_no_pictures(tmp_path, change, said):
     images = write_pictures(tmp_path / "images")
