@@ -152,7 +152,7 @@ def _text(path: Path, where: str) -> str:
 
 
 def _from_json(text: str) -> pd.DataFrame:
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_each_once)
     # Neither is needed in a file that was written by hand.
     kind, version = content.get("format", _FORMAT), content.get("version", 1)
     if kind != _FORMAT:
@@ -169,12 +169,23 @@ def _from_json(text: str) -> pd.DataFrame:
     return rows.assign(fingerprint=content["fingerprint"])
 
 
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what JSON has in braces: of equal names it would take the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a name is repeated among {[name for name, _ in pairs]}")
+    return found
+
+
 def _from_csv(text: str) -> pd.DataFrame:
     header = text.splitlines()[0]
     # Spreadsheets save with the separator of their locale.
     separator = next((mark for mark in ",;\t" if mark in header), ",")
     with long_fields():
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        # Strict: a quotation mark without another would take all rows after it.
+        lines = csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator, strict=True
+        )
         names, *rows = [line for line in lines if any(line)]
     if any(len(row) != len(names) for row in rows):
         raise ValueError("its lines have different numbers of fields")

@@ -157,6 +157,14 @@ def test_refuses_other_data():
         (b'{"decisions": []}', "cannot be read"),
         (b'{"decisions": 3, "fingerprint": "x"}', "cannot be read"),
         (b"[1, 2]", "cannot be read"),
+        (
+            b'{"fingerprint": "x", "decisions": [], "decisions": []}',
+            "a name is repeated among .'fingerprint', 'decisions', 'decisions'",
+        ),
+        (
+            b'sample,decision,fingerprint,label\n1,keep,x,"\n2,keep,x,\n',
+            "unexpected end of data",
+        ),
         (b"\x89PNG\r\n\x1a\n", "must be UTF-8"),
     ],
 )
