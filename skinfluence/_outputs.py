@@ -27,7 +27,10 @@ _MOST_LINKS = 40  # as many as Linux follows
 
 def is_stream(path: Path) -> bool:
     """Return whether a name leads to a pipe, a device or an open descriptor."""
-    return _is_stream(_place(path))
+    try:
+        return _is_stream(_place(path))
+    except OSError:  # such as of a name that is too long, which writing tells
+        return False
 
 
 def is_stdout(path: Path) -> bool:

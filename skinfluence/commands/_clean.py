@@ -1,5 +1,6 @@
 """The command `clean`: remove rows of a table, or correct their labels."""
 
+import os
 from argparse import Namespace
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -81,7 +82,7 @@ def clean(options: Namespace) -> Command:
 def _check_output(table: Path, output: Path) -> None:
     """Refuse an output of another format than the table; a folder must be new."""
     if is_folder(table):
-        if output.exists() or output.resolve().is_relative_to(table.resolve()):
+        if os.path.exists(output) or output.resolve().is_relative_to(table.resolve()):
             raise TableError(
                 f"--output must name a new folder outside of {table.name!r}, got "
                 f"{str(output)!r}."

@@ -145,6 +145,9 @@ def test_names_that_no_file_can_have(tmp_path, capsys):
     assert "cannot be read: File name too long" in said
     said = refused(capsys, table, "--report", str(tmp_path / f"{long}.html"))
     assert "cannot be written: File name too long" in said
+    clean = ["clean", str(table), "--target", "stays", "--n-remove", "1"]
+    assert main([*clean, "--output", str(tmp_path / f"{long}.csv")]) == 2
+    assert "cannot be written: File name too long" in capsys.readouterr().err
 
 
 def test_pipe(tmp_path, capsys):
