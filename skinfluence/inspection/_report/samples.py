@@ -113,7 +113,7 @@ class Files:
         ]
 
     def _picture(self, file: os.PathLike[str], side: int) -> Shown:
-        with self._image.open(file) as image:
+        with self._image.open(os.fspath(file)) as image:
             image.draft("RGB", (2 * side, 2 * side))
             # Of photographs PNG would be several times as large.
             return _thumbnail(upright(image), side, "JPEG")
