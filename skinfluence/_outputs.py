@@ -27,13 +27,16 @@ _MOST_LINKS = 40  # as many as Linux follows
 
 def is_stream(path: Path) -> bool:
     """Return whether a name leads to a pipe, a device or an open descriptor."""
-    return _is_stream(_place(path))
+    try:
+        return _is_stream(_place(path))
+    except OSError:  # such as of a name that is too long, which writing tells
+        return False
 
 
 def is_stdout(path: Path) -> bool:
     """Return whether a name leads to where the standard output goes."""
-    place = _place(path)
     try:
+        place = _place(path)
         return place == 1 or (
             _is_stream(place) and os.path.samestat(os.stat(place), os.fstat(1))
         )

@@ -59,7 +59,8 @@ def parallel_calls(
     verbose : int
         Whether there is a bar outside of a block of `progress` too.
     """
-    if not shows_progress(verbose):
+    backend, _ = get_active_backend()
+    if not (shows_progress(verbose) and backend.supports_return_generator):
         return list(Parallel(n_jobs=n_jobs)(calls))
     results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
     return list(tracked(results, words, unit, total=total, verbose=verbose))

@@ -1,7 +1,8 @@
 """Progress bars of long work, where they are asked for."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -31,13 +32,14 @@ def progress() -> Iterator[None]:
     scorers and searches for faults, in a notebook or on a terminal (the standard
     error). At most two bars are shown at a time: that of the whole, and of the part in
     hand, which goes when it is done. Work in other processes and threads (`n_jobs`)
-    counts as it comes back. The results are the same; without the block nothing is
-    shown but what an estimator's or a cleaner's `verbose` asks for.
+    counts as it comes back; where it does so all at once, as from joblib's backend
+    'multiprocessing', there is no bar for it. The results are the same; without the
+    block nothing is shown but what an estimator's or a cleaner's `verbose` asks for.
 
     Yields
     ------
     None
-        Nothing; it is also a decorator.
+        Nothing; it is also a decorator of functions, if these are not asynchronous.
 
     Examples
     --------
@@ -52,7 +54,9 @@ def progress() -> Iterator[None]:
     try:
         yield
     finally:
-        _BARS.reset(token)
+        # A generator may be closed in another context, in which nothing was set.
+        with suppress(ValueError):
+            _BARS.reset(token)
 
 
 def shows_progress(verbose: int = 0) -> bool:
@@ -77,7 +81,8 @@ def counting(
     """
     bars = _BARS.get() or _Bars()
     single = total is not None and total < 2
-    if not shows_progress(verbose) or single or bars.n_open == _MOST:
+    shown = shows_progress(verbose) and not single and stderr_is_open()
+    if not shown or bars.n_open >= _MOST:
         yield no_advance
         return
     # In a notebook without ipywidgets this warns. Even a bar that is not shown takes
@@ -95,6 +100,11 @@ def counting(
             yield bar.update
     finally:
         bars.n_open -= 1
+
+
+def stderr_is_open() -> bool:
+    """Whether there is a standard error: a program without a terminal may have none."""
+    return not getattr(sys.stderr, "closed", sys.stderr is None)
 
 
 def no_advance(n: int = 1) -> None:

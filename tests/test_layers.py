@@ -17,6 +17,7 @@ RANKS = {
     "_progress": -1,
     "_short_repr": -1,
     "_summary": -1,
+    "_upright": -1,
     "_values": -1,
     "_parallel": -0.5,
     "exceptions": 0,

@@ -1,5 +1,8 @@
 """Progress bars: where they are asked for, and nowhere else."""
 
+import io
+from contextvars import copy_context
+
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -79,6 +82,16 @@ def test_what_works_in_other_threads_is_counted_as_it_comes_back(clf, capsys):
     np.testing.assert_array_equal(shown, silent)
 
 
+def test_what_comes_back_all_at_once_has_no_bar(clf, capsys):
+    scorer = scorers.DataBanzhaf(n_subsets=4, n_jobs=1, random_state=0)
+    silent = scorer(clf, X, Y, *VAL)
+    # With one process nothing is forked, but joblib asks the backend all the same.
+    with progress(), parallel_config("multiprocessing"):
+        shown = scorer(clf, X, Y, *VAL)
+    assert "4/4" not in capsys.readouterr().err
+    np.testing.assert_array_equal(shown, silent)
+
+
 def test_a_table_of_epochs_needs_no_bar(capsys):
     with progress():
         linear(verbose=1).fit(X, Y)
@@ -114,6 +127,29 @@ def test_a_failed_block_leaves_no_bar_behind(capsys):
     with progress():
         list(tracked(items, "Later", "part"))
     assert "Later: 100%" in capsys.readouterr().err
+
+
+def test_a_block_may_end_in_another_context(capsys):
+    def steps():
+        with progress():
+            yield
+            list(tracked("abc", "Letters", "letter"))
+
+    # As those do in which a loop of asyncio closes a generator.
+    work = steps()
+    copy_context().run(next, work)
+    copy_context().run(list, work)
+    assert tracked(work, "Nothing", "part") is work
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "none"])
+def test_without_a_standard_error_there_is_no_bar(monkeypatch, closed):
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr("sys.stderr", stream if closed else None)
+    with progress():
+        assert [*tracked("abc", "Letters", "letter")] == ["a", "b", "c"]
 
 
 def test_a_single_item_has_no_bar(capsys):

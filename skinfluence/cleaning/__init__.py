@@ -9,6 +9,7 @@ from ._data import CleaningData as CleaningData
 from ._data import Validation as Validation
 from ._decisions import CONFLICTS as CONFLICTS
 from ._decisions import Decisions, read_decisions
+from ._decisions import not_run as not_run
 from ._fingerprint import data_fingerprint
 from ._reweighting import Reweight
 from ._selection import rare_classes as rare_classes

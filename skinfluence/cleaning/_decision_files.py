@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -84,7 +85,8 @@ def read_table(source: Source) -> DecisionTable:
 
 def text_of(value: Any) -> str:
     """Return the text of a cell, empty if it is missing."""
-    return "" if pd.isna(value) else str(value)
+    # Of a list, which JSON may hold, isna tells of each item.
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
 def _table(source: Source) -> DecisionTable:
@@ -116,13 +118,13 @@ def _checks(rows: pd.DataFrame) -> list[str] | None:
 
 
 def _text(path: Path, where: str) -> str:
-    # A pipe without a writer would be waited for without end.
-    if path.exists() and not path.is_file():
-        raise DecisionsError(
-            f"The file of decisions {where} must be a file, and not a folder, pipe or "
-            "device. Pass the file that the report saved."
-        )
     try:
+        # A pipe without a writer would be waited for without end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DecisionsError(
+                f"The file of decisions {where} must be a file, and not a folder, pipe "
+                "or device. Pass the file that the report saved."
+            )
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         # Spreadsheets write a byte order mark.
@@ -150,7 +152,7 @@ def _text(path: Path, where: str) -> str:
 
 
 def _from_json(text: str) -> pd.DataFrame:
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_each_once)
     # Neither is needed in a file that was written by hand.
     kind, version = content.get("format", _FORMAT), content.get("version", 1)
     if kind != _FORMAT:
@@ -167,12 +169,23 @@ def _from_json(text: str) -> pd.DataFrame:
     return rows.assign(fingerprint=content["fingerprint"])
 
 
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what JSON has in braces: of equal names it would take the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a name is repeated among {[name for name, _ in pairs]}")
+    return found
+
+
 def _from_csv(text: str) -> pd.DataFrame:
     header = text.splitlines()[0]
     # Spreadsheets save with the separator of their locale.
     separator = next((mark for mark in ",;\t" if mark in header), ",")
     with long_fields():
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        # Strict: a quotation mark without another would take all rows after it.
+        lines = csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator, strict=True
+        )
         names, *rows = [line for line in lines if any(line)]
     if any(len(row) != len(names) for row in rows):
         raise ValueError("its lines have different numbers of fields")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import _num_samples
 
 from .._files import checksum
 from ..exceptions import DecisionsError
@@ -21,8 +22,9 @@ _WORDS = ("keep", "remove", "relabel")
 CONFLICTS = ("refuse", "first", "keep")
 """What may become of samples on which two readers disagree."""
 
-# A spreadsheet would run it, or an apostrophe hides that.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+# A spreadsheet would run it, or an apostrophe hides that; as in the page of a report.
+_FORMULA = re.compile(r"['\t\r\n]|\s*[=+\-@＝＋－＠]")
+_PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _CHECK = re.compile(r"v1-(\d{1,9})-([0-9a-f]{8})")
 
 
@@ -39,6 +41,11 @@ class Decisions:
     relabelled : dict of int to object
         Row of each sample that gets another label, and that label (for a regressor the
         target), as in y.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If rows are no numbers from 0, or a row is there twice.
 
     See Also
     --------
@@ -59,6 +66,32 @@ class Decisions:
     kept: np.ndarray
     removed: np.ndarray
     relabelled: dict[int, Any]
+
+    def __post_init__(self) -> None:
+        kept, removed = (
+            _rows(name, getattr(self, name)) for name in ("kept", "removed")
+        )
+        if not isinstance(self.relabelled, Mapping):
+            raise TypeError(
+                "`relabelled` must be a dict of rows and labels, got "
+                f"{self.relabelled!r:.200}."
+            )
+        rows = _rows("relabelled", list(self.relabelled))
+        values, counts = np.unique(
+            np.concatenate([kept, removed, rows]), return_counts=True
+        )
+        if (counts > 1).any():
+            raise ValueError(
+                "`kept`, `removed` and `relabelled` must name each row once, got row "
+                f"{values[counts > 1][0]} {counts.max()} times."
+            )
+        labels = dict(zip(rows.tolist(), self.relabelled.values(), strict=True))
+        for name, value in (
+            ("kept", kept),
+            ("removed", removed),
+            ("relabelled", labels),
+        ):
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.removed) + len(self.relabelled)
@@ -149,11 +182,23 @@ class Decisions:
             The columns ``sample``, ``decision``, ``label`` (a text that a spreadsheet
             would run as a formula after an apostrophe) and ``fingerprint``, a row for
             each decision.
+
+        Raises
+        ------
+        ValueError
+            If a decision is about a row that y does not have.
         """
+        fingerprint = data_fingerprint(X, y)
+        last = max(self._by_sample(), default=-1)
+        if last >= _num_samples(y):
+            raise ValueError(
+                "`X` and `y` must be what the decisions are about, of which one is "
+                f"about row {last}, got {_num_samples(y)} rows."
+            )
         lines = [(k, *decided) for k, decided in sorted(self._by_sample().items())]
         frame = pd.DataFrame(lines, columns=["sample", "decision", "label"])
-        frame["label"] = frame["label"].map(_quoted)
-        return frame.assign(fingerprint=data_fingerprint(X, y))
+        frame["label"] = frame["label"].map(not_run)
+        return frame.assign(fingerprint=fingerprint)
 
 
 def _of(decided: Decided) -> Decisions:
@@ -176,10 +221,27 @@ def _checked(other: object) -> Decisions:
     return other
 
 
-def _quoted(label: Any) -> Any:
-    """Return a label so that it is read as itself, and never as a formula."""
-    text = isinstance(label, str) and label.startswith(_FORMULA)
-    return f"'{label}" if text else label
+def _rows(name: str, rows: Any) -> np.ndarray:
+    """Return row numbers; a mask is none, though its truth values are numbers too."""
+    found = np.asarray(rows)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise TypeError(f"`{name}` must be row numbers, got {rows!r:.200}.")
+    if found.size and found.min() < 0:
+        raise ValueError(f"`{name}` must be row numbers from 0, got {found.min()}.")
+    return found.astype(np.intp)
+
+
+def not_run(cell: Any) -> Any:
+    """Return what is to stand in a CSV file so that no spreadsheet runs a text.
+
+    Parameters
+    ----------
+    cell : object
+        A text gets an apostrophe if it begins like a formula, or with an apostrophe.
+    """
+    if not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def read_decisions(
@@ -310,12 +372,15 @@ def _check_fingerprint(table: DecisionTable, X: Samples, y: ArrayLike) -> None:
 def _samples(table: DecisionTable, n_samples: int) -> np.ndarray:
     """Return the row numbers, each named once."""
     column = table.rows["sample"]
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-    valid = (numbers >= 0) & (numbers < n_samples) & (numbers % 1 == 0)
+    # As texts: truth values, dates and lists would have numbers too.
+    cells = pd.Series([text_of(value) for value in column], dtype=object)
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    valid = (numbers >= 0) & (numbers < n_samples)
+    valid[valid] = numbers[valid] % 1 == 0
     if not valid.all():
         raise DecisionsError(
             f"The samples in {table.where} must be row numbers from 0 to "
-            f"{n_samples - 1}, got {column.iloc[int(np.argmin(valid))]!r}."
+            f"{n_samples - 1}, got {column.iloc[int(np.argmin(valid))]!r:.200}."
         )
     samples = numbers.astype(np.intp)
     values, counts = np.unique(samples, return_counts=True)

@@ -142,13 +142,15 @@ def _add_check(commands: Any) -> None:
         dest="path",
         type=Path,
         metavar="FILE",
-        help="where to write what was found, for machines and as a baseline",
+        help="where to write what was found, for other programs and as a --baseline: "
+        "each fault with its kind, a sentence, its lines and its keys",
     )
     command.add_argument(
         "--baseline",
         type=Path,
         metavar="FILE",
-        help="an earlier --json file: only what it does not have counts",
+        help="an earlier --json file: only what is new since then counts for "
+        "--fail-on; rows are known by their cells, columns and classes by their names",
     )
     _add_model(command)
 

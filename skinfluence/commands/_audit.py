@@ -56,11 +56,11 @@ def audit(options: Namespace) -> Command:
     how = how_validated(problem, len(folds), N_RUNS)
     yield f"Ranking: {how}"
     # One more for the details.
-    total = 1 + (len(folds) if problem.valid is None else N_RUNS)
+    total = 1 + (len(folds) if problem.valid_table is None else N_RUNS)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)
-        progress.stage("Ranking the rows")
+        progress.stage(f"Ranking the {problem.called}")
         scores, model_skill = rank(problem, model, folds)
         progress.stage("Examining the suspects")
         report = make_report(
@@ -69,14 +69,16 @@ def audit(options: Namespace) -> Command:
     count = len(report.to_dict()["suspects"])
     if count:
         found = [
-            f"The {count} most suspicious {problem.table.file.rows} are in "
-            f"{options.path}.",
+            f"The {count} most suspicious {problem.called} are in {options.path}.",
             "Open it in a browser, decide, and save the decisions. Move the downloaded "
             "file to this folder, and run:",
             "  " + _next_command(options),
         ]
     else:
-        found = [f"No row is harmful: there is nothing to review in {options.path}."]
+        found = [
+            f"None of the {problem.called} is harmful: there is nothing to review in "
+            f"{options.path}."
+        ]
     said = [
         model_skill.in_words(_TO_LEARN_MORE),
         *said_of_slices(report),
@@ -143,8 +145,8 @@ def rank(problem: Problem, model: Any, folds: Folds) -> tuple[ScoresOverRuns, Sk
         n_remove=0,
         at=AT,
         query=query_of(problem),
-        cv=folds if problem.valid is None else None,
-        n_runs=1 if problem.valid is None else N_RUNS,
+        cv=folds if problem.valid_table is None else None,
+        n_runs=1 if problem.valid_table is None else N_RUNS,
         random_state=model.random_state,
     )
     # Not fit, whose final model would be of no use here.
@@ -175,15 +177,15 @@ def make_report(
     if problem.valid_table is not None:
         assert problem.valid is not None
         valid, shown_valid = problem.valid, problem.shown(problem.valid_table)
-        details = "one more model, trained on all rows"
+        details = f"one more model, trained on all {problem.called}"
     else:
         train, held_out = _keep_apart(folds, scores.mean, n)
         model = clone(model).set_params(train_split=ValidSplit([(train, held_out)]))
         valid, shown_valid = (X[held_out], y[held_out]), _safe_indexing(shown, held_out)
         details = (
-            f"one more model, trained without {len(held_out):,} rows drawn from those "
-            "that are not shown, on which it is validated (and on which it does "
-            "better than on the suspects)"
+            f"one more model, trained without {len(held_out):,} {problem.called} drawn "
+            "from those that are not shown, on which it is validated (and on which it "
+            "does better than on the suspects)"
         )
     X_test, y_test = problem.test or (None, None)
     model = model.fit(X, y)

@@ -14,10 +14,10 @@ from ._choices import REGRESSION, UNUSED
 from ._findings import Found, found_in, write_json
 from ._issues import giveaways, held_out_tables, issues_of, out_of_fold, unlike
 from ._models import default_epochs, make_model
-from ._outcome import Command, Outcome, check_new
+from ._outcome import Command, Outcome, check_apart, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
-from ._sources import target_of
+from ._sources import tables_of, target_of
 from ._tables import quoted
 from ._words import introduce
 
@@ -35,7 +35,8 @@ def check(options: Namespace) -> Command:
     """Look for faults, and compare them with the bounds."""
     if options.path is not None:
         check_new(options.path, options.force)
-        _check_no_input(options)
+        # A baseline may be brought up to date.
+        check_apart("--json", options.path, tables_of(options))
     bounds = _checked_bounds(options.fail_on)
     for kind in options.only:
         _check_kind("--only", kind)
@@ -90,17 +91,6 @@ def _probabilities(problem: Problem, options: Namespace) -> np.ndarray:
         progress.stage("Judging the labels")
         model = make_model(problem, options, progress.callbacks)
         return out_of_fold(problem, model, folds)
-
-
-def _check_no_input(options: Namespace) -> None:
-    """Refuse to replace what is read; a baseline may be brought up to date."""
-    for name in (options.table, options.valid, options.test):
-        both = name is not None and options.path.exists() and name.exists()
-        if both and options.path.samefile(name):
-            raise TableError(
-                f"--json must name another file than the table {name.name!r}, which it "
-                f"would replace, got {str(options.path)!r}."
-            )
 
 
 def _checked_bounds(given: Sequence[tuple[str, float]]) -> Bounds:

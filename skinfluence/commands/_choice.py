@@ -68,7 +68,8 @@ def choose(
         [search.cv_results_[f"split{k}_test_score"] for k in range(len(folds))]
     )
     fraction = tried[-1]
-    lines = _table(np.asarray(tried) * n_rows, scores, measure_name(problem))
+    rows = problem.called
+    lines = _table(np.asarray(tried) * n_rows, scores, measure_name(problem), rows)
     if n_remove == "auto":
         fraction = search.n_remove_
         lines.append(_rule(scores, round(fraction * n_rows)))
@@ -90,9 +91,9 @@ def choose(
         cleaner.fit_resample(problem.X, problem.target.y, problem.valid)
     except EmptiedClassError as error:
         raise TableError(
-            f"--n-remove {count} would remove all rows whose "
+            f"--n-remove {count} would remove all {rows} whose "
             f"{problem.target.name!r} is {quoted(sorted(error.labels))}: name a "
-            "smaller number, let 'auto' choose it, or review the rows and pass "
+            "smaller number, let 'auto' choose it, or review them and pass "
             "--decisions."
         ) from error
     return Cleaning(np.sort(cleaner.removed_indices_), {}), lines
@@ -115,16 +116,21 @@ def _rule(scores: np.ndarray, n_removed: int) -> str:
     )
 
 
-def _table(counts: np.ndarray, scores: np.ndarray, measure: str) -> list[str]:
+def _table(
+    counts: np.ndarray, scores: np.ndarray, measure: str, rows: str
+) -> list[str]:
     gains = scores - scores[:, :1]
     errors = gains.std(axis=0, ddof=1) / len(scores) ** 0.5
-    lines = [f"Rows removed, and {measure} on rows held out ({len(scores)} folds):"]
+    lines = [
+        f"{rows.capitalize()} removed, and {measure} on {rows} held out "
+        f"({len(scores)} folds):"
+    ]
     for count, mean, gain, error in zip(
         counts, scores.mean(axis=0), gains.mean(axis=0), errors, strict=True
     ):
         change = f"  {signed(gain)} ± {error:.4f}" if count else ""
         said = f"{minus(mean)}{change}"
         if np.isnan(mean):
-            said = "would leave no row of a class"
+            said = "would leave nothing of a class"
         lines.append(f"{round(count):>9,}  {said}")
     return lines

@@ -1,13 +1,16 @@
 """The command `clean`: remove rows of a table, or correct their labels."""
 
+import os
 from argparse import Namespace
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from .._outputs import is_stream, new_output
-from ..cleaning import Decisions
+from ..cleaning import Decisions, not_run
 from ..exceptions import TableError
 from ._cells import texts
 from ._choice import FRACTIONS, as_count, check_rounds, choose, n_choice_fits
@@ -15,11 +18,12 @@ from ._choices import CLASSIFICATION
 from ._cleaning import Cleaning, cleaned_rows
 from ._judge import judge, measure_name, n_fits
 from ._models import default_epochs, make_model
-from ._outcome import Command, Outcome, check_new
+from ._outcome import Command, Outcome, check_apart, check_new
 from ._problem import Problem, make_folds, read_problem
 from ._progress import epoch_bar
 from ._readers import check_readers, merged
-from ._tables import MOST_LISTED, listed, quoted, table_format
+from ._sources import tables_of
+from ._tables import MOST_LISTED, is_folder, listed, quoted, table_format
 from ._words import introduce
 
 _MOST_REMOVED = 0.75
@@ -27,9 +31,10 @@ _MOST_REMOVED = 0.75
 
 def clean(options: Namespace) -> Command:
     """Clean the table."""
+    _check_output(options.table, options.path)
     for path in filter(None, (options.path, options.changes)):
         check_new(path, options.force)
-    _check_output(options.table, options.path)
+    _check_apart(options)
     check_readers(options)
     problem = read_problem(options)
     yield from introduce(problem)
@@ -44,7 +49,7 @@ def clean(options: Namespace) -> Command:
         check_rounds(options.n_rounds, options.n_remove, folds)
     # Not if a validation table takes their place, nor after a choice, which scored on
     # the folds already.
-    judges = folds if decided is not None and problem.valid is None else None
+    judges = folds if decided is not None and problem.valid_table is None else None
     total = n_fits(problem, judges)
     if decided is None:
         total += n_choice_fits(len(FRACTIONS), folds, options.n_rounds)
@@ -69,15 +74,15 @@ def clean(options: Namespace) -> Command:
             *_where_all_are(cleaning, options.changes),
             *(line for change in changes for line in change.lines(measure)),
             f"{problem.table.n_total - len(cleaning.removed):,} "
-            f"{problem.table.file.rows} written to {options.path}.",
+            f"{problem.called} written to {options.path}.",
         ],
     )
 
 
 def _check_output(table: Path, output: Path) -> None:
     """Refuse an output of another format than the table; a folder must be new."""
-    if table.is_dir():
-        if output.exists() or output.resolve().is_relative_to(table.resolve()):
+    if is_folder(table):
+        if os.path.exists(output) or output.resolve().is_relative_to(table.resolve()):
             raise TableError(
                 f"--output must name a new folder outside of {table.name!r}, got "
                 f"{str(output)!r}."
@@ -88,48 +93,63 @@ def _check_output(table: Path, output: Path) -> None:
         )
 
 
-def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
+def _check_apart(options: Namespace) -> None:
+    """Refuse to replace what is read; the table itself may be."""
+    _, *others = tables = tables_of(options)
+    decisions = [("the decisions", path) for path in options.decisions or ()]
+    check_apart("--output", options.path, [*others, *decisions])
     if options.changes is not None:
-        _write_changes(problem, cleaning, options.changes)
+        written = [*tables, *decisions, ("the output", options.path)]
+        check_apart("--changes", options.changes, written)
+
+
+def _write(problem: Problem, cleaning: Cleaning, options: Namespace) -> None:
     rows = problem.table.rows
-    problem.table.file.copy(
-        options.path,
-        set(rows[cleaning.removed].tolist()),
-        {int(rows[row]): label for row, label in cleaning.relabelled.items()},
-        problem.target.name,
-    )
+    with ExitStack() as stack:
+        # The list takes its name once the table has its own: both are there, or none.
+        if options.changes is not None:
+            file = stack.enter_context(new_output(options.changes))
+            _changes(problem, cleaning).to_csv(file, index=False)
+        problem.table.file.copy(
+            options.path,
+            set(rows[cleaning.removed].tolist()),
+            {int(rows[row]): label for row, label in cleaning.relabelled.items()},
+            problem.target.name,
+        )
 
 
 def _check_count(problem: Problem, count: int) -> None:
     n_rows = len(problem.table)
     if count >= n_rows:
         raise TableError(
-            f"--n-remove must be below the number of rows ({n_rows:,}), got {count:,}."
+            f"--n-remove must be below the number of {problem.called} "
+            f"({n_rows:,}), got {count:,}."
         )
     # In each fold a fifth of the rows is held out once more, and not ranked.
-    if problem.valid is None and count > _MOST_REMOVED * n_rows:
+    if problem.valid_table is None and count > _MOST_REMOVED * n_rows:
         raise TableError(
-            f"--n-remove must be at most {_MOST_REMOVED:.0%} of the rows "
+            f"--n-remove must be at most {_MOST_REMOVED:.0%} of the {problem.called} "
             f"({int(_MOST_REMOVED * n_rows):,}) without --valid, got {count:,}."
         )
 
 
-def _write_changes(problem: Problem, cleaning: Cleaning, path: Path) -> None:
-    """Write what is done to which rows, as decisions that can be passed on."""
+def _changes(problem: Problem, cleaning: Cleaning) -> pd.DataFrame:
+    """Return what is done to which rows, as decisions that can be passed on."""
     nobody = np.array([], dtype=np.intp)
     done = Decisions(nobody, cleaning.removed, dict(cleaning.relabelled))
     frame = done.to_frame(problem.shown(problem.table), problem.target.y)
-    places = [problem.table.places[row] for row in frame["sample"]]
+    places = [not_run(problem.table.places[row]) for row in frame["sample"]]
     frame.insert(0, problem.table.file.one_row, places)
-    with new_output(path) as file:
-        frame.to_csv(file, index=False)
+    return frame
 
 
 def _check_left(problem: Problem, cleaning: Cleaning) -> None:
     rows = np.arange(len(problem.table))
     left, y = cleaned_rows(problem.target.y, cleaning, rows)
     if len(left) == 0:
-        raise TableError("The decisions must leave rows, but they remove all.")
+        raise TableError(
+            f"The decisions must leave {problem.called}, but they remove all."
+        )
     if problem.target.task == CLASSIFICATION and len(set(y.tolist())) < 2:
         raise TableError(
             f"The decisions must leave two labels or more in {problem.target.name!r}, "
@@ -140,7 +160,7 @@ def _check_left(problem: Problem, cleaning: Cleaning) -> None:
 def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
     if len(cleaning.removed):
         where = problem.table.where(cleaning.removed)
-        n_removed = f"{len(cleaning.removed):,} {problem.table.file.rows}"
+        n_removed = f"{len(cleaning.removed):,} {problem.called}"
         yield f"Removed: {n_removed} ({where})."
     else:
         yield "Removed: nothing."
@@ -151,7 +171,7 @@ def _done(problem: Problem, cleaning: Cleaning) -> Iterable[str]:
             f"{problem.table.where([row])} from {cells[row]} to {_as_it_stands(label)}"
             for row, label in sorted(cleaning.relabelled.items())
         ]
-        n_relabelled = f"{len(moves):,} {problem.table.file.rows}"
+        n_relabelled = f"{len(moves):,} {problem.called}"
         yield f"Relabelled: {n_relabelled} ({listed(moves)})."
 
 

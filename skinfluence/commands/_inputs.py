@@ -1,6 +1,7 @@
 """What of a table a model is given, and how its rows are compared and shown."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -184,6 +185,10 @@ class Texts(Columns):
             np.float32
         )
 
+    def cells(self, table: Table) -> pd.DataFrame:
+        """Return the texts: an empty one, or "NA", is no missing value but a text."""
+        return super().cells(table).assign(**{self._name: self._texts(table)})
+
     def shown(self, table: Table, target: str) -> Any:
         """Return the texts."""
         return pd.Series(self._texts(table), index=_places(table))
@@ -211,18 +216,13 @@ def columns_of(table: Table, names: Sequence[str], kinds: Mapping[str, str]) -> 
 def texts_of(
     table: Table, name: str, others: Sequence[str], features: Features
 ) -> Texts:
-    """Return the texts of a column, which all rows must have."""
-    cells = table.frame[name]
-    empty = np.flatnonzero(is_missing(cells))
-    if len(empty):
-        raise TableError(
-            f"{name!r} must hold a text in every row, but is empty in "
-            f"{table.where(empty)} of {table.name!r}: fill it in, or leave these rows "
-            "out."
-        )
+    """Return the texts of a column; one that is empty has no words, and is told."""
     column = kind_of(table, name, TEXT)
     if column.kind != TEXT:
         raise TableError(f"{name!r} {column.why}: there is nothing to learn.")
+    empty = np.flatnonzero(texts(table.frame[name]) == "")
+    if len(empty):
+        column = replace(column, why=f"{column.why}; empty in {table.where(empty)}")
     return Texts([column, *unused(others)], features)
 
 

@@ -71,7 +71,7 @@ def measure_name(problem: Problem) -> str:
 
 def n_fits(problem: Problem, folds: Folds | None) -> int:
     """Return how many models :func:`judge` trains."""
-    has_tables = problem.valid is not None or problem.test is not None
+    has_tables = problem.valid_table is not None or problem.test_table is not None
     return 2 * (has_tables + len(folds or []))
 
 
@@ -130,7 +130,7 @@ def judge(
         if len(judges) > 1:  # R² needs two
             by_fold += scores_of(train, (X[judges], y[judges]))
     if by_fold:
-        changes.append(_change("on held-out rows", by_fold))
+        changes.append(_change(f"on held-out {problem.called}", by_fold))
     return changes
 
 

@@ -1,6 +1,7 @@
 """Pictures in files: found, checked, and made the same size."""
 
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._upright import upright
 from ..exceptions import TableError
 from ._cells import is_missing, texts
 from ._tables import Table
@@ -27,6 +29,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _GREY = ("1", "L", "LA")
 # More than eight bits for a channel: how they become eight is not ours to say.
 _DEEP = ("I", "F")
+_DEEP_IN_FILE = re.compile(";16[BLN]")
 
 Size = tuple[int, int]
 """Width and height."""
@@ -65,7 +68,7 @@ class Picture(os.PathLike[str]):
     def image(self) -> Any:
         """Return the whole picture, as an image of Pillow."""
         with _opened(self.path, self.name) as image:
-            return _upright(image)
+            return upright(image)
 
 
 @dataclass(frozen=True)
@@ -175,17 +178,24 @@ def _read(path: Path, name: str, size: Size) -> Picture:
     with _opened(path, name) as image:
         # Of a large JPEG no more than needed is decoded.
         image.draft("RGB", size)
-        whole = _upright(image)
+        whole = upright(image)
         if whole.size != size:
             whole = whole.resize(size, Image.Resampling.BOX)
         return Picture(path, name, np.array(whole))
 
 
-def _upright(image: Any) -> Any:
-    """Return an image in colours, turned as its file says."""
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image).convert("RGB")
+def _is_deep(image: Any) -> bool:
+    """Return whether a channel has more than eight bits, of which Pillow cuts some."""
+    if image.mode.split(";")[0] in _DEEP:
+        return True
+    for *_, how in image.tile:
+        coded, *others = how if isinstance(how, tuple) else (how,)
+        # A PPM names the largest value.
+        if _DEEP_IN_FILE.search(str(coded)) or (
+            image.format == "PPM" and others and others[0] > 255
+        ):
+            return True
+    return False
 
 
 @contextmanager
@@ -199,7 +209,7 @@ def _opened(path: Path, name: str) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
-                if image.mode.split(";")[0] in _DEEP:
+                if _is_deep(image):
                     raise TableError(
                         f"The picture {name!r} has more than 8 bits for a channel: "
                         "save it with 8."

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,49 @@ class Problem:
         Its target.
     inputs : Inputs
         What of it the model is given.
-    X : ndarray or CSR matrix of shape (n_rows, n_features), float32
-        The input.
-    valid, test : tuple of array-like and ndarray, or None
-        Input and target of the other tables, if given.
     valid_table, test_table : Table or None
-        Those tables.
+        The other tables, if given.
     """
 
     table: Table
     target: Target
     inputs: Inputs
-    X: Any
-    valid: Rows | None = None
-    test: Rows | None = None
     valid_table: Table | None = None
     test_table: Table | None = None
+
+    @property
+    def X(self) -> Any:
+        """The model's input, an array or CSR matrix of float32."""
+        return self._inputs_of_all[0]
+
+    @property
+    def valid(self) -> Rows | None:
+        """Input and target of the validation table."""
+        return self._inputs_of_all[1]
+
+    @property
+    def test(self) -> Rows | None:
+        """Input and target of the test table."""
+        return self._inputs_of_all[2]
+
+    @cached_property
+    def _inputs_of_all(self) -> tuple[Any, Rows | None, Rows | None]:
+        """What a model is given of each table, made when it is asked for first.
+
+        Features of pictures take longer than many a search for faults without a model.
+        """
+        X = self.inputs.fit(self.table)
+        return X, self._rows_of(self.valid_table), self._rows_of(self.test_table)
+
+    def _rows_of(self, table: Table | None) -> Rows | None:
+        if table is None:
+            return None
+        return self.inputs.transform(table), read_same_target(table, self.target)
+
+    @property
+    def called(self) -> str:
+        """What the samples are called: rows, or pictures."""
+        return self.table.file.rows
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -67,14 +95,7 @@ class Problem:
         """Return the problem of a model that is not given some of the columns."""
         if not names:
             return self
-        inputs = self.inputs.without(names)
-        return _converted(
-            self.table, self.target, inputs, self.valid_table, self.test_table
-        )
-
-    def rows_of(self, table: Table) -> Rows:
-        """Return the rows of a further table as input and target."""
-        return self.inputs.transform(table), read_same_target(table, self.target)
+        return replace(self, inputs=self.inputs.without(names))
 
 
 def read_problem(options: Namespace) -> Problem:
@@ -89,24 +110,9 @@ def read_problem(options: Namespace) -> Problem:
         None if path is None else inputs.read(_other_table(table, path, name, options))
         for path in (options.valid, options.test)
     )
-    return _converted(inputs.read(table), target, inputs, valid, test)
-
-
-def _converted(
-    table: Table,
-    target: Target,
-    inputs: Inputs,
-    valid: Table | None,
-    test: Table | None,
-) -> Problem:
-    """Return a problem with the input of a model."""
-    X = inputs.fit(table)
-    problem = Problem(table, target, inputs, X, valid_table=valid, test_table=test)
-    return replace(
-        problem,
-        valid=None if valid is None else problem.rows_of(valid),
-        test=None if test is None else problem.rows_of(test),
-    )
+    for other in filter(None, (valid, test)):
+        read_same_target(other, target)  # refuses what it cannot be
+    return Problem(inputs.read(table), target, inputs, valid, test)
 
 
 def make_folds(target: Target, seed: int) -> Folds:

@@ -7,6 +7,8 @@ from typing import Any
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
+from .._progress import stderr_is_open
+
 
 class Progress:
     """A bar over all epochs, shared by all copies of an estimator."""
@@ -43,6 +45,6 @@ class EpochBar(Callback):
 def epoch_bar(n_epochs: int, quiet: bool) -> Iterator[Progress]:
     """Yield a bar on the standard error, hidden unless that is a terminal."""
     # To tqdm, None means: unless it is a terminal.
-    hidden = True if quiet else None
+    hidden = None if stderr_is_open() and not quiet else True
     with tqdm(desc="Training", total=n_epochs, unit=" epochs", disable=hidden) as bar:
         yield Progress(bar)

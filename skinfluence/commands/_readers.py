@@ -11,6 +11,7 @@ from ..cleaning import Decisions, data_fingerprint, read_decisions
 from ..exceptions import DecisionsError, TableError
 from ._choices import REGRESSION
 from ._cleaning import Cleaning
+from ._outcome import same_file
 from ._problem import Problem
 
 
@@ -27,18 +28,11 @@ def check_readers(options: Namespace) -> None:
             f"or more, got {len(paths or ())} files."
         )
     for one, other in combinations(paths or (), 2):
-        if _same(one, other):
+        if same_file(one, other):
             raise TableError(
                 "--decisions must name a file of each reader, got "
                 f"{str(other)!r} twice."
             )
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one that is missing is told when it is read
-        return one == other
 
 
 def merged(
@@ -47,7 +41,7 @@ def merged(
     """Return what was decided, and how far the readers agree."""
     readers = [_read(problem, path) for path in paths]
     pairs = combinations(zip(paths, readers, strict=True), 2)
-    agreed = [_agreement(*one, *other) for one, other in pairs]
+    agreed = [_agreement(problem, *one, *other) for one, other in pairs]
     decided = readers[0]
     for path, reader in zip(paths[1:], readers[1:], strict=True):
         if conflicts is None or conflicts == "refuse":
@@ -56,8 +50,10 @@ def merged(
     return Cleaning(np.sort(decided.removed), decided.relabelled), agreed
 
 
-def _agreement(one: Path, first: Decisions, other: Path, second: Decisions) -> str:
-    said = first.agreement(second).in_words("rows")
+def _agreement(
+    problem: Problem, one: Path, first: Decisions, other: Path, second: Decisions
+) -> str:
+    said = first.agreement(second).in_words(problem.called)
     copied = one.read_bytes() == other.read_bytes()
     doubt = " The files are the same: are they of two readers?" if copied else ""
     return f"Readers {one.name!r} and {other.name!r}: {said}{doubt}"
@@ -72,9 +68,9 @@ def _refuse_conflicts(
     if len(rows):
         raise TableError(
             f"The readers must agree, but {path.name!r} differs on {len(rows):,} of "
-            f"{found.n_both:,} rows ({problem.table.where(rows)}): let them settle it, "
-            "or pass --conflicts first (the first file's decision) or --conflicts keep "
-            "(the row as it is)."
+            f"{found.n_both:,} {problem.called} "
+            f"({problem.table.where(rows)}): let them settle it, or pass --conflicts "
+            "first (the first file's decision) or --conflicts keep (all as it is)."
         )
 
 

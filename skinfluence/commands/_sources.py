@@ -1,6 +1,7 @@
 """What the options say of a table: its target, and what a model is given of it."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from ..exceptions import TableError
 from ._choices import UNUSED
@@ -8,14 +9,23 @@ from ._features import picture_features, text_features
 from ._inputs import Inputs, columns_of, texts_of
 from ._picture_folder import LABEL, PATH, PictureFolder
 from ._pictures import pictures_of
-from ._tables import Table, check_column
+from ._tables import Table, check_column, is_folder
+
+
+def tables_of(options: Namespace) -> list[tuple[str, Path | None]]:
+    """Return the tables that the options name, and what each is."""
+    return [
+        ("the table", options.table),
+        ("the validation table", options.valid),
+        ("the test table", options.test),
+    ]
 
 
 def target_of(options: Namespace) -> str:
     """Return the column to predict: of pictures in folders, what these are called."""
     if options.target is not None:
         return str(options.target)
-    if options.table.is_dir():
+    if is_folder(options.table):
         return LABEL
     raise TableError(
         "--target must name the column to predict, got none. (Only pictures in a "

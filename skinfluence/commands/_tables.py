@@ -1,5 +1,6 @@
 """Tables in files: which rows are read, and where they are in the file."""
 
+import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -76,9 +77,7 @@ class Table:
 
 def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
     """Open a table; the suffix of its name gives the format."""
-    if not path.exists():
-        raise TableError(f"There is no file {str(path)!r}.")
-    if path.is_dir():
+    if is_folder(path):
         return PictureFolder(path)
     form = table_format(path)
     file = CSVFile(path, encoding) if form == "csv" else ParquetFile(path)
@@ -91,6 +90,23 @@ def open_table(path: Path, encoding: str = "utf-8") -> TableFile:
             "with the names above it."
         )
     return file
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a table is a folder; refuse what is neither that nor a file."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TableError(f"There is no file {str(path)!r}.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise TableError(f"The file {str(path)!r} cannot be read: {why}.") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise TableError(
+            f"{str(path)!r} must be a file, which is read more than once, and no pipe "
+            "or device: save the table first."
+        )
+    return stat.S_ISDIR(mode)
 
 
 def table_format(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Descriptions of a problem, for the standard output and the report."""
 
+import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from ._codes import possible_codes
 from ._issues import giveaways
 from ._picture_folder import PictureFolder
 from ._problem import Problem
-from ._tables import Table, quoted
+from ._tables import Table, listed
 
 _WIDEST = 40  # characters of a column's name that still keep the kinds aligned
 
@@ -29,27 +30,28 @@ def introduce(problem: Problem) -> Iterator[str]:
     for line in warnings_on(problem):
         yield f"Note: {line}"
     for labels in look_alikes(problem):
-        yield f"Note: the labels {labels} differ in spaces or capitals only."
+        yield f"Note: the labels {labels} differ in spaces, capitals or code only."
 
 
 def query_of(problem: Problem) -> str:
     """Return the query that wrong validation labels mislead least."""
-    trusted = problem.valid is not None or problem.target.task != CLASSIFICATION
+    trusted = problem.valid_table is not None or problem.target.task != CLASSIFICATION
     return "loss" if trusted else "error"
 
 
 def how_validated(problem: Problem, n_folds: int, n_runs: int) -> str:
     """Describe in a sentence what the influence is measured on."""
-    if problem.valid is not None:
+    rows = problem.called
+    if problem.valid_table is not None:
         return (
-            f"every row is scored by {n_runs} models, trained on all rows, against the "
-            "validation table"
+            f"all {rows} are scored by {n_runs} models, trained on all of them, "
+            "against the validation table"
         )
     measure = "loss"
     if query_of(problem) == "error":
         measure = "expected error (which wrong labels there mislead less than the loss)"
     return (
-        f"the rows are divided into {n_folds} parts, and every row is scored by the "
+        f"the {rows} are divided into {n_folds} parts, and each is scored by the "
         f"{n_folds - 1} models that trained on it, each by the {measure} on the part "
         "that it did not see"
     )
@@ -96,13 +98,27 @@ def _extremes(problem: Problem) -> list[str]:
 
 
 def look_alikes(problem: Problem) -> list[str]:
-    """Return labels that are the same but for spaces and capitals."""
+    """Return labels that are the same but for spaces, capitals and code points."""
     if problem.target.task != CLASSIFICATION:
         return []
     groups: dict[str, list[str]] = {}
     for label in np.unique(problem.target.y.astype(str)).tolist():
-        groups.setdefault(label.strip().casefold(), []).append(label)
-    return [quoted(labels) for labels in groups.values() if len(labels) > 1]
+        groups.setdefault(_as_read(label), []).append(label)
+    # Two ways to write an é are told apart by their code only.
+    return [
+        listed([ascii(label) for label in labels])
+        for labels in groups.values()
+        if len(labels) > 1
+    ]
+
+
+def _as_read(label: str) -> str:
+    """Return a label as a reader sees it, who takes no notice of capitals."""
+    seen = unicodedata.normalize("NFKC", label).casefold()
+    # What has no width, such as a byte order mark, is not printable.
+    return "".join(
+        sign for sign in seen if sign.isprintable() or sign.isspace()
+    ).strip()
 
 
 def _tables(problem: Problem) -> dict[str, str]:

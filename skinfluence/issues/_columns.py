@@ -71,7 +71,9 @@ def identifiers(table: Table) -> Iterator[Finding]:
 
 
 def identifying(table: Table) -> list[str]:
-    """Return the names of these columns."""
+    """Return the names of these columns; a pixel names no image."""
+    if table.one_unit:
+        return []
     return [name for name in table.names if _identifies(table, name)]
 
 

@@ -20,6 +20,9 @@ _SAMPLE = 500
 # How many rows of all data may be as near by chance.
 _BY_CHANCE = 0.05
 _AT_ONCE = 1000
+# Where points have more neighbours than this, on average, all distances are computed,
+# so many at a time.
+_MOST_NEIGHBOURS, _BLOCK = 100, 2**22
 # A distance below this part of the least one in so many tables without copies has a
 # probability of 1 in 20 if one column tells the rows apart, of less if several do.
 _PART, _SHUFFLED = 0.25, 5
@@ -42,7 +45,7 @@ class Copies:
 
     def __init__(self, table: Table, n_train: int, near: float) -> None:
         self.n_train, self.near = n_train, near
-        self.table = table
+        self.table, self.noun = table, table.noun
         # The first row with the same cells, for each row.
         self.first = _firsts(table.rows)
 
@@ -56,7 +59,7 @@ class Copies:
         if not len(rows):
             return
         chance = _repeats(self._by_chance(), n)
-        said = counted_of(len(rows), n, "row", "repeats", "repeat") + " another"
+        said = counted_of(len(rows), n, self.noun, "repeats", "repeat") + " another"
         if chance >= 0.5:
             said += (
                 f"; as the columns have few values, about {round(chance):,} would be "
@@ -77,8 +80,8 @@ class Copies:
         n_groups = len(np.unique(self.first[rows]))
         yield Finding(
             "conflicting_labels",
-            f"{counted(len(rows), 'row')} in {counted(n_groups, 'group')} have equal "
-            "inputs and different labels.",
+            f"{counted(len(rows), self.noun)} in {counted(n_groups, 'group')} have "
+            "equal inputs and different labels.",
             "Find out which label is right, or which column would tell them apart.",
             len(rows) / n,
             rows,
@@ -94,27 +97,21 @@ class Copies:
 
     def near_leakage(self) -> Iterator[Finding]:
         """Yield the training rows that are nearly the same as validation rows."""
-        later, earlier = self._near_pairs
-        across = (later >= self.n_train) & (earlier < self.n_train)
-        match = np.full(len(self.table) - self.n_train, len(self.table))
-        np.minimum.at(match, later[across] - self.n_train, earlier[across])
-        rows = np.unique(later[across]) - self.n_train
+        held_out = self._near[self.n_train :]
         # Those that have the same row are told already.
-        rows = rows[self.first[self.n_train :][rows] >= self.n_train]
-        yield from self._leak("near_leakage", rows, match, "nearly the same as")
+        told = self.first[self.n_train :] < self.n_train
+        rows = np.flatnonzero((held_out < self.n_train) & ~told)
+        yield from self._leak("near_leakage", rows, held_out, "nearly the same as")
 
     def near_duplicates(self) -> Iterator[Finding]:
         """Yield the later ones of training rows that are nearly the same."""
-        later, earlier = self._near_pairs
-        within = later < self.n_train
-        if not within.any():
+        match = self._near[: self.n_train]
+        rows = np.flatnonzero(match != np.arange(self.n_train))
+        if not len(rows):
             return
-        match = np.full(self.n_train, self.n_train)
-        np.minimum.at(match, later[within], earlier[within])
-        rows = np.unique(later[within])
         yield Finding(
             "near_duplicates",
-            counted_of(len(rows), self.n_train, "row", "is", "are")
+            counted_of(len(rows), self.n_train, self.noun, "is", "are")
             + " nearly the same as another.",
             _KEEP_ONE,
             len(rows) / self.n_train,
@@ -131,10 +128,10 @@ class Copies:
         n_val = len(self.table) - self.n_train
         yield Finding(
             kind,
-            counted_of(len(held_out), n_val, "validation row", "is", "are")
-            + f" {how} training rows.",
-            "Take these out of one of the two: a score on rows that were trained on is "
-            "too good.",
+            counted_of(len(held_out), n_val, f"validation {self.noun}", "is", "are")
+            + f" {how} training {self.noun}s.",
+            f"Take these out of one of the two: a score on {self.noun}s that were "
+            "trained on is too good.",
             len(held_out) / n_val,
             match[held_out],
             held_out,
@@ -158,8 +155,8 @@ class Copies:
         return float(np.median(estimates)) if estimates else 0.0
 
     @cached_property
-    def _near_pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of rows that are nearly the same, the later and the earlier one.
+    def _near(self) -> np.ndarray:
+        """The first row that is nearly the same, for each row; itself if none is.
 
         Numbers must be near, all else equal but for spaces and capitals. Of equal rows
         the first stands for all.
@@ -172,13 +169,12 @@ class Copies:
             radius = min(radius, _PART * _nearest_by_chance(points, groups))
         order = np.argsort(groups, kind="stable")
         ends = np.flatnonzero(np.diff(groups[order])) + 1
-        found = [np.zeros((0, 2), dtype=np.intp)]
+        near = np.arange(len(self.table))
         for members in np.split(order, ends):
             if len(members) > 1:
-                pairs = _pairs_within(points[members], radius)
-                found.append(rows[members][pairs])
-        pairs = np.concatenate(found)
-        return pairs.max(axis=1), pairs.min(axis=1)
+                own = rows[members]
+                near[own] = own[_first_within(points[members], radius)]
+        return near
 
 
 def _repeats(n_pairs: float, n: int) -> float:
@@ -288,21 +284,56 @@ def _nearest_by_chance(points: np.ndarray, groups: np.ndarray) -> float:
     return float(min(least, default=0.0))
 
 
-def _pairs_within(points: np.ndarray, radius: float) -> np.ndarray:
-    """Return the pairs of points within a radius, of shape (n_pairs, 2)."""
-    if not points.shape[1]:
-        # Nothing tells them apart: the first is the others' copy.
-        others = np.arange(1, len(points))
-        return np.stack([np.zeros_like(others), others], axis=1)
-    tree = points
+def _first_within(points: np.ndarray, radius: float) -> np.ndarray:
+    """Return the first point within a radius of each; itself if no earlier one is."""
+    if not points.shape[1]:  # nothing tells them apart
+        return np.zeros(len(points), dtype=np.intp)
+    projected = points
     if min(points.shape) > _MOST_DIMENSIONS:
         # Nowhere are projections further apart than the points.
-        tree = PCA(_MOST_DIMENSIONS, random_state=0).fit_transform(points)
+        projected = PCA(_MOST_DIMENSIONS, random_state=0).fit_transform(points)
+    tree, reach = KDTree(projected), radius * (1 + 1e-9)
+    if tree.count_neighbors(tree, reach) > _MOST_NEIGHBOURS * len(points):
+        return _first_of_many(points, radius)
     # Equal numbers beside other words have no distance at all.
-    pairs = KDTree(tree).query_pairs(radius * (1 + 1e-9), output_type="ndarray")
+    pairs = tree.query_pairs(reach, output_type="ndarray")
+    earlier, later = pairs[_distances(points, pairs) <= radius].T
+    first = np.arange(len(points))
+    np.minimum.at(first, later, earlier)
+    return first
+
+
+def _first_of_many(points: np.ndarray, radius: float) -> np.ndarray:
+    """Return the same where projections of most points are near, as those of noise.
+
+    All distances, some rows at a time: |a|² + |b|² - 2ab takes a product of matrices.
+    """
+    centered = points - points.mean(axis=0)
+    squares = np.square(centered).sum(axis=1)
+    # More than the share by which rounding may change such a sum.
+    error = 4 * (points.shape[1] + 3) * np.finfo(np.float64).eps
+    first = np.arange(len(points))
+    for rows in np.array_split(first.copy(), len(points) ** 2 // _BLOCK + 1):
+        start, end = rows[0], rows[-1] + 1
+        sums = squares[rows, None] + squares[:end]
+        excess = sums - 2 * centered[rows] @ centered[:end].T - radius**2
+        earlier = np.tri(len(rows), end, start - 1, dtype=bool)
+        near = earlier & (excess < -error * sums)
+        # What rounding, or an overflow, may have changed is computed one by one.
+        unsure = np.argwhere(earlier & ~(np.abs(excess) > error * sums))
+        sure = unsure[_distances(points, unsure + [start, 0]) <= radius]
+        near[tuple(sure.T)] = True
+        found = near.any(axis=1)
+        first[rows[found]] = near[found].argmax(axis=1)
+    return first
+
+
+def _distances(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the distances of pairs of points, of shape (n_pairs,)."""
     parts = np.array_split(pairs, len(pairs) // _AT_ONCE + 1)
-    apart = [
-        np.linalg.norm(points[a] - points[b], axis=1)
-        for a, b in map(np.transpose, parts)
-    ]
-    return np.asarray(pairs[np.concatenate(apart) <= radius])
+    return np.concatenate(
+        [
+            np.linalg.norm(points[a] - points[b], axis=1)
+            for a, b in map(np.transpose, parts)
+        ]
+    )

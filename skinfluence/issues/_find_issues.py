@@ -201,10 +201,12 @@ def _possible(
     if not regression:
         searches |= {
             "conflicting_labels": lambda: copies.conflicts(codes),
-            "rare_class": lambda: _labels.rare(codes, classes),
+            "rare_class": lambda: _labels.rare(codes, classes, table.noun),
         }
     if probabilities is not None:
-        searches["label_errors"] = lambda: _labels.label_errors(codes, probabilities)
+        searches["label_errors"] = lambda: _labels.label_errors(
+            codes, probabilities, table.noun
+        )
     return searches
 
 

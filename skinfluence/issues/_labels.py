@@ -11,13 +11,13 @@ from ._finding import Finding, counted_of
 from ._table import Table
 
 
-def rare(codes: np.ndarray, classes: np.ndarray) -> Iterator[Finding]:
+def rare(codes: np.ndarray, classes: np.ndarray, noun: str) -> Iterator[Finding]:
     """Yield classes with less than a fifth of the mean number of samples."""
     for code in rare_classes(codes):
         rows = np.flatnonzero(codes == code)
         yield Finding(
             "rare_class",
-            f"Class {str(classes[code])!r} has {counted(len(rows), 'row')} "
+            f"Class {str(classes[code])!r} has {counted(len(rows), noun)} "
             f"({share(len(rows) / len(codes))}).",
             "Weight the classes, collect more of it, or merge it with another.",
             len(rows) / len(codes),
@@ -26,7 +26,9 @@ def rare(codes: np.ndarray, classes: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def label_errors(codes: np.ndarray, probabilities: np.ndarray) -> Iterator[Finding]:
+def label_errors(
+    codes: np.ndarray, probabilities: np.ndarray, noun: str
+) -> Iterator[Finding]:
     """Yield the off-diagonal of the confident joint, the least probable label first."""
     own = probabilities[np.arange(len(codes)), codes]
     # The mean probability of a class where it is the label: above it, one is sure.
@@ -40,7 +42,7 @@ def label_errors(codes: np.ndarray, probabilities: np.ndarray) -> Iterator[Findi
         return
     yield Finding(
         "label_errors",
-        counted_of(len(rows), len(codes), "row", "has a label", "have labels")
+        counted_of(len(rows), len(codes), noun, "has a label", "have labels")
         + " that models trained on the others do not expect.",
         "Review them, the first ones first; where classes overlap, many are right.",
         len(rows) / len(codes),
@@ -65,7 +67,7 @@ def outliers(table: Table, y: np.ndarray | None) -> Iterator[Finding]:
     more = f" and {len(where) - 5:,} more" if len(where) > 5 else ""
     yield Finding(
         "outliers",
-        counted_of(len(rows), len(table), "row", "has", "have")
+        counted_of(len(rows), len(table), table.noun, "has", "have")
         + " a value more than 20 interquartile ranges from the median, in "
         f"{', '.join(where[:5])}{more}.",
         "Look for errors of entry and units.",

@@ -47,6 +47,11 @@ class Table:
         return replace(self, frame=self.frame[left]) if names and left else self
 
     @property
+    def noun(self) -> str:
+        """What one of the rows is called in a sentence."""
+        return "image" if self.one_unit else "row"
+
+    @property
     def names(self) -> list[str]:
         """The names of the columns."""
         return list(self.frame.columns)

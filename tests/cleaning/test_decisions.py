@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinfluence.cleaning import data_fingerprint, read_decisions
+from skinfluence.cleaning import Decisions, data_fingerprint, read_decisions
 from skinfluence.exceptions import DecisionsError
 
 X = np.arange(24.0).reshape(8, 3)
@@ -119,6 +119,13 @@ def test_data_as_it_is_shown_is_the_data_too():
         ([(-1, "keep", "")], "row numbers from 0 to 7, got"),
         ([(1.5, "keep", "")], "row numbers from 0 to 7, got"),
         ([("one", "keep", "")], "row numbers from 0 to 7, got 'one'"),
+        ([(True, "keep", "")], "row numbers from 0 to 7, got .*True"),
+        ([(pd.Timestamp(5), "keep", "")], "row numbers from 0 to 7, got Timestamp"),
+        ([(10**400, "keep", "")], "row numbers from 0 to 7, got 1000"),
+        ([(float("inf"), "keep", "")], "row numbers from 0 to 7, got .*inf"),
+        ([([1], "keep", "")], r"row numbers from 0 to 7, got \[1\]"),
+        ([(0, ["keep", "keep"], "")], r"must be keep, .* got \"\['keep', 'keep'\]"),
+        ([(0, "relabel", ["cat", "dog"])], r"must be labels of y .* got \"\['cat', "),
         ([], "at least one decision"),
     ],
 )
@@ -150,6 +157,14 @@ def test_refuses_other_data():
         (b'{"decisions": []}', "cannot be read"),
         (b'{"decisions": 3, "fingerprint": "x"}', "cannot be read"),
         (b"[1, 2]", "cannot be read"),
+        (
+            b'{"fingerprint": "x", "decisions": [], "decisions": []}',
+            "a name is repeated among .'fingerprint', 'decisions', 'decisions'",
+        ),
+        (
+            b'sample,decision,fingerprint,label\n1,keep,x,"\n2,keep,x,\n',
+            "unexpected end of data",
+        ),
         (b"\x89PNG\r\n\x1a\n", "must be UTF-8"),
     ],
 )
@@ -161,8 +176,9 @@ def test_refuses_unreadable_files(tmp_path, content, match):
 
 
 def test_refuses_what_is_no_file(tmp_path):
-    with pytest.raises(DecisionsError, match="cannot be read"):
-        read_decisions(tmp_path / "nothing.csv", X, Y)
+    for name in ("nothing.csv", 300 * "long"):
+        with pytest.raises(DecisionsError, match="cannot be read"):
+            read_decisions(tmp_path / name, X, Y)
     # A pipe that nobody writes to would never end.
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
@@ -170,3 +186,55 @@ def test_refuses_what_is_no_file(tmp_path):
             read_decisions(path, X, Y)
     with pytest.raises(TypeError, match="`decisions` must be the path"):
         read_decisions([1, 2], X, Y)
+
+
+@pytest.mark.parametrize(
+    ("kept", "removed", "relabelled", "error", "match"),
+    [
+        (np.array([True, False]), [], {}, TypeError, "`kept` must be row numbers"),
+        ([], [1.0], {}, TypeError, "`removed` must be row numbers"),
+        ([], [[1]], {}, TypeError, "`removed` must be row numbers"),
+        (None, [], {}, TypeError, "`kept` must be row numbers, got None"),
+        ([], [], [(1, "a")], TypeError, "`relabelled` must be a dict"),
+        ([], [], {"1": "a"}, TypeError, "`relabelled` must be row numbers"),
+        ([-1], [], {}, ValueError, "`kept` must be row numbers from 0, got -1"),
+        ([4], [3, 1, 3], {}, ValueError, "each row once, got row 3 2 times"),
+        ([4], [1], {4: "a"}, ValueError, "each row once, got row 4 2 times"),
+    ],
+    ids=["mask", "float", "axes", "none", "pairs", "key", "negative", "twice", "both"],
+)
+def test_decisions_are_about_rows_each_named_once(
+    kept, removed, relabelled, error, match
+):
+    with pytest.raises(error, match=match):
+        Decisions(kept, removed, relabelled)
+
+
+def test_a_table_is_about_rows_that_are_there():
+    decisions = Decisions([7], [], {np.int64(8): "cat"})
+    assert list(decisions.relabelled) == [8]
+    with pytest.raises(ValueError, match="one is about row 8, got 8 rows"):
+        decisions.to_frame(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("=1", "'=1"),
+        (" \n=1", "' \n=1"),
+        ("＝1", "'＝1"),
+        ("\n1", "'\n1"),
+        ("'a", "''a"),
+        ("-a", "'-a"),
+        ("-3.5e2", "-3.5e2"),
+        ("a=1", "a=1"),
+        (-3, -3),
+    ],
+)
+def test_no_spreadsheet_runs_a_label(tmp_path, label, written):
+    # As the page of a report writes it.
+    y = np.array([label, 7, "b", "c"] * 2 if isinstance(label, str) else [label, 7] * 4)
+    frame = Decisions([], [], {1: label}).to_frame(X, y)
+    assert frame["label"].tolist() == [written]
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    assert read_decisions(tmp_path / "d.csv", X, y).relabelled == {1: label}

@@ -413,7 +413,8 @@ def test_labels_that_are_nearly_the_same_are_told(tmp_path, capsys):
     assert main([*arguments, "--output", str(output), *QUICK]) == 0
     said = capsys.readouterr().out
     assert (
-        "Note: the labels ' Yes' and 'yes' differ in spaces or capitals only." in said
+        "Note: the labels ' Yes' and 'yes' differ in spaces, capitals or code only."
+        in said
     )
 
 

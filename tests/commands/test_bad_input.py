@@ -1,6 +1,7 @@
 """What cannot be used is refused in one sentence, before any work."""
 
 import gzip
+import os
 
 import pytest
 
@@ -136,6 +137,23 @@ def test_no_file(tmp_path, capsys):
     message = refused(capsys, tmp_path / "none.csv")
     assert "There is no file" in message
     assert "none.csv" in message
+
+
+def test_names_that_no_file_can_have(tmp_path, capsys):
+    table, long = write(tmp_path), 300 * "n"
+    said = refused(capsys, tmp_path / f"{long}.csv")
+    assert "cannot be read: File name too long" in said
+    said = refused(capsys, table, "--report", str(tmp_path / f"{long}.html"))
+    assert "cannot be written: File name too long" in said
+    clean = ["clean", str(table), "--target", "stays", "--n-remove", "1"]
+    assert main([*clean, "--output", str(tmp_path / f"{long}.csv")]) == 2
+    assert "cannot be written: File name too long" in capsys.readouterr().err
+
+
+def test_pipe(tmp_path, capsys):
+    # One that nobody writes to would be waited for without end.
+    os.mkfifo(tmp_path / "t.csv")
+    assert "no pipe or device: save the table" in refused(capsys, tmp_path / "t.csv")
 
 
 def test_folder(tmp_path, capsys):

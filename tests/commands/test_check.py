@@ -185,7 +185,7 @@ def test_numbers_to_predict_have_no_label_errors(tmp_path, capsys):
         (["--json", "train.csv", "--force"], "--json must name another file than the"),
         (
             ["--valid", "valid.csv", "--json", "valid.csv", "--force"],
-            "--json must name another file than the table 'valid.csv'",
+            "--json must name another file than the validation table",
         ),
     ],
     ids=lambda value: "-".join(value)[2:30] if isinstance(value, list) else "",

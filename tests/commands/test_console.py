@@ -10,6 +10,7 @@ from skinfluence._outputs import new_output
 from skinfluence.commands import _main, main
 from skinfluence.commands._console import visible
 from skinfluence.commands._outcome import Outcome
+from skinfluence.commands._progress import EpochBar, epoch_bar
 from tests.commands.processes import end, run, start
 from tests.commands.tables import QUICK, customers, write
 
@@ -154,3 +155,11 @@ def test_terminal_escapes_in_labels_are_not_sent(tmp_path, capsys):
     assert r"\x1b[2J" in said.out
     assert r"\x1b[1m" in said.err
     assert b"\x1b[2J" in (tmp_path / "c.csv").read_bytes()
+
+
+def test_without_a_standard_error_there_is_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with epoch_bar(3, quiet=False) as progress:
+        progress.stage("Training")
+        EpochBar(progress).on_epoch_end(None)
+    assert progress.bar.disable

@@ -40,7 +40,7 @@ def model():
 def problem(y, **tables):
     X = np.arange(len(y), dtype=float)[:, None]
     target = SimpleNamespace(y=np.array(y), task="classification")
-    tables = {"valid": None, "test": None, **tables}
+    tables = {"valid": None, "test": None, "called": "rows", **tables}
     return SimpleNamespace(X=X, target=target, **tables)
 
 

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import os
+import struct
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +14,11 @@ import pytest
 from PIL import Image
 
 from skinfluence.commands import main
+from skinfluence.commands._clean import _changes
+from skinfluence.commands._cleaning import Cleaning
 from skinfluence.commands._features import picture_features
 from skinfluence.commands._patches import PatchFeatures
+from skinfluence.commands._picture_files import _read
 from skinfluence.commands._whitening import Whitening
 from skinfluence.exceptions import TableError
 from tests.commands.pictures import (
@@ -100,6 +105,13 @@ def test_relabelled_pictures_replace_no_others(tmp_path):
     ).read_bytes()
 
 
+def test_no_spreadsheet_runs_a_name_of_a_folder(tmp_path):
+    images = write_pictures(tmp_path / "images")
+    (images / DARK).rename(images / "=dark")
+    changes = _changes(problem_of(images), Cleaning(np.array([0, N - 1]), {}))
+    assert changes["picture"].tolist() == [f"{LIGHT}/-20.png", "'=dark/-19.png"]
+
+
 def test_next_command_is_told(audited):
     page = (audited / "r.html").read_text(encoding="utf-8")
     assert "skinfluence clean images --decisions decisions.csv --output clean" in page
@@ -140,7 +152,17 @@ def test_copies_and_leakage_are_found(tmp_path, capsys):
     assert issues["duplicates"]["places"] == [f"{DARK}/copy.bmp"]
     assert "valid" in issues["leakage"]["where"]
     assert issues["leakage"]["count"] == 1
-    assert "Failed: duplicates." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Failed: duplicates." in said
+    assert "- 1 image (2.4 %) repeats another (picture dark/copy.bmp)." in said
+
+
+def test_without_a_model_there_are_no_features(tmp_path, monkeypatch, capsys):
+    monkeypatch.delattr(PatchFeatures, "fit")
+    images = write_pictures(tmp_path / "images")
+    assert main(["check", str(images), "--only", "near_duplicates"]) == 0
+    assert main(["check", str(images), "--only", "label_errors"]) == 1
+    assert "unexpected AttributeError" in capsys.readouterr().err
 
 
 def test_faults_of_columns_are_none_of_pictures(tmp_path, capsys):
@@ -168,6 +190,22 @@ def test_other_sizes_and_greys_are_made_alike_and_told(tmp_path):
     assert (shown[f"{DARK}/grey.png"] == 77).all()
     upright = np.asarray(turned.rotate(-90, expand=True).resize((32, 32), Image.BOX))
     np.testing.assert_array_equal(shown[f"{DARK}/turned.png"], upright)
+
+
+def test_what_is_clear_is_white(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    opacity = values[..., 3:] / 255
+    expected = values[..., :3] * opacity + 255 * (1 - opacity)
+    shown = _read(tmp_path / "a.png", "a.png", (5, 6))
+    # Pillow rounds twice.
+    np.testing.assert_allclose(shown.pixels, expected, atol=1)
+    np.testing.assert_array_equal(np.asarray(shown.image()), shown.pixels)
+    palette = Image.fromarray((values[..., 0] % 2) * 3).convert("P")
+    palette.save(tmp_path / "b.gif", transparency=0)
+    shown = _read(tmp_path / "b.gif", "b.gif", (5, 6)).pixels
+    assert (shown == np.where(values[..., :1] % 2, 3, 255)).all()
 
 
 def test_features_are_those_of_plain_patches():
@@ -268,16 +306,34 @@ def deep(path):
     Image.fromarray(np.full((8, 8), 1000, dtype=np.uint16)).save(path)
 
 
+def deep_colours(path):
+    # As a PPM, whatever its name: Pillow writes no colours of 16 bits.
+    path.write_bytes(b"P6 8 8 65535\n" + bytes(2 * 3 * 8 * 8))
+
+
+def deep_png(path):
+    def chunk(kind, data):
+        sums = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + sums
+
+    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    rows = zlib.compress(8 * bytes(1 + 2 * 3 * 8))
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", rows), chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (deep_colours, "picture .*-00.png' has more than 8 bits for a channel"),
+        (deep_png, "picture .*-00.png' has more than 8 bits for a channel"),
         (cut, "picture .*-00.png' cannot be read: it is damaged"),
         (bomb, "picture .*-00.png' has more than 89,478,485 pixels"),
         (deep, "picture .*-00.png' has more than 8 bits for a channel"),
         (lambda path: path.write_text("hello"), "-00.png' is no picture of a known"),
         (lambda path: path.write_bytes(b""), "-00.png' is no picture of a known"),
     ],
-    ids=["cut", "bomb", "deep", "text", "empty"],
+    ids=["deep colours", "deep png", "cut", "bomb", "deep", "text", "empty"],
 )
 def test_files_that_are_no_pictures(tmp_path, change, said):
     images = write_pictures(tmp_path / "images")

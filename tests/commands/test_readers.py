@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from skinfluence.commands import main
+from skinfluence.commands._csv import CSVFile
 from tests.commands.tables import QUICK, customers, page_data, write, write_decisions
 
 FIRST = [(3, "relabel", "no"), (17, "remove", ""), (5, "keep", "")]
@@ -70,13 +71,19 @@ def test_decisions_are_merged_and_the_agreement_is_told(folder, tmp_path, capsys
         (["ann.csv", "none.csv"], [], "No such file"),
         (["ann.csv"], ["--conflicts", "first"], "of two readers or more, got 1 files"),
         ([], ["--conflicts", "keep", "--n-remove", "1"], "got 0 files"),
+        (["ann.csv"], ["--changes", "{}/clean.csv"], "than the output 'clean.csv'"),
+        (["ann.csv"], ["--changes", "train.csv", "--force"], "than the table 'train"),
+        (["ann.csv"], ["--changes", "ann.csv", "--force"], "than the decisions 'ann."),
+        (["ann.csv"], ["--output", "ann.csv", "--force"], "than the decisions 'ann."),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_readers_that_do_not_go_together_are_refused(
-    folder, tmp_path, capsys, names, options, message
+    folder, tmp_path, capsys, monkeypatch, names, options, message
 ):
     output = tmp_path / "clean.csv"
+    monkeypatch.chdir(folder)
+    options = [option.format(tmp_path) for option in options]
     assert clean(folder, output, names, *options) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -88,3 +95,13 @@ def test_a_copy_of_a_file_is_told(folder, tmp_path, capsys):
     assert clean(folder, tmp_path / "clean.csv", ["ann.csv", "copy.csv"]) == 0
     said = "agree on 3 (100 %; Cohen's kappa 1.00). The files are the same: are they"
     assert said in capsys.readouterr().out
+
+
+def test_without_the_table_there_are_no_changes(folder, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CSVFile, "copy", interrupted)
+    changes = ["--changes", str(tmp_path / "changes.csv")]
+    assert clean(folder, tmp_path / "clean.csv", ["ann.csv"], *changes) == 130
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """A column of texts that is all that the model is given."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,12 +62,29 @@ def test_other_columns_are_not_seen(tmp_path):
     assert (with_stars.X != alone.X).nnz == 0
 
 
+@pytest.mark.parametrize("option", [["--text", "said"], []], ids=["asked", "alone"])
+def test_an_empty_text_is_a_text(tmp_path, capsys, option):
+    frame, found = reviews()[["said", "mood"]], tmp_path / "f.json"
+    frame.loc[[10, 20, 30, 40], "said"] = ["", "nan", "NA", " "]
+    frame.loc[[10, 20, 30, 40], "mood"] = "good"
+    path = write(tmp_path, frame=frame)
+    problem = problem_of(path, "--target", "mood", *option)
+    assert [problem.X[row].sum() > 0 for row in (10, 20, 30, 40)] == [0, 1, 1, 0]
+    words = problem.inputs.words
+    assert problem.X[20, words.index("nan")] > 0
+    arguments = ["check", str(path), "--target", "mood", *option, "--json", str(found)]
+    assert main([*arguments, "--only", "duplicates"]) == 0
+    (issue,) = json.loads(found.read_text())["issues"]
+    assert issue["places"] == [42]
+    told = "as requested; empty in lines 12 and 42" in capsys.readouterr().out
+    assert told == bool(option)
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "said"),
     [
         ("text", "x", "'train.csv' has no column 'text'. It has 'stars', 'said' and"),
         ("mood", "x", "The target 'mood' cannot be dropped, and has no kind"),
-        ("said", " ", "'said' must hold a text in every row, but is empty in line 9"),
         ("stars", "1", "--column stars=text is not possible: it has no words"),
     ],
 )

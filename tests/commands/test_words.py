@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from skinfluence.commands._arguments import make_parser
 from skinfluence.commands._problem import read_problem
@@ -28,3 +29,19 @@ def test_labels_are_never_far_from_others(tmp_path):
     y = np.tile([1, 2], 30)
     y[3] = 999
     assert "Note" not in said(tmp_path, y)
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        ("cafe\u0301", r"'cafe\u0301' and 'caf\xe9'"),
+        ("\ufeffcaf\xe9", r"'caf\xe9' and '\ufeffcaf\xe9'"),
+        (" Caf\xe9", r"' Caf\xe9' and 'caf\xe9'"),
+        ("cafe", None),
+    ],
+    ids=["accent", "mark", "capital", "other"],
+)
+def test_labels_that_look_the_same_are_told(tmp_path, label, told):
+    found = said(tmp_path, ["caf\xe9", label] * 30)
+    assert ("Note: the labels" in found) == (told is not None)
+    assert told is None or f"{told} differ in spaces, capitals or code only." in found

@@ -37,6 +37,9 @@ def test_pictures_in_files_are_made_small_and_turned(tmp_path):
     head, shown = image_of(small)
     assert (head, small["small"]) == ("data:image/png;base64", True)
     np.testing.assert_array_equal(np.asarray(shown), tiny)
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    _, shown = image_of(Files([tmp_path / "clear.png"]).show(np.array([0]))[0])
+    assert (np.asarray(shown) == 255).all()
 
 
 def test_names_are_those_of_a_series(tmp_path):

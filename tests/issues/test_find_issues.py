@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_predict
 from skinfluence import find_issues
 from skinfluence.datasets import flip_labels
 from skinfluence.issues import KINDS, row_digests
+from skinfluence.issues._copies import _first_within
 
 N = 300
 
@@ -110,6 +111,17 @@ def test_near_copies_of_images_are_those_with_a_little_noise():
     copies = of_kind(found, "near_duplicates")
     np.testing.assert_array_equal(copies["rows"], len(images) + np.arange(30))
     np.testing.assert_array_equal(copies["matches"], rows)
+    said = "30 images (1.6 %) are nearly the same as another."
+    assert copies["finding"] == said
+
+
+def test_a_pixel_that_numbers_the_images_tells_them_apart():
+    images = np.random.default_rng(0).integers(0, 9, (60, 4, 4))
+    images[7] = images[3]
+    images[:, 0, 0] = np.arange(60)
+    assert not len(find_issues(images, kinds=["duplicates"]))
+    images[7] = images[3]
+    assert len(find_issues(images, kinds=["duplicates"])) == 1
 
 
 INDEPENDENT = {
@@ -124,6 +136,23 @@ INDEPENDENT = {
         [rng.pareto(1.5, 300) * 1000, rng.integers(18, 80, 300)], axis=1
     ),
 }
+
+
+@pytest.mark.parametrize("square", [2, 26, 45, 75])
+@pytest.mark.parametrize("scale", [1.0, 2.0**-40, 2.0**40])
+def test_the_first_within_a_radius_is_that_of_all_distances(square, scale, monkeypatch):
+    monkeypatch.setattr("skinfluence.issues._copies._BLOCK", 5000)
+    monkeypatch.setattr("skinfluence.issues._copies._MOST_NEIGHBOURS", 10)
+    points = np.random.default_rng(0).integers(0, 4, (150, 20)) + 1000
+    points[100:] = points[:50] + (np.arange(20) < 2)
+    # Of whole numbers squares are exact, and many are that of the radius.
+    squares = np.square(points[:, None] - points).sum(axis=2)
+    expected = [
+        row if not near.any() else near.argmax()
+        for row, near in enumerate(np.tril(squares <= square, -1))
+    ]
+    found = _first_within(points * scale, np.sqrt(square) * scale)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", INDEPENDENT)

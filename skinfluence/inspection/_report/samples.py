@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import _num_samples
 
+from ..._upright import upright
 from .._sample_views import ImageView, TextView, view_of
 from .._typing import Names
 from .extras import needed
@@ -95,7 +96,6 @@ class Files:
         paths = pd.Index(list(map(os.fspath, self.files)), dtype=object)
         self._names = paths if index is None else index
         self._image = needed("PIL.Image", "Pillow")
-        self._ops = needed("PIL.ImageOps", "Pillow")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -113,11 +113,10 @@ class Files:
         ]
 
     def _picture(self, file: os.PathLike[str], side: int) -> Shown:
-        with self._image.open(file) as image:
+        with self._image.open(os.fspath(file)) as image:
             image.draft("RGB", (2 * side, 2 * side))
-            upright = self._ops.exif_transpose(image)
             # Of photographs PNG would be several times as large.
-            return _thumbnail(upright.convert("RGB"), side, "JPEG")
+            return _thumbnail(upright(image), side, "JPEG")
 
 
 def _index(samples: Any) -> pd.Index | None:
