@@ -51,10 +51,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-# The first two are of one process each.
+# All at once: types and pages are of one process each, and would leave a core idle.
 check: lint
-	$(MAKE) -j $(TEST_JOBS) --output-sync types docs
-	$(MAKE) test-all
+	$(MAKE) -j 3 types docs test-all
 
 # Every page is read and every example run again: a warning is given only then, so a second
 # build would pass over it. The code of the pages is run by pytest.
