@@ -1,12 +1,14 @@
-"""Work given to other processes: what is checked before, and its progress."""
+"""Work given to other processes: what is checked before, sent to them, and shown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from joblib import effective_n_jobs
 from joblib.parallel import get_active_backend
-from sklearn.utils.parallel import Parallel
+from sklearn.utils.parallel import Parallel, delayed
 
 from ._numbers import is_integer
 from ._progress import shows_progress, tracked
@@ -35,8 +37,72 @@ def check_n_jobs(n_jobs: object) -> None:
         )
 
 
+class _Common:
+    """What calls have in common: the function, and the data among its arguments.
+
+    The backends of clusters (Dask's, Ray's) send an argument to each process once if
+    it is one large object in all calls. Python tells the size of an estimator, say,
+    without all that it holds: by itself it would be sent with every call.
+    """
+
+    def __init__(self, function: Callable[..., Any], args: Mapping[int, Any]) -> None:
+        self.function, self.args = function, args
+
+    def __sizeof__(self) -> int:
+        return 2**20  # any large one: the true size is known once all is pickled
+
+    def rest(self, args: Iterable[Any]) -> dict[int, Any]:
+        """Return the arguments of a call that are its own, by their places."""
+        nothing = object()
+        return {
+            place: arg
+            for place, arg in enumerate(args)
+            if arg is not self.args.get(place, nothing)
+        }
+
+    def call(self, own: Mapping[int, Any]) -> Any:
+        """Call the function with a call's own arguments in their places."""
+        args = {**self.args, **own}
+        return self.function(*(args[place] for place in range(len(args))))
+
+
+def _apart(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
+) -> tuple[_Common, Iterator[dict[int, Any]]]:
+    """Return what calls have in common, judged by the first two, and what is left."""
+    arguments = iter(arguments)
+    first = list(islice(arguments, 2))
+    pairs = enumerate(zip(*first, strict=True)) if len(first) == 2 else ()
+    same = {place: one for place, (one, other) in pairs if one is other}
+    common = _Common(function, same)
+    return common, map(common.rest, chain(first, arguments))
+
+
+def _call(common: _Common, own: Mapping[int, Any]) -> Any:
+    return common.call(own)
+
+
+@contextmanager
+def _everywhere(common: _Common) -> Iterator[None]:
+    """Have what calls have in common on every worker of Dask.
+
+    By itself its backend puts it on one of them: if that is lost, so are all calls.
+    """
+    backend, _ = get_active_backend()
+    if type(backend).__name__ != "DaskDistributedBackend" or not common.args:
+        yield
+        return
+    sent = backend.client.scatter(common, broadcast=True, hash=False)
+    backend.data_futures[id(common)] = sent
+    try:
+        yield
+    finally:
+        del backend.data_futures[id(common)]
+
+
 def parallel_calls(
-    calls: Iterable[tuple[Callable[..., Any], Any, Any]],
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
     n_jobs: int | None,
     *,
     words: str,
@@ -44,12 +110,15 @@ def parallel_calls(
     total: int,
     verbose: int = 0,
 ) -> list[Any]:
-    """Make calls through joblib and return their results in order.
+    """Call a function through joblib and return the results in order.
 
     Parameters
     ----------
-    calls : iterable of delayed calls
-        As :func:`sklearn.utils.parallel.delayed` makes them.
+    function : callable
+        The function.
+    arguments : iterable of tuple
+        The arguments of each call, as many in each. Those that are one object in all
+        calls are sent once.
     n_jobs : int or None
         Number of calls at a time.
     words, unit : str
@@ -59,7 +128,10 @@ def parallel_calls(
     verbose : int
         Whether there is a bar outside of a block of `progress` too.
     """
-    if not shows_progress(verbose):
-        return list(Parallel(n_jobs=n_jobs)(calls))
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
-    return list(tracked(results, words, unit, total=total, verbose=verbose))
+    common, left = _apart(function, arguments)
+    calls = (delayed(_call)(common, own) for own in left)
+    with _everywhere(common):
+        if not shows_progress(verbose):
+            return list(Parallel(n_jobs=n_jobs)(calls))
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
+        return list(tracked(results, words, unit, total=total, verbose=verbose))

@@ -1,6 +1,5 @@
 """What is remembered: how often is ranked, in which processes, under which keys."""
 
-import os
 import threading
 
 import joblib
@@ -76,31 +75,6 @@ def test_several_workers_rank_each_fold_once(blobs, calls, tmp_path, backend):
     with joblib.parallel_backend(backend):
         search(X, y, calls, memory, n_jobs=2, cv=[fold], random_state=0)
     assert count(calls) == 1 + 1
-
-
-@pytest.mark.slow
-def test_a_dask_cluster_ranks_each_fold_once(blobs, calls, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    X, y, *_ = blobs
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            local_directory=tmp_path / "dask",
-        ) as cluster,
-        distributed.Client(cluster) as client,
-        joblib.parallel_backend("dask"),
-    ):
-        pids = set(client.run(os.getpid).values())
-        assert len(pids) == 2
-        found = search(X, y, calls, tmp_path / "memory", random_state=0)
-    assert count(calls) == 3 + 1
-    expected = search(X, y, calls, None, random_state=0)
-    np.testing.assert_allclose(
-        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
-    )
 
 
 def test_every_run_is_remembered_by_itself(blobs, calls, tmp_path):
