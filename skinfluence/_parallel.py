@@ -11,7 +11,7 @@ from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._numbers import is_integer
-from ._progress import shows_progress, tracked
+from ._progress import counting
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -100,6 +100,20 @@ def _everywhere(common: _Common) -> Iterator[None]:
         del backend.data_futures[id(common)]
 
 
+class _Counted(Parallel):
+    """Moves a bar as calls end, with every backend: not all can return a generator."""
+
+    def __init__(self, advance: Callable[..., Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._advance, self._shown = advance, 0
+
+    def print_progress(self) -> None:
+        """Move the bar; joblib calls this where calls have ended."""
+        ended = self.n_completed_tasks - self._shown
+        self._shown += ended
+        self._advance(ended)
+
+
 def parallel_calls(
     function: Callable[..., Any],
     arguments: Iterable[tuple[Any, ...]],
@@ -130,8 +144,5 @@ def parallel_calls(
     """
     common, left = _apart(function, arguments)
     calls = (delayed(_call)(common, own) for own in left)
-    with _everywhere(common):
-        if not shows_progress(verbose):
-            return list(Parallel(n_jobs=n_jobs)(calls))
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
-        return list(tracked(results, words, unit, total=total, verbose=verbose))
+    with _everywhere(common), counting(words, total, unit, verbose) as advance:
+        return list(_Counted(advance, n_jobs=n_jobs)(calls))

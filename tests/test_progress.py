@@ -1,5 +1,7 @@
 """Progress bars: where they are asked for, and nowhere else."""
 
+import os
+
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -76,6 +78,17 @@ def test_what_works_in_other_threads_is_counted_as_it_comes_back(clf, capsys):
     assert "Models: 100%" in err
     # The first run's, and that of the final model.
     assert err.count("Training: 100%") == 2
+    np.testing.assert_array_equal(shown, silent)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_what_works_in_forked_processes_is_counted_too(clf, capsys, one_thread):
+    scorer = scorers.DataBanzhaf(n_subsets=4, random_state=0)
+    silent = scorer(clf, X, Y, *VAL)
+    with progress(), parallel_config("multiprocessing", n_jobs=2):
+        shown = scorer(clf, X, Y, *VAL)
+    bars = [bar for bar in capsys.readouterr().err.split("\r") if "Subsets" in bar]
+    assert "4/4" in bars[-1]
     np.testing.assert_array_equal(shown, silent)
 
 
