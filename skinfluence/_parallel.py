@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import chain, islice
 from typing import Any
 
@@ -38,18 +39,10 @@ def check_n_jobs(n_jobs: object) -> None:
 
 
 class _Common:
-    """What calls have in common: the function, and the data among its arguments.
-
-    The backends of clusters (Dask's, Ray's) send an argument to each process once if
-    it is one large object in all calls. Python tells the size of an estimator, say,
-    without all that it holds: by itself it would be sent with every call.
-    """
+    """What calls have in common: the function, and the data among its arguments."""
 
     def __init__(self, function: Callable[..., Any], args: Mapping[int, Any]) -> None:
         self.function, self.args = function, args
-
-    def __sizeof__(self) -> int:
-        return 2**20  # any large one: the true size is known once all is pickled
 
     def rest(self, args: Iterable[Any]) -> dict[int, Any]:
         """Return the arguments of a call that are its own, by their places."""
@@ -78,26 +71,42 @@ def _apart(
     return common, map(common.rest, chain(first, arguments))
 
 
-def _call(common: _Common, own: Mapping[int, Any]) -> Any:
+class _Stored:
+    """The same, in the store of a cluster of Ray."""
+
+    def __init__(self, common: _Common) -> None:
+        self.reference = import_module("ray").put(common)
+
+    def call(self, own: Mapping[int, Any]) -> Any:
+        """Call the function, in a process of the cluster."""
+        return import_module("ray").get(self.reference).call(own)
+
+
+def _call(common: _Common | _Stored, own: Mapping[int, Any]) -> Any:
     return common.call(own)
 
 
 @contextmanager
-def _everywhere(common: _Common) -> Iterator[None]:
-    """Have what calls have in common on every worker of Dask.
+def _sent_once(common: _Common) -> Iterator[_Common | _Stored]:
+    """Send what calls have in common to a cluster, and yield what stands for it there.
 
-    By itself its backend puts it on one of them: if that is lost, so are all calls.
+    By themselves the backends of clusters send it with every call: they judge by the
+    size that Python tells, which for an estimator, say, leaves out what it holds.
     """
     backend, _ = get_active_backend()
-    if type(backend).__name__ != "DaskDistributedBackend" or not common.args:
-        yield
-        return
-    sent = backend.client.scatter(common, broadcast=True, hash=False)
-    backend.data_futures[id(common)] = sent
-    try:
-        yield
-    finally:
-        del backend.data_futures[id(common)]
+    name = type(backend).__name__ if common.args else ""
+    if name == "RayBackend":
+        yield _Stored(common)
+    elif name == "DaskDistributedBackend":
+        # To every worker: what is on one alone is lost with it, and so are all calls.
+        sent = backend.client.scatter(common, broadcast=True, hash=False)
+        backend.data_futures[id(common)] = sent
+        try:
+            yield common
+        finally:
+            del backend.data_futures[id(common)]
+    else:
+        yield common
 
 
 class _Counted(Parallel):
@@ -143,6 +152,9 @@ def parallel_calls(
         Whether there is a bar outside of a block of `progress` too.
     """
     common, left = _apart(function, arguments)
-    calls = (delayed(_call)(common, own) for own in left)
-    with _everywhere(common), counting(words, total, unit, verbose) as advance:
+    with (
+        _sent_once(common) as sent,
+        counting(words, total, unit, verbose) as advance,
+    ):
+        calls = (delayed(_call)(sent, own) for own in left)
         return list(_Counted(advance, n_jobs=n_jobs)(calls))
