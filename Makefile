@@ -10,7 +10,6 @@ PYTEST_ARGS ?=
 LOWEST_TESTS := $(addprefix tests/,test_cache.py test_keys.py trajectory influence commands inspection \
 	estimators/test_persistence.py estimators/test_old_files.py estimators/test_recording.py)
 PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
-SPHINX_OPTS := -W --keep-going -n -q -d $(DOCS)/doctrees
 
 # One thread for each process: more fight over the cores, and gain small networks nothing.
 export OMP_NUM_THREADS := 1
@@ -52,15 +51,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test-all docs
+# All at once: types and pages are of one process each, and would leave a core idle.
+check: lint
+	$(MAKE) -j 3 types docs test-all
 
 # Every page is read and every example run again: a warning is given only then, so a second
-# build would pass over it. The doctest build takes the pages as read, and runs the code of
-# the written pages only: pytest runs that of the docstrings.
+# build would pass over it. The code of the pages is run by pytest.
 docs: $(STAMP)
 	rm -rf docs/generated docs/auto_examples
-	$(BIN)/sphinx-build $(SPHINX_OPTS) -j $(TEST_JOBS) -E -b html docs $(DOCS)/html
-	$(BIN)/sphinx-build $(SPHINX_OPTS) -b doctest docs $(DOCS)/doctest $(wildcard docs/*.rst)
+	$(BIN)/sphinx-build -W --keep-going -n -q -j $(TEST_JOBS) -E -d $(DOCS)/doctrees docs $(DOCS)/html
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

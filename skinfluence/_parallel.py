@@ -1,15 +1,18 @@
-"""Work given to other processes: what is checked before, and its progress."""
+"""Work given to other processes: what is checked before, sent to them, and shown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from joblib import effective_n_jobs
 from joblib.parallel import get_active_backend
-from sklearn.utils.parallel import Parallel
+from sklearn.utils.parallel import Parallel, delayed
 
 from ._numbers import is_integer
-from ._progress import shows_progress, tracked
+from ._progress import counting
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -35,8 +38,94 @@ def check_n_jobs(n_jobs: object) -> None:
         )
 
 
+class _Common:
+    """What calls have in common: the function, and the data among its arguments."""
+
+    def __init__(self, function: Callable[..., Any], args: Mapping[int, Any]) -> None:
+        self.function, self.args = function, args
+
+    def rest(self, args: Iterable[Any]) -> dict[int, Any]:
+        """Return the arguments of a call that are its own, by their places."""
+        nothing = object()
+        return {
+            place: arg
+            for place, arg in enumerate(args)
+            if arg is not self.args.get(place, nothing)
+        }
+
+    def call(self, own: Mapping[int, Any]) -> Any:
+        """Call the function with a call's own arguments in their places."""
+        args = {**self.args, **own}
+        return self.function(*(args[place] for place in range(len(args))))
+
+
+def _apart(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
+) -> tuple[_Common, Iterator[dict[int, Any]]]:
+    """Return what calls have in common, judged by the first two, and what is left."""
+    arguments = iter(arguments)
+    first = list(islice(arguments, 2))
+    pairs = enumerate(zip(*first, strict=True)) if len(first) == 2 else ()
+    same = {place: one for place, (one, other) in pairs if one is other}
+    common = _Common(function, same)
+    return common, map(common.rest, chain(first, arguments))
+
+
+class _Stored:
+    """The same, in the store of a cluster of Ray."""
+
+    def __init__(self, common: _Common) -> None:
+        self.reference = import_module("ray").put(common)
+
+    def call(self, own: Mapping[int, Any]) -> Any:
+        """Call the function, in a process of the cluster."""
+        return import_module("ray").get(self.reference).call(own)
+
+
+def _call(common: _Common | _Stored, own: Mapping[int, Any]) -> Any:
+    return common.call(own)
+
+
+@contextmanager
+def _sent_once(common: _Common) -> Iterator[_Common | _Stored]:
+    """Send what calls have in common to a cluster, and yield what stands for it there.
+
+    By themselves the backends of clusters send it with every call: they judge by the
+    size that Python tells, which for an estimator, say, leaves out what it holds.
+    """
+    backend, _ = get_active_backend()
+    name = type(backend).__name__ if common.args else ""
+    if name == "RayBackend":
+        yield _Stored(common)
+    elif name == "DaskDistributedBackend":
+        # To every worker: what is on one alone is lost with it, and so are all calls.
+        sent = backend.client.scatter(common, broadcast=True, hash=False)
+        backend.data_futures[id(common)] = sent
+        try:
+            yield common
+        finally:
+            del backend.data_futures[id(common)]
+    else:
+        yield common
+
+
+class _Counted(Parallel):
+    """Moves a bar as calls end, with every backend: not all can return a generator."""
+
+    def __init__(self, advance: Callable[..., Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._advance, self._shown = advance, 0
+
+    def print_progress(self) -> None:
+        """Move the bar; joblib calls this where calls have ended."""
+        ended = self.n_completed_tasks - self._shown
+        self._shown += ended
+        self._advance(ended)
+
+
 def parallel_calls(
-    calls: Iterable[tuple[Callable[..., Any], Any, Any]],
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
     n_jobs: int | None,
     *,
     words: str,
@@ -44,12 +133,15 @@ def parallel_calls(
     total: int,
     verbose: int = 0,
 ) -> list[Any]:
-    """Make calls through joblib and return their results in order.
+    """Call a function through joblib and return the results in order.
 
     Parameters
     ----------
-    calls : iterable of delayed calls
-        As :func:`sklearn.utils.parallel.delayed` makes them.
+    function : callable
+        The function.
+    arguments : iterable of tuple
+        The arguments of each call, as many in each. Those that are one object in all
+        calls are sent once.
     n_jobs : int or None
         Number of calls at a time.
     words, unit : str
@@ -59,8 +151,10 @@ def parallel_calls(
     verbose : int
         Whether there is a bar outside of a block of `progress` too.
     """
-    backend, _ = get_active_backend()
-    if not (shows_progress(verbose) and backend.supports_return_generator):
-        return list(Parallel(n_jobs=n_jobs)(calls))
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
-    return list(tracked(results, words, unit, total=total, verbose=verbose))
+    common, left = _apart(function, arguments)
+    with (
+        _sent_once(common) as sent,
+        counting(words, total, unit, verbose) as advance,
+    ):
+        calls = (delayed(_call)(sent, own) for own in left)
+        return list(_Counted(advance, n_jobs=n_jobs)(calls))

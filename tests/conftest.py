@@ -13,7 +13,7 @@ CAP_DAC_OVERRIDE = 1 << 1
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items):
-    """Mark the bulk of each cross product as slow, and take what is slow first.
+    """Mark pages and the bulk of each cross product as slow; take what is slow first.
 
     What lasts longest comes first, so that no process waits for another at the end.
     """
@@ -24,6 +24,9 @@ def pytest_collection_modifyitems(items):
             tables[item.nodeid.partition("[")[0], on_stand].append(item)
     for table in tables.values():
         for item in set(table) - covering(table):
+            item.add_marker(pytest.mark.slow)
+    for item in items:
+        if item.path.suffix == ".rst":
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

@@ -1,8 +1,6 @@
 """Keys know what a result depends on: the code of the user's functions and classes."""
 
 import functools
-import subprocess
-import sys
 import threading
 import types
 
@@ -13,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from skinfluence._keys import check_cacheable, digest
-from tests import keyed
+from tests import fresh, keyed
 
 
 def module_of(source, name="users_module"):
@@ -144,10 +142,8 @@ def test_keys_are_the_same_in_every_process():
         "from tests.test_keys import things, digest;"
         "print([digest(thing) for thing in things()])"
     )
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
     here = [digest(thing) for thing in things()]
-    assert run.stdout.strip() == str(here)
+    assert fresh.run(code).strip() == str(here)
     assert len(set(here)) == len(here)
 
 

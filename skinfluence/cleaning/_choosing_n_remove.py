@@ -1,11 +1,10 @@
 """How many samples to remove: candidates scored on held-out data, and the choice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from inspect import signature
 
 import numpy as np
-from sklearn.utils.parallel import delayed
 
 from .._parallel import parallel_calls
 from ._data import CleaningData, Validation
@@ -18,12 +17,35 @@ FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
 
 N_FOLDS = 5
 
-Fold = tuple[CleaningData, Validation]
-"""Samples to clean, and held-out samples to score the result on."""
+
+@dataclass(frozen=True)
+class Fold:
+    """Which samples to clean, and which to hold out and score the result on.
+
+    Attributes
+    ----------
+    rest, held_out : ndarray of int
+        Rows of the samples; or of the validation data, of which the rest ranks all of
+        the samples.
+    of_validation : bool
+        Whether they are rows of the validation data.
+    """
+
+    rest: np.ndarray
+    held_out: np.ndarray
+    of_validation: bool = False
+
+    def split(self, data: CleaningData) -> tuple[CleaningData, Validation]:
+        """Return the data to clean, and the samples that are held out."""
+        if not self.of_validation:
+            return data.take(self.rest), data.held_out(self.held_out)
+        assert data.validation is not None
+        ranking = replace(data, validation=data.validation.take(self.rest))
+        return ranking, data.validation.take(self.held_out)
 
 
 def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fold]:
-    """Yield folds: data to clean, and held-out samples to score the result on.
+    """Yield folds of the data.
 
     Validation data is split if there is any, as the result should be good on such data:
     four fifths rank the samples, one fifth scores. Otherwise the samples are split.
@@ -39,15 +61,12 @@ def judged_folds(data: CleaningData, seed: int, classifier: bool) -> Iterator[Fo
     folds = stratified_folds(class_codes(y, classifier), groups, N_FOLDS, seed)
     for number in range(N_FOLDS):
         rest, part = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
-        if validation is None:
-            yield data.take(rest), data.held_out(part)
-        else:
-            ranking = replace(data, validation=validation.take(rest))
-            yield ranking, validation.take(part)
+        yield Fold(rest, part, validation is not None)
 
 
 def score_path(
     cleaner: CleaningRecipe,
+    data: CleaningData,
     folds: Iterable[Fold],
     n_removes: Sequence[float],
     scoring: Callable[..., float],
@@ -60,6 +79,8 @@ def score_path(
     ----------
     cleaner : BaseCleaner
         Ranks and refits.
+    data : CleaningData
+        All samples.
     folds : iterable of Fold
         The folds; each is ranked once.
     n_removes : sequence of int or float
@@ -76,10 +97,8 @@ def score_path(
     """
     folds = list(folds)
     rows = parallel_calls(
-        (
-            delayed(_score_fold)(cleaner, *fold, n_removes, scoring, beneficial)
-            for fold in folds
-        ),
+        _score_fold,
+        ((cleaner, data, fold, n_removes, scoring, beneficial) for fold in folds),
         cleaner.n_jobs,
         words="Folds, each cleaned with each number",
         unit="fold",
@@ -111,11 +130,12 @@ def choose_column(table: np.ndarray, rule: str) -> int:
 def _score_fold(
     cleaner: CleaningRecipe,
     data: CleaningData,
-    held_out: Validation,
+    fold: Fold,
     n_removes: Sequence[float],
     scoring: Callable[..., float],
     beneficial: bool,
 ) -> list[float]:
+    data, held_out = fold.split(data)
     n_samples = len(data)
     counts = [check_n_remove(each, n_samples, n_samples) for each in n_removes]
     ranking = cleaner._rank(data, Goal(max(counts), max(counts), beneficial))

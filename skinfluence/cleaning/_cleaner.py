@@ -311,7 +311,7 @@ class InfluenceCleaner(BaseCleaner):
         uneven = self._has_small_class(data) or self._weights_classes()
         name = "balanced_accuracy" if uneven else None
         scoring = check_scoring(self, self.scoring or name)
-        table = score_path(self, folds, FRACTIONS, scoring, beneficial=True)
+        table = score_path(self, data, folds, FRACTIONS, scoring, beneficial=True)
         counts = [check_n_remove(each, len(data), len(data)) for each in FRACTIONS]
         chosen = counts[choose_column(table, "one_standard_error")]
         return Goal(chosen, max(counts), beneficial=True)

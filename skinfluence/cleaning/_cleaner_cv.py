@@ -13,7 +13,7 @@ from .._values import check_list
 from ..estimators import QueryLike
 from ._base import BaseCleaner
 from ._checks import SCORING
-from ._choosing_n_remove import FRACTIONS, choose_column, score_path
+from ._choosing_n_remove import FRACTIONS, Fold, choose_column, score_path
 from ._data import CleaningData
 from ._selection import Goal, check_n_remove
 from ._splits import cv_splits
@@ -211,7 +211,7 @@ class InfluenceCleanerCV(BaseCleaner):
             for each in n_removes
         ]
         folds = [
-            (data.take(train), data.held_out(test))
+            Fold(train, test)
             for train, test in cv_splits(data, self.cv, data.classification)
         ]
         if self.rule == "one_standard_error" and len(folds) < 2:
@@ -219,7 +219,8 @@ class InfluenceCleanerCV(BaseCleaner):
                 "`cv` must have at least two folds with rule='one_standard_error', got "
                 "one. Use more folds, or rule='best'."
             )
-        table = score_path(self, folds, n_removes, check_scoring(self, self.scoring))
+        scoring = check_scoring(self, self.scoring)
+        table = score_path(self, data, folds, n_removes, scoring)
         means = table.mean(axis=0)
         if np.isnan(means).all():
             raise ValueError(

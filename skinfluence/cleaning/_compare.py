@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import average_precision_score, check_scoring, roc_auc_score
 from sklearn.utils import indexable
-from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
 from .._parallel import check_n_jobs, parallel_calls
@@ -163,7 +162,8 @@ def compare_scorers(
     )
     seeds = random_generator(random_state).randint(np.iinfo(np.int32).max, size=n_seeds)
     tables = parallel_calls(
-        (delayed(comparison.of_seed)(named, seed) for seed in seeds),
+        comparison.of_seed,
+        ((named, seed) for seed in seeds),
         n_jobs,
         words="Seeds",
         unit="seed",

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.parallel import delayed
 from torch import get_num_threads
 
 from .._cache import Cache, cache_of
@@ -227,7 +226,8 @@ def over_runs(
     parts = [] if first is None else [cache.call(*call(runs[0], first))]
     left = runs[len(parts) :]
     parts += parallel_calls(
-        (delayed(cache.call)(*call(run)) for run in left),
+        cache.call,
+        map(call, left),
         n_jobs,
         words="Further runs" if parts else "Runs",
         unit="run",

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from sklearn.base import clone
-from sklearn.utils.parallel import delayed
 from skorch.callbacks import Checkpoint, TrainEndCheckpoint
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -170,7 +169,8 @@ def answers_over_runs(
         _check_repeatable(net)
     first = ask(net)
     others = parallel_calls(
-        (delayed(_ask_again)(*_blank(net, seed), ask) for seed in seeds),
+        _ask_again,
+        ((*_blank(net, seed), ask) for seed in seeds),
         n_jobs,
         words="Further runs",
         unit="run",

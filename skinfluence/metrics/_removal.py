@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import _num_samples
 
 from .._numbers import is_integer
@@ -98,7 +97,8 @@ def removal_curve(
         return float(scorer(model, X_test, y_test))
 
     score = parallel_calls(
-        (delayed(score_without)(count) for count in numbers),
+        score_without,
+        ((count,) for count in numbers),
         n_jobs,
         words="Removals",
         unit="fit",

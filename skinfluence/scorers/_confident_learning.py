@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold, check_cv
 from sklearn.utils import _safe_indexing
-from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
 from .._parallel import parallel_calls
@@ -157,10 +156,8 @@ class ConfidentLearning(BaseScorer, name="confident_learning"):
         # Not scikit-learn's cross_val_predict: it fits numbers in place of the labels,
         # and the estimator may have been told the labels, even some that y lacks.
         folds = parallel_calls(
-            (
-                delayed(_fold_probabilities)(model, data.X, y, *split)
-                for split in splits
-            ),
+            _fold_probabilities,
+            ((model, data.X, y, *split) for split in splits),
             self.n_jobs,
             words="Folds",
             unit="fold",

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, random_generator
 from .._parallel import parallel_calls
@@ -93,7 +92,8 @@ class DataBanzhaf(BaseScorer, name="data_banzhaf"):
         # Drawn beforehand, so that they do not depend on n_jobs.
         subsets = rng.randint(2, size=(self.n_subsets, len(utility.y))) == 1
         gains = parallel_calls(
-            (delayed(_gain)(utility, inside) for inside in subsets),
+            _gain,
+            ((utility, inside) for inside in subsets),
             self.n_jobs,
             words="Subsets",
             unit="subset",

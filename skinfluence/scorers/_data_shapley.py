@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.utils.parallel import delayed
 
 from .._numbers import check_integer, is_real, random_generator
 from .._parallel import parallel_calls
@@ -109,8 +108,9 @@ class DataShapley(BaseScorer, name="data_shapley"):
         full, empty = utility(np.arange(n_samples)), utility(np.arange(0))
         weights = self._weights(n_samples)
         gains = parallel_calls(
+            _gains,
             (
-                delayed(_gains)(utility, order, weights, empty, full, self.tolerance)
+                (utility, order, weights, empty, full, self.tolerance)
                 for order in orders
             ),
             self.n_jobs,

@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
+
+from tests import fresh
 
 pytestmark = [
     pytest.mark.slow,
@@ -15,7 +15,7 @@ pytestmark = [
 
 # So many trials, or seconds of writing. Interrupts and inputs have tests of
 # their own.
-SIZES = {"kills": 4, "corruptions": 6, "hostile": 6, "writers": 1}
+SIZES = {"kills": 2, "corruptions": 6, "hostile": 6, "writers": 1}
 
 SMALL = """
 import sys, warnings
@@ -33,18 +33,10 @@ pd.concat(found).to_csv(output)
 """
 
 
-def run(script, *arguments):
-    """Run a script in a process of its own, which may fork."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     output = tmp_path_factory.mktemp("faults") / "faults.csv"
-    run(SMALL, repr(SIZES), str(output))
+    fresh.run(SMALL, repr(SIZES), str(output))
     return pd.read_csv(output)
 
 
@@ -131,7 +123,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def told():
-    return json.loads(run(TOLD).splitlines()[-1])
+    return json.loads(fresh.run(TOLD).splitlines()[-1])
 
 
 def test_a_fork_tells_how_it_ended(told):

@@ -126,14 +126,12 @@ def test_scoring_judges_the_numbers(monkeypatch, scoring):
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_cleaning_right_labels_keeps_the_minority(class_weight):
     X, y, *_ = problem(0, 0.0)
-    clf = SGDInfluenceClassifier(
-        max_epochs=20, class_weight=class_weight, random_state=0
-    )
-    cleaner = InfluenceCleaner(clf, n_remove=0.03, cv=5, at="path", random_state=0)
+    clf = SGDInfluenceClassifier(class_weight=class_weight, random_state=0)
+    cleaner = InfluenceCleaner(clf, n_remove=0.03, cv=3, at="path", random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         cleaner.fit(X, y)
-    # By the unbalanced error it takes 14 to 25 of the thirty, in seeds 0 to 4.
+    # By the unbalanced error, and without a limit, it takes 27 of the thirty.
     assert (y[cleaner.removed_indices_] == 1).sum() <= 6
 
 

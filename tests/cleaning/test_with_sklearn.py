@@ -1,9 +1,6 @@
 """Inside scikit-learn's and imbalanced-learn's tools."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -30,6 +27,7 @@ from torch.nn.functional import gelu
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
+from tests import fresh
 from tests.cleaning.problems import flipped_blobs, quick
 
 
@@ -331,24 +329,20 @@ def test_validation_data_that_nobody_asked_for_is_refused(blobs):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_resampling_is_requested_whatever_was_imported_first():
-    code = """
-import os
-import sklearn, skorch  # what takes longest, once
-sklearn.set_config(enable_metadata_routing=True)
-ours = "from skinfluence import InfluenceCleaner"
-for order in (["import imblearn", ours], [ours, "import imblearn"]):
-    if child := os.fork():
-        assert os.waitpid(child, 0)[1] == 0
-        continue
-    for line in order:
-        exec(line)
-    cleaner = InfluenceCleaner()
-    cleaner.set_fit_resample_request(X_val=True, sample_weight=True)
-    requests = cleaner.get_metadata_routing()._self_request.fit_resample.requests
-    assert requests["X_val"] is requests["sample_weight"] is True
-    os._exit(0)
-"""
+@pytest.mark.parametrize("first", ["imblearn", "skinfluence"])
+def test_resampling_is_requested_whatever_was_imported_first(first):
     pytest.importorskip("imblearn")
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = """
+import importlib, sys
+import sklearn
+sklearn.set_config(enable_metadata_routing=True)
+assert not {"imblearn", "skinfluence"} & set(sys.modules)
+importlib.import_module(sys.argv[1])
+from skinfluence import InfluenceCleaner
+import imblearn
+cleaner = InfluenceCleaner()
+cleaner.set_fit_resample_request(X_val=True, sample_weight=True)
+requests = cleaner.get_metadata_routing()._self_request.fit_resample.requests
+assert requests["X_val"] is requests["sample_weight"] is True
+"""
+    fresh.run(code, first)

@@ -1,6 +1,5 @@
 """Features of models that are on the machine, or are not."""
 
-import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -13,6 +12,7 @@ from torch import nn
 
 from skinfluence.commands._features import Sentences, picture_features, text_features
 from skinfluence.exceptions import TableError
+from tests import fresh
 from tests.commands.pictures import DARK, pixels, problem_of, write_pictures
 
 
@@ -133,10 +133,7 @@ print(held() - before, found.nbytes)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_features_of_patches_hold_no_more_memory_than_their_own():
-    run = subprocess.run(
-        [sys.executable, "-c", _MEMORY], capture_output=True, text=True, check=True
-    )
-    held, own = map(int, run.stdout.split())
+    held, own = map(int, fresh.run(_MEMORY).split())
     # The buffers of one convolution are some 30 MB; kept between results, they were
     # 140 MB.
     assert held < own + 2**26

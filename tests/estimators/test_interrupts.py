@@ -4,7 +4,6 @@ import contextlib
 import copy
 import json
 import signal
-import subprocess
 import sys
 import threading
 
@@ -15,6 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, Trajectory
 from skinfluence._interrupts import deferred_interrupts, exiting, told_apart
+from tests import fresh
 
 OPTIONS = {
     "module__hidden_layer_sizes": (4,),
@@ -349,7 +349,4 @@ except KeyboardInterrupt:
 @pytest.mark.slow
 def test_an_interrupt_leaves_no_half_of_torch():
     # A new process: this one has loaded all of torch.
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "interrupted 2\n", done.stderr
+    assert fresh.run(IMPORTING) == "interrupted 2\n"

@@ -1,8 +1,6 @@
 """Saved estimators come back to the bit, with nothing pickled."""
 
 import pickle
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +34,7 @@ from skinfluence import (
 from skinfluence.exceptions import (
     TrajectoryFileError,
 )
+from tests import fresh
 from tests.cases import OPTIMIZERS, Case, rough
 from tests.estimators.persisted import (
     OPTIONS,
@@ -290,7 +289,7 @@ def test_another_process_loads_it(tmp_path):
         "np.save(sys.argv[2], clf.predict_proba(np.load(sys.argv[3])))\n"
     )
     files = [str(tmp_path / name) for name in ("clf", "p.npy", "X.npy")]
-    subprocess.run([sys.executable, "-c", code, *files], check=True)
+    fresh.run(code, *files)
     assert plain(np.load(tmp_path / "p.npy")) == plain(clf.predict_proba(X))
 
 

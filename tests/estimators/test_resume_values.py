@@ -1,9 +1,6 @@
 """Another run is never taken for this one: values are compared, and all rows."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -18,6 +15,7 @@ from skinfluence import SGDInfluenceClassifier
 from skinfluence._files import sealed
 from skinfluence.estimators import _training_data
 from skinfluence.exceptions import ResumeWarning, TrainingDataChangedError
+from tests import fresh
 
 OPTIONS = {"max_epochs": 2, "batch_size": 64, "lr": 0.1, "random_state": 0}
 
@@ -255,11 +253,6 @@ found = digest_of_value(
 @pytest.mark.slow
 def test_digests_are_the_same_in_every_process():
     # Each process hashes strings in its own way: a set of eight has another order.
-    command = [sys.executable, "-c", STABLE + "print(found)"]
-    environment = {**os.environ, "PYTHONHASHSEED": "random"}
-    done = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
-    )
     here = {"__name__": "__main__"}
     exec(STABLE, here)
-    assert done.stdout.strip() == here["found"]
+    assert fresh.run(STABLE + "print(found)").strip() == here["found"]

@@ -9,7 +9,6 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.parallel import delayed
 from torch import Tensor
 
 from ..._cache import Cache, cache_of
@@ -280,7 +279,8 @@ def exact_changes(
     size = _part_size(-(-len(weights) // ranks.number), n_jobs)
     parts = ranks.own(torch.arange(len(weights)).split(size))
     found = parallel_calls(
-        (delayed(cache.call)(*call(part)) for part in parts),
+        cache.call,
+        map(call, parts),
         n_jobs,
         words="Exact changes",
         unit="part",
