@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..queries import corrected_error, estimate_transition, is_uniform, is_usable
+from ..queries import corrected_error, estimate_transition, is_usable, spread_of
 from ..scorers import unrecorded
 from ..trajectory import on_threads
 from ._data import CleaningData
@@ -15,6 +15,9 @@ CORRECTED = corrected_error.__name__
 """Asks for the estimate by name."""
 
 N_FOLDS = 5
+
+# Classes that are not as easy to recognize differ so much, without a wrong label.
+_LEAST_SPREAD = 0.2
 
 # An estimate from fewer samples of a class is chance.
 _LEAST_OF_CLASS = 50
@@ -97,13 +100,16 @@ def transition_of(
     return None
 
 
-def corrected_query(transition: np.ndarray, estimator: Any, y: np.ndarray) -> Any:
+def corrected_query(
+    transition: np.ndarray, estimator: Any, y: np.ndarray, *, needed: bool
+) -> Any:
     """Return the query under a matrix of the classes in `y`.
 
     Other classes that the estimator was told of are never confused. Noise that is the
-    same for all classes needs no correction: the error ranks the same.
+    same for all classes needs no correction: the error ranks the same. What is about
+    the same gets one only where it is `needed`.
     """
-    if is_uniform(transition):
+    if spread_of(transition) < (0 if needed else _LEAST_SPREAD):
         return "error"
     found = np.unique(y)
     told = getattr(estimator, "classes", None)

@@ -253,7 +253,8 @@ class CleaningRecipe(BaseEstimator):
         transition = self._transition(data, split_seed)
         query = self._query(data)
         if transition is not None:
-            query = corrected_query(transition, self._estimator(), data.y)
+            asked = isinstance(self.query, str) and self.query == CORRECTED
+            query = corrected_query(transition, self._estimator(), data.y, needed=asked)
         runs = plan_runs(
             self._estimator(),
             self._scorer(query),

@@ -9,8 +9,8 @@ from ._named import NAMED as NAMED
 from ._named import TOLD as TOLD
 from ._numbers import quantile_loss, r2
 from ._transition import corrected_error, estimate_transition
-from ._transition import is_uniform as is_uniform
 from ._transition import is_usable as is_usable
+from ._transition import spread_of as spread_of
 
 __all__ = [
     "Metric",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.stats import chi2
 from torch import Tensor
 
 from ._classes import labels_of
@@ -14,6 +15,9 @@ from ._measures import SampleMeasure
 # so many in all: fewer say little, and among more a class that is hard to recognize
 # looks as if it had wrong labels.
 _SHARE, _LEAST = 0.05, 40
+
+# Chance makes as large a difference between the classes in one of a hundred samples.
+_LEVEL = 0.01
 
 # Beyond this, the inverse of an estimated matrix is mostly noise.
 _LARGEST_CONDITION = 100
@@ -73,19 +77,13 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
 
 
 def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    r"""Estimate how labels are confused, from predictions for samples not trained on.
+    """Estimate how labels are confused, from predictions for samples not trained on.
 
     The samples that are most surely predicted to be of a class are taken to be of it,
     and how often each label is found there estimates the class's row (anchor points
-    [1]_): a twentieth as many samples as have the class's label, and at least 40. The
-    rows are shrunk towards noise that is the same for all classes, uniform at the
-    common rate r: with the chi-square statistic of the counts against it, and its d
-    degrees of freedom, the estimate is
-
-    .. math:: λ \hat T + (1 - λ) U(r), \quad
-       λ = \max\left(0, 1 - \frac{d + 2\sqrt{2d}}{χ^2}\right),
-
-    which is uniform where the classes do not differ by more than chance.
+    [1]_): a twentieth as many samples as have the class's label, and at least 40. Where
+    a chi-square test at 1 % does not tell the rates of the classes apart, they all get
+    the same one, and every other class is as likely.
 
     A class that the model fails to recognize looks as if it had wrong labels: no method
     can tell them apart from the labels alone.
@@ -135,13 +133,12 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
         ties = found[:, j] == least
         share[ties] = (n_anchors - share.sum()) / ties.sum()
         counts[j] = np.bincount(codes, weights=share, minlength=n_classes)
-    return _shrunk(counts)
+    return _uniform_unless_sure(counts)
 
 
-def is_uniform(transition: np.ndarray) -> bool:
-    """Return whether all classes are mistaken as often for each other one."""
-    off = transition[~np.eye(len(transition), dtype=bool)]
-    return bool(np.ptp(off) < 1e-12)
+def spread_of(transition: np.ndarray) -> float:
+    """Return by how much more one class is mistaken than another."""
+    return float(np.ptp(np.diag(transition)))
 
 
 def is_usable(transition: np.ndarray) -> bool:
@@ -150,19 +147,23 @@ def is_usable(transition: np.ndarray) -> bool:
     return bool(largest and np.linalg.cond(transition) < _LARGEST_CONDITION)
 
 
-def _shrunk(counts: np.ndarray) -> np.ndarray:
-    n_classes, totals = len(counts), counts.sum(axis=1, keepdims=True)
-    rate = 1 - np.trace(counts) / counts.sum()
+def _uniform_unless_sure(counts: np.ndarray) -> np.ndarray:
+    """Return the shares of the labels, made alike where chance may have made them.
+
+    The classes are compared by how often they are mistaken: there are too few samples
+    to ask for what.
+    """
+    n_classes, totals = len(counts), counts.sum(axis=1)
+    right = np.diag(counts)
+    rate = 1 - right.sum() / counts.sum()
+    if 0 < rate < 1:
+        expected = totals * (1 - rate)
+        statistic = ((right - expected) ** 2 / (expected * rate)).sum()
+        if chi2.sf(statistic, n_classes - 1) < _LEVEL:
+            return np.asarray(counts / totals[:, None])
     uniform = np.full(counts.shape, rate / (n_classes - 1))
     np.fill_diagonal(uniform, 1 - rate)
-    if rate == 0:
-        return uniform
-    expected = totals * uniform
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    freedom = n_classes * (n_classes - 1) - 1
-    limit = freedom + 2 * np.sqrt(2 * freedom)
-    kept = 1 - limit / statistic if statistic > limit else 0.0
-    return np.asarray(kept * counts / totals + (1 - kept) * uniform)
+    return uniform
 
 
 def _codes(

@@ -80,7 +80,7 @@ def test_each_fold_of_a_search_estimates_for_itself():
 def test_classes_without_samples_are_not_confused():
     X, y, _ = problem()
     clf = SGDInfluenceClassifier("linear", max_epochs=5, classes=[0, 1, 7])
-    query = corrected_query(ONE_CLASS, clf, y)
+    query = corrected_query(ONE_CLASS, clf, y, needed=False)
     assert query.n_classes == 3
     clf.set_params(random_state=0)
     found = InfluenceCleaner(clf, n_remove=60, random_state=0).fit(X, y)
