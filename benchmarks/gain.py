@@ -113,11 +113,14 @@ def keel(name: str) -> tuple[Any, ...]:
 TABLES = "german", "magic", "penbased", "satimage", "spambase"
 """Of KEEL."""
 
-SETS: dict[str, Callable[[], Any]] = {
+OWN: dict[str, Callable[[], Any]] = {
     "20 Newsgroups": cache(newsgroups),
     "Adult": cache(adult),
     "MNIST": cache(mnist),
     "digits": cache(digits),
+}
+SETS: dict[str, Callable[[], Any]] = {
+    **OWN,
     **{name: cache(partial(keel, name)) for name in TABLES},
 }
 Noise = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -317,7 +320,11 @@ def main() -> None:
     print(summary(rows).to_string(na_rep="-", float_format="{:.3g}".format))
     for noise in rows["noise"].unique():
         name = f"gain_{noise.replace(' ', '_')}"
-        tables.write(documented(rows, noise), name, options.output)
+        for end, sets in {"": OWN, "_keel": TABLES}.items():
+            part = rows[rows["set"].isin(sets)]
+            if (part["noise"] == noise).any():
+                tables.write(documented(part, noise), name + end, options.output)
+    tables.write(overall(rows), "gain_overall", options.output)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -339,6 +346,38 @@ def documented(rows: pd.DataFrame, noise: str) -> pd.DataFrame:
             for _, row in part.iterrows()
         ]
     return table
+
+
+def overall(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains over all noisy cases, of methods that were tried on all of them.
+
+    A case is a split of a set with one kind of noise. Differences are taken case by
+    case, and their standard error is that over the cases.
+    """
+    gains = rows[rows["noise"] != "none"].pivot_table(
+        index=KEYS[:3], columns="method", values="gain"
+    )
+    gains = gains[gains["influence"].notna()]
+    methods = [each for each in METHODS if each in gains and gains[each].notna().all()]
+    gains = gains[methods]
+    against = gains.sub(gains["influence"], axis=0)
+    one = gains.index.get_level_values("noise") == "one class"
+    means = pd.DataFrame(
+        {
+            "all": gains.mean(),
+            "noise in one class": gains[one].mean(),
+            "uniform, by sample": gains[~one].mean(),
+        }
+    )
+    table = means.map(lambda gain: tables.plus_minus(gain, np.nan, "+.1f"))
+    table["against influence"] = [
+        "" if method == "influence" else tables.plus_minus(mean, error, "+.1f")
+        for method, mean, error in zip(
+            methods, against.mean(), against.sem(), strict=True
+        )
+    ]
+    table["cases that lose"] = (gains < 0).mean().map("{:.0%}".format)
+    return table.rename_axis("method").reset_index()
 
 
 def _cell(precision: float, gain: float, error: float) -> str:
