@@ -107,8 +107,11 @@ def corrected_query(transition: np.ndarray, estimator: Any, y: np.ndarray) -> An
         return "error"
     found = np.unique(y)
     told = getattr(estimator, "classes", None)
-    classes = found if told is None else np.unique(told)
-    whole, places = np.eye(len(classes)), np.searchsorted(classes, found)
+    # Those that it was told are its classes_ in the order in which they were given.
+    classes = found if told is None else np.asarray(told)
+    order = np.argsort(classes)
+    places = order[np.searchsorted(classes, found, sorter=order)]
+    whole = np.eye(len(classes))
     whole[np.ix_(places, places)] = transition
     return corrected_error(whole)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification
 
-from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, queries
+from skinfluence import InfluenceCleaner, queries
 from skinfluence.cleaning import InfluenceCleanerCV
-from skinfluence.cleaning._label_noise import corrected_query
 from skinfluence.datasets import flip_labels, flip_labels_by_class
 from tests.cleaning.problems import quick
 
@@ -77,14 +77,27 @@ def test_each_fold_of_a_search_estimates_for_itself():
     assert search.fit(X, y).query_.name == "corrected_error"
 
 
-def test_classes_without_samples_are_not_confused():
-    X, y, _ = problem()
-    clf = SGDInfluenceClassifier("linear", max_epochs=5, classes=[0, 1, 7])
-    query = corrected_query(ONE_CLASS, clf, y)
-    assert query.n_classes == 3
-    clf.set_params(random_state=0)
+@pytest.mark.parametrize(
+    ("classes", "rows"),
+    [([0, 1, 7], [0, 1]), ([7, 1, 0], [2, 1])],
+    ids=["sorted", "unsorted"],
+)
+def test_the_matrix_is_in_the_order_of_the_estimators_classes(classes, rows):
+    X, y, flipped = problem()
+    clf = quick(classes=classes, max_epochs=10, lr=0.1)
     found = InfluenceCleaner(clf, n_remove=60, random_state=0).fit(X, y)
-    assert found.query_.n_classes == 3
+    # Of samples that are surely of one class the values tell the inverse's entries.
+    logs = torch.eye(3, dtype=torch.float64).log()
+    whole = np.stack(
+        [
+            1 - found.query_.values(logs, torch.full((3,), label)).numpy()
+            for label in range(3)
+        ]
+    )
+    expected = np.eye(3)
+    expected[np.ix_(rows, rows)] = np.linalg.inv(found.transition_)
+    np.testing.assert_allclose(whole, expected, atol=1e-12)
+    assert flipped[found.removed_indices_].mean() > 0.9
 
 
 @pytest.mark.parametrize(
