@@ -66,7 +66,7 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     'corrected_error'
     """
     matrix = _checked(transition)
-    values = _CorrectedError(np.linalg.inv(matrix))
+    values = CorrectedError(np.linalg.inv(matrix))
     return SampleMeasure(
         "corrected_error", "log_probabilities", values, n_classes=len(matrix)
     )
@@ -216,7 +216,7 @@ def _checked(transition: ArrayLike) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _CorrectedError:
+class CorrectedError:
     """The error of each sample, by the inverse of the transition matrix."""
 
     inverse: np.ndarray
