@@ -1,5 +1,6 @@
 """How the labels are confused, for a query that is corrected for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from ._splits import class_codes, stratified_folds
 CORRECTED = corrected_error.__name__
 """Asks for the estimate by name."""
 
+UNESTIMATED = replace(corrected_error(np.eye(2)), n_classes=None)
+"""Stands for the query in checks, before the matrix is known."""
+
 N_FOLDS = 5
 
 # An estimate from fewer samples of a class is chance.
@@ -22,10 +26,21 @@ _LEAST_OF_CLASS = 50
 
 def is_estimable(data: CleaningData) -> bool:
     """Return whether there are enough samples of each of two classes or more."""
+    return not _lack(data)
+
+
+def _lack(data: CleaningData) -> str:
+    """Return why nothing can be estimated from the samples; "" if it can."""
     if data.y.ndim > 1:
-        return False
-    counts = np.unique(data.y, return_counts=True)[1]
-    return len(counts) > 1 and bool(counts.min() >= _LEAST_OF_CLASS)
+        return "several labels for each sample"
+    if _n_folds(data) < 2:
+        return "a single group"
+    classes, counts = np.unique(data.y, return_counts=True)
+    if len(classes) < 2:
+        return "a single class"
+    if counts.min() < _LEAST_OF_CLASS:
+        return f"{counts.min()} of {classes.tolist()[counts.argmin()]!r:.200}"
+    return ""
 
 
 def check_estimable(cleaner: Any, data: CleaningData) -> None:
@@ -42,12 +57,13 @@ def check_estimable(cleaner: Any, data: CleaningData) -> None:
             f"`query` can be {CORRECTED!r} only for an estimator without class_weight, "
             "which weights the query too. Use 'auto', or leave out class_weight."
         )
-    if not is_estimable(data):
+    if lack := _lack(data):
         raise ValueError(
             f"`query` can be {CORRECTED!r} only with one label for each sample, of at "
-            f"least two classes with {_LEAST_OF_CLASS} samples each: fewer do not show "
-            "how they are confused. Use 'auto', or "
-            "queries.corrected_error(transition) with a known matrix."
+            f"least two classes with {_LEAST_OF_CLASS} samples each (in each fold, if "
+            "`n_remove` is chosen by folds), and with two groups or none, got "
+            f"{lack}. Use 'auto', or queries.corrected_error(transition) with a known "
+            "matrix."
         )
 
 
@@ -63,11 +79,11 @@ def held_out_probabilities(
 
     A column for each class in `data`, float64.
     """
-    codes = class_codes(data.y, classifier=True)
-    folds = stratified_folds(codes, data.groups, N_FOLDS, seed)
+    codes, n_folds = class_codes(data.y, classifier=True), _n_folds(data)
+    folds = stratified_folds(codes, data.groups, n_folds, seed)
     splits = [
         (np.flatnonzero(folds != number), np.flatnonzero(folds == number))
-        for number in range(N_FOLDS)
+        for number in range(n_folds)
     ]
     runs = plan_runs(unrecorded(estimator), None, splits, [seed])
     parts = over_runs(_probabilities, runs, data, memory, n_jobs, verbose)
@@ -114,6 +130,13 @@ def corrected_query(transition: np.ndarray, estimator: Any, y: np.ndarray) -> An
     whole = np.eye(len(classes))
     whole[np.ix_(places, places)] = transition
     return corrected_error(whole)
+
+
+def _n_folds(data: CleaningData) -> int:
+    """Return the number of folds: of few groups, one for each."""
+    if data.groups is None:
+        return N_FOLDS
+    return min(N_FOLDS, len(np.unique(data.groups)))
 
 
 def _probabilities(

@@ -183,8 +183,8 @@ def _codes(
         raise ValueError(
             f"`labels` must have at least {_LEAST} samples of each class to estimate "
             f"how they are confused, got {counts.min()} of "
-            f"{names[counts.argmin()]!r}. Give the matrix itself to corrected_error, "
-            "or leave rare classes out."
+            f"{names.tolist()[counts.argmin()]!r:.200}. Give the matrix itself to "
+            "corrected_error, or leave rare classes out."
         )
     return found, codes
 
