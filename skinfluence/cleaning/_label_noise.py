@@ -43,7 +43,7 @@ def _lack(data: CleaningData) -> str:
     return ""
 
 
-def check_estimable(cleaner: Any, data: CleaningData) -> None:
+def check_estimable(data: CleaningData) -> None:
     """Refuse to correct a query for what cannot be estimated."""
     if data.validation is not None:
         raise ValueError(
@@ -51,11 +51,6 @@ def check_estimable(cleaner: Any, data: CleaningData) -> None:
             "labels are as noisy as the others, got X_val as well. For noisy "
             "validation labels give queries.corrected_error(transition), with a matrix "
             "that is known or that queries.estimate_transition returns."
-        )
-    if cleaner._weights_classes():
-        raise ValueError(
-            f"`query` can be {CORRECTED!r} only for an estimator without class_weight, "
-            "which weights the query too. Use 'auto', or leave out class_weight."
         )
     if lack := _lack(data):
         raise ValueError(

@@ -185,7 +185,7 @@ class CleaningRecipe(BaseEstimator):
         if not named or not hasattr(self._scorer(), "query"):
             return False
         if self.query == CORRECTED:
-            check_estimable(self, data)
+            check_estimable(data)
             return True
         possible = self.query == "auto" and self._query(data) == "error"
         return possible and not self._weights_classes() and is_estimable(data)

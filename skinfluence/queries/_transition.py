@@ -47,7 +47,8 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     Returns
     -------
     SampleMeasure
-        For `query` of classifiers with one label for each sample.
+        For `query` of classifiers with one label for each sample and without
+        `class_weight`: weights that depend on the noisy label would bias it.
 
     Raises
     ------
@@ -71,9 +72,12 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     'corrected_error'
     """
     matrix = _checked(transition)
-    values = CorrectedError(np.linalg.inv(matrix))
     return SampleMeasure(
-        "corrected_error", "log_probabilities", values, n_classes=len(matrix)
+        "corrected_error",
+        "log_probabilities",
+        CorrectedError(np.linalg.inv(matrix)),
+        n_classes=len(matrix),
+        class_weight=False,
     )
 
 

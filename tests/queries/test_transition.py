@@ -135,6 +135,14 @@ def test_what_no_matrix_can_be_estimated_from_is_refused(
         queries.estimate_transition(probabilities, labels)
 
 
+def test_weights_by_noisy_labels_are_refused():
+    clf = SGDInfluenceClassifier("linear", max_epochs=1, class_weight="balanced")
+    X = np.eye(4, dtype=np.float32)
+    query = queries.corrected_error(np.eye(2))
+    with pytest.raises(ValueError, match=r"without class_weight \(got 'balanced'"):
+        clf.fit(X, [0, 1, 0, 1]).influence(X, [0, 1, 0, 1], query=query)
+
+
 def test_a_matrix_of_other_classes_is_refused_before_the_retrace(trained):
     clf, X, y = trained
     query = queries.corrected_error(np.eye(2))
