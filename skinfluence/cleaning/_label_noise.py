@@ -29,13 +29,21 @@ def is_estimable(data: CleaningData) -> bool:
     return not _lack(data)
 
 
+def weighted(data: CleaningData) -> CleaningData:
+    """Return the samples without those of weight 0, which take no part."""
+    weights = data.params.get("sample_weight")
+    return data if weights is None else data.take(np.flatnonzero(np.asarray(weights)))
+
+
 def _lack(data: CleaningData) -> str:
     """Return why nothing can be estimated from the samples; "" if it can."""
     if data.y.ndim > 1:
         return "several labels for each sample"
-    if _n_folds(data) < 2:
+    part, classes = weighted(data), np.unique(data.y)
+    if _n_folds(part) < 2:
         return "a single group"
-    classes, counts = np.unique(data.y, return_counts=True)
+    codes = np.searchsorted(classes, part.y)
+    counts = np.bincount(codes, minlength=len(classes))
     if len(classes) < 2:
         return "a single class"
     if counts.min() < _LEAST_OF_CLASS:
@@ -81,7 +89,9 @@ def held_out_probabilities(
         for number in range(n_folds)
     ]
     runs = plan_runs(unrecorded(estimator), None, splits, [seed])
-    parts = over_runs(_probabilities, runs, data, memory, n_jobs, verbose)
+    parts = over_runs(
+        _probabilities, runs, data, memory, n_jobs, verbose, words="Label noise"
+    )
     found = np.zeros((len(data), codes.max() + 1))
     for (_, held_out), part in zip(splits, parts, strict=True):
         found[held_out] = part

@@ -34,6 +34,7 @@ from ._label_noise import (
     held_out_probabilities,
     is_estimable,
     transition_of,
+    weighted,
 )
 from ._ranking import (
     Ranking,
@@ -173,10 +174,11 @@ class CleaningRecipe(BaseEstimator):
         """Return how the labels seem to be confused, if the query depends on it."""
         if not self._depends_on_noise(data):
             return None
+        part = weighted(data)
         probabilities = held_out_probabilities(
-            self._estimator(), data, seed, self.memory, self.n_jobs, self.verbose
+            self._estimator(), part, seed, self.memory, self.n_jobs, self.verbose
         )
-        return transition_of(probabilities, data.y, needed=self.query == CORRECTED)
+        return transition_of(probabilities, part.y, needed=self.query == CORRECTED)
 
     def _depends_on_noise(self, data: CleaningData) -> bool:
         """Return whether the query is to be corrected; refuse what cannot be."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import make_classification
 from torch import nn
 
@@ -89,6 +90,17 @@ def test_of_few_groups_each_is_held_out_once():
     # Two fits for the estimate, two for the ranking, and the final one.
     assert sorted(map(sorted, fits[:2])) == [[0.0], [1.0]]
     assert len(fits) == 5
+
+
+def test_samples_without_weight_tell_nothing():
+    X, y, _ = problem()
+    halves = np.arange(0, 400, 2), np.arange(1, 400, 2)
+    cleaner = InfluenceCleaner(quick(), cv=[halves], random_state=0)
+    expected = clone(cleaner).fit(X[:400], y[:400], sample_weight=np.ones(400))
+    weights = np.repeat([1.0, 0.0], [400, 200])
+    X[400:], y[400:] = 0, 1 - y[400:]
+    found = cleaner.fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(found.transition_, expected.transition_)
 
 
 def test_a_scorer_with_a_query_of_its_own_needs_no_estimate():
