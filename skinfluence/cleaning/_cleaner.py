@@ -104,9 +104,10 @@ class InfluenceCleaner(BaseCleaner):
         data, and ``"error"`` for held-out samples, whose labels are as noisy as the
         others; it is ``"loss"`` if there are no class probabilities. If a class has
         less than a third of the mean number of samples, and the estimator weights no
-        classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, with 50
-        samples of each class, five more fits estimate how the labels are confused
-        (:func:`~skinfluence.queries.estimate_transition`), and if some classes are
+        classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, for
+        held-out samples with 50 of each class, five more fits estimate how the labels
+        are confused (:func:`~skinfluence.queries.estimate_transition`; in each fold
+        too, where folds choose `n_remove`), and if some classes are
         mistaken more often than others the expected error is corrected for it
         (:func:`~skinfluence.queries.corrected_error`). ``"corrected_error"`` asks for
         this where ``"auto"`` would not, or else is an error.
