@@ -17,6 +17,7 @@ from skinfluence import (
     Recorder,
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
+    queries,
 )
 from skinfluence._digits import measured
 
@@ -125,6 +126,8 @@ def test_a_parameter_changed_between_two_calls_is_said_of_the_run():
 def test_a_cleaner_tells_what_it_removed_of_which_classes(clf):
     cleaner = InfluenceCleaner(clf, n_remove=6, cv=3, random_state=0).fit(X, Y)
     facts = shown(cleaner)
+    cleaner.query_ = queries.corrected_error(np.eye(2))
+    assert "query 'corrected_error', in" in shown(cleaner)["Ranked"]
     assert (
         facts["Ranked"] == "40 of 40 samples by 'influence', query 'error', in 3 runs"
     )

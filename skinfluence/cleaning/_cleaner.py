@@ -104,13 +104,14 @@ class InfluenceCleaner(BaseCleaner):
         data, and ``"error"`` for held-out samples, whose labels are as noisy as the
         others; it is ``"loss"`` if there are no class probabilities. If a class has
         less than a third of the mean number of samples, and the estimator weights no
-        classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, with 50
-        samples of each class, five more fits estimate how the labels are confused
-        (:func:`~skinfluence.queries.estimate_transition`), and if a class is mistaken
-        more often than another, by a fifth of its samples at least, the expected error
-        is corrected for it (:func:`~skinfluence.queries.corrected_error`).
-        ``"corrected_error"`` asks for this for smaller differences too, and is refused
-        where there can be no estimate.
+        classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, for
+        held-out samples with 60 of each class, five more fits estimate how the labels
+        are confused (:func:`~skinfluence.queries.estimate_transition`; in each fold
+        too, where folds choose `n_remove`), and if a class is mistaken more often than
+        another, by a fifth of its samples at least, the expected error is corrected for
+        it (:func:`~skinfluence.queries.corrected_error`). ``"corrected_error"`` asks
+        for this for smaller differences too, and is refused where there can be no
+        estimate.
     scoring : str or callable, default=None
         What ``n_remove="auto"`` judges the numbers by. By default the final estimator's
         own ``score``, or ``"balanced_accuracy"`` if a class is that small or the

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import _safe_indexing
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
     _check_method_params,
     _num_samples,
@@ -216,8 +215,3 @@ def with_weights(
     """Return the fit parameters, and the sample weights among them if there are any."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {**fit_params, **weights}
-
-
-def is_sequences(y: np.ndarray) -> bool:
-    """Return whether targets are sequences of labels: rows, and no indicators."""
-    return has_columns(y) and type_of_target(y) != "multilabel-indicator"

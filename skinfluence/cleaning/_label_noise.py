@@ -1,5 +1,6 @@
 """How the labels are confused, for a query that is corrected for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,46 @@ from ._splits import class_codes, stratified_folds
 CORRECTED = corrected_error.__name__
 """Asks for the estimate by name."""
 
+UNESTIMATED = replace(corrected_error(np.eye(2)), n_classes=None)
+"""Stands for the query in checks, before the matrix is known."""
+
 N_FOLDS = 5
 
 # Classes that are not as easy to recognize differ so much, without a wrong label.
 _LEAST_SPREAD = 0.2
 
-# An estimate from fewer samples of a class is chance.
-_LEAST_OF_CLASS = 50
+# Of fewer, those that are looked at would be most of the class, sure or not.
+_LEAST_OF_CLASS = 60
 
 
 def is_estimable(data: CleaningData) -> bool:
     """Return whether there are enough samples of each of two classes or more."""
+    return not _lack(data)
+
+
+def weighted(data: CleaningData) -> CleaningData:
+    """Return the samples without those of weight 0, which take no part."""
+    weights = data.params.get("sample_weight")
+    return data if weights is None else data.take(np.flatnonzero(np.asarray(weights)))
+
+
+def _lack(data: CleaningData) -> str:
+    """Return why nothing can be estimated from the samples; "" if it can."""
     if data.y.ndim > 1:
-        return False
-    counts = np.unique(data.y, return_counts=True)[1]
-    return len(counts) > 1 and bool(counts.min() >= _LEAST_OF_CLASS)
+        return "several labels for each sample"
+    part, classes = weighted(data), np.unique(data.y)
+    if _n_folds(part) < 2:
+        return "a single group"
+    codes = np.searchsorted(classes, part.y)
+    counts = np.bincount(codes, minlength=len(classes))
+    if len(classes) < 2:
+        return "a single class"
+    if counts.min() < _LEAST_OF_CLASS:
+        return f"{counts.min()} of {classes.tolist()[counts.argmin()]!r:.200}"
+    return ""
 
 
-def check_estimable(cleaner: Any, data: CleaningData) -> None:
+def check_estimable(data: CleaningData) -> None:
     """Refuse to correct a query for what cannot be estimated."""
     if data.validation is not None:
         raise ValueError(
@@ -40,17 +63,13 @@ def check_estimable(cleaner: Any, data: CleaningData) -> None:
             "validation labels give queries.corrected_error(transition), with a matrix "
             "that is known or that queries.estimate_transition returns."
         )
-    if cleaner._weights_classes():
-        raise ValueError(
-            f"`query` can be {CORRECTED!r} only for an estimator without class_weight, "
-            "which weights the query too. Use 'auto', or leave out class_weight."
-        )
-    if not is_estimable(data):
+    if lack := _lack(data):
         raise ValueError(
             f"`query` can be {CORRECTED!r} only with one label for each sample, of at "
-            f"least two classes with {_LEAST_OF_CLASS} samples each: fewer do not show "
-            "how they are confused. Use 'auto', or "
-            "queries.corrected_error(transition) with a known matrix."
+            f"least two classes with {_LEAST_OF_CLASS} samples each (in each fold, if "
+            "`n_remove` is chosen by folds), and with two groups or none, got "
+            f"{lack}. Use 'auto', or queries.corrected_error(transition) with a known "
+            "matrix."
         )
 
 
@@ -66,14 +85,16 @@ def held_out_probabilities(
 
     A column for each class in `data`, float64.
     """
-    codes = class_codes(data.y, classifier=True)
-    folds = stratified_folds(codes, data.groups, N_FOLDS, seed)
+    codes, n_folds = class_codes(data.y, classifier=True), _n_folds(data)
+    folds = stratified_folds(codes, data.groups, n_folds, seed)
     splits = [
         (np.flatnonzero(folds != number), np.flatnonzero(folds == number))
-        for number in range(N_FOLDS)
+        for number in range(n_folds)
     ]
     runs = plan_runs(unrecorded(estimator), None, splits, [seed])
-    parts = over_runs(_probabilities, runs, data, memory, n_jobs, verbose)
+    parts = over_runs(
+        _probabilities, runs, data, memory, n_jobs, verbose, words="Label noise"
+    )
     found = np.zeros((len(data), codes.max() + 1))
     for (_, held_out), part in zip(splits, parts, strict=True):
         found[held_out] = part
@@ -113,10 +134,20 @@ def corrected_query(
         return "error"
     found = np.unique(y)
     told = getattr(estimator, "classes", None)
-    classes = found if told is None else np.unique(told)
-    whole, places = np.eye(len(classes)), np.searchsorted(classes, found)
+    # Those that it was told are its classes_ in the order in which they were given.
+    classes = found if told is None else np.asarray(told)
+    order = np.argsort(classes)
+    places = order[np.searchsorted(classes, found, sorter=order)]
+    whole = np.eye(len(classes))
     whole[np.ix_(places, places)] = transition
     return corrected_error(whole)
+
+
+def _n_folds(data: CleaningData) -> int:
+    """Return the number of folds: of few groups, one for each."""
+    if data.groups is None:
+        return N_FOLDS
+    return min(N_FOLDS, len(np.unique(data.groups)))
 
 
 def _probabilities(

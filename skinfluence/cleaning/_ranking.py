@@ -212,8 +212,12 @@ def over_runs(
     verbose: int,
     first: Any = None,
     also: tuple[Any, ...] = (),
+    words: str = "Runs",
 ) -> list[np.ndarray]:
-    """Return ``function(key, run, data, fitted, n_threads, *also)`` of each run."""
+    """Return ``function(key, run, data, fitted, n_threads, *also)`` of each run.
+
+    `words` are those of the progress bar.
+    """
     cache = cache_of(memory)
     content = _content(cache, data)
     n_threads = get_num_threads()
@@ -229,7 +233,7 @@ def over_runs(
         cache.call,
         map(call, left),
         n_jobs,
-        words="Further runs" if parts else "Runs",
+        words="Further runs" if parts else words,
         unit="run",
         total=len(left),
         verbose=verbose,

@@ -17,20 +17,24 @@ from ..estimators import (
     QueryLike,
     ScoresOverRuns,
     SGDInfluenceClassifier,
+    are_several_labels,
+    has_columns,
     has_probabilities,
     warn_if_alike,
 )
 from ..scorers import get_scorer
 from ._actions import ACTIONS, action_of
 from ._checks import CONSTRAINTS
-from ._data import CleaningData, is_sequences
+from ._data import CleaningData
 from ._label_noise import (
     CORRECTED,
+    UNESTIMATED,
     check_estimable,
     corrected_query,
     held_out_probabilities,
     is_estimable,
     transition_of,
+    weighted,
 )
 from ._ranking import (
     Ranking,
@@ -148,7 +152,7 @@ class CleaningRecipe(BaseEstimator):
     def _query(self, data: CleaningData | None) -> QueryLike:
         """Return the query of some data, not yet corrected for noise in its labels."""
         if isinstance(self.query, str) and self.query == CORRECTED:
-            return "error"
+            return UNESTIMATED
         if not (isinstance(self.query, str) and self.query == "auto"):
             return self.query
         # Held-out samples are as noisy as the others, and wrong labels among them
@@ -156,30 +160,37 @@ class CleaningRecipe(BaseEstimator):
         held_out = data is None or data.validation is None
         noisy = held_out and has_probabilities(self._estimator())
         # Only one label, or each of several, can be right or wrong.
-        noisy = noisy and not (data is not None and is_sequences(data.y))
+        noisy = noisy and not (data is not None and self._labels_sequences(data))
         query = "error" if noisy else "loss"
         # Class weights balance any query.
         small = data is not None and self._has_small_class(data)
         return f"balanced_{query}" if small and not self._weights_classes() else query
 
+    def _labels_sequences(self, data: CleaningData) -> bool:
+        several = are_several_labels(self._estimator(), data.y)
+        return has_columns(data.y) and not several
+
     def _transition(self, data: CleaningData, seed: int) -> np.ndarray | None:
         """Return how the labels seem to be confused, if the query depends on it."""
-        if not isinstance(self.query, str) or not hasattr(self._scorer(), "query"):
+        if not self._depends_on_noise(data):
             return None
-        asked = self.query == CORRECTED
-        if asked:
-            check_estimable(self, data)
-        elif (
-            self.query != "auto"
-            or self._query(data) != "error"
-            or self._weights_classes()
-            or not is_estimable(data)
-        ):
-            return None
+        part = weighted(data)
         probabilities = held_out_probabilities(
-            self._estimator(), data, seed, self.memory, self.n_jobs, self.verbose
+            self._estimator(), part, seed, self.memory, self.n_jobs, self.verbose
         )
-        return transition_of(probabilities, data.y, needed=asked)
+        return transition_of(probabilities, part.y, needed=self.query == CORRECTED)
+
+    def _depends_on_noise(self, data: CleaningData) -> bool:
+        """Return whether the query is to be corrected; refuse what cannot be."""
+        # Scorers that are objects have a query of their own, and functions have none.
+        named = isinstance(self.scorer, str) and isinstance(self.query, str)
+        if not named or not hasattr(self._scorer(), "query"):
+            return False
+        if self.query == CORRECTED:
+            check_estimable(data)
+            return True
+        possible = self.query == "auto" and self._query(data) == "error"
+        return possible and not self._weights_classes() and is_estimable(data)
 
     def _action(self) -> Removal:
         return action_of(self.action)

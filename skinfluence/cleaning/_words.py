@@ -33,7 +33,8 @@ def _ranked(cleaner: Any) -> dict[str, str]:
     if not n_ranked:
         return {}  # decisions of reviewers
     query = getattr(cleaner, "query_", None)
-    measure = "" if query is None else f", query {short(query)}"
+    named = getattr(query, "name", query)
+    measure = "" if query is None else f", query {short(named)}"
     n_runs = counted(len(cleaner.over_runs_.scores), "run")
     return {
         "Ranked": (

@@ -17,6 +17,7 @@ from ._frame import outputs as outputs
 from ._frame import samples_frame as samples_frame
 from ._items import ItemsDataset as ItemsDataset
 from ._items import as_dataset as as_dataset
+from ._labels import are_several_labels as are_several_labels
 from ._labels import has_columns as has_columns
 from ._labels import is_multilabel as is_multilabel
 from ._labels import labels_of as labels_of

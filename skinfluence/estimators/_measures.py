@@ -137,6 +137,13 @@ def _check_answerable(net: InfluenceNet, query: Metric | SampleMeasure) -> None:
             f"`query` can be {query.name!r} only for a regressor, got "
             f"{type(net).__name__}. Use 'log_loss' or 'brier'."
         )
+    weights = getattr(net, "class_weight", None)
+    if weights is not None and not getattr(query, "class_weight", True):
+        raise ValueError(
+            f"`query` can be {query.name!r} only for an estimator without class_weight "
+            f"(got {weights!r:.200}), which weights the query by the noisy labels. Use "
+            "'error', or leave out class_weight."
+        )
     n_classes = len(getattr(net, "classes_", ()))
     if getattr(query, "two_classes", False) and n_classes not in (0, 2):
         raise ValueError(

@@ -21,7 +21,7 @@ NAMES_OF_QUERIES = {
     "error": "expected validation error",
     "balanced_loss": "balanced validation loss",
     "balanced_error": "balanced expected validation error",
-    "corrected_error": "expected validation error, corrected for label noise",
+    "corrected_error": "expected validation error corrected for label noise",
     "auc": "1 - AUC of the validation set",
     "average_precision": "1 - average precision of the validation set",
     "f1": "1 - F1 of the validation set",
@@ -75,10 +75,15 @@ def described(estimator: Estimator, query: object = "loss") -> dict[str, str]:
     """Return the meaning of an influence on a query, and its unit."""
     if query == "loss":
         return {"meaning": CHANGE, "unit": unit_of_loss(estimator)}
-    name = query if isinstance(query, str) else getattr(query, "name", "")
-    what = NAMES_OF_QUERIES.get(name, "query")
     unit = unit_of_loss(estimator) if query == "balanced_loss" else ""
-    return {"meaning": f"change of the {what} without the sample", "unit": unit}
+    meaning = f"change of the {measure_in_words(query)} without the sample"
+    return {"meaning": meaning, "unit": unit}
+
+
+def measure_in_words(query: object) -> str:
+    """Return what a query measures, by its name if it has one."""
+    name = query if isinstance(query, str) else getattr(query, "name", "")
+    return NAMES_OF_QUERIES.get(name, "query")
 
 
 def unit_of_loss(estimator: Estimator) -> str:

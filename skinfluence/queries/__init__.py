@@ -8,6 +8,7 @@ from ._measures import Takes as Takes
 from ._named import NAMED as NAMED
 from ._named import TOLD as TOLD
 from ._numbers import quantile_loss, r2
+from ._transition import CorrectedError as CorrectedError
 from ._transition import corrected_error, estimate_transition
 from ._transition import is_usable as is_usable
 from ._transition import spread_of as spread_of
@@ -31,4 +32,4 @@ __all__ = [
     "worst_group",
 ]
 
-set_public_module(globals())
+set_public_module(globals(), "CorrectedError")

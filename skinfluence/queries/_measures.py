@@ -38,6 +38,8 @@ class SampleMeasure:
         ``values(taken, targets) -> (n,)``, differentiable.
     n_classes : int, optional
         The number of classes that it is for; None for any.
+    class_weight : bool, default=True
+        Whether the samples may be weighted by the classes of their labels.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class SampleMeasure:
     takes: Takes
     values: Function
     n_classes: int | None = None
+    class_weight: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

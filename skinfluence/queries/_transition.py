@@ -1,6 +1,7 @@
 """The expected error under the right labels, from labels that were confused."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ _LEVEL = 0.01
 
 # Beyond this, the inverse of an estimated matrix is mostly noise.
 _LARGEST_CONDITION = 100
+
+# What half precision makes of a probability of 1.
+_ROUNDING = 1e-3
 
 
 def corrected_error(transition: ArrayLike) -> SampleMeasure:
@@ -47,12 +51,14 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     Returns
     -------
     SampleMeasure
-        For `query` of classifiers with one label for each sample.
+        For `query` of classifiers with one label for each sample and without
+        `class_weight`: weights that depend on the noisy label would bias it.
 
     Raises
     ------
     ValueError
-        If it is no such matrix, or has no inverse.
+        If it is no such matrix, has no inverse, or is a frame whose rows or columns
+        are not sorted by their names.
 
     References
     ----------
@@ -70,9 +76,12 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     'corrected_error'
     """
     matrix = _checked(transition)
-    values = _CorrectedError(np.linalg.inv(matrix))
     return SampleMeasure(
-        "corrected_error", "log_probabilities", values, n_classes=len(matrix)
+        "corrected_error",
+        "log_probabilities",
+        CorrectedError(np.linalg.inv(matrix)),
+        n_classes=len(matrix),
+        class_weight=False,
     )
 
 
@@ -94,7 +103,8 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
         Predicted probabilities by models that were not trained on the sample, such as
         those of scikit-learn's ``cross_val_predict(method="predict_proba")``.
     labels : array-like of shape (n_samples,)
-        The labels; the columns are of their sorted values.
+        The labels. The columns are of their sorted values, unless they are those of a
+        frame and have the labels as names.
 
     Returns
     -------
@@ -104,7 +114,8 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
     Raises
     ------
     ValueError
-        If the shapes do not fit, or there is a class of less than 40 samples.
+        If the shapes do not fit, a label is missing, what is given are no
+        probabilities, or there is a class of less than 40 samples.
 
     References
     ----------
@@ -169,9 +180,9 @@ def _uniform_unless_sure(counts: np.ndarray) -> np.ndarray:
 def _codes(
     probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = np.asarray(probabilities, dtype=np.float64)
-    names, codes = np.unique(np.asarray(labels), return_inverse=True)
-    if found.shape != (codes.size, len(names)) or len(names) < 2:
+    names, codes = _classes_of(labels)
+    found = _numbers("probabilities", probabilities)
+    if found.shape != (len(codes), len(names)) or len(names) < 2:
         raise ValueError(
             "`probabilities` must have a row for each sample and a column for each of "
             f"the classes among `labels`, two at least: got shape {found.shape} for "
@@ -179,34 +190,71 @@ def _codes(
         )
     if not np.isfinite(found).all():
         raise ValueError("`probabilities` must be finite, got NaN or infinity.")
+    if found.min() < 0 or found.max() > 1 + _ROUNDING:
+        raise ValueError(
+            "`probabilities` must be between 0 and 1, as of predict_proba, got "
+            f"{found.min():.3g} to {found.max():.3g}."
+        )
     counts = np.bincount(codes)
     if counts.min() < _LEAST:
         raise ValueError(
             f"`labels` must have at least {_LEAST} samples of each class to estimate "
             f"how they are confused, got {counts.min()} of "
-            f"{names[counts.argmin()]!r}. Give the matrix itself to corrected_error, "
-            "or leave rare classes out."
+            f"{names[counts.argmin()]!r:.200}. Give the matrix itself to "
+            "corrected_error, or leave rare classes out."
         )
-    return found, codes
+    return found[:, _places(probabilities, names)], codes
+
+
+def _classes_of(labels: ArrayLike) -> tuple[list[Any], np.ndarray]:
+    """Return the sorted classes, and the number of each label's."""
+    given = np.asarray(labels)
+    try:
+        names, codes = np.unique(given, return_inverse=True)
+    except TypeError as error:  # None and NaN have no order among texts
+        raise ValueError(
+            "`labels` must be all texts or all numbers, and none missing, got "
+            f"{labels!r:.200}."
+        ) from error
+    if given.ndim != 1 or (names != names).any():
+        got = f"shape {given.shape}" if given.ndim != 1 else "NaN among them"
+        raise ValueError(
+            "`labels` must be one label for each sample, a 1d array without missing "
+            f"values, got {got}. Leave out samples without a label."
+        )
+    return names.tolist(), codes
+
+
+def _places(probabilities: Any, names: list[Any]) -> list[int]:
+    """Return the columns of the classes: by their names, if a frame has these."""
+    columns = [*map(str, getattr(probabilities, "columns", ()))]
+    texts = [*map(str, names)]
+    named = sorted(columns) == sorted(texts)
+    return [*map(columns.index, texts)] if named else [*range(len(names))]
+
+
+def _numbers(name: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be a matrix of numbers, got {values!r:.200}."
+        ) from error
 
 
 def _checked(transition: ArrayLike) -> np.ndarray:
-    try:
-        matrix = np.asarray(transition, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`transition` must be a matrix of numbers, got {transition!r:.200}."
-        ) from error
+    matrix = _numbers("transition", transition)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(
             "`transition` must have a row and a column for each class, two at least, "
             f"got shape {matrix.shape}."
         )
+    _check_sorted(transition)
     # Negated, so that NaN is refused too.
     if not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1):
         raise ValueError(
-            "`transition` must have rows of probabilities that sum to 1, got "
-            f"{matrix.tolist()}."
+            "`transition` must have rows of probabilities that sum to 1, one for each "
+            f"right class, got {matrix.tolist()}."
         )
     if np.linalg.cond(matrix) > 1 / np.sqrt(np.finfo(np.float64).eps):
         raise ValueError(
@@ -216,8 +264,22 @@ def _checked(transition: ArrayLike) -> np.ndarray:
     return matrix
 
 
+def _check_sorted(transition: Any) -> None:
+    """Refuse a frame whose rows or columns are not in the order of ``classes_``."""
+    if not hasattr(transition, "columns"):
+        return
+    for names in (getattr(transition, "index", ()), transition.columns):
+        found = [*names]
+        if sorted(found, key=lambda name: (str(type(name)), name)) != found:
+            raise ValueError(
+                "`transition` must have its rows and columns in the order of the "
+                f"classes, which are sorted, got a frame with {found!r:.200}. Sort it, "
+                "or give an array in the order of `classes_`."
+            )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _CorrectedError:
+class CorrectedError:
     """The error of each sample, by the inverse of the transition matrix."""
 
     inverse: np.ndarray

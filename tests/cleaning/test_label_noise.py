@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
+from sklearn.base import clone
 from sklearn.datasets import make_classification
+from torch import nn
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, queries
 from skinfluence.cleaning import InfluenceCleanerCV
-from skinfluence.cleaning._label_noise import corrected_query
 from skinfluence.datasets import flip_labels, flip_labels_by_class
+from skinfluence.scorers import SGDInfluence
 from tests.cleaning.problems import quick
 
 ONE_CLASS = np.array([[0.6, 0.4], [0.0, 1.0]])
@@ -71,20 +74,79 @@ def test_the_estimate_is_cached(tmp_path):
     np.testing.assert_array_equal(first.transition_, again.transition_)
 
 
+def test_of_few_groups_each_is_held_out_once():
+    X, y, _ = problem()
+    fits = []
+
+    class Noted(SGDInfluenceClassifier):
+        def fit(self, X, y=None, **fit_params):
+            fits.append(set(X[:, 0].tolist()))
+            return super().fit(X, y, **fit_params)
+
+    X[:, 0] = np.arange(600) % 2
+    clf = Noted("linear", max_epochs=5, random_state=0)
+    options = {"n_remove": 20, "cv": 2, "query": "corrected_error"}
+    InfluenceCleaner(clf, random_state=0, **options).fit(X, y, groups=X[:, 0])
+    # Two fits for the estimate, two for the ranking, and the final one.
+    assert sorted(map(sorted, fits[:2])) == [[0.0], [1.0]]
+    assert len(fits) == 5
+
+
+def test_samples_without_weight_tell_nothing():
+    X, y, _ = problem()
+    halves = np.arange(0, 400, 2), np.arange(1, 400, 2)
+    cleaner = InfluenceCleaner(quick(), cv=[halves], random_state=0)
+    expected = clone(cleaner).fit(X[:400], y[:400], sample_weight=np.ones(400))
+    weights = np.repeat([1.0, 0.0], [400, 200])
+    X[400:], y[400:] = 0, 1 - y[400:]
+    found = cleaner.fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(found.transition_, expected.transition_)
+
+
+def test_a_scorer_with_a_query_of_its_own_needs_no_estimate():
+    X, y, _ = problem()
+    found = InfluenceCleaner(quick(), scorer=SGDInfluence(), random_state=0).fit(X, y)
+    assert (found.query_, found.transition_) == ("loss", None)
+
+
+def test_of_sequences_of_two_labels_the_loss_is_asked_for():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)).astype(np.float32)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Unflatten(1, (2, 4)))
+    clf = SGDInfluenceClassifier(
+        module, max_epochs=2, criterion=nn.CrossEntropyLoss, random_state=0
+    )
+    y = (X[:, [0, 1, 2, 0]] > 0).astype(int)
+    assert InfluenceCleaner(clf, random_state=0).fit(X, y).query_ == "loss"
+
+
 def test_each_fold_of_a_search_estimates_for_itself():
     X, y, _ = problem()
     search = InfluenceCleanerCV(quick(), n_removes=[0, 60], cv=2, random_state=0)
     assert search.fit(X, y).query_.name == "corrected_error"
 
 
-def test_classes_without_samples_are_not_confused():
-    X, y, _ = problem()
-    clf = SGDInfluenceClassifier("linear", max_epochs=5, classes=[0, 1, 7])
-    query = corrected_query(ONE_CLASS, clf, y, needed=False)
-    assert query.n_classes == 3
-    clf.set_params(random_state=0)
+@pytest.mark.parametrize(
+    ("classes", "rows"),
+    [([0, 1, 7], [0, 1]), ([7, 1, 0], [2, 1])],
+    ids=["sorted", "unsorted"],
+)
+def test_the_matrix_is_in_the_order_of_the_estimators_classes(classes, rows):
+    X, y, flipped = problem()
+    clf = quick(classes=classes, max_epochs=10, lr=0.1)
     found = InfluenceCleaner(clf, n_remove=60, random_state=0).fit(X, y)
-    assert found.query_.n_classes == 3
+    # Of samples that are surely of one class the values tell the inverse's entries.
+    logs = torch.eye(3, dtype=torch.float64).log()
+    whole = np.stack(
+        [
+            1 - found.query_.values(logs, torch.full((3,), label)).numpy()
+            for label in range(3)
+        ]
+    )
+    expected = np.eye(3)
+    expected[np.ix_(rows, rows)] = np.linalg.inv(found.transition_)
+    np.testing.assert_allclose(whole, expected, atol=1e-12)
+    assert flipped[found.removed_indices_].mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -92,18 +154,22 @@ def test_classes_without_samples_are_not_confused():
     [
         ({"X_val": True}, "only for samples that are held out"),
         ({"estimator": quick(class_weight="balanced")}, "without class_weight"),
-        ({"rows": 80}, "two classes with 50 samples each"),
+        ({"rows": 80}, "two classes with 60 samples each .*, got 18 of 0"),
+        ({"groups": np.zeros(600)}, "two groups or none, got a single group"),
+        ({"estimator": quick(criterion=nn.MultiMarginLoss)}, "'corrected_error' only"),
     ],
 )
 def test_a_correction_that_cannot_be_had_is_refused(options, message):
     X, y, _ = problem()
     rows = options.pop("rows", len(y))
     given = (X[:50], y[:50]) if options.pop("X_val", False) else None
+    groups = options.pop("groups", None)
+    halves = None if given else [(np.arange(0, rows, 2), np.arange(1, rows, 2))]
     cleaner = InfluenceCleaner(
-        **{"estimator": quick(), "query": "corrected_error", **options}
+        **{"estimator": quick(), "query": "corrected_error", "cv": halves, **options}
     )
     with pytest.raises(ValueError, match=message):
-        cleaner.fit(X[:rows], y[:rows], X_val=given)
+        cleaner.fit(X[:rows], y[:rows], X_val=given, groups=groups)
 
 
 @pytest.mark.parametrize("options", [{"n_samples": 90}, {"X_val": True}])

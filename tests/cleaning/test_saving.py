@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -18,6 +19,7 @@ from skinfluence import (
     InfluenceCleaner,
     InfluenceCleanerCV,
     load_estimator,
+    queries,
     save_estimator,
 )
 from skinfluence.cleaning import data_fingerprint
@@ -167,6 +169,16 @@ def test_own_functions_must_be_trusted(tmp_path):
     with pytest.raises(UntrustedTypeError, match="ask"):
         load_estimator(tmp_path / "cleaner")
     assert load_estimator(tmp_path / "cleaner", [ask]).query is ask
+
+
+def test_a_corrected_query_needs_no_trust(tmp_path):
+    # A cleaner with the default query may come to hold one.
+    query = queries.corrected_error([[0.6, 0.4], [0, 1]])
+    loaded = through(InfluenceCleaner(quick(), query=query), tmp_path / "cleaner").query
+    logs, labels = torch.tensor([[0.8, 0.2]] * 2).log(), torch.tensor([0, 1])
+    # The errors are 0.2 and 0.8, the inverse is [[5/3, -2/3], [0, 1]].
+    expected = [(5 * 0.2 - 2 * 0.8) / 3, 0.8]
+    np.testing.assert_allclose(loaded.values(logs, labels).numpy(), expected, rtol=1e-5)
 
 
 def with_paths():

@@ -31,6 +31,7 @@ from skinfluence import (
     SGDInfluenceClassifier,
     SGDInfluenceRegressor,
     find_issues,
+    queries,
 )
 from skinfluence.cleaning import data_fingerprint
 from skinfluence.estimators import InfluenceInterval, ScoresOverRuns, skill
@@ -211,6 +212,13 @@ def test_the_expected_error_is_asked_for(clf):
     assert (report.to_dict()["unit"], report.to_dict()["loss_unit"]) == ("", "nats")
     html = page(report.to_dict())
     assert "without each, by estimate, the expected validation error would be" in html
+
+
+def test_a_query_that_is_an_object_is_called_by_its_name(clf):
+    query = queries.corrected_error(np.eye(3))
+    report = AuditReport.from_estimator(clf, *DATA, n=3, n_check=0, query=query)
+    said = "the expected validation error corrected for label noise would be"
+    assert said in page(report.to_dict())
 
 
 def test_kinks_can_be_smoothed():

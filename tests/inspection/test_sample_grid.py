@@ -231,7 +231,10 @@ def test_from_estimator_can_show_what_x_was_made_of():
 @pytest.mark.parametrize(
     ("options", "meaning"),
     [
-        ({}, "change of the expected validation error without the sample"),
+        (
+            {"query": "error"},
+            "change of the expected validation error without the sample",
+        ),
         (
             {"query": "loss"},
             "change of the mean validation loss without the sample (nats)",

@@ -1,6 +1,7 @@
 """The error under the right labels, from noisy ones; formulas of numpy check it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -62,6 +63,18 @@ def test_the_estimate_finds_noise_in_one_class(labels):
     np.testing.assert_allclose(found.sum(1), 1)
 
 
+def test_columns_with_the_classes_as_names_may_be_in_any_order():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    second = np.clip(labels * 0.4 + rng.uniform(size=200) * 0.6, 0, 1)
+    frame = pd.DataFrame({1: second, 0: 1 - second})
+    expected = queries.estimate_transition(frame[[0, 1]].to_numpy(), labels)
+    np.testing.assert_array_equal(queries.estimate_transition(frame, labels), expected)
+    # Names that say nothing of the classes stand as they do.
+    other = frame[[0, 1]].set_axis(["p", "q"], axis=1)
+    np.testing.assert_array_equal(queries.estimate_transition(other, labels), expected)
+
+
 def test_of_classes_that_do_not_differ_the_estimate_is_uniform():
     right = np.arange(3000) % 3
     noisy, flipped = flip_labels(right, 0.3, random_state=0)
@@ -93,6 +106,8 @@ def test_equally_sure_samples_count_in_any_order():
         ([[np.nan, 1], [0, 1]], "rows of probabilities"),
         ([0.5, 0.5], "a row and a column for each class"),
         ("pair", "a matrix of numbers"),
+        (pd.DataFrame([[0.7, 0.3], [0, 1]], columns=["spam", "ham"]), "in the order"),
+        (pd.DataFrame([[0.7, 0.3], [0, 1]], [1, 0], [0, 1]), "in the order"),
     ],
 )
 def test_what_is_no_transition_matrix_is_refused(transition, message):
@@ -106,6 +121,11 @@ def test_what_is_no_transition_matrix_is_refused(transition, message):
         (np.ones((4, 3)), [0, 1, 0, 1], "a column for each of the classes"),
         (np.full((60, 2), np.nan), np.arange(60) % 2, "must be finite"),
         (np.ones((60, 2)), np.arange(60) < 5, "at least 40 samples of each class"),
+        (np.full((90, 2), -3.0), np.arange(90) % 2, "between 0 and 1, .* got -3 to -3"),
+        (np.ones((90, 2)), np.arange(90)[:, None] % 2, r"one label .* shape \(90, 1\)"),
+        (np.ones((90, 3)), [0, 1, np.nan] * 30, "one label .* got NaN among them"),
+        (np.ones((90, 3)), ["a", "b", None] * 30, "all texts or all numbers"),
+        (np.full((90, 2), "a"), np.arange(90) % 2, "a matrix of numbers"),
     ],
 )
 def test_what_no_matrix_can_be_estimated_from_is_refused(
@@ -113,6 +133,14 @@ def test_what_no_matrix_can_be_estimated_from_is_refused(
 ):
     with pytest.raises(ValueError, match=message):
         queries.estimate_transition(probabilities, labels)
+
+
+def test_weights_by_noisy_labels_are_refused():
+    clf = SGDInfluenceClassifier("linear", max_epochs=1, class_weight="balanced")
+    X = np.eye(4, dtype=np.float32)
+    query = queries.corrected_error(np.eye(2))
+    with pytest.raises(ValueError, match=r"without class_weight \(got 'balanced'"):
+        clf.fit(X, [0, 1, 0, 1]).influence(X, [0, 1, 0, 1], query=query)
 
 
 def test_a_matrix_of_other_classes_is_refused_before_the_retrace(trained):

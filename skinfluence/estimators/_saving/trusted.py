@@ -96,6 +96,8 @@ _DATA_OF_CLEANERS = (
     "skinfluence.cleaning.CleaningData",
     "skinfluence.cleaning.Validation",
     "skinfluence.estimators.ScoresOverRuns",
+    "skinfluence.queries.CorrectedError",
+    "skinfluence.queries.SampleMeasure",
 )
 
 # What a recorded model is made of.

@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from ..._version import __version__
 from ...cleaning import Decisions
 from ...estimators import InfluenceCheck, Skill
-from .._style import NAMES_OF_QUERIES, described, unit_of_loss
+from .._style import described, measure_in_words, unit_of_loss
 from .._typing import Estimator
 from .audited import Audited
 from .cells import check_repairs, mark_cells
@@ -124,9 +124,7 @@ def _head(options: Options, findings: Audit) -> Content:
         "title": options.title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
         "version": __version__,
-        "measure": NAMES_OF_QUERIES.get(
-            query if isinstance(query, str) else "", "query"
-        ),
+        "measure": measure_in_words(query),
         "measured": _AT.get(at if isinstance(at, str) else "", "of chosen epochs")
         + ("; kinks are smoothed on the way back" if options.smoothing else ""),
         "about": [[str(k), str(value)] for k, value in (options.about or {}).items()],
