@@ -32,7 +32,6 @@ from .._typing import MapDataset
 from .batches import RecordingBatchSampler, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .first_outputs import first_outputs
-from .outside_changes import listeners
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -256,9 +255,8 @@ class RecordingMixin(InfluenceNet):
         if computed:
             run.before_callbacks(self)
         # As skorch does, but nobody is called who does nothing.
-        getattr(self, method_name)(self, **cb_kwargs)
-        for callback in listeners(self, method_name):
-            getattr(callback, method_name)(self, **cb_kwargs)
+        for each in run.listeners(self, method_name):
+            getattr(each, method_name)(self, **cb_kwargs)
         if computed:
             run.after_callbacks(self)
 
