@@ -11,7 +11,7 @@ import torch
 from skorch.dataset import unpack_data
 from torch import Tensor
 from torch.nn.parameter import is_lazy
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 from ..._values import check_takes
 from ...training import (
@@ -29,7 +29,7 @@ from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
 from .._training_data import TrainingData, may_draw
 from .._typing import MapDataset
-from .batches import RecordingBatchSampler, WholeBatches, rows_of
+from .batches import RecordingBatchSampler, RowBatches, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .first_outputs import first_outputs
 from .training_run import TrainingRun
@@ -192,9 +192,9 @@ class RecordingMixin(InfluenceNet):
         sampler = kwargs.pop("sampler", None)
         shuffle = kwargs.pop("shuffle", self.shuffle if sampler is None else False)
         size, drop_last = kwargs.pop("batch_size"), kwargs.pop("drop_last", False)
-        if sampler is None:
-            sampler = (RandomSampler if shuffle else SequentialSampler)(dataset)
-        if batches is None:
+        if batches is None and sampler is None:
+            batches = RowBatches(dataset, shuffle, size, drop_last)
+        elif batches is None:
             batches = BatchSampler(sampler, size, drop_last)
         if run.trajectory is not None:
             plan_checkpoints(run.trajectory, self, batches)
