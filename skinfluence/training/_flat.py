@@ -290,6 +290,8 @@ class LiveState:
         )
 
     def _read_buffers(self) -> tuple[Tensor, ...]:
+        if not self.buffers:
+            return ()
         # Compared by their values: what is written to `.data` leaves no trace.
         known = self._values or (None,) * len(self.buffers)
         self._values = tuple(
