@@ -19,6 +19,7 @@ from ...training import (
     CompiledGradient,
     all_seeded,
     batch_coefficients,
+    clear_gradients,
     derive_seed,
     descend,
     seeded,
@@ -220,8 +221,11 @@ class RecordingMixin(InfluenceNet):
 
     def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
         """Begin with no gradients; those of further batches of a step are added."""
-        if self.run_ is None or not self.run_.n_taken:
+        if self.run_ is None:
             super()._zero_grad_optimizer(set_to_none)
+        elif not self.run_.n_taken:
+            for name in self._optimizers:
+                clear_gradients(getattr(self, f"{name}_"))
 
     def train_step_single(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
