@@ -816,6 +816,24 @@ def test_divergence_is_warned_of():
         case.fitted()
 
 
+def test_a_callback_that_joins_within_an_epoch_is_called_from_then_on():
+    class Counts(Callback):
+        n = 0
+
+        def on_batch_end(self, net, **_):
+            self.n += 1
+
+    class Adds(Callback):
+        def on_batch_end(self, net, **_):
+            if len(net.history[-1]["batches"]) == 2 and not counts.n:
+                net.callbacks_.append(("counts", counts))
+
+    counts = Counts()
+    clf = Case("linear").fitted(callbacks=[Adds()])
+    assert clf.trajectory_.n_steps == 9
+    assert counts.n == 7
+
+
 # --- samplers and loaders ------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from skorch.callbacks import Callback
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
@@ -114,7 +115,8 @@ class TrainingRun:
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
         self._modules: list[nn.Module] | None = None
-        self._listeners: dict[str, list[Any]] = {}
+        self._listeners: dict[str, list[Any]] = {}  # of these callbacks
+        self._callbacks: list[tuple[str, Callback]] = []
         self._live: LiveState | None = None
         self.epoch_done: Callable[..., Any] = no_advance  # moves the progress bar
         self._new_epoch = True
@@ -135,7 +137,12 @@ class TrainingRun:
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.
-        return {**self.__dict__, "gradient": None, "_modules": None, "_listeners": {}}
+        looked_up: dict[str, Any] = {
+            "_modules": None,
+            "_listeners": {},
+            "_callbacks": [],
+        }
+        return {**self.__dict__, "gradient": None, **looked_up}
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
@@ -163,7 +170,9 @@ class TrainingRun:
         return self._modules
 
     def listeners(self, net: NeuralNet, event: str) -> list[Any]:
-        """Return what does something at an event of each batch, once an epoch."""
+        """Return what does something at an event of each batch, found once an epoch."""
+        if self._callbacks != net.callbacks_:
+            self._callbacks, self._listeners = [*net.callbacks_], {}
         found = self._listeners.get(event)
         if found is None:
             found = self._listeners[event] = listeners(net, event)
