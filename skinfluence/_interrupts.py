@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 
@@ -43,7 +43,10 @@ class _Gate:
             self.interrupts.append(interrupt)
             raise Interrupted from interrupt
 
-    def let_go(self) -> None:
+    def __enter__(self) -> None:
+        self.holds = True
+
+    def __exit__(self, *raised: object) -> None:
         """Pass on what came while the gate held."""
         self.holds = False
         if self.waiting:
@@ -91,26 +94,24 @@ def told_apart() -> Iterator[None]:
             raise
 
 
-@contextmanager
-def deferred_interrupts() -> Iterator[None]:
+def deferred_interrupts() -> AbstractContextManager[object]:
     """Let interrupts, and SIGTERM where Python handles it, wait for the block's end.
 
     In a loop that tells them apart its gate holds them. A handler that a callback sets
     there is called at once.
     """
     if not _is_main():
+        return nullcontext()
+    if not _gates:
+        return _deferred_by_own_gate()
+    gate = _gates[-1]
+    return nullcontext() if gate.holds else gate
+
+
+@contextmanager
+def _deferred_by_own_gate() -> Iterator[None]:
+    with _gate() as gate, gate:
         yield
-    elif not _gates:
-        with _gate(), deferred_interrupts():
-            yield
-    elif (gate := _gates[-1]).holds:
-        yield
-    else:
-        gate.holds = True
-        try:
-            yield
-        finally:
-            gate.let_go()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
 from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
-from ._derivatives import descend, differentiating
+from ._derivatives import clear_gradients, descend, differentiating
 from ._devices import check_device, own_memory
 from ._first_derivative import check_first_derivative
 from ._flat import PARAMETERS, Address, FlatLayout, LiveState, State, same_values
@@ -80,6 +80,7 @@ __all__ = [
     "check_input_derivative",
     "check_later_steps",
     "check_second_derivative",
+    "clear_gradients",
     "close",
     "derive_seed",
     "derive_seeds",

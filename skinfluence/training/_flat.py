@@ -255,18 +255,20 @@ class LiveState:
         self.dtype = widest(self.parameters)
         # Scalars are kept as numbers; their dtypes and devices are the optimizer's.
         self.prototypes: dict[str, Tensor] = {}
-        for parameter in self.parameters:
-            self.prototypes.update(self._optimizer_state(parameter) or {})
+        for state in self._optimizer_states():
+            self.prototypes.update(state or {})
 
-    def _optimizer_state(self, parameter: Tensor) -> dict[str, Any] | None:
+    def _optimizer_states(self) -> Sequence[dict[str, Any] | None]:
+        every = self.optimizer.state
+        if not every:
+            return [None] * len(self.parameters)
         # `get`: the optimizer's state is a defaultdict, and reading must not fill it.
-        state = self.optimizer.state.get(parameter)
-        return state if state else None
+        return [every.get(parameter) or None for parameter in self.parameters]
 
     @torch.no_grad()
     def read(self) -> State:
         """Return a copy of the state."""
-        states = [self._optimizer_state(parameter) for parameter in self.parameters]
+        states = self._optimizer_states()
         moments = {}
         for name in self.moments:
             if any(state and state.get(name) is not None for state in states):
@@ -288,6 +290,8 @@ class LiveState:
         )
 
     def _read_buffers(self) -> tuple[Tensor, ...]:
+        if not self.buffers:
+            return ()
         # Compared by their values: what is written to `.data` leaves no trace.
         known = self._values or (None,) * len(self.buffers)
         self._values = tuple(
@@ -367,10 +371,10 @@ class LiveState:
 
         What was written to a tensor's `data` is not seen.
         """
-        states = map(self._optimizer_state, self.parameters)
         return [
             (id(value), value._version)
-            for state in states
-            for value in (state or {}).values()
+            for state in self._optimizer_states()
+            if state is not None
+            for value in state.values()
             if isinstance(value, Tensor)
         ]

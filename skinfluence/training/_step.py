@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ._clipping import Clipping
 from ._derivatives import (
+    clear_gradients,
     derivatives_along,
     descend,
     differentiate,
@@ -139,7 +140,7 @@ class TrainingStep:
             optimizer.param_groups, step.hyperparameters, strict=True
         ):
             group.update(_like_own(group, hyperparameters))
-        optimizer.zero_grad(set_to_none=True)
+        clear_gradients(optimizer)
         self.objective.train(True)
         loss = self._descend(step, weights)
         for position, parameter in enumerate(self.live.parameters):
@@ -354,7 +355,7 @@ class TrainingStep:
         if step.clipping is None:
             return direction
         self.live.show(state)
-        self.live.optimizer.zero_grad(set_to_none=True)
+        clear_gradients(self.live.optimizer)
         self.objective.train(True)
         self._descend(step, None)
         every = [

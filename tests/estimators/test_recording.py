@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import (
     BatchSampler,
+    RandomSampler,
     Sampler,
+    SequentialSampler,
     Subset,
     WeightedRandomSampler,
     default_collate,
@@ -814,6 +816,24 @@ def test_divergence_is_warned_of():
         case.fitted()
 
 
+def test_a_callback_that_joins_within_an_epoch_is_called_from_then_on():
+    class Counts(Callback):
+        n = 0
+
+        def on_batch_end(self, net, **_):
+            self.n += 1
+
+    class Adds(Callback):
+        def on_batch_end(self, net, **_):
+            if len(net.history[-1]["batches"]) == 2 and not counts.n:
+                net.callbacks_.append(("counts", counts))
+
+    counts = Counts()
+    clf = Case("linear").fitted(callbacks=[Adds()])
+    assert clf.trajectory_.n_steps == 9
+    assert counts.n == 7
+
+
 # --- samplers and loaders ------------------------------------------------------------
 
 
@@ -826,6 +846,17 @@ def test_sampling_with_replacement():
     assert any(len(batch.unique()) < len(batch) for batch in rows)
     expected = differences(case, spy, clf)
     assert relative_error(clf.influence(*case.validation()), expected) <= 1e-6
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("sampler", [RandomSampler, SequentialSampler])
+def test_rows_are_drawn_as_by_the_samplers_of_torch(sampler, drop_last):
+    def rows(**options):
+        clf = Case("linear").fitted(iterator_train__drop_last=drop_last, **options)
+        return [record.rows.tolist() for record in clf.trajectory_.records]
+
+    drawn = rows(iterator_train__shuffle=sampler is RandomSampler)
+    assert drawn == rows(iterator_train__sampler=sampler(range(N_SAMPLES)))
 
 
 class Halves(Sampler):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..._progress import tracked
 from ..._warnings import warn_caller
 from ...exceptions import DivergenceWarning
-from ...training import TrainingStep
+from ...training import TrainingStep, clear_gradients
 from ...trajectory import Replay, Trajectory, on_threads, parameters_digest
 from .._net import InfluenceNet, net_modules
 from .._recording.pretraining import take_over
@@ -90,7 +90,7 @@ def _refitted(
     other = replica.net
     other.trajectory_ = _repeated(trajectory, step, first)
     other.history_ = History()
-    other.optimizer_.zero_grad(set_to_none=True)
+    clear_gradients(other.optimizer_)
     _copy_frozen(net, other)
     return other
 

@@ -11,7 +11,7 @@ import torch
 from skorch.dataset import unpack_data
 from torch import Tensor
 from torch.nn.parameter import is_lazy
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 from ..._values import check_takes
 from ...training import (
@@ -19,6 +19,7 @@ from ...training import (
     CompiledGradient,
     all_seeded,
     batch_coefficients,
+    clear_gradients,
     derive_seed,
     descend,
     seeded,
@@ -29,10 +30,9 @@ from .._net import InfluenceNet, net_modules
 from .._seeding import SeededCollation, SeededItems, base_of, seeded_keys
 from .._training_data import TrainingData, may_draw
 from .._typing import MapDataset
-from .batches import RecordingBatchSampler, WholeBatches, rows_of
+from .batches import RecordingBatchSampler, RowBatches, WholeBatches, rows_of
 from .budget import plan_checkpoints
 from .first_outputs import first_outputs
-from .outside_changes import listeners
 from .training_run import TrainingRun
 
 # Options of a loader that do not change the content of a batch.
@@ -193,9 +193,9 @@ class RecordingMixin(InfluenceNet):
         sampler = kwargs.pop("sampler", None)
         shuffle = kwargs.pop("shuffle", self.shuffle if sampler is None else False)
         size, drop_last = kwargs.pop("batch_size"), kwargs.pop("drop_last", False)
-        if sampler is None:
-            sampler = (RandomSampler if shuffle else SequentialSampler)(dataset)
-        if batches is None:
+        if batches is None and sampler is None:
+            batches = RowBatches(dataset, shuffle, size, drop_last)
+        elif batches is None:
             batches = BatchSampler(sampler, size, drop_last)
         if run.trajectory is not None:
             plan_checkpoints(run.trajectory, self, batches)
@@ -221,8 +221,11 @@ class RecordingMixin(InfluenceNet):
 
     def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
         """Begin with no gradients; those of further batches of a step are added."""
-        if self.run_ is None or not self.run_.n_taken:
+        if self.run_ is None:
             super()._zero_grad_optimizer(set_to_none)
+        elif not self.run_.n_taken:
+            for name in self._optimizers:
+                clear_gradients(getattr(self, f"{name}_"))
 
     def train_step_single(self, batch: object, **fit_params: Any) -> dict[str, Any]:
         """Compute the batch loss from per-sample losses, and its gradient."""
@@ -256,9 +259,8 @@ class RecordingMixin(InfluenceNet):
         if computed:
             run.before_callbacks(self)
         # As skorch does, but nobody is called who does nothing.
-        getattr(self, method_name)(self, **cb_kwargs)
-        for callback in listeners(self, method_name):
-            getattr(callback, method_name)(self, **cb_kwargs)
+        for each in run.listeners(self, method_name):
+            getattr(each, method_name)(self, **cb_kwargs)
         if computed:
             run.after_callbacks(self)
 

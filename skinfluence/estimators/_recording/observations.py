@@ -51,6 +51,9 @@ def warn_of_buffers(
 
 def add_trained(trajectory: Trajectory, optimizer: torch.optim.Optimizer) -> None:
     """Record parameters from the first step in which they are trained."""
+    every = sum(len(options["params"]) for options in optimizer.param_groups)
+    if every == len(trajectory.addresses):
+        return
     recorded = set(trajectory.addresses)
     for group, options in enumerate(optimizer.param_groups):
         for index, parameter in enumerate(options["params"]):

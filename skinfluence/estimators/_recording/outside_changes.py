@@ -165,19 +165,18 @@ def _gradients(live: LiveState) -> list[Tensor]:
 
 
 def listeners(net: NeuralNet, event: str) -> list[Any]:
-    """Return the callbacks that do something at an event."""
-    nothing = getattr(Callback, event)
-    return [
-        callback
-        for _, callback in net.callbacks_
-        if getattr(type(callback), event, None) is not nothing
-        or event in getattr(callback, "__dict__", ())
-    ]
+    """Return what does something at an event: the net, and those of its callbacks."""
+    callbacks = (callback for _, callback in net.callbacks_)
+    found = [each for each in callbacks if not _inherits(each, Callback, event)]
+    # On the net skorch itself does something when a batch begins.
+    idle = event != "on_batch_begin" and _inherits(net, NeuralNet, event)
+    return found if idle else [net, *found]
 
 
-def callbacks_touch_gradients(net: NeuralNet) -> bool:
-    overridden = type(net).on_grad_computed is not NeuralNet.on_grad_computed
-    return overridden or bool(listeners(net, "on_grad_computed"))
+def _inherits(each: Any, base: type, event: str) -> bool:
+    """Whether an object's method for an event is that of its base class."""
+    own = getattr(type(each), event, None) is not getattr(base, event)
+    return not (own or event in getattr(each, "__dict__", ()))
 
 
 def act_between_batches(net: NeuralNet) -> bool:
@@ -186,10 +185,11 @@ def act_between_batches(net: NeuralNet) -> bool:
     if not all(module.startswith(_LIBRARIES) for module in loop):
         return True
     for event in _BETWEEN_BATCHES:
-        if getattr(type(net), event) is not getattr(NeuralNet, event):
+        if not _inherits(net, NeuralNet, event):
             return True
+        others = (each for each in listeners(net, event) if each is not net)
         # It keeps the outputs of the batch.
-        if any(type(each) is not EpochScoring for each in listeners(net, event)):
+        if any(type(each) is not EpochScoring for each in others):
             return True
     return False
 

@@ -28,7 +28,7 @@ from ...exceptions import (
     TrajectoryFileError,
     TrajectoryInUseError,
 )
-from ...training import LiveState, moment_names
+from ...training import LiveState, clear_gradients, moment_names
 from ...trajectory import (
     StepRecord,
     Trajectory,
@@ -311,7 +311,7 @@ def begin_again(net: NeuralNet, trajectory: Trajectory) -> None:
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
     net.optimizer_.step()
-    net.optimizer_.zero_grad(set_to_none=True)
+    clear_gradients(net.optimizer_)
 
 
 def live_state(net: NeuralNet, trajectory: Trajectory) -> LiveState:

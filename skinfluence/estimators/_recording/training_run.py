@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from skorch.callbacks import Callback
 from skorch.net import NeuralNet
 from torch import Tensor, nn
 
@@ -43,9 +44,9 @@ from .optimizer_hooks import StepTwice, step_hooks
 from .outside_changes import (
     StepWatch,
     act_between_batches,
-    callbacks_touch_gradients,
     changed_by_hooks,
     changed_state,
+    listeners,
 )
 
 
@@ -114,6 +115,8 @@ class TrainingRun:
         # Seeds count all that was ever done; records only what the trajectory holds.
         self.epoch = 0
         self._modules: list[nn.Module] | None = None
+        self._listeners: dict[str, list[Any]] = {}  # of these callbacks
+        self._callbacks: list[tuple[str, Callback]] = []
         self._live: LiveState | None = None
         self.epoch_done: Callable[..., Any] = no_advance  # moves the progress bar
         self._new_epoch = True
@@ -134,7 +137,12 @@ class TrainingRun:
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays where it was compiled.
-        return {**self.__dict__, "gradient": None, "_modules": None}
+        looked_up: dict[str, Any] = {
+            "_modules": None,
+            "_listeners": {},
+            "_callbacks": [],
+        }
+        return {**self.__dict__, "gradient": None, **looked_up}
 
     def begin_epoch(self) -> int:
         """Count a new epoch and return the seed of its batches."""
@@ -142,7 +150,7 @@ class TrainingRun:
         self.epoch = 1 + (0 if self.trajectory is None else self.trajectory.n_epochs)
         self._new_epoch = True
         self.batches.clear()
-        self._modules = None
+        self._modules, self._listeners = None, {}
         if self.data.draws:
             self.item_seed = derive_seed(self.seed, "items", self.n_epochs)
         return derive_seed(self.seed, "sampling", self.n_epochs)
@@ -160,6 +168,15 @@ class TrainingRun:
             parts = net_modules(net)
             self._modules = [m for part in parts for m in part.modules()]
         return self._modules
+
+    def listeners(self, net: NeuralNet, event: str) -> list[Any]:
+        """Return what does something at an event of each batch, found once an epoch."""
+        if self._callbacks != net.callbacks_:
+            self._callbacks, self._listeners = [*net.callbacks_], {}
+        found = self._listeners.get(event)
+        if found is None:
+            found = self._listeners[event] = listeners(net, event)
+        return found
 
     def weights(self) -> Tensor | None:
         """Return the c_i of the current batch."""
@@ -299,13 +316,13 @@ class TrainingRun:
 
     def before_callbacks(self, net: NeuralNet) -> None:
         """Look at a step's gradients before callbacks may change them."""
-        if self._live is not None and callbacks_touch_gradients(net):
+        if self._live is not None and self.listeners(net, "on_grad_computed"):
             self._watch.begin(self._live)
 
     def after_callbacks(self, net: NeuralNet) -> None:
         """Look at what callbacks changed, before the optimizer's step."""
         self._clipping = None
-        if self._recorded and callbacks_touch_gradients(net):
+        if self._recorded and self.listeners(net, "on_grad_computed"):
             self._clipping = self._watch.clipping(net, *self._recorded)
         self._see_gradients()
 
