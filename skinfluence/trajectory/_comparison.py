@@ -133,9 +133,9 @@ def _warn_of_rounding(start: int, stop: int, size: float) -> None:
     warn_caller(
         f"Repeating steps {start} to {stop - 1} led to parameters that differ by "
         f"{size:.1e} of the distance they moved from the recorded ones: sums were "
-        "added in another order than in training. On CUDA, to have the same bits, call "
-        "torch.use_deterministic_algorithms(True) with the environment variable "
-        "CUBLAS_WORKSPACE_CONFIG=:4096:8 before training; everywhere, keep every state "
-        "(checkpoint_every=1).",
+        "added in another order than in training, as another processor may do. On "
+        "CUDA, to have the same bits, call torch.use_deterministic_algorithms(True) "
+        "with the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before "
+        "training; everywhere, keep every state (checkpoint_every=1).",
         NondeterminismWarning,
     )
