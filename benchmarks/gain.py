@@ -81,12 +81,14 @@ def digits() -> tuple[Any, ...]:
     return clf, X, y, 1400, 397
 
 
-def mnist() -> tuple[Any, ...]:
+def mnist(n_train: int) -> tuple[Any, ...]:
     X, y = fetch_mnist(return_X_y=True)
     clf = SGDInfluenceClassifier(
         module__hidden_layer_sizes=(64,), max_epochs=30, batch_size=50
     )
-    return clf, (X[:6000] / 255).astype(np.float32), y[:6000], 2000, 4000
+    n_samples = n_train + 4000
+    X, y = (X[:n_samples] / 255).astype(np.float32), y[:n_samples]
+    return clf, X, y, n_train, 4000
 
 
 def adult() -> tuple[Any, ...]:
@@ -117,7 +119,8 @@ TABLES = "german", "magic", "penbased", "satimage", "spambase"
 OWN: dict[str, Callable[[], Any]] = {
     "20 Newsgroups": cache(newsgroups),
     "Adult": cache(adult),
-    "MNIST": cache(mnist),
+    "MNIST": cache(partial(mnist, 2000)),
+    "MNIST 10,000": cache(partial(mnist, 10000)),
     "digits": cache(digits),
 }
 SETS: dict[str, Callable[[], Any]] = {
