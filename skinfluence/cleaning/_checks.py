@@ -60,6 +60,7 @@ def check_choices(cleaner: Any) -> None:
         _check_decided(cleaner, estimator)
     else:
         scorer = cleaner._scorer()
+        _check_query(cleaner, scorer)
         _check_smoothing(cleaner, scorer)
         check_estimator = getattr(scorer, "check_estimator", None)
         if check_estimator is not None:
@@ -89,6 +90,19 @@ def _check_decided(cleaner: Any, estimator: Any) -> None:
         )
     if cleaner.refit == "counterfactual":
         _check_counterfactual(cleaner, estimator)
+
+
+def _check_query(cleaner: Any, scorer: Any) -> None:
+    got, own = cleaner.query, getattr(scorer, "query", None)
+    if isinstance(got, str) and got == "auto":
+        return
+    named = isinstance(cleaner.scorer, str) and own is not None
+    if not (named or own is got or (isinstance(got, str) and own == got)):
+        raise ValueError(
+            f"`query` must be 'auto' with scorer={cleaner.scorer!r:.200}, got "
+            f"{got!r:.200}. Use scorer='influence', or give a scorer its own, as in "
+            f"SGDInfluence(query={got!r:.200})."
+        )
 
 
 def _check_smoothing(cleaner: Any, scorer: Any) -> None:

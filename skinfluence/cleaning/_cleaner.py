@@ -99,11 +99,12 @@ class InfluenceCleaner(BaseCleaner):
         Number of runs to average over, each with its own random states: other initial
         weights and batches. Each costs a training and a retrace for every fold of `cv`.
     query : "auto", a named query or callable, default="auto"
-        What is measured on each validation sample, for ``scorer="influence"``, as in
-        the estimator's ``influence``. ``"auto"`` is ``"loss"`` for given validation
-        data, and ``"error"`` for held-out samples, whose labels are as noisy as the
-        others; it is ``"loss"`` if there are no class probabilities. If a class has
-        less than a third of the mean number of samples, and the estimator weights no
+        What is measured on each validation sample, for scorers given by name that have
+        a query (refused with any other), as in the estimator's ``influence``.
+        ``"auto"`` is ``"loss"`` for given validation data, and ``"error"`` for held-out
+        samples, whose labels are as noisy as the others; it is ``"loss"`` if there are
+        no class probabilities. If a class has less than a third of the mean number of
+        samples, and the estimator weights no
         classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, for
         held-out samples with 60 of each class, five more fits estimate how the labels
         are confused (:func:`~skinfluence.queries.estimate_transition`; in each fold

@@ -155,6 +155,8 @@ def test_the_matrix_is_in_the_order_of_the_estimators_classes(classes, rows):
         ({"X_val": True}, "only for samples that are held out"),
         ({"estimator": quick(class_weight="balanced")}, "without class_weight"),
         ({"rows": 80}, "two classes with 60 samples each .*, got 18 of 0"),
+        ({"scorer": SGDInfluence()}, "`query` must be 'auto' with scorer=SGDInf"),
+        ({"scorer": "loss"}, "`query` must be 'auto' with scorer='loss'"),
         ({"groups": np.zeros(600)}, "two groups or none, got a single group"),
         ({"estimator": quick(criterion=nn.MultiMarginLoss)}, "'corrected_error' only"),
     ],
