@@ -57,8 +57,8 @@ def corrected_error(transition: ArrayLike) -> SampleMeasure:
     Raises
     ------
     ValueError
-        If it is no such matrix, has no inverse, or is a frame whose rows or columns
-        are not sorted by their names.
+        If it is no such matrix, has no inverse, or is a frame, whose names may be in
+        another order.
 
     References
     ----------
@@ -249,7 +249,7 @@ def _checked(transition: ArrayLike) -> np.ndarray:
             "`transition` must have a row and a column for each class, two at least, "
             f"got shape {matrix.shape}."
         )
-    _check_sorted(transition)
+    _refuse_names(transition)
     # Negated, so that NaN is refused too.
     if not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1):
         raise ValueError(
@@ -264,18 +264,14 @@ def _checked(transition: ArrayLike) -> np.ndarray:
     return matrix
 
 
-def _check_sorted(transition: Any) -> None:
-    """Refuse a frame whose rows or columns are not in the order of ``classes_``."""
-    if not hasattr(transition, "columns"):
-        return
-    for names in (getattr(transition, "index", ()), transition.columns):
-        found = [*names]
-        if sorted(found, key=lambda name: (str(type(name)), name)) != found:
-            raise ValueError(
-                "`transition` must have its rows and columns in the order of the "
-                f"classes, which are sorted, got a frame with {found!r:.200}. Sort it, "
-                "or give an array in the order of `classes_`."
-            )
+def _refuse_names(transition: Any) -> None:
+    """Refuse a frame, whose names may be in another order than the classes."""
+    if hasattr(transition, "columns"):
+        raise ValueError(
+            "`transition` must be an array in the order of the estimator's `classes_`, "
+            f"got a frame with the columns {[*transition.columns]!r:.200}, in an order "
+            "that may be another. Give its values, once they are in that order."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
