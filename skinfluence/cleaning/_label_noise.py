@@ -32,7 +32,7 @@ def is_estimable(data: CleaningData) -> bool:
     return not _lack(data)
 
 
-def weighted(data: CleaningData) -> CleaningData:
+def taking_part(data: CleaningData) -> CleaningData:
     """Return the samples without those of weight 0, which take no part."""
     weights = data.params.get("sample_weight")
     return data if weights is None else data.take(np.flatnonzero(np.asarray(weights)))
@@ -42,7 +42,7 @@ def _lack(data: CleaningData) -> str:
     """Return why nothing can be estimated from the samples; "" if it can."""
     if data.y.ndim > 1:
         return "several labels for each sample"
-    part, classes = weighted(data), np.unique(data.y)
+    part, classes = taking_part(data), np.unique(data.y)
     if _n_folds(part) < 2:
         return "a single group"
     codes = np.searchsorted(classes, part.y)

@@ -33,8 +33,8 @@ from ._label_noise import (
     corrected_query,
     held_out_probabilities,
     is_estimable,
+    taking_part,
     transition_of,
-    weighted,
 )
 from ._ranking import (
     Ranking,
@@ -174,7 +174,7 @@ class CleaningRecipe(BaseEstimator):
         """Return how the labels seem to be confused, if the query depends on it."""
         if not self._depends_on_noise(data):
             return None
-        part = weighted(data)
+        part = taking_part(data)
         probabilities = held_out_probabilities(
             self._estimator(), part, seed, self.memory, self.n_jobs, self.verbose
         )
