@@ -17,7 +17,7 @@ from skinfluence.cleaning._data import CleaningData
 from skinfluence.estimators._questions import counterfactual
 from skinfluence.estimators._questions.question import Question
 from skinfluence.estimators._training_data import TrainingData
-from tests.cleaning.counting import CountingInfluence
+from tests.cleaning.counting import CountingInfluence, count
 from tests.cleaning.problems import flipped_blobs, quick
 
 pytestmark = pytest.mark.slow
@@ -56,10 +56,6 @@ def calls(tmp_path):
     folder = tmp_path / "calls"
     folder.mkdir()
     return folder
-
-
-def count(folder):
-    return len(list(folder.iterdir()))
 
 
 def folds(blobs, clf):

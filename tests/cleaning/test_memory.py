@@ -19,7 +19,7 @@ from skinfluence.cleaning import InfluenceCleaner
 from skinfluence.exceptions import CacheWarning
 from skinfluence.scorers import Outlier, SGDInfluence
 from tests import fresh
-from tests.cleaning.counting import CountingInfluence
+from tests.cleaning.counting import CountingInfluence, count
 from tests.cleaning.problems import flipped_blobs, quick
 
 GRID = {"n_remove": [0, 5, 10, 0.2]}
@@ -35,10 +35,6 @@ def calls(tmp_path):
     folder = tmp_path / "calls"
     folder.mkdir()
     return folder
-
-
-def count(folder):
-    return len(list(folder.iterdir()))
 
 
 def search(X, y, calls, memory, n_jobs=None, cv=3, **options):
