@@ -20,6 +20,9 @@ _SHARE, _LEAST = 0.05, 40
 # Chance makes as large a difference between the classes in one of a hundred samples.
 _LEVEL = 0.01
 
+# Models recognize some classes a little better than others, wrong labels or not.
+_LESS_REACHED = 0.05
+
 # Beyond this, the inverse of an estimated matrix is mostly noise.
 _LARGEST_CONDITION = 100
 
@@ -94,8 +97,15 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
     a chi-square test at 1 % does not tell the rates of the classes apart, they all get
     the same one, and every other class is as likely.
 
-    A class that the model fails to recognize looks as if it had wrong labels: no method
-    can tell them apart from the labels alone.
+    A class that is hard to recognize looks as if it had wrong labels, and no method can
+    always tell them apart from the labels alone. Two things hint at it. Its labels are
+    found among fewer of the less sure samples, while wrong labels are spread evenly: a
+    class with labels that are right at a rate r is held to be recognized if, of as many
+    samples as its labels divided by r, those that are most surely of it have nearly
+    as large a part of its labels (five points less at most) as for the other
+    classes on average. And of three classes or more, one that the models recognize is
+    predicted at least as often as it is labelled. A class that is not recognized is
+    held to be mistaken no more often than the others are.
 
     Parameters
     ----------
@@ -134,16 +144,15 @@ def estimate_transition(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarr
            [0. , 1. ]])
     """
     found, codes = _codes(probabilities, labels)
-    n_classes = found.shape[1]
-    counts = np.zeros((n_classes, n_classes))
-    for j, n_labelled in enumerate(np.bincount(codes)):
-        n_anchors = max(_LEAST, round(_SHARE * n_labelled))
-        # Of equally sure samples, none may come first by the order of the rows.
-        least = np.partition(found[:, j], -n_anchors)[-n_anchors]
-        share = np.where(found[:, j] > least, 1.0, 0.0)
-        ties = found[:, j] == least
-        share[ties] = (n_anchors - share.sum()) / ties.sum()
-        counts[j] = np.bincount(codes, weights=share, minlength=n_classes)
+    labelled = np.bincount(codes)
+    n_anchors = np.maximum(_LEAST, np.rint(_SHARE * labelled))
+    counts = np.stack(
+        [
+            _labels_of_surest(column, codes, number)
+            for column, number in zip(found.T, n_anchors, strict=True)
+        ]
+    )
+    _limit_unrecognized(counts, _are_recognized(found, codes, counts))
     return _uniform_unless_sure(counts)
 
 
@@ -156,6 +165,54 @@ def is_usable(transition: np.ndarray) -> bool:
     """Return whether an estimate tells the classes apart well enough to be inverted."""
     largest = (transition.argmax(axis=0) == np.arange(len(transition))).all()
     return bool(largest and np.linalg.cond(transition) < _LARGEST_CONDITION)
+
+
+def _labels_of_surest(
+    probability: np.ndarray, codes: np.ndarray, number: float
+) -> np.ndarray:
+    """Return how many of the samples most surely of a class have each label."""
+    # Of equally sure samples, none may come first by the order of the rows.
+    least = -np.partition(-probability, int(number) - 1)[int(number) - 1]
+    share = np.where(probability > least, 1.0, 0.0)
+    ties = probability == least
+    share[ties] = (number - share.sum()) / ties.sum()
+    return np.bincount(codes, weights=share)
+
+
+def _are_recognized(
+    found: np.ndarray, codes: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Return which classes the models recognize, so that mistakes are the labels'."""
+    n_classes, labelled = len(counts), np.bincount(codes)
+    rates = np.maximum(np.diag(counts), 1) / counts.sum(axis=1)
+    n_right = np.minimum(np.rint(labelled / rates), len(codes))
+    reached = [
+        _labels_of_surest(found[:, j], codes, n_right[j])[j] / labelled[j]
+        for j in range(n_classes)
+    ]
+    others = (np.sum(reached) - reached) / (n_classes - 1)
+    recognized = reached >= others - _LESS_REACHED
+    # Of two classes, a model that is unsure of one predicts the other, which has more
+    # labels.
+    if n_classes > 2:
+        predicted = np.bincount(found.argmax(axis=1), minlength=n_classes)
+        recognized &= predicted >= labelled
+    return np.asarray(recognized)
+
+
+def _limit_unrecognized(counts: np.ndarray, recognized: np.ndarray) -> None:
+    """Give classes that are hard to recognize no more mistakes than the others have.
+
+    It changes the counts in place.
+    """
+    if not recognized.any():
+        recognized = ~recognized
+    share = np.diag(counts)[recognized].sum() / counts[recognized].sum()
+    for number, row in enumerate(counts):
+        total = row.sum()
+        if not recognized[number] and row[number] < share * total:
+            row[:] = total * (1 - share) / (len(counts) - 1)
+            row[number] = total * share
 
 
 def _uniform_unless_sure(counts: np.ndarray) -> np.ndarray:

@@ -85,6 +85,33 @@ def test_of_classes_that_do_not_differ_the_estimate_is_uniform():
     assert 1 - found[0, 0] == pytest.approx(flipped.mean(), abs=1e-3)
 
 
+def hard_to_recognize():
+    """Return three classes, half of the last one among the second, as likely as it."""
+    right = np.repeat([0, 1, 2], 200)
+    probabilities = np.eye(3)[right]
+    mixed = np.r_[300:500]
+    # A little more probably of the second class, so that none is taken for the last.
+    probabilities[mixed] = [0, 0.51, 0.49]
+    probabilities[500:] = [0.3, 0.4, 0.3]
+    return probabilities, right, np.eye(3)
+
+
+def mislabelled():
+    """Return three classes, the first one with other labels for four in ten."""
+    right = np.repeat([0, 1, 2], 200)
+    transition = np.array([[0.6, 0.4, 0], [0, 1, 0], [0, 0, 1]])
+    labels = right.copy()
+    labels[:200:5] = labels[1:200:5] = 1
+    return transition[right], labels, transition
+
+
+@pytest.mark.parametrize("case", [hard_to_recognize, mislabelled])
+def test_a_class_that_is_seldom_predicted_has_no_wrong_labels(case):
+    probabilities, labels, expected = case()
+    found = queries.estimate_transition(probabilities, labels)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 def test_equally_sure_samples_count_in_any_order():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 200)
