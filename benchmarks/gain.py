@@ -224,12 +224,12 @@ def _scorer(name: str) -> Callable[[Problem], Suspects]:
 
 
 METHODS: dict[str, Callable[[Problem], Suspects]] = {
-    "influence": _cleaner(cv=5),
-    "influence, path": _cleaner(cv=5, at="path"),
-    "influence, uncorrected": _cleaner(cv=5, query="error"),
-    "influence, path, uncorrected": _cleaner(cv=5, at="path", query="error"),
-    "influence, path, balanced": _cleaner(cv=5, at="path", query="balanced_error"),
-    "mean_rank": _cleaner(cv=5, scorer="mean_rank"),
+    "influence": _cleaner(),
+    "influence, path": _cleaner(at="path"),
+    "influence, uncorrected": _cleaner(query="error"),
+    "influence, path, uncorrected": _cleaner(at="path", query="error"),
+    "influence, path, balanced": _cleaner(at="path", query="balanced_error"),
+    "mean_rank": _cleaner(scorer="mean_rank"),
     "probability_margin": _scorer("probability_margin"),
     "cleanlab": lambda case: by_cleanlab(case, clone(case.clf).set_params(record=None)),
     "cleanlab, boosting": by_boosting,
@@ -243,7 +243,7 @@ METHODS: dict[str, Callable[[Problem], Suspects]] = {
     "exactly the wrong": exactly_the_wrong,
 }
 OWN_NUMBER: dict[str, Callable[[Problem], Suspects]] = {
-    'influence, "auto"': _cleaner(cv=5, n_remove="auto"),
+    'influence, "auto"': _cleaner(n_remove="auto"),
     "cleanlab, own number": METHODS["cleanlab"],
 }
 

@@ -19,6 +19,7 @@ class Relabelling(Removal):
     """Gives the samples the labels under which the loss would be lowest."""
 
     by_label = True
+    by_probability = False  # the label to give counts
 
     def check_data(self, cleaner: Any, data: CleaningData) -> None:
         """Refuse a single class."""

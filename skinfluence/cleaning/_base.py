@@ -222,6 +222,7 @@ class BaseCleaner(
         if ranking.runs:  # none with `decisions`
             self.query_ = getattr(ranking.runs[0].scorer, "query", None)
             self.transition_ = ranking.transition
+            self.label_probability_ = ranking.label_probability
         self.influence_ = ranking.scores
         self.standard_error_ = ranking.over_runs.standard_error
         self.over_runs_ = ranking.over_runs

@@ -25,7 +25,7 @@ SCORING: list[Any] = [StrOptions(set(get_scorer_names())), callable, None]
 CONSTRAINTS: dict[str, list[Any]] = {
     "estimator": [HasMethods(["fit"]), None],
     "final_estimator": [HasMethods(["fit"]), None],
-    "validation_fraction": [Number(Real, 0, 1, closed="neither")],
+    "validation_fraction": [Number(Real, 0, 1, closed="neither"), None],
     "max_class_fraction": [
         Number(Real, 0, 1, closed="both"),
         StrOptions({"auto"}),

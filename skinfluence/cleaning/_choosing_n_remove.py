@@ -10,12 +10,10 @@ from .._parallel import parallel_calls
 from ._data import CleaningData, Validation
 from ._recipe import CleaningRecipe
 from ._selection import Goal, check_n_remove, emptied_classes
-from ._splits import class_codes, stratified_folds
+from ._splits import N_FOLDS, class_codes, stratified_folds
 
 FRACTIONS = (0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
 """None, then doubling at each step."""
-
-N_FOLDS = 5
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ class InfluenceCleaner(BaseCleaner):
     `estimator` is trained and recorded, its training is retraced to estimate for each
     sample how the validation loss would change without it [1]_, and the samples with
     the lowest estimates are removed before the final fit, or, by another `action`,
-    given other labels or lower weights.
+    given other labels or lower weights. Where samples are held out of the training
+    data, models that were not trained on a sample also tell how probable its label is
+    to be right, and the order of removal is that of the mean of both ranks.
 
     By default it predicts like any classifier or regressor, as the last step of a
     scikit-learn Pipeline. In imbalanced-learn's Pipeline it can precede another
@@ -74,10 +76,12 @@ class InfluenceCleaner(BaseCleaner):
     final_estimator : estimator, default=None
         Fitted on the kept samples, to predict; by default a clone of `estimator`, or
         self-training around it (``action="unlabel"``).
-    validation_fraction : float, default=0.2
+    validation_fraction : float, default=None
         Stratified fraction of the samples that is held out for validation if no
-        validation data is given. These samples are not ranked, and always kept. With
-        `groups`, whole groups are held out.
+        validation data is given: a single run, but these samples are not ranked, and
+        always kept. With `groups`, whole groups are held out. None: all samples are
+        ranked, by cross-influence with five stratified random folds; with
+        ``refit="counterfactual"``, which repeats one run, a fifth is held out.
     max_class_fraction : float, "auto" or None, default="auto"
         How much of a class may be removed or relabelled; where the ranking puts more
         first, the next ones take their place, and a warning tells how many were kept.
@@ -85,9 +89,9 @@ class InfluenceCleaner(BaseCleaner):
         number of samples. None: all but the last sample. Rows of several labels are of
         no class: it must be "auto" or None then, and limits nothing.
     cv : int, cross-validation generator or iterable, default=None
-        Cross-influence instead of that fraction: each sample is scored by the models
-        that were trained on it, each on its held-out fold, and the scores are averaged.
-        With `groups`, a number is one of folds of whole groups.
+        Folds of the cross-influence, in place of those: each sample is scored by the
+        models that were trained on it, each on its held-out fold, and the scores are
+        averaged. With `groups`, a number is one of folds of whole groups.
     n_rounds : int, default=None
         Number of rounds: each removes or relabels its part of the samples, trains on
         the result, and ranks again, as the estimates hold for the data they were made
@@ -106,13 +110,15 @@ class InfluenceCleaner(BaseCleaner):
         no class probabilities. If a class has less than a third of the mean number of
         samples, and the estimator weights no
         classes, it is ``"balanced_loss"`` or ``"balanced_error"``. Otherwise, for
-        held-out samples with 60 of each class, five more fits estimate how the labels
+        held-out samples with 50 of each class, five more fits estimate how the labels
         are confused (:func:`~skinfluence.queries.estimate_transition`; in each fold
-        too, where folds choose `n_remove`), and if a class is mistaken more often than
-        another, by a fifth of its samples at least, the expected error is corrected for
-        it (:func:`~skinfluence.queries.corrected_error`). ``"corrected_error"`` asks
-        for this for smaller differences too, and is refused where there can be no
-        estimate.
+        too, where folds choose `n_remove`) and how probable each is to be right. If a
+        class is mistaken more often than another, by a fifth of its samples at least,
+        the expected error is corrected for it
+        (:func:`~skinfluence.queries.corrected_error`). ``"corrected_error"`` asks for
+        this for smaller differences too, and is refused where there can be no estimate.
+        With any other query nothing is estimated, and samples are ranked by their
+        scores alone.
     scoring : str or callable, default=None
         What ``n_remove="auto"`` judges the numbers by. By default the final estimator's
         own ``score``, or ``"balanced_accuracy"`` if a class is that small or the
@@ -165,7 +171,8 @@ class InfluenceCleaner(BaseCleaner):
         The scores of each run, with their mean, its standard error and the share that
         agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`.
     ranking_ : ndarray of shape (n_samples,), int
-        The samples in the order of removal.
+        The samples in the order of removal: by their scores, or by the mean of the
+        ranks of these and of `label_probability_`.
     removed_indices_ : ndarray of shape (n_removed,), int
         The removed samples, the most harmful first.
     sample_indices_ : ndarray of shape (n_samples - n_removed,), int
@@ -179,6 +186,12 @@ class InfluenceCleaner(BaseCleaner):
     transition_ : ndarray of shape (n_classes, n_classes), float64, or None
         How the labels seem to be confused, a row for each right class and a column for
         each label, if `query` has it estimated. Not set with `decisions`.
+    label_probability_ : ndarray of shape (n_samples,), float64, or None
+        How probable each sample's label is to be right, by the mean probabilities over
+        the epochs of models that were not trained on the sample, and by Bayes' rule
+        where the query is corrected. None where nothing is estimated, for
+        ``action="relabel"`` and ``"reweight"``; NaN for samples of weight 0. Not set
+        with `decisions`.
     relabelled_ : DataFrame
         With ``action="relabel"`` the columns ``index`` (row of the sample), ``from``,
         ``to`` and ``gain``, the estimated fall of the mean validation loss; largest
@@ -244,7 +257,7 @@ class InfluenceCleaner(BaseCleaner):
         action: str = "remove",
         decisions: str | os.PathLike[str] | pd.DataFrame | None = None,
         final_estimator: Any = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         max_class_fraction: float | str | None = "auto",
         cv: Any = None,
         n_rounds: int | None = None,

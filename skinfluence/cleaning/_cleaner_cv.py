@@ -46,9 +46,10 @@ class InfluenceCleanerCV(BaseCleaner):
         What to do with the samples, as in :class:`InfluenceCleaner`.
     final_estimator : estimator, default=None
         Fitted on the kept samples, to predict; by default a clone of `estimator`.
-    validation_fraction : float, default=0.2
+    validation_fraction : float, default=None
         Fraction of a fold's training samples on which the ranking is validated if no
-        validation data is given.
+        validation data is given. None: cross-influence, as in
+        :class:`InfluenceCleaner`.
     max_class_fraction : float, "auto" or None, default="auto"
         How much of a class may be removed or relabelled; where the ranking puts more
         first, the next ones take their place, and a warning tells how many were kept.
@@ -110,6 +111,8 @@ class InfluenceCleanerCV(BaseCleaner):
         The scorer's query; None for scorers that have none.
     transition_ : ndarray of shape (n_classes, n_classes), float64, or None
         How the labels seem to be confused, as in :class:`InfluenceCleaner`.
+    label_probability_ : ndarray of shape (n_samples,), float64, or None
+        How probable each label is to be right, as in :class:`InfluenceCleaner`.
     relabelled_ : DataFrame
         The relabelled samples, with ``action="relabel"``.
     unlabelled_indices_ : ndarray of int
@@ -164,7 +167,7 @@ class InfluenceCleanerCV(BaseCleaner):
         scorer: Any = "influence",
         action: str = "remove",
         final_estimator: Any = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         max_class_fraction: float | str | None = "auto",
         n_rounds: int | None = None,
         n_runs: int = 1,

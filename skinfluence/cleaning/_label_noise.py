@@ -1,16 +1,17 @@
 """How the labels are confused, for a query that is corrected for it."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 
+from ..estimators import RecordedRun
 from ..queries import corrected_error, estimate_transition, is_usable, spread_of
-from ..scorers import unrecorded
 from ..trajectory import on_threads
-from ._data import CleaningData
+from ._data import CleaningData, Samples
 from ._ranking import Run, fit_run, over_runs, plan_runs, validation_of
-from ._splits import class_codes, stratified_folds
+from ._splits import n_random_folds, random_folds
 
 CORRECTED = corrected_error.__name__
 """Asks for the estimate by name."""
@@ -18,13 +19,13 @@ CORRECTED = corrected_error.__name__
 UNESTIMATED = replace(corrected_error(np.eye(2)), n_classes=None)
 """Stands for the query in checks, before the matrix is known."""
 
-N_FOLDS = 5
-
 # Classes that are not as easy to recognize differ so much, without a wrong label.
 _LEAST_SPREAD = 0.2
 
 # Of fewer, those that are looked at would be most of the class, sure or not.
-_LEAST_OF_CLASS = 60
+_LEAST_OF_CLASS = 50
+
+_TINY = 1e-3
 
 
 def is_estimable(data: CleaningData) -> bool:
@@ -34,8 +35,14 @@ def is_estimable(data: CleaningData) -> bool:
 
 def taking_part(data: CleaningData) -> CleaningData:
     """Return the samples without those of weight 0, which take no part."""
+    rows = _taking_part(data)
+    return data if len(rows) == len(data) else data.take(rows)
+
+
+def _taking_part(data: CleaningData) -> np.ndarray:
     weights = data.params.get("sample_weight")
-    return data if weights is None else data.take(np.flatnonzero(np.asarray(weights)))
+    taking = np.arange(len(data))
+    return taking if weights is None else np.flatnonzero(np.asarray(weights))
 
 
 def _lack(data: CleaningData) -> str:
@@ -43,7 +50,7 @@ def _lack(data: CleaningData) -> str:
     if data.y.ndim > 1:
         return "several labels for each sample"
     part, classes = taking_part(data), np.unique(data.y)
-    if _n_folds(part) < 2:
+    if n_random_folds(part) < 2:
         return "a single group"
     codes = np.searchsorted(classes, part.y)
     counts = np.bincount(codes, minlength=len(classes))
@@ -73,7 +80,79 @@ def check_estimable(data: CleaningData) -> None:
         )
 
 
-def held_out_probabilities(
+class LabelNoise(NamedTuple):
+    """What models say about the labels of samples that they were not trained on.
+
+    Attributes
+    ----------
+    transition : ndarray of shape (n_classes, n_classes)
+        How the labels seem to be confused.
+    query : str or SampleMeasure
+        The query, corrected where one class is mistaken much more often than another.
+    label_probability : ndarray of shape (n_samples,)
+        How probable each sample's label is to be right; NaN for those of weight 0.
+    """
+
+    transition: np.ndarray
+    query: Any
+    label_probability: np.ndarray
+
+
+def estimate_label_noise(
+    estimator: Any,
+    data: CleaningData,
+    seed: int,
+    memory: Any,
+    n_jobs: int | None,
+    verbose: int,
+    *,
+    needed: bool,
+) -> LabelNoise | None:
+    """Return the noise in the labels, or None if the models hardly tell classes apart.
+
+    That is an error where it is `needed`. Then the query is corrected for small
+    differences between the classes too.
+    """
+    part = taking_part(data)
+    found = _held_out_probabilities(estimator, part, seed, memory, n_jobs, verbose)
+    transition = _transition_of(found, part.y, needed=needed)
+    if transition is None:
+        return None
+    corrected = spread_of(transition) >= (0 if needed else _LEAST_SPREAD)
+    query = _corrected(transition, estimator, part.y) if corrected else "error"
+    probability = np.full(len(data), np.nan)
+    # Noise that is the same for all classes does not change the order.
+    probability[_taking_part(data)] = (
+        label_probability(found, part.y, transition)
+        if corrected
+        else _of_label(found, part.y)
+    )
+    return LabelNoise(transition, query, probability)
+
+
+def label_probability(
+    probabilities: np.ndarray, y: np.ndarray, transition: np.ndarray
+) -> np.ndarray:
+    """Return how probable each label is to be right, by Bayes' rule.
+
+    From the `probabilities` of the labels given the inputs, by models that were trained
+    on such labels, and from how labels are confused.
+    """
+    codes = np.unique(y, return_inverse=True)[1]
+    right = probabilities @ np.linalg.inv(transition)
+    # An estimate of a probability can be negative; the order stays that of the models.
+    right = np.maximum(right, _TINY * probabilities)
+    joint = right * transition[:, codes].T
+    return _of_label(joint, y) / joint.sum(axis=1)
+
+
+def _of_label(values: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return what stands in each row under the sample's label."""
+    codes = np.unique(y, return_inverse=True)[1]
+    return np.asarray(values[np.arange(len(codes)), codes])
+
+
+def _held_out_probabilities(
     estimator: Any,
     data: CleaningData,
     seed: int,
@@ -83,25 +162,21 @@ def held_out_probabilities(
 ) -> np.ndarray:
     """Return the samples' probabilities by models that were trained without them.
 
-    A column for each class in `data`, float64.
+    The mean over the epochs of recorded runs, which have not memorized wrong labels
+    from the beginning. A column for each class in `data`, float64.
     """
-    codes, n_folds = class_codes(data.y, classifier=True), _n_folds(data)
-    folds = stratified_folds(codes, data.groups, n_folds, seed)
-    splits = [
-        (np.flatnonzero(folds != number), np.flatnonzero(folds == number))
-        for number in range(n_folds)
-    ]
-    runs = plan_runs(unrecorded(estimator), None, splits, [seed])
+    splits = random_folds(data, seed, classifier=True)
+    runs = plan_runs(_in_memory(estimator), None, splits, [seed])
     parts = over_runs(
         _probabilities, runs, data, memory, n_jobs, verbose, words="Label noise"
     )
-    found = np.zeros((len(data), codes.max() + 1))
+    found = np.zeros((len(data), len(np.unique(data.y))))
     for (_, held_out), part in zip(splits, parts, strict=True):
         found[held_out] = part
     return found
 
 
-def transition_of(
+def _transition_of(
     probabilities: np.ndarray, y: np.ndarray, *, needed: bool
 ) -> np.ndarray | None:
     """Return the estimated matrix, or None if the models hardly tell the classes apart.
@@ -121,17 +196,11 @@ def transition_of(
     return None
 
 
-def corrected_query(
-    transition: np.ndarray, estimator: Any, y: np.ndarray, *, needed: bool
-) -> Any:
+def _corrected(transition: np.ndarray, estimator: Any, y: np.ndarray) -> Any:
     """Return the query under a matrix of the classes in `y`.
 
-    Other classes that the estimator was told of are never confused. Noise that is the
-    same for all classes needs no correction: the error ranks the same. What is about
-    the same gets one only where it is `needed`.
+    Other classes that the estimator was told of are never confused.
     """
-    if spread_of(transition) < (0 if needed else _LEAST_SPREAD):
-        return "error"
     found = np.unique(y)
     told = getattr(estimator, "classes", None)
     # Those that it was told are its classes_ in the order in which they were given.
@@ -143,22 +212,33 @@ def corrected_query(
     return corrected_error(whole)
 
 
-def _n_folds(data: CleaningData) -> int:
-    """Return the number of folds: of few groups, one for each."""
-    if data.groups is None:
-        return N_FOLDS
-    return min(N_FOLDS, len(np.unique(data.groups)))
-
-
 def _probabilities(
     key: str, run: Run, data: CleaningData, fitted: None, n_threads: int
 ) -> np.ndarray:
     """Return the probabilities of a run's held-out samples; `key` is the cache's."""
     with on_threads(n_threads):
         model = fit_run(run, data)
-        found = model.predict_proba(validation_of(run, data).X)
+        found = mean_probabilities(model, validation_of(run, data).X)
     classes = np.unique(data.y)
     known = np.isin(model.classes_, classes)
     probabilities = np.zeros((len(found), len(classes)))
     probabilities[:, np.searchsorted(classes, model.classes_[known])] = found[:, known]
     return probabilities
+
+
+def mean_probabilities(model: Any, X: Samples) -> np.ndarray:
+    """Return the mean probabilities over the recorded epochs, or the final ones."""
+    if not hasattr(model, "trajectory_"):
+        return np.asarray(model.predict_proba(X))
+    total, count = np.zeros(()), 0
+    for _, of_epoch in RecordedRun.of(model).epoch_models():
+        total, count = total + of_epoch.predict_proba(X), count + 1
+    return total / count
+
+
+def _in_memory(estimator: Any) -> Any:
+    """Return an unfitted copy whose runs leave nothing on the disk."""
+    copy = clone(estimator)
+    if hasattr(copy, "trajectory_dir"):
+        copy.set_params(trajectory_dir=None)
+    return copy

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.base import clone
 from torch import get_num_threads
 
@@ -72,6 +73,9 @@ class Ranking(NamedTuple):
         The samples that were chosen in earlier rounds, in their order.
     transition : ndarray of shape (n_classes, n_classes), or None
         How the labels seem to be confused, if the query depends on it.
+    label_probability : ndarray of shape (n_samples,), or None
+        How probable each sample's label is to be right, if that is estimated: NaN for
+        samples that take no part.
     """
 
     over_runs: ScoresOverRuns
@@ -81,6 +85,7 @@ class Ranking(NamedTuple):
     labels: np.ndarray | None = None
     first: Sequence[int] | np.ndarray = ()
     transition: np.ndarray | None = None
+    label_probability: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -121,10 +126,22 @@ class Ranking(NamedTuple):
 
     @property
     def order(self) -> np.ndarray:
-        """The samples in the order of removal; those without a score come last."""
-        order = np.argsort(self.scores, kind="stable")
+        """The samples in the order of removal; those without a score come last.
+
+        By the mean of two ranks, if there is a second one: a sample harms, and its
+        label is probably wrong.
+        """
+        ranks = _ranks(self.scores)
+        if self.label_probability is not None:
+            ranks += _ranks(self.label_probability)
+        order = np.argsort(ranks, kind="stable")
         first = np.asarray(self.first, dtype=order.dtype)
         return np.concatenate([first, order[~np.isin(order, first)]])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks of the values, with the mean rank for ties; NaN stays NaN."""
+    return np.asarray(rankdata(values, nan_policy="omit"), dtype=np.float64)
 
 
 def plan_runs(

@@ -29,12 +29,10 @@ from ._data import CleaningData
 from ._label_noise import (
     CORRECTED,
     UNESTIMATED,
+    LabelNoise,
     check_estimable,
-    corrected_query,
-    held_out_probabilities,
+    estimate_label_noise,
     is_estimable,
-    taking_part,
-    transition_of,
 )
 from ._ranking import (
     Ranking,
@@ -55,6 +53,8 @@ from ._selection import (
     within_limits,
 )
 from ._splits import class_codes, ranking_splits
+
+_OF_ONE_RUN = 0.2
 
 RESAMPLING = "fit_resample"
 """A method of imbalanced-learn, which adds it to those that scikit-learn routes to."""
@@ -81,7 +81,7 @@ class CleaningRecipe(BaseEstimator):
     action: Any
     scorer: Any
     final_estimator: Any
-    validation_fraction: float
+    validation_fraction: float | None
     max_class_fraction: Any
     n_rounds: int | None
     n_runs: int
@@ -170,18 +170,22 @@ class CleaningRecipe(BaseEstimator):
         several = are_several_labels(self._estimator(), data.y)
         return has_columns(data.y) and not several
 
-    def _transition(self, data: CleaningData, seed: int) -> np.ndarray | None:
-        """Return how the labels seem to be confused, if the query depends on it."""
+    def _label_noise(self, data: CleaningData, seed: int) -> LabelNoise | None:
+        """Return how the labels seem to be confused, if the ranking depends on it."""
         if not self._depends_on_noise(data):
             return None
-        part = taking_part(data)
-        probabilities = held_out_probabilities(
-            self._estimator(), part, seed, self.memory, self.n_jobs, self.verbose
+        return estimate_label_noise(
+            self._estimator(),
+            data,
+            seed,
+            self.memory,
+            self.n_jobs,
+            self.verbose,
+            needed=self.query == CORRECTED,
         )
-        return transition_of(probabilities, part.y, needed=self.query == CORRECTED)
 
     def _depends_on_noise(self, data: CleaningData) -> bool:
-        """Return whether the query is to be corrected; refuse what cannot be."""
+        """Return whether label noise is to be estimated; refuse what cannot be."""
         # Scorers that are objects have a query of their own, and functions have none.
         named = isinstance(self.scorer, str) and isinstance(self.query, str)
         if not named or not hasattr(self._scorer(), "query"):
@@ -201,6 +205,11 @@ class CleaningRecipe(BaseEstimator):
     def _ranking_cv(self) -> Any:
         """Return the cross-validation of the ranking, if any."""
         return None
+
+    def _validation_fraction(self) -> float | None:
+        if self.validation_fraction is None and self.refit == "counterfactual":
+            return _OF_ONE_RUN  # which is repeated, and should be of most samples
+        return self.validation_fraction
 
     def _codes(self, data: CleaningData) -> np.ndarray:
         return class_codes(data.y, data.classification)
@@ -252,7 +261,7 @@ class CleaningRecipe(BaseEstimator):
         split_seed, final_seed, *run_seeds = self._seeds()
         splits = ranking_splits(
             data,
-            self.validation_fraction,
+            self._validation_fraction(),
             self._ranking_cv(),
             split_seed,
             data.classification,
@@ -261,11 +270,8 @@ class CleaningRecipe(BaseEstimator):
         if not goal.beneficial:
             n_ranked = len(np.unique(np.concatenate([train for train, _ in splits])))
             check_n_remove(goal.largest, len(data), n_ranked)
-        transition = self._transition(data, split_seed)
-        query = self._query(data)
-        if transition is not None:
-            asked = isinstance(self.query, str) and self.query == CORRECTED
-            query = corrected_query(transition, self._estimator(), data.y, needed=asked)
+        noise = self._label_noise(data, split_seed)
+        query = self._query(data) if noise is None else noise.query
         runs = plan_runs(
             self._estimator(),
             self._scorer(query),
@@ -280,7 +286,10 @@ class CleaningRecipe(BaseEstimator):
         if self.n_runs > 1:
             warn_if_alike(estimator)
         ranking = Ranking.of(scores, estimator, runs, final_seed)
-        return ranking._replace(transition=transition)
+        if noise is None:
+            return ranking
+        found = noise.label_probability if self._action().by_probability else None
+        return ranking._replace(transition=noise.transition, label_probability=found)
 
     def _scores_of(
         self, data: CleaningData, runs: Sequence[Run], first: Any = None

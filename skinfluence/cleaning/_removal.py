@@ -37,6 +37,7 @@ class Removal:
     by_label = False
     resamples = True
     limited = True  # by `max_class_fraction`
+    by_probability = True  # of the labels too, where that is estimated
     n_rounds = 1
 
     def final(self, estimator: Any) -> Any:

@@ -102,6 +102,7 @@ class Reweighting(Removal):
 
     resamples = False
     limited = False  # all samples stay
+    by_probability = False  # the size of the scores counts
     n_rounds = 5
 
     def __init__(self, how: Reweight) -> None:

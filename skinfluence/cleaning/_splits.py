@@ -9,6 +9,9 @@ from sklearn.model_selection import StratifiedGroupKFold, check_cv
 
 from ._data import CleaningData
 
+N_FOLDS = 5
+"""Where nothing says how samples are to be held out."""
+
 Split = tuple[np.ndarray, np.ndarray | None]
 """Rows to train on and rows to validate on; None where there is validation data."""
 
@@ -24,12 +27,12 @@ def class_codes(y: np.ndarray, classifier: bool) -> np.ndarray:
 
 
 def ranking_splits(
-    data: CleaningData, fraction: float, cv: Any, seed: int, classifier: bool
+    data: CleaningData, fraction: float | None, cv: Any, seed: int, classifier: bool
 ) -> list[Split]:
     """Return the splits whose scores make up a ranking.
 
     One split with all samples if validation data was given; else the folds of `cv`;
-    else one that holds out a stratified fraction.
+    else one that holds out a stratified fraction; else five folds.
     """
     if data.validation is not None:
         if cv is not None:
@@ -37,6 +40,8 @@ def ranking_splits(
         splits: list[Split] = [(np.arange(len(data)), None)]
     elif cv is not None:
         splits = [*cv_splits(data, cv, classifier)]
+    elif fraction is None:
+        splits = [*random_folds(data, seed, classifier)]
     else:
         codes = class_codes(data.y, classifier)
         if data.groups is None:
@@ -49,6 +54,31 @@ def ranking_splits(
             _check_classes(data, train, rows)
         if rows is not None:
             _check_weights(data, rows)
+    return splits
+
+
+def n_random_folds(data: CleaningData) -> int:
+    """Return the number of folds: five, or as many as there are groups."""
+    return min(N_FOLDS, len(data if data.groups is None else np.unique(data.groups)))
+
+
+def random_folds(
+    data: CleaningData, seed: int, classifier: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return stratified folds; only samples of classes that are left validate."""
+    codes, n_folds = class_codes(data.y, classifier), n_random_folds(data)
+    folds = stratified_folds(codes, data.groups, n_folds, seed)
+    splits = []
+    for number in range(n_folds):
+        train, rows = _split_off(folds, number)
+        rows = rows[np.isin(codes[rows], codes[train])]
+        splits += [(train, rows)] if len(rows) else []
+    if not splits:
+        raise ValueError(
+            "X and y must have samples to train on and to validate on, of the same "
+            f"classes and of two groups or none: got n_samples={len(data)}. Give more "
+            "samples, or validation data as X_val and y_val."
+        )
     return splits
 
 

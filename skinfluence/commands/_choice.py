@@ -59,6 +59,7 @@ def choose(
         n_removes=list(tried),
         cv=folds,
         rule="one_standard_error",
+        validation_fraction=0.2,
         n_rounds=n_rounds,
         at=AT,
         final_estimator=clone(model).set_params(record=None),

@@ -125,7 +125,7 @@ def test_the_proposal_is_a_table(blobs):
     assert frame["relabelled"].sum() == len(cleaner.relabelled_)
     assert np.array_equal(frame["proposal"][:18], cleaner.relabelled_["to"])
     assert (frame["label"] == frame["proposal"]).any()
-    apart = relabeller(n_remove=5).fit(X, y)
+    apart = relabeller(n_remove=5, validation_fraction=0.2).fit(X, y)
     frame = apart.to_frame().sort_index()
     unranked = np.isnan(apart.influence_)
     assert unranked.sum() == 24

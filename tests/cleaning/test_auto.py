@@ -46,8 +46,8 @@ def test_divides_the_validation_data_where_it_is_given():
 def test_divides_the_samples_where_none_is_given():
     spy = Spy(np.linspace(-1, 1, 60))
     y = np.arange(60) % 3
-    cleaner = InfluenceCleaner(quick(), n_remove="auto", scorer=spy, random_state=0)
-    cleaner.fit(numbered(60), y)
+    options = {"validation_fraction": 0.2, "scorer": spy, "random_state": 0}
+    InfluenceCleaner(quick(), n_remove="auto", **options).fit(numbered(60), y)
     *folds, last = spy.seen
     assert len(folds) == 5
     left_out = []

@@ -34,7 +34,11 @@ def state_of(cleaner):
         ({"n_remove": 1.5}, ValueError, "a fraction, must be at least 0 and below 1"),
         ({"n_remove": True}, TypeError, "must be a count"),
         ({"n_remove": "10%"}, TypeError, "got '10%'. A tenth of the samples is 0.1"),
-        ({"n_remove": 100}, ValueError, r"samples that are ranked \(96; the others"),
+        (
+            {"n_remove": 100, "validation_fraction": 0.2},
+            ValueError,
+            r"samples that are ranked \(96; the others",
+        ),
         ({"scorer": "lost"}, ValueError, "`scorer` must be one of"),
         (
             {"estimator": LogisticRegression()},

@@ -129,7 +129,7 @@ def test_a_regressor(blobs):
     assert list(frame) == ["score", *spread, "label", "prediction", "removed"]
     both = np.stack([y, -y], axis=1)
     frame = InfluenceCleaner(reg, random_state=0).fit(X, both).to_frame()
-    assert list(frame)[:3] == ["score", "label_0", "label_1"]
+    assert list(frame)[:5] == ["score", *spread, "label_0", "label_1"]
 
 
 def test_the_default_is_a_classifier_that_follows_the_seed(blobs):

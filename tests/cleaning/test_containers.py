@@ -89,7 +89,7 @@ def test_fit_resample_after_fit_leaves_the_model_of_what_it_returns(blobs):
 
 def test_fit_resample_leaves_no_final_estimator(blobs):
     X, y, *_ = blobs
-    cleaner = InfluenceCleaner(quick(), random_state=0)
+    cleaner = InfluenceCleaner(quick(), validation_fraction=0.2, random_state=0)
     cleaner.fit_resample(X, y)
     assert not hasattr(cleaner, "final_estimator_")
     with pytest.raises(NotFittedError, match="no final estimator after fit_resample"):

@@ -39,6 +39,7 @@ def test_estimator_checks(estimator, check):
             final_estimator=LogisticRegression(),
             n_removes=(0.1, 0.2),
             cv=2,
+            validation_fraction=0.2,
         ),
         InfluenceCleaner(
             SGDInfluenceClassifier(max_epochs=6, lr=0.5), output="representation"

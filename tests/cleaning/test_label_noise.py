@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from skorch.callbacks import Callback
 from torch import nn
 
 from skinfluence import InfluenceCleaner, SGDInfluenceClassifier, queries
 from skinfluence.cleaning import InfluenceCleanerCV
+from skinfluence.cleaning._label_noise import label_probability, mean_probabilities
 from skinfluence.datasets import flip_labels, flip_labels_by_class
 from skinfluence.scorers import SGDInfluence
 from tests.cleaning.problems import quick
@@ -63,6 +67,48 @@ def test_uniform_noise_needs_no_correction():
     assert np.ptp(np.diag(found.transition_)) < 1e-12
     plain = cleaned(X, y, 60, query="error")
     np.testing.assert_array_equal(found.influence_, plain.influence_)
+
+
+def test_labels_are_right_by_bayes_rule():
+    rng = np.random.default_rng(0)
+    right, y = rng.dirichlet(np.ones(3), 30), rng.permutation(np.arange(30) % 3)
+    transition = np.array([[0.6, 0.4, 0.0], [0.1, 0.7, 0.2], [0.0, 0.0, 1.0]])
+    found = label_probability(right @ transition, y, transition)
+    joint = [
+        [of_class * transition[j, label] for j, of_class in enumerate(row)]
+        for row, label in zip(right, y, strict=True)
+    ]
+    expected = [row[label] / sum(row) for row, label in zip(joint, y, strict=True)]
+    # The inverse of a matrix of condition 3 is in between.
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_samples_go_by_their_influence_and_by_how_probable_their_label_is():
+    X, y, flipped = problem()
+    found = cleaned(X, y, 60)
+    ranks = [rankdata(each) for each in (found.influence_, found.label_probability_)]
+    assert (np.diff(sum(ranks)[found.ranking_]) >= 0).all()
+    # The classes can be told apart.
+    assert flipped[found.label_probability_ < 0.1].mean() > 0.95
+    for action in "relabel", "reweight":
+        other = cleaned(X, y, 20, action=action)
+        assert other.label_probability_ is None
+        assert other.transition_ is not None
+
+
+def test_held_out_samples_are_judged_by_the_models_of_all_epochs():
+    X, y, _ = problem()
+    probabilities = []
+
+    class Noted(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            probabilities.append(net.predict_proba(X))
+
+    clf = quick(callbacks=[Noted()]).fit(X, y)
+    found, expected = mean_probabilities(clf, X), np.mean(probabilities, axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32
+    clf = LogisticRegression().fit(X, y)
+    np.testing.assert_array_equal(mean_probabilities(clf, X), clf.predict_proba(X))
 
 
 def test_the_estimate_is_cached(tmp_path):
@@ -154,7 +200,7 @@ def test_the_matrix_is_in_the_order_of_the_estimators_classes(classes, rows):
     [
         ({"X_val": True}, "only for samples that are held out"),
         ({"estimator": quick(class_weight="balanced")}, "without class_weight"),
-        ({"rows": 80}, "two classes with 60 samples each .*, got 18 of 0"),
+        ({"rows": 80}, "two classes with 50 samples each .*, got 18 of 0"),
         ({"scorer": SGDInfluence()}, "`query` must be 'auto' with scorer=SGDInf"),
         ({"scorer": "loss"}, "`query` must be 'auto' with scorer='loss'"),
         ({"groups": np.zeros(600)}, "two groups or none, got a single group"),

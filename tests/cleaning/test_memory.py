@@ -38,9 +38,8 @@ def calls(tmp_path):
 
 
 def search(X, y, calls, memory, n_jobs=None, cv=3, **options):
-    cleaner = InfluenceCleaner(
-        quick(), scorer=CountingInfluence(calls), memory=memory, **options
-    )
+    options = {"validation_fraction": 0.2, "memory": memory, **options}
+    cleaner = InfluenceCleaner(quick(), scorer=CountingInfluence(calls), **options)
     return GridSearchCV(cleaner, GRID, cv=cv, n_jobs=n_jobs).fit(X, y)
 
 

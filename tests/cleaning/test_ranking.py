@@ -209,7 +209,8 @@ def test_runs_and_folds_together(blobs):
 
 def test_samples_that_no_run_used_have_neither_mean_nor_spread(blobs):
     X, y, *_ = blobs
-    cleaner = InfluenceCleaner(quick(), n_runs=2, random_state=0).fit(X, y)
+    options = {"validation_fraction": 0.2, "n_runs": 2, "random_state": 0}
+    cleaner = InfluenceCleaner(quick(), **options).fit(X, y)
     apart = np.isnan(cleaner.influence_)
     assert apart.sum() == 24
     assert np.array_equal(np.isnan(cleaner.standard_error_), apart)
