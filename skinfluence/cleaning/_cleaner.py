@@ -169,7 +169,9 @@ class InfluenceCleaner(BaseCleaner):
         where fewer than two did.
     over_runs_ : ScoresOverRuns
         The scores of each run, with their mean, its standard error and the share that
-        agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`.
+        agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`. Of three
+        runs or more, one whose scores are more than ten times as large as those of most
+        others is left out, with a warning: its derivative grew without bounds.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal: by their scores, or by the mean of the
         ranks of these and of `label_probability_`.

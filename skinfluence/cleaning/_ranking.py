@@ -14,11 +14,15 @@ from torch import get_num_threads
 
 from .._cache import Cache, cache_of
 from .._parallel import parallel_calls
+from .._warnings import warn_caller
 from ..estimators import ScoresOverRuns
+from ..exceptions import InfluenceReliabilityWarning
 from ..scorers import check_scores
 from ..trajectory import on_threads
 from ._data import CleaningData, Validation
 from ._splits import Split
+
+_EXPLODED = 10
 
 
 class Run(NamedTuple):
@@ -217,7 +221,29 @@ def score_runs(
     scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
     for own, run, part in zip(scores, runs, parts, strict=True):
         own[run.train] = part
-    return ScoresOverRuns.of(scores)
+    return ScoresOverRuns.of(_without_exploded(scores))
+
+
+def _without_exploded(scores: np.ndarray) -> np.ndarray:
+    """Leave out runs whose scores are far larger than those of most others.
+
+    On its way back through a rough run a derivative can grow without bounds. A mean
+    with it would be the score of this run alone.
+    """
+    sizes = np.nanmedian(np.abs(scores).reshape(len(scores), -1), axis=1)
+    exploded = sizes > _EXPLODED * np.median(sizes)
+    # Of two runs neither is the usual one, and where most scores are 0 none is large.
+    if len(scores) < 3 or not np.median(sizes) or not exploded.any():
+        return scores
+    warn_caller(
+        f"In {exploded.sum()} of the {len(scores)} runs the scores are more than "
+        f"{_EXPLODED} times as large as in most of them: on its way back the "
+        "derivative grew without bounds. These runs are left out of the mean. What "
+        "helps: fewer epochs, a smaller learning rate, a smooth activation, or clipped "
+        "gradients.",
+        InfluenceReliabilityWarning,
+    )
+    return np.where(exploded.reshape(-1, *[1] * (scores.ndim - 1)), np.nan, scores)
 
 
 def over_runs(

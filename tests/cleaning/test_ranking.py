@@ -16,6 +16,7 @@ from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
 from skinfluence.cleaning._ranking import with_seed
 from skinfluence.estimators import SmoothHinge
+from skinfluence.exceptions import InfluenceReliabilityWarning
 from skinfluence.scorers import Outlier, Random, SGDInfluence
 from tests.cleaning.problems import flipped_blobs, quick
 
@@ -205,6 +206,20 @@ def test_runs_and_folds_together(blobs):
     np.testing.assert_allclose(
         cleaner.standard_error_, sem(scores, nan_policy="omit"), rtol=1e-9
     )
+
+
+def test_a_run_with_an_exploded_derivative_is_left_out(blobs):
+    X, y, _, X_val, y_val = blobs
+    sizes = iter([1.0, 1000.0, 1.0])
+
+    def scorer(estimator, X, y, X_val, y_val):
+        return next(sizes) * np.linspace(-1, 1, len(X))
+
+    cleaner = InfluenceCleaner(quick(), scorer=scorer, n_runs=3, random_state=0)
+    with pytest.warns(InfluenceReliabilityWarning, match="In 1 of the 3 runs"):
+        cleaner.fit(X, y, X_val, y_val)
+    np.testing.assert_allclose(cleaner.influence_, np.linspace(-1, 1, len(X)))
+    assert cleaner.over_runs_.n_used.tolist() == [2] * len(X)
 
 
 def test_samples_that_no_run_used_have_neither_mean_nor_spread(blobs):
