@@ -35,11 +35,11 @@ def is_estimable(data: CleaningData) -> bool:
 
 def taking_part(data: CleaningData) -> CleaningData:
     """Return the samples without those of weight 0, which take no part."""
-    rows = _taking_part(data)
+    rows = _rows_taking_part(data)
     return data if len(rows) == len(data) else data.take(rows)
 
 
-def _taking_part(data: CleaningData) -> np.ndarray:
+def _rows_taking_part(data: CleaningData) -> np.ndarray:
     weights = data.params.get("sample_weight")
     taking = np.arange(len(data))
     return taking if weights is None else np.flatnonzero(np.asarray(weights))
@@ -122,7 +122,7 @@ def estimate_label_noise(
     query = _corrected(transition, estimator, part.y) if corrected else "error"
     probability = np.full(len(data), np.nan)
     # Noise that is the same for all classes does not change the order.
-    probability[_taking_part(data)] = (
+    probability[_rows_taking_part(data)] = (
         label_probability(found, part.y, transition)
         if corrected
         else _of_label(found, part.y)
