@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# The compiler's settings for a device. A small network's kernels take less time than
-# their launches one by one.
-_SETTINGS = {"cuda": {"triton.cudagraphs": True}}
+# The compiler's settings for a device. A small network's kernels take less time than to
+# call them one by one from Python, or to launch them.
+_SETTINGS = {"cpu": {"cpp_wrapper": True}, "cuda": {"triton.cudagraphs": True}}
 
 # What was compiled in this process, by the graph's code and what it is called with.
 _PROGRAMS: dict[Hashable, Function] = {}
