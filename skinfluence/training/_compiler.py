@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -28,6 +27,10 @@ Function = Callable[..., Any]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+# The compiler's settings for a device. A small network's kernels take less time than to
+# call them one by one from Python, or to launch them.
+_SETTINGS = {"cpu": {"cpp_wrapper": True}, "cuda": {"triton.cudagraphs": True}}
 
 # What was compiled in this process, by the graph's code and what it is called with.
 _PROGRAMS: dict[Hashable, Function] = {}
@@ -152,13 +155,14 @@ def _compile(graph: Any, examples: list[Any]) -> Function:
     # the disk for later processes.
     from torch._inductor import standalone_compile
 
-    compiled = partial(
-        standalone_compile, graph, examples, dynamic_shapes="from_example_inputs"
+    device = examples[0].device.type
+    compiled = standalone_compile(
+        graph,
+        examples,
+        dynamic_shapes="from_example_inputs",
+        options={"config_patches": _SETTINGS.get(device, {})},
     )
-    if examples[0].device.type != "cuda":
-        return compiled()
-    # A small network's kernels take less time than their launches one by one.
-    return _copying(compiled(options={"triton.cudagraphs": True}))
+    return _copying(compiled) if device == "cuda" else compiled
 
 
 def _copying(function: Function) -> Function:

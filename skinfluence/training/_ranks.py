@@ -55,7 +55,6 @@ class Ranks:
         count = sum(map(len, every))
         return [every[k % self.number][k // self.number] for k in range(count)]
 
-    @torch.no_grad()
     def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over the processes."""
         if self.number == 1:

@@ -149,6 +149,16 @@ def test_compiles():
     assert relative_error(found, expected) <= TOLERANCE
 
 
+@pytest.mark.slow
+def test_the_compiler_takes_the_settings_for_a_gpu(monkeypatch):
+    # On a CPU they change nothing.
+    monkeypatch.setattr(_compiler, "_SETTINGS", {"cpu": _compiler._SETTINGS["cuda"]})
+    values = torch.arange(3.0)
+    graph = make_fx(lambda x: [2 * x])(values)
+    (found,) = _compiler._compile(graph, [values])(values + 1)
+    assert found.tolist() == [2.0, 4.0, 6.0]
+
+
 def test_what_a_graph_writes_over_is_copied(monkeypatch):
     # As CUDA graphs do, which write to the same memory each time.
     memory, begun = torch.zeros(3), []
