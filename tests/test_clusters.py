@@ -70,7 +70,8 @@ def runs(blobs, clf):
 
 def chosen(blobs, clf):
     X, y, *_ = blobs
-    return InfluenceCleaner(quick(), n_remove="auto", random_state=0).fit(X, y)
+    options = {"validation_fraction": 0.2, "random_state": 0}
+    return InfluenceCleaner(quick(), n_remove="auto", **options).fit(X, y)
 
 
 def cleaned(work):
@@ -132,9 +133,8 @@ def test_a_grid_search_ranks_each_fold_once(client, blobs, calls, tmp_path):
     X, y, *_ = blobs
 
     def search(memory):
-        cleaner = InfluenceCleaner(
-            quick(), scorer=CountingInfluence(calls), memory=memory, random_state=0
-        )
+        options = {"validation_fraction": 0.2, "memory": memory, "random_state": 0}
+        cleaner = InfluenceCleaner(quick(), scorer=CountingInfluence(calls), **options)
         return GridSearchCV(cleaner, {"n_remove": [0, 5, 10, 0.2]}, cv=3).fit(X, y)
 
     with joblib.parallel_config("dask"):

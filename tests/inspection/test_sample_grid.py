@@ -250,7 +250,8 @@ def test_from_cleaner_shows_what_it_ranked_first(options, meaning):
     X, y = load_iris(return_X_y=True)
     X = scale(X)
     clf = SGDInfluenceClassifier(max_epochs=3, random_state=0)
-    cleaner = InfluenceCleaner(clf, n_remove=10, random_state=0, **options).fit(X, y)
+    options = {"validation_fraction": 0.2, "random_state": 0, **options}
+    cleaner = InfluenceCleaner(clf, n_remove=10, **options).fit(X, y)
     display = SampleGridDisplay.from_cleaner(cleaner, X, n_harmful=5)
     np.testing.assert_array_equal(display.rows_, cleaner.ranking_[:5])
     predicted = cleaner.predict(X)
@@ -264,7 +265,8 @@ def test_several_runs_are_shown_with_their_spread():
     X, y = load_iris(return_X_y=True)
     X = scale(X)
     clf = SGDInfluenceClassifier(max_epochs=3, random_state=0)
-    cleaner = InfluenceCleaner(clf, n_remove=10, random_state=0, n_runs=3).fit(X, y)
+    options = {"validation_fraction": 0.2, "n_runs": 3, "random_state": 0}
+    cleaner = InfluenceCleaner(clf, n_remove=10, **options).fit(X, y)
     runs = influence_over_runs(
         clf.fit(X[::2], y[::2]), X[1::2], y[1::2], n_runs=3, random_state=0
     )
