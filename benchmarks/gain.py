@@ -149,7 +149,12 @@ NOISES: dict[str, Noise] = {
 
 def problem(name: str, noise: str, seed: int) -> Problem:
     """Return a set with noise in its training samples."""
-    clf, X, y, n_train, n_test = SETS[name]()
+    return noisy(SETS[name](), noise, seed)
+
+
+def noisy(made: tuple[Any, ...], noise: str, seed: int) -> Problem:
+    """Split what a set is made of, with noise in its training samples."""
+    clf, X, y, n_train, n_test = made
     X, X_test, y, y_test = train_test_split(
         X, y, train_size=n_train, test_size=n_test, stratify=y, random_state=seed
     )
@@ -226,10 +231,12 @@ def _scorer(name: str) -> Callable[[Problem], Suspects]:
 METHODS: dict[str, Callable[[Problem], Suspects]] = {
     "influence": _cleaner(),
     "influence, path": _cleaner(at="path"),
-    "influence, uncorrected": _cleaner(query="error"),
-    "influence, path, uncorrected": _cleaner(at="path", query="error"),
-    "influence, path, balanced": _cleaner(at="path", query="balanced_error"),
-    "mean_rank": _cleaner(scorer="mean_rank"),
+    "influence alone": _cleaner(cv=5, query="error"),
+    "influence alone, path": _cleaner(cv=5, at="path", query="error"),
+    "influence alone, path, balanced": _cleaner(
+        cv=5, at="path", query="balanced_error"
+    ),
+    "mean_rank": _cleaner(cv=5, scorer="mean_rank"),
     "probability_margin": _scorer("probability_margin"),
     "cleanlab": lambda case: by_cleanlab(case, clone(case.clf).set_params(record=None)),
     "cleanlab, boosting": by_boosting,
