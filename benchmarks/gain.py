@@ -116,7 +116,10 @@ class ConvNet(nn.Module):
 
 def cifar10() -> tuple[Any, ...]:
     X, y = fetch_cifar10(return_X_y=True)
-    clf = SGDInfluenceClassifier(ConvNet, max_epochs=10, batch_size=32)
+    # A rest of one picture would be a batch of its own, and throw the weights off.
+    clf = SGDInfluenceClassifier(
+        ConvNet, max_epochs=10, batch_size=32, iterator_train__drop_last=True
+    )
     n_samples = 3000 + 4000
     X = X[:n_samples].reshape(n_samples, -1).astype(np.float32)
     return clf, X / 64 - 2, y[:n_samples], 3000, 4000
