@@ -1,5 +1,7 @@
 """What the benchmark of cleaning's gain measures, on data that is told apart easily."""
 
+import argparse
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,3 +45,39 @@ def test_a_table_has_the_sets_that_were_measured():
     assert table.columns.tolist() == ["method", "Adult"]
     # The mean of 1 and 3, and their standard deviation (√2) over √2.
     assert table["Adult"].tolist() == ["0.70 (+2.0\xa0±\xa01.0)"]
+
+
+def test_all_together_are_the_methods_and_cases_that_can_be_compared():
+    gains = {
+        # Not tried in the second case; the third has no influence to compare with.
+        "cleanlab, boosting": (1.0, None, 1.0),
+        "influence": (4.0, 2.0, None),
+        "random": (1.0, -1.0, 9.0),
+    }
+    cases = [("Adult", "uniform"), ("MNIST", "one class"), ("CIFAR-10", "uniform")]
+    rows = [
+        dict(zip(gain.KEYS, (*case, 0, method), strict=True)) | {"gain": change}
+        for method, changes in gains.items()
+        for case, change in zip(cases, changes, strict=True)
+        if change is not None
+    ]
+    table = gain.overall(pd.DataFrame(rows)).set_index("method")
+    assert table.index.tolist() == ["influence", "random"]
+    assert table["all"].tolist() == ["+3.0", "+0.0"]
+    assert table["noise in one class"].tolist() == ["+2.0", "−1.0"]
+    assert table["uniform, by sample"].tolist() == ["+4.0", "+1.0"]
+    assert table["against influence"].tolist() == ["", "−3.0 ± 0.0"]
+    assert table["cases that lose"].tolist() == ["0%", "50%"]
+
+
+def test_a_method_is_not_tried_on_the_sets_that_are_too_wide_for_it():
+    options = argparse.Namespace(
+        seeds=1,
+        sets=["Adult", "MNIST"],
+        noises=["uniform"],
+        methods=["cleanlab, boosting", "loss"],
+    )
+    assert [*gain.todo(options, pd.DataFrame())] == [
+        ("Adult", "uniform", 0, ["cleanlab, boosting", "loss"]),
+        ("MNIST", "uniform", 0, ["loss"]),
+    ]
