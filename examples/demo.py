@@ -7,7 +7,7 @@ them, its training is retraced to find the harmful samples, the worst fifth is r
 and the network is trained again. Since the flips are known, we can count how many were
 found.
 
-Run it with ``make demo``; it takes less than half a minute on one core.
+Run it with ``make demo``; it takes less than a minute on a free core.
 """
 
 from time import perf_counter

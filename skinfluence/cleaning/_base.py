@@ -393,11 +393,14 @@ class BaseCleaner(
         return self.sample_indices_ if indices else self.support_
 
     def _scores(self) -> dict[str, np.ndarray]:
-        """Return the scores, and how far the runs agree, if there are several."""
+        """Return what the order is by, and how far several runs agree."""
         scores = {"score": self.influence_}
         if (self.over_runs_.n_used > 1).any():
             scores["standard_error"] = self.standard_error_
             scores["sign_agreement"] = self.over_runs_.sign_agreement
+        probability = getattr(self, "label_probability_", None)  # none with `decisions`
+        if probability is not None:
+            scores["label_probability"] = probability
         return scores
 
     def to_frame(self) -> pd.DataFrame:
@@ -407,9 +410,10 @@ class BaseCleaner(
         -------
         DataFrame of n_samples rows
             The columns ``score``; ``standard_error`` and ``sign_agreement``, where
-            several runs or folds scored a sample; ``label``, ``prediction`` and
-            ``probability`` (the final estimator's prediction and its probability) and
-            ``removed``; or
+            several runs or folds scored a sample; ``label_probability`` (how probable
+            the given label is to be right), where it is estimated; ``label``,
+            ``prediction`` and ``probability`` (the final estimator's prediction and its
+            probability) and ``removed``; or
             ``proposal`` and ``relabelled``; or ``sample_weight``. Its index holds the
             row numbers, or the index of a DataFrame. After :meth:`fit_resample` there
             are no predictions; a regressor has no probabilities; several outputs have

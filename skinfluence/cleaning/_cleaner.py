@@ -46,7 +46,7 @@ class InfluenceCleaner(BaseCleaner):
         ``"auto"`` tries fractions from 0 to 0.4 in five-fold cross-validation and takes
         the smallest whose score (`scoring`) is within a standard error of
         the best. Then only samples with a negative estimate are removed, and never a
-        whole class; with several runs, or `cv`, only those whose estimate is negative
+        whole class; with several runs or folds, only those whose estimate is negative
         without doubt (:attr:`~skinfluence.estimators.ScoresOverRuns.in_doubt`). The
         folds are those of the validation data if it is given, else those of the
         samples.
@@ -101,7 +101,7 @@ class InfluenceCleaner(BaseCleaner):
         steps.
     n_runs : int, default=1
         Number of runs to average over, each with its own random states: other initial
-        weights and batches. Each costs a training and a retrace for every fold of `cv`.
+        weights and batches. Each costs a training and a retrace for every fold.
     query : "auto", a named query or callable, default="auto"
         What is measured on each validation sample, for scorers given by name that have
         a query (refused with any other), as in the estimator's ``influence``.

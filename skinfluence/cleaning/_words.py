@@ -35,11 +35,13 @@ def _ranked(cleaner: Any) -> dict[str, str]:
     query = getattr(cleaner, "query_", None)
     named = getattr(query, "name", query)
     measure = "" if query is None else f", query {short(named)}"
+    both = getattr(cleaner, "label_probability_", None) is not None
+    beside = " and label probability" if both else ""
     n_runs = counted(len(cleaner.over_runs_.scores), "run")
     return {
         "Ranked": (
             f"{n_ranked:,} of {counted(len(cleaner.influence_), 'sample')} by "
-            f"{short(cleaner.scorer)}{measure}, in {n_runs}"
+            f"{short(cleaner.scorer)}{beside}{measure}, in {n_runs}"
         )
     }
 

@@ -88,11 +88,15 @@ def test_samples_go_by_their_influence_and_by_how_probable_their_label_is():
     found = cleaned(X, y, 60)
     ranks = [rankdata(each) for each in (found.influence_, found.label_probability_)]
     assert (np.diff(sum(ranks)[found.ranking_]) >= 0).all()
+    shown = found.to_frame()["label_probability"]
+    assert np.array_equal(shown, found.label_probability_[found.ranking_])
+    assert "by 'influence' and label probability, query" in found._facts()["Ranked"]
     # The classes can be told apart.
     assert flipped[found.label_probability_ < 0.1].mean() > 0.95
     for action in "relabel", "reweight":
         other = cleaned(X, y, 20, action=action)
         assert other.label_probability_ is None
+        assert "label_probability" not in other.to_frame()
         assert other.transition_ is not None
 
 
