@@ -22,8 +22,11 @@ FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 def n_choice_fits(candidates: int, folds: Folds, n_rounds: int) -> int:
     """Return how many models the choice trains at most."""
     # In each fold one per round and one per candidate; the search then ranks and refits
-    # once; and the ranking of all rows takes a model per fold and round.
-    return len(folds) * (n_rounds + candidates) + n_rounds + 1 + len(folds) * n_rounds
+    # once; and the ranking of all rows takes a model per fold and round. Each ranking
+    # may ask five models, without the samples, how the labels are confused.
+    n_folds = len(folds)
+    ranked = n_folds * n_rounds + n_rounds + n_folds * n_rounds
+    return ranked + n_folds * candidates + 1 + 5 * (n_folds + 2)
 
 
 def check_rounds(n_rounds: int, n_remove: float | str, folds: Folds) -> None:
