@@ -133,19 +133,18 @@ class Ranking(NamedTuple):
         """The samples in the order of removal; those without a score come last.
 
         By the mean of two ranks, if there is a second one: a sample harms, and its
-        label is probably wrong.
+        label is probably wrong. Those that have only a score come after those that have
+        both. Of equal ranks the more harmful sample comes first.
         """
-        ranks = _ranks(self.scores)
+        values = [self.scores]
         if self.label_probability is not None:
-            ranks += _ranks(self.label_probability)
-        order = np.argsort(ranks, kind="stable")
+            values.append(self.label_probability)
+        ranked = ~np.isnan(np.sum(values, axis=0))
+        ranks = np.full(len(self.scores), np.nan)
+        ranks[ranked] = sum(rankdata(each[ranked]) for each in values)
+        order = np.lexsort((self.scores, ranks))
         first = np.asarray(self.first, dtype=order.dtype)
         return np.concatenate([first, order[~np.isin(order, first)]])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the ranks of the values, with the mean rank for ties; NaN stays NaN."""
-    return np.asarray(rankdata(values, nan_policy="omit"), dtype=np.float64)
 
 
 def plan_runs(
