@@ -46,7 +46,7 @@ class InfluenceCleaner(BaseCleaner):
         ``"auto"`` tries fractions from 0 to 0.4 in five-fold cross-validation and takes
         the smallest whose score (`scoring`) is within a standard error of
         the best. Then only samples with a negative estimate are removed, and never a
-        whole class; with several runs, or `cv`, only those whose estimate is negative
+        whole class; with several runs or folds, only those whose estimate is negative
         without doubt (:attr:`~skinfluence.estimators.ScoresOverRuns.in_doubt`). The
         folds are those of the validation data if it is given, else those of the
         samples.
@@ -171,7 +171,8 @@ class InfluenceCleaner(BaseCleaner):
         The scores of each run, with their mean, its standard error and the share that
         agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`. Of three
         runs or more, one whose scores are more than ten times as large as those of most
-        others is left out, with a warning: its derivative grew without bounds.
+        others, and further off than these differ, is left out, with a warning: its
+        derivative grew without bounds.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal: by their scores, or by the mean of the
         ranks of these and of `label_probability_`.
