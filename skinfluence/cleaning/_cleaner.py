@@ -171,7 +171,8 @@ class InfluenceCleaner(BaseCleaner):
         The scores of each run, with their mean, its standard error and the share that
         agree in sign; see :class:`~skinfluence.estimators.ScoresOverRuns`. Of three
         runs or more, one whose scores are more than ten times as large as those of most
-        others is left out, with a warning: its derivative grew without bounds.
+        others, and further off than these differ, is left out, with a warning: its
+        derivative grew without bounds.
     ranking_ : ndarray of shape (n_samples,), int
         The samples in the order of removal: by their scores, or by the mean of the
         ranks of these and of `label_probability_`.

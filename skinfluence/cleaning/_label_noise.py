@@ -1,5 +1,6 @@
 """How the labels are confused, for a query that is corrected for it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -114,7 +115,12 @@ def estimate_label_noise(
     differences between the classes too.
     """
     part = taking_part(data)
-    found = _held_out_probabilities(estimator, part, seed, memory, n_jobs, verbose)
+    splits = random_folds(part, seed, classifier=True)
+    if sum(len(rows) for _, rows in splits) < len(part):
+        _refuse(needed, "with two groups or more of each class, in folds of groups")
+        return None
+    runs = plan_runs(_in_memory(estimator), None, splits, [seed])
+    found = _held_out_probabilities(runs, part, memory, n_jobs, verbose)
     transition = _transition_of(found, part.y, needed=needed)
     if transition is None:
         return None
@@ -141,7 +147,10 @@ def label_probability(
     codes = np.unique(y, return_inverse=True)[1]
     right = probabilities @ np.linalg.inv(transition)
     # An estimate of a probability can be negative; the order stays that of the models.
-    right = np.maximum(right, _TINY * probabilities)
+    # No class is impossible, however sure they are: another label than theirs may be
+    # one that theirs is never mistaken for.
+    least = np.finfo(np.float64).eps
+    right = np.maximum(right, _TINY * np.maximum(probabilities, least))
     joint = right * transition[:, codes].T
     return _of_label(joint, y) / joint.sum(axis=1)
 
@@ -153,9 +162,8 @@ def _of_label(values: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _held_out_probabilities(
-    estimator: Any,
+    runs: Sequence[Run],
     data: CleaningData,
-    seed: int,
     memory: Any,
     n_jobs: int | None,
     verbose: int,
@@ -165,14 +173,12 @@ def _held_out_probabilities(
     The mean over the epochs of recorded runs, which have not memorized wrong labels
     from the beginning. A column for each class in `data`, float64.
     """
-    splits = random_folds(data, seed, classifier=True)
-    runs = plan_runs(_in_memory(estimator), None, splits, [seed])
     parts = over_runs(
         _probabilities, runs, data, memory, n_jobs, verbose, words="Label noise"
     )
     found = np.zeros((len(data), len(np.unique(data.y))))
-    for (_, held_out), part in zip(splits, parts, strict=True):
-        found[held_out] = part
+    for run, part in zip(runs, parts, strict=True):
+        found[run.validation] = part
     return found
 
 
@@ -186,14 +192,21 @@ def _transition_of(
     transition = estimate_transition(probabilities, y)
     if is_usable(transition):
         return transition
+    _refuse(
+        needed,
+        "where the estimator can tell the classes apart: on held-out samples it "
+        f"predicts them with these labels, {transition.round(2).tolist()}. Train "
+        "longer or another way",
+    )
+    return None
+
+
+def _refuse(needed: bool, otherwise: str) -> None:
+    """Raise an error that says when an estimate is possible, if it is needed."""
     if needed:
         raise ValueError(
-            f"`query` can be {CORRECTED!r} only where the estimator can tell the "
-            "classes apart: on held-out samples it predicts them with these labels, "
-            f"{transition.round(2).tolist()}. Train longer or another way, or use "
-            "query='error'."
+            f"`query` can be {CORRECTED!r} only {otherwise}, or use query='error'."
         )
-    return None
 
 
 def _corrected(transition: np.ndarray, estimator: Any, y: np.ndarray) -> Any:

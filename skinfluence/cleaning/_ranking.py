@@ -22,7 +22,9 @@ from ..trajectory import on_threads
 from ._data import CleaningData, Validation
 from ._splits import Split
 
-_EXPLODED = 10
+# How much larger scores are that have exploded: so many times, and so many times as far
+# from the usual size, by its logarithm, as those of half of the runs are.
+_EXPLODED, _BEYOND_SPREAD = 10, 5
 
 
 class Run(NamedTuple):
@@ -133,19 +135,18 @@ class Ranking(NamedTuple):
         """The samples in the order of removal; those without a score come last.
 
         By the mean of two ranks, if there is a second one: a sample harms, and its
-        label is probably wrong.
+        label is probably wrong. Those that have only a score come after those that have
+        both. Of equal ranks the more harmful sample comes first.
         """
-        ranks = _ranks(self.scores)
+        values = [self.scores]
         if self.label_probability is not None:
-            ranks += _ranks(self.label_probability)
-        order = np.argsort(ranks, kind="stable")
+            values.append(self.label_probability)
+        ranked = ~np.isnan(np.sum(values, axis=0))
+        ranks = np.full(len(self.scores), np.nan)
+        ranks[ranked] = sum(rankdata(each[ranked]) for each in values)
+        order = np.lexsort((self.scores, ranks))
         first = np.asarray(self.first, dtype=order.dtype)
         return np.concatenate([first, order[~np.isin(order, first)]])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the ranks of the values, with the mean rank for ties; NaN stays NaN."""
-    return np.asarray(rankdata(values, nan_policy="omit"), dtype=np.float64)
 
 
 def plan_runs(
@@ -221,26 +222,34 @@ def score_runs(
     scores = np.full((len(runs), len(data), *parts[0].shape[1:]), np.nan)
     for own, run, part in zip(scores, runs, parts, strict=True):
         own[run.train] = part
-    return ScoresOverRuns.of(_without_exploded(scores))
+    return ScoresOverRuns.of(without_exploded(scores))
 
 
-def _without_exploded(scores: np.ndarray) -> np.ndarray:
+def without_exploded(scores: np.ndarray) -> np.ndarray:
     """Leave out runs whose scores are far larger than those of most others.
 
     On its way back through a rough run a derivative can grow without bounds. A mean
     with it would be the score of this run alone.
     """
-    sizes = np.nanmedian(np.abs(scores).reshape(len(scores), -1), axis=1)
-    exploded = sizes > _EXPLODED * np.median(sizes)
+    # Labels that a run does not know have an infinite score.
+    finite = np.where(np.isfinite(scores), np.abs(scores), np.nan)
+    sizes = np.nanmedian(finite.reshape(len(scores), -1), axis=1)
     # Of two runs neither is the usual one, and where most scores are 0 none is large.
-    if len(scores) < 3 or not np.median(sizes) or not exploded.any():
+    if len(scores) < 3 or not np.median(sizes):
+        return scores
+    # Where a few samples validate each run, all sizes differ by their losses.
+    logs = np.log(np.maximum(sizes, np.finfo(np.float64).tiny))
+    beyond = logs - np.median(logs)
+    spread = np.median(np.abs(beyond))
+    exploded = beyond > max(np.log(_EXPLODED), _BEYOND_SPREAD * spread)
+    if not exploded.any():
         return scores
     warn_caller(
         f"In {exploded.sum()} of the {len(scores)} runs the scores are more than "
-        f"{_EXPLODED} times as large as in most of them: on its way back the "
-        "derivative grew without bounds. These runs are left out of the mean. What "
-        "helps: fewer epochs, a smaller learning rate, a smooth activation, or clipped "
-        "gradients.",
+        f"{_EXPLODED} times as large as in most of them, as happens where a derivative "
+        "grows without bounds on its way back. These runs are left out of the mean. "
+        "What helps: fewer epochs, a smaller learning rate, a smooth activation, or "
+        "clipped gradients.",
         InfluenceReliabilityWarning,
     )
     return np.where(exploded.reshape(-1, *[1] * (scores.ndim - 1)), np.nan, scores)

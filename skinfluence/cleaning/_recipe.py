@@ -286,6 +286,10 @@ class CleaningRecipe(BaseEstimator):
         if self.n_runs > 1:
             warn_if_alike(estimator)
         ranking = Ranking.of(scores, estimator, runs, final_seed)
+        if not goal.beneficial:
+            # Runs that were left out may have been the only ones of some samples.
+            n_ranked = int((~np.isnan(ranking.scores)).sum())
+            check_n_remove(goal.largest, len(data), n_ranked)
         if noise is None:
             return ranking
         found = noise.label_probability if self._action().by_probability else None

@@ -20,6 +20,7 @@ from ._ranking import (
     scores_of,
     validation_of,
     with_seed,
+    without_exploded,
 )
 from ._removal import Cleaned, Removal, check_influence
 from ._splits import class_codes, group_part
@@ -176,7 +177,8 @@ class Reweighting(Removal):
             loss = float(np.mean([part[-1] for part in parts]))
             if not slopes:
                 return scores[0], loss
-            return weight_slopes(ScoresOverRuns.of(scores).mean, base, weights), loss
+            mean = ScoresOverRuns.of(without_exploded(scores)).mean
+            return weight_slopes(mean, base, weights), loss
 
         descent = self._descent(cleaner._n_rounds())
         return descent.run(start, measure, lambda found: lowered(found, most))

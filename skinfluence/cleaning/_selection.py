@@ -60,8 +60,8 @@ def check_n_remove(
         raise ValueError(
             f"`{name}` must not exceed the number of samples that are ranked "
             f"({n_ranked}; the others of the {n_samples} are for validation), got "
-            f"{n_remove}. Choose fewer, or give validation data as X_val and y_val: "
-            "then all samples are ranked."
+            f"{n_remove}. Give validation data as X_val and y_val, or have "
+            "all ranked by folds, with cv or validation_fraction=None."
         )
     return count
 

@@ -41,7 +41,9 @@ def ranking_splits(
     elif cv is not None:
         splits = [*cv_splits(data, cv, classifier)]
     elif fraction is None:
-        splits = [*random_folds(data, seed, classifier)]
+        folds = random_folds(data, seed, classifier)
+        _check_folds(data, folds)
+        splits = [*folds]
     else:
         codes = class_codes(data.y, classifier)
         if data.groups is None:
@@ -65,21 +67,45 @@ def n_random_folds(data: CleaningData) -> int:
 def random_folds(
     data: CleaningData, seed: int, classifier: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return stratified folds; only samples of classes that are left validate."""
-    codes, n_folds = class_codes(data.y, classifier), n_random_folds(data)
+    """Return stratified folds; only samples of classes that are left validate.
+
+    The only sample of a class is always trained on, unless that would tear a group.
+    """
+    codes, n_folds = class_codes(data.y, classifier), max(2, n_random_folds(data))
     folds = stratified_folds(codes, data.groups, n_folds, seed)
     splits = []
     for number in range(n_folds):
         train, rows = _split_off(folds, number)
-        rows = rows[np.isin(codes[rows], codes[train])]
-        splits += [(train, rows)] if len(rows) else []
-    if not splits:
+        left = np.isin(codes[rows], codes[train])
+        if data.groups is None:
+            train = np.sort(np.concatenate([train, rows[~left]]))
+        splits += [(train, rows[left])] if left.any() else []
+    return splits
+
+
+def _check_folds(
+    data: CleaningData, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Refuse folds that validate nothing, or with groups nothing of a class."""
+    if not folds:
         raise ValueError(
             "X and y must have samples to train on and to validate on, of the same "
             f"classes and of two groups or none: got n_samples={len(data)}. Give more "
             "samples, or validation data as X_val and y_val."
         )
-    return splits
+    if data.groups is None:
+        return
+    # The samples of such a class would all look harmful.
+    apart = np.ones(len(data), dtype=bool)
+    for _, rows in folds:
+        apart[rows] = False
+    if apart.any():
+        raise ValueError(
+            "`groups` must leave samples of every class to train on, but with those "
+            "that are held out together none are left of "
+            f"{np.unique(data.y[apart]).tolist()!r:.200}. Leave these classes out, or "
+            "give validation data as X_val and y_val."
+        )
 
 
 def cv_splits(

@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from ..cleaning import InfluenceCleaner, InfluenceCleanerCV
 from ..exceptions import EmptiedClassError, TableError
+from ._choices import CLASSIFICATION
 from ._cleaning import Cleaning
 from ._judge import measure_name, minus, signed
 from ._problem import Folds, Problem
@@ -16,17 +17,21 @@ from ._tables import quoted
 AT = "path"
 """Query all epochs: early models identify wrong labels best."""
 
+_NOISE_FITS = 5
+
 FRACTIONS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2)
 
 
-def n_choice_fits(candidates: int, folds: Folds, n_rounds: int) -> int:
+def n_choice_fits(
+    problem: Problem, candidates: int, folds: Folds, n_rounds: int
+) -> int:
     """Return how many models the choice trains at most."""
     # In each fold one per round and one per candidate; the search then ranks and refits
-    # once; and the ranking of all rows takes a model per fold and round. Each ranking
-    # may ask five models, without the samples, how the labels are confused.
-    n_folds = len(folds)
-    ranked = n_folds * n_rounds + n_rounds + n_folds * n_rounds
-    return ranked + n_folds * candidates + 1 + 5 * (n_folds + 2)
+    # once; and the ranking of all rows takes a model per fold and round.
+    fits = len(folds) * (n_rounds + candidates) + n_rounds + 1 + len(folds) * n_rounds
+    # Each of these rankings, if by labels that are held out, estimates their noise.
+    held_out = problem.valid_table is None and problem.target.task == CLASSIFICATION
+    return fits + (len(folds) + 2) * _NOISE_FITS * held_out
 
 
 def check_rounds(n_rounds: int, n_remove: float | str, folds: Folds) -> None:

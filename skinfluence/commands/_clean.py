@@ -52,7 +52,7 @@ def clean(options: Namespace) -> Command:
     judges = folds if decided is not None and problem.valid_table is None else None
     total = n_fits(problem, judges)
     if decided is None:
-        total += n_choice_fits(len(FRACTIONS), folds, options.n_rounds)
+        total += n_choice_fits(problem, len(FRACTIONS), folds, options.n_rounds)
     epochs = options.epochs or default_epochs(len(problem.table))
     with epoch_bar(total * epochs, options.quiet) as progress:
         model = make_model(problem, options, progress.callbacks)

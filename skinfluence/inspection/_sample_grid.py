@@ -206,7 +206,10 @@ class SampleGridDisplay:
         axes: ManyAxes = None,
         **shown: Any,
     ) -> "SampleGridDisplay":
-        """Show the samples that a cleaner ranked as the most harmful.
+        """Show the samples with a cleaner's lowest scores, its `influence_`.
+
+        It removes them in the order of its `ranking_`, which is another one where it
+        also asks how probable the labels are to be right.
 
         Parameters
         ----------

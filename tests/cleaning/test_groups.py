@@ -106,6 +106,20 @@ def test_groups_that_do_not_fit_are_refused(groups, words):
         clone(CLEANERS[1]).fit(X, Y, groups=groups)
 
 
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (np.zeros(120), "at least 2 groups, one for each fold, got 1"),
+        # All of one class are held out together, and none of it would validate.
+        (np.where(Y, 99, GROUPS), r"to train on, but .* none are left of \[1\]"),
+    ],
+    ids=["one", "of_a_class"],
+)
+def test_groups_that_leave_a_class_out_are_refused(groups, words):
+    with pytest.raises(ValueError, match=f"`groups` must .*{words}"):
+        clone(CLEANERS[0]).fit(X, Y, groups=groups)
+
+
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_a_verbose_cleaner_shows_its_folds_and_changes_nothing(capfd, n_jobs):
     quiet = InfluenceCleaner(

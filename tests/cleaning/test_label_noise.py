@@ -83,6 +83,25 @@ def test_labels_are_right_by_bayes_rule():
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_a_label_may_be_right_however_sure_the_models_are_of_another():
+    # The first class is never mistaken: whatever has the other label is of the other.
+    transition = np.array([[1.0, 0.0], [0.3, 0.7]])
+    found = label_probability(np.eye(2)[[0, 0]], np.arange(2), transition)
+    np.testing.assert_allclose(found, [1, 1], rtol=1e-12)
+
+
+def test_nothing_is_said_of_a_class_that_no_model_knows():
+    X, y, _ = problem()
+    groups = np.where(y == 0, 0, np.arange(600) % 4)
+    halves = np.arange(0, 600, 2), np.arange(1, 600, 2)
+    cleaner = InfluenceCleaner(quick(), cv=[halves], random_state=0)
+    found = clone(cleaner).fit(X, y, groups=groups)
+    assert found.label_probability_ is None
+    assert found.query_ == "error"
+    with pytest.raises(ValueError, match="two groups or more of each class"):
+        cleaner.set_params(query="corrected_error").fit(X, y, groups=groups)
+
+
 def test_samples_go_by_their_influence_and_by_how_probable_their_label_is():
     X, y, flipped = problem()
     found = cleaned(X, y, 60)

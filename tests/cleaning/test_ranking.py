@@ -1,5 +1,6 @@
 """The mean over the runs, their seeds, and what a scorer may return."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, SGDInfluenceRegressor
 from skinfluence.cleaning import InfluenceCleaner, InfluenceCleanerCV
-from skinfluence.cleaning._ranking import with_seed
+from skinfluence.cleaning._ranking import with_seed, without_exploded
 from skinfluence.estimators import SmoothHinge
 from skinfluence.exceptions import InfluenceReliabilityWarning
 from skinfluence.scorers import Outlier, Random, SGDInfluence
@@ -220,6 +221,49 @@ def test_a_run_with_an_exploded_derivative_is_left_out(blobs):
         cleaner.fit(X, y, X_val, y_val)
     np.testing.assert_allclose(cleaner.influence_, np.linspace(-1, 1, len(X)))
     assert cleaner.over_runs_.n_used.tolist() == [2] * len(X)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left_out"),
+    [
+        ([1.0, 1.2, 0.9, 1e3, 1e5], [3, 4]),
+        # A single validation sample each: the sizes are those of their losses.
+        ([1e-4, 1e-3, 1e-2, 0.1, 1.0], []),
+        ([1.0, 1e3], []),
+        ([0.0, 0.0, 1.0], []),
+    ],
+    ids=["exploded", "spread", "two", "zero"],
+)
+def test_which_runs_have_exploded(sizes, left_out):
+    scores = np.array(sizes)[:, None] * np.linspace(-1, 1, 8)
+    # Under labels that a run does not know it is infinite.
+    for given in scores, np.stack([scores, np.full_like(scores, np.inf)], axis=2):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = without_exploded(given)
+        assert [warning.category for warning in told] == (
+            [InfluenceReliabilityWarning] if left_out else []
+        )
+        expected = given.copy()
+        expected[left_out] = np.nan
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_samples_of_which_no_run_is_left_cannot_be_removed(blobs):
+    X, y, *_ = blobs
+    sizes = iter([1.0, 1000.0, 1.0])
+
+    def scorer(estimator, X, y, X_val, y_val):
+        return next(sizes) * np.linspace(-1, 1, len(X))
+
+    parts = np.arange(120).reshape(3, 40)
+    cv = [(part, parts[number - 1]) for number, part in enumerate(parts)]
+    cleaner = InfluenceCleaner(quick(), scorer=scorer, cv=cv, n_remove=90)
+    with (
+        pytest.warns(InfluenceReliabilityWarning, match="In 1 of the 3 runs"),
+        pytest.raises(ValueError, match=r"samples that are ranked \(80; "),
+    ):
+        cleaner.fit(X, y)
 
 
 def test_samples_that_no_run_used_have_neither_mean_nor_spread(blobs):

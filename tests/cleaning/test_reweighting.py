@@ -1,6 +1,7 @@
 """Metagradient descent on weights: against the same steps taken by hand."""
 
 import uuid
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 
 from skinfluence import SGDInfluenceClassifier
-from skinfluence.cleaning import InfluenceCleaner, Reweight
+from skinfluence.cleaning import InfluenceCleaner, Reweight, _reweighting
+from skinfluence.cleaning._ranking import over_runs
 from skinfluence.cleaning._reweighting import _judges
 from skinfluence.scorers import SGDInfluence
 from skinfluence.scorers._descent import lowered, weight_slopes
@@ -191,3 +193,22 @@ def test_refuses_before_any_work(blobs):
         fit(reseed=1)
     with pytest.raises(ValueError, match=r"`early_stopping` must leave .* 0.1 of 4"):
         fit(early_stopping=0.1, n_val=4)
+
+
+def test_a_run_with_an_exploded_derivative_moves_no_weight(blobs, monkeypatch):
+    X, y, *_ = blobs
+    found = []
+    for times in 1e9, np.nan:
+
+        def exploding(*args, times=times, **options):
+            parts = over_runs(*args, **options)
+            parts[0][:-1] *= times
+            return parts
+
+        monkeypatch.setattr(_reweighting, "over_runs", exploding)
+        # It says so of the first, and NumPy that the other one has no number.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = cleaner("reweight", n_rounds=2, cv=3).fit(X, y)
+        found.append(fitted.sample_weight_)
+    np.testing.assert_array_equal(*found)

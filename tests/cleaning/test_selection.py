@@ -50,6 +50,17 @@ def test_order_is_by_score_then_row_and_unranked_last():
     assert ranking(scores).order.tolist() == [4, 2, 0, 3, 1, 5]
 
 
+def test_order_is_by_both_ranks_then_score_wherever_the_rows_stand():
+    # The ranks of those that have both are 1 to 4: 1 + 3, 2 + 2, 3 + 1 and 4 + 4.
+    scores = np.array([np.nan, 1.0, -3.0, -2.0, -1.0, -9.0, -8.0])
+    probability = np.array([0.0, 0.9, 0.5, 0.4, 0.1, np.nan, np.nan])
+    expected = [2, 3, 4, 1, 5, 6, 0]
+    for seed in range(3):
+        rows = np.random.RandomState(seed).permutation(7)
+        shuffled = ranking(scores[rows])._replace(label_probability=probability[rows])
+        assert rows[shuffled.order].tolist() == expected
+
+
 def test_only_negative_scores_are_beneficial_to_remove():
     scores = [0.5, np.nan, -1.0, 0.0, -2.0, -0.5]
     codes = np.zeros(6, dtype=int)

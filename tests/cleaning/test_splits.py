@@ -81,6 +81,19 @@ def test_refuses_labels_that_are_not_trained_on():
         ranking_splits(data(["a", "a", "b", "a"]), 0.2, KFold(2), 0, True)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_only_sample_of_a_class_is_always_trained_on(seed):
+    y = [0] * 9 + [1] + [2] * 2
+    splits = ranking_splits(data(y), None, None, seed, True)
+    assert len(splits) == 5
+    for train, rows in splits:
+        assert sorted({*train, *rows}) == list(range(12))
+        assert set(train) & set(rows) == set()
+        assert 9 in train
+    held_out = np.concatenate([rows for _, rows in splits])
+    assert sorted(held_out) == [*range(9), 10, 11]
+
+
 def test_refuses_two_sources_of_validation_data():
     given = Validation(np.zeros((1, 1)), np.array([1]))
     with pytest.raises(ValueError, match="`cv` must be None where X_val is given"):
