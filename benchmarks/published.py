@@ -231,17 +231,6 @@ def across_folds(case: Case, cv: int = 5, **options: Any) -> Found:
     return Found(scores, has_zero=cleaner.scorer == "influence")
 
 
-def label_probabilities(case: Case) -> Found:
-    """Rank by how probable the labels are, as the cleaner does beside the influence."""
-    X, y = case.pooled
-    # One split: it is the estimate that counts, and not the influence.
-    half = np.arange(len(y)) % 2 == 0
-    folds = [(np.flatnonzero(half), np.flatnonzero(~half))]
-    cleaner = InfluenceCleaner(case.net, n_remove=0, cv=folds, random_state=case.seed)
-    cleaner.fit_resample(X, y)
-    return Found(cleaner.label_probability_[: len(case.y)])
-
-
 def on_validation(case: Case, query: str) -> Found:
     """Rank by the influence on the setting's own validation samples."""
     return _scored(case, SGDInfluence("path", query=query), has_zero=True)
@@ -301,7 +290,6 @@ _REST: dict[str, Ranking] = {"random": random, "nothing": nothing}
 LABELS: dict[str, Ranking] = {
     "influence, five folds": across_folds,
     "influence, validation": partial(on_validation, query="error"),
-    "label probability": label_probabilities,
     **_RUN,
     "data_oob, loss": partial(out_of_bag, measure="loss"),
     "data_oob": out_of_bag,
@@ -321,7 +309,6 @@ FEATURES: dict[str, Ranking] = {
 }
 NETWORK: dict[str, Ranking] = {
     "influence, two folds": partial(across_folds, cv=2),
-    "label probability": label_probabilities,
     **_RUN,
     "cleanlab": cleanlab,
     **_REST,
