@@ -240,7 +240,7 @@ class InfluenceCleaner(BaseCleaner):
     >>> cleaner.removed_indices_.shape
     (10,)
     >>> int(flipped[cleaner.removed_indices_].sum())
-    8
+    9
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
