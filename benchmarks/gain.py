@@ -153,6 +153,8 @@ TABLES = "german", "magic", "penbased", "satimage", "spambase"
 OWN: dict[str, Callable[[], Any]] = {
     "20 Newsgroups": cache(newsgroups),
     "Adult": cache(adult),
+}
+PICTURES: dict[str, Callable[[], Any]] = {
     "CIFAR-10": cache(cifar10),
     "MNIST": cache(partial(mnist, 2000)),
     "MNIST 10,000": cache(partial(mnist, 10000)),
@@ -160,6 +162,7 @@ OWN: dict[str, Callable[[], Any]] = {
 }
 SETS: dict[str, Callable[[], Any]] = {
     **OWN,
+    **PICTURES,
     **{name: cache(partial(keel, name)) for name in TABLES},
 }
 Noise = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -397,7 +400,7 @@ def main() -> None:
     print(summary(rows).to_string(na_rep="-", float_format="{:.3g}".format))
     for noise in rows["noise"].unique():
         name = f"gain_{noise.replace(' ', '_')}"
-        for end, sets in {"": OWN, "_keel": TABLES}.items():
+        for end, sets in {"": OWN, "_pictures": PICTURES, "_keel": TABLES}.items():
             part = rows[rows["set"].isin(sets)]
             if (part["noise"] == noise).any():
                 tables.write(documented(part, noise), name + end, options.output)
