@@ -75,7 +75,8 @@ def main() -> None:
     for name in options.names or BENCHMARKS:
         function, title = BENCHMARKS[name]
         rows = function(options.repeats)
-        print(f"\n{title}\n\n{timing.table(rows)}\n{timing.missed(rows, WHY)}")
+        table = f"\n{title}\n\n{timing.table(rows)}\n{timing.missed(rows, WHY)}"
+        print(table, flush=True)  # into a pipe too: the next one takes minutes
         results[name] = rows
         if options.tables and name != "peers":  # benchmarks.peers writes those
             tables.write(documented(rows), name, options.output)
