@@ -1,4 +1,4 @@
-"""How the labels are confused, for a query that is corrected for it."""
+"""How the labels are confused, for the query, and which are probably wrong."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,8 @@ _LEAST_SPREAD = 0.2
 # Of fewer, those that are looked at would be most of the class, sure or not.
 _LEAST_OF_CLASS = 50
 
-_TINY = 1e-3
+# Of what models think of a class, so much is left where the correction leaves nothing.
+_LEAST_LEFT = 1e-3
 
 
 def is_estimable(data: CleaningData) -> bool:
@@ -34,23 +35,20 @@ def is_estimable(data: CleaningData) -> bool:
     return not _lack(data)
 
 
-def taking_part(data: CleaningData) -> CleaningData:
-    """Return the samples without those of weight 0, which take no part."""
-    rows = _rows_taking_part(data)
-    return data if len(rows) == len(data) else data.take(rows)
-
-
-def _rows_taking_part(data: CleaningData) -> np.ndarray:
-    weights = data.params.get("sample_weight")
-    taking = np.arange(len(data))
-    return taking if weights is None else np.flatnonzero(np.asarray(weights))
+def _taking_part(data: CleaningData) -> tuple[np.ndarray, CleaningData]:
+    """Return the samples but those of weight 0, which take no part, and their rows."""
+    rows, weights = np.arange(len(data)), data.params.get("sample_weight")
+    if weights is None or np.all(weights):
+        return rows, data  # which may be too large to be copied
+    rows = np.flatnonzero(np.asarray(weights))
+    return rows, data.take(rows)
 
 
 def _lack(data: CleaningData) -> str:
     """Return why nothing can be estimated from the samples; "" if it can."""
     if data.y.ndim > 1:
         return "several labels for each sample"
-    part, classes = taking_part(data), np.unique(data.y)
+    (_, part), classes = _taking_part(data), np.unique(data.y)
     if n_random_folds(part) < 2:
         return "a single group"
     codes = np.searchsorted(classes, part.y)
@@ -114,9 +112,9 @@ def estimate_label_noise(
     That is an error where it is `needed`. Then the query is corrected for small
     differences between the classes too.
     """
-    part = taking_part(data)
+    rows, part = _taking_part(data)
     splits = random_folds(part, seed, classifier=True)
-    if sum(len(rows) for _, rows in splits) < len(part):
+    if sum(len(held_out) for _, held_out in splits) < len(part):
         _refuse(needed, "with two groups or more of each class, in folds of groups")
         return None
     runs = plan_runs(_in_memory(estimator), None, splits, [seed])
@@ -128,7 +126,7 @@ def estimate_label_noise(
     query = _corrected(transition, estimator, part.y) if corrected else "error"
     probability = np.full(len(data), np.nan)
     # Noise that is the same for all classes does not change the order.
-    probability[_rows_taking_part(data)] = (
+    probability[rows] = (
         label_probability(found, part.y, transition)
         if corrected
         else _of_label(found, part.y)
@@ -150,7 +148,7 @@ def label_probability(
     # No class is impossible, however sure they are: another label than theirs may be
     # one that theirs is never mistaken for.
     least = np.finfo(np.float64).eps
-    right = np.maximum(right, _TINY * np.maximum(probabilities, least))
+    right = np.maximum(right, _LEAST_LEFT * np.maximum(probabilities, least))
     joint = right * transition[:, codes].T
     return _of_label(joint, y) / joint.sum(axis=1)
 
