@@ -38,7 +38,9 @@ def is_estimable(data: CleaningData) -> bool:
 def _taking_part(data: CleaningData) -> tuple[np.ndarray, CleaningData]:
     """Return the samples but those of weight 0, which take no part, and their rows."""
     weights = data.params.get("sample_weight")
-    rows = np.arange(len(data)) if weights is None else np.flatnonzero(np.asarray(weights))
+    rows = (
+        np.arange(len(data)) if weights is None else np.flatnonzero(np.asarray(weights))
+    )
     if len(rows) == len(data):
         return rows, data  # which may be too large to be copied
     return rows, data.take(rows)

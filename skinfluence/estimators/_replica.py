@@ -16,7 +16,7 @@ from ..influence import Query, WholeQuery
 from ..training import (
     Address,
     Batch,
-    CompiledStep,
+    JoiningStep,
     LiveState,
     MicroBatch,
     Objective,
@@ -131,7 +131,7 @@ class Replica:
             return TrainingStep(self.objective, live)
         largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
-        return CompiledStep(self.objective, live, largest, compiled)
+        return JoiningStep(self.objective, live, largest, compiled)
 
     def _live(self, trajectory: Trajectory, extra: Sequence[Address]) -> LiveState:
         optimizer = self.net.optimizer_
@@ -249,6 +249,7 @@ def objective_of(net: InfluenceNet) -> Objective:
         fetch,
         by_label_of(net),
         None if has_own_losses(net) else kernels(net._loss_parts),
+        all(map(net._fetches_rows, net.training_data_)),
     )
 
 

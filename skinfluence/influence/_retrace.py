@@ -1,6 +1,6 @@
 """The retrace: the adjoint of the query, carried backwards through the run."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..exceptions import DivergedTrainingError
 from ..training import (
     PARAMETERS,
     Adjoint,
+    Around,
     Retaken,
     State,
     StepRecord,
@@ -107,31 +108,55 @@ def retrace(
     replay = Replay(trajectory, step)
     step = step if back is None else back
     walk = replay.backwards(max(at), first, progress)
-    for record, before, after in step.kernels.around(walk):
-        before, after = (s.of_dtype(step.live.dtype) for s in (before, after))
-        weight = at.get(record.step + 1)
-        if weight:
-            with on_threads(record.n_threads):
-                asked = weight * query.gradient(step, after)
-            adjoint = {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + asked}
-            put_in += float(asked.norm())
-        if record.step % every == 0:
-            largest = max(largest, float(adjoint[PARAMETERS].norm()))
-        with on_threads(record.n_threads):
-            retaken = step.backward(before, record, adjoint)
-        replay.compare(record, retaken, before, after)
-        if watch is not None:
-            watch(record, before, retaken)
-        adjoint = retaken.adjoint
-        place = record.rows * n_parts + record.epoch - 1 if by_epoch else record.rows
-        sums.subtract(retaken.slopes, place)
-        del before, after  # the walk decides which states stay in memory
+    at_once = step.at_once if watch is None else 1  # who watches sees each step
+    stretches = _stretches(walk, step.live.dtype, at_once)
+    for stretch in step.kernels.around(stretches):
+        with on_threads(stretch[0][0].n_threads):
+            asked = [
+                weight * query.gradient(step, after)
+                if (weight := at.get(record.step + 1))
+                else None
+                for record, _, after in stretch
+            ]
+            every_retaken, adjoint = step.backwards(stretch, adjoint, asked)
+        put_in += sum(float(each.norm()) for each in asked if each is not None)
+        for (record, before, after), retaken in zip(
+            stretch, every_retaken, strict=True
+        ):
+            if record.step % every == 0:
+                largest = max(largest, float(retaken.amplitude))
+            replay.compare(record, retaken, before, after)
+            if watch is not None:
+                assert isinstance(retaken, Retaken)
+                watch(record, before, retaken)
+            rows = record.rows
+            place = rows * n_parts + record.epoch - 1 if by_epoch else rows
+            sums.subtract(retaken.slopes, place)
+        del before, after, stretch  # the walk decides which states stay in memory
     check_finite(adjoint)
     scores = sums.total()
     if by_epoch:
         scores = scores.unflatten(0, (trajectory.n_samples, n_parts))
     growth = largest / put_in if put_in else 0.0
     return Retraced(scores, growth, adjoint[PARAMETERS])
+
+
+def _stretches(
+    walk: Iterable[Around], dtype: torch.dtype, size: int
+) -> Iterator[list[Around]]:
+    """Yield steps that follow each other, and were taken on as many threads."""
+    stretch: list[Around] = []
+    for record, before, after in walk:
+        if stretch and record.n_threads != stretch[0][0].n_threads:
+            yield stretch
+            stretch = []
+        stretch.append((record, before.of_dtype(dtype), after.of_dtype(dtype)))
+        del before, after
+        if len(stretch) == size:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
 
 
 class _Sums:

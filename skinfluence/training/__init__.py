@@ -2,7 +2,6 @@
 
 from .._names import set_public_module
 from ._clipping import Clipping, observe_clipping
-from ._compiled import CompiledStep
 from ._compiler import CompiledFunctions
 from ._derivatives import clear_gradients, descend, differentiating
 from ._devices import check_device, own_memory
@@ -13,6 +12,7 @@ from ._gradient import CompiledGradient
 from ._graph import passes_narrower
 from ._handover import Handover
 from ._input_derivative import check_input_derivative
+from ._joined import JoiningStep
 from ._kernels import twice_differentiable
 from ._kinks import SmoothedKinks
 from ._later_steps import check_later_steps
@@ -30,7 +30,7 @@ from ._randomness import (
 )
 from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
-from ._retaken import Adjoint, Deviation, Linearized, Retaken
+from ._retaken import Adjoint, Around, Deviation, Linearized, Retaken, RetakenTogether
 from ._rounding import close, rounding_tolerance
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
@@ -49,16 +49,17 @@ __all__ = [
     "SUPPORTED_OPTIMIZERS",
     "Address",
     "Adjoint",
+    "Around",
     "Batch",
     "Clipping",
     "CompiledFunctions",
     "CompiledGradient",
-    "CompiledStep",
     "Deviation",
     "FlatLayout",
     "Functional",
     "Handover",
     "Hyperparameters",
+    "JoiningStep",
     "LeafLosses",
     "Linearized",
     "LiveState",
@@ -66,6 +67,7 @@ __all__ = [
     "Objective",
     "Ranks",
     "Retaken",
+    "RetakenTogether",
     "SmoothedKinks",
     "State",
     "StepRecord",

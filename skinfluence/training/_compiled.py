@@ -1,18 +1,13 @@
 """The backward pass of a training step, compiled once for each shape of batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._compiler import (
-    CompiledFunctions,
-    Flattened,
-    Function,
-    mixes,
-)
+from ._compiler import Call, CompiledFunctions, Flattened, Function, mixes
 from ._derivatives import derivatives_along, weighted_gradients
 from ._flat import PARAMETERS, LiveState, State
 from ._functional import Functional
@@ -22,16 +17,6 @@ from ._record import MicroBatch, StepRecord
 from ._retaken import Adjoint, Retaken
 from ._rounding import Tensors, close
 from ._step import Linearization, Pulled, TrainingStep
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A step as the compiled functions see it: tensors, and their key."""
-
-    key: int
-    size: int
-    data: Flattened
-    tensors: tuple[Tensor, ...]
 
 
 class CompiledStep(TrainingStep):
@@ -85,13 +70,12 @@ class CompiledStep(TrainingStep):
         """Pull the adjoint back through the step, see :class:`TrainingStep`."""
         if not self._compilable(state, step, adjoint):
             return super().backward(state, step, adjoint)
-        if self._may_stop(state, step):
-            self.stopping.found.add(step.step)
+        self._note_stops(state, step)
         linearization = self._checked(self._call(state, step), state, step, adjoint)
         return self._pull(state, step, adjoint, *linearization)
 
     def _checked(
-        self, call: _Call, state: State, step: StepRecord, adjoint: Adjoint
+        self, call: Call, state: State, step: StepRecord, adjoint: Adjoint
     ) -> Linearization:
         """Return the compiled functions of the step, or its own if they differ."""
         use = "pull", call.key, call.size
@@ -110,12 +94,13 @@ class CompiledStep(TrainingStep):
             return self._compiled(call, state, step)
         return self._linearize(state, step)
 
-    def _may_stop(self, state: State, step: StepRecord) -> bool:
-        """Whether a step may stop gradients: all do the same, as they are compiled."""
+    def _note_stops(self, state: State, step: StepRecord) -> None:
+        """Note whether a step may stop gradients: all do the same, compiled."""
         if self._all_stop is None:
             self._linearize(state, step)
             self._all_stop = step.step in self.stopping.found
-        return self._all_stop
+        if self._all_stop:
+            self.stopping.found.add(step.step)
 
     def _seen(
         self,
@@ -143,7 +128,23 @@ class CompiledStep(TrainingStep):
             and (len(step.rows) == self.batch_size or self._pads(state, step))
         )
 
-    def _compiled(self, call: _Call, state: State, step: StepRecord) -> Linearization:
+    def _compiled(self, call: Call, state: State, step: StepRecord) -> Linearization:
+        gradient, pull = self._traceable(call, step)
+
+        def run(function: Function, *more: Tensor) -> Any:
+            self.objective.train(True)
+            return self.compiled.call(
+                function, call.key, state.parameters, *call.tensors, *more
+            )
+
+        def run_pull(direction: Tensor) -> Pulled:
+            slopes, *seen = run(pull, direction)
+            return Pulled(slopes[: call.size], *seen)
+
+        return lambda: run(gradient), run_pull
+
+    def _traceable(self, call: Call, step: StepRecord) -> tuple[Function, Function]:
+        """Return the gradient and its derivatives as functions of tensors alone."""
         active, clipping = step.active, step.clipping
 
         def gradients(flat: Tensor, arguments: Sequence[Tensor]) -> Any:
@@ -159,7 +160,7 @@ class CompiledStep(TrainingStep):
         def gradient(flat: Tensor, *arguments: Tensor) -> Tensor:
             return self._flat_gradient(step, gradients(flat, arguments)[1])
 
-        def pull(flat: Tensor, *arguments: Tensor) -> Any:
+        def pull(flat: Tensor, *arguments: Tensor) -> Sequence[Tensor]:
             *arguments, direction = arguments  # type: ignore[assignment]
             flat, found, weights, loss = gradients(flat, arguments)
             directions = self.live.layout.split(direction)
@@ -168,20 +169,10 @@ class CompiledStep(TrainingStep):
             seen = self._flat_gradient(step, found), loss
             return slopes * weights.detach(), through, *seen
 
-        def run(function: Function, *more: Tensor) -> Any:
-            self.objective.train(True)
-            return self.compiled.call(
-                function, call.key, state.parameters, *call.tensors, *more
-            )
-
-        def run_pull(direction: Tensor) -> Pulled:
-            slopes, *seen = run(pull, direction)
-            return Pulled(slopes[: call.size], *seen)
-
-        return lambda: run(gradient), run_pull
+        return gradient, pull
 
     def _losses(
-        self, call: _Call, parameters: list[Tensor], arguments: Sequence[Tensor]
+        self, call: Call, parameters: list[Tensor], arguments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return losses and coefficients as a function of tensors alone."""
         count = len(call.data.tensors)
@@ -199,10 +190,17 @@ class CompiledStep(TrainingStep):
         found = self._functional(parameters, own, losses, **fixed)
         return found, coefficients.to(found).detach()
 
-    def _call(self, state: State, step: StepRecord) -> _Call:
+    def _call(self, state: State, step: StepRecord) -> Call:
+        return self._call_of(*self._fetch(self._filled(step)), state, step)
+
+    def _fetch(self, batch: MicroBatch) -> tuple[Flattened, Tensor | None]:
+        inputs, targets, weights = self.objective.fetch(batch)
+        return Flattened.of((inputs, targets), self.device), weights
+
+    def _call_of(
+        self, data: Flattened, weights: Tensor | None, state: State, step: StepRecord
+    ) -> Call:
         size = len(step.rows)
-        inputs, targets, weights = self.objective.fetch(self._filled(step))
-        data = Flattened.of((inputs, targets), self.device)
         coefficients = self._gradient.coefficients(size, self.batch_size)
         if weights is not None:
             coefficients = coefficients * weights.to(coefficients)
@@ -210,7 +208,7 @@ class CompiledStep(TrainingStep):
         key = self.compiled.number(("pull", data.form, step.active, step.clipping))
         fixed = self._functional.fixed.values()
         every = (*data.tensors, *state.buffers, *fixed, coefficients)
-        return _Call(key, size, data, every)
+        return Call(key, size, data, every)
 
     def _filled(self, step: StepRecord) -> MicroBatch:
         """Return a batch filled up to full size with its own samples."""

@@ -4,10 +4,12 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Graph, GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -54,6 +56,8 @@ class CompiledFunctions:
         The results of a training step that are not tensors, by that number.
     pads : bool or None
         Whether short batches may be filled up; None if not yet known.
+    joins : bool or None
+        Whether several steps are pulled back in one call; None if not yet known.
     """
 
     numbers: dict[Hashable, int] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class CompiledFunctions:
     trusted: dict[tuple[str, int, int], bool] = field(default_factory=dict)
     forms: dict[int, Any] = field(default_factory=dict)
     pads: bool | None = None
+    joins: bool | None = None
 
     def number(self, made_for: Hashable) -> int:
         """Return the number of a key."""
@@ -68,14 +73,63 @@ class CompiledFunctions:
 
     def call(self, function: Function, number: int, *arguments: Tensor) -> Any:
         """Call a function of tensors as it was compiled for the number."""
+        return self._call((function.__name__, number), function, arguments)
+
+    def scan(
+        self,
+        function: Function,
+        number: int,
+        carried: Sequence[Tensor],
+        each: Sequence[Sequence[Tensor]],
+    ) -> tuple[Sequence[Tensor], Sequence[Sequence[Tensor]]]:
+        """Call a function of tensors several times, on its own results, as one program.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(*carried, *own)`` returns a tuple of tensors: as many as are
+            carried, which the next call is given, and others.
+        number : int
+            What it is compiled for.
+        carried : sequence of Tensor
+            What the first call is given.
+        each : sequence of sequences of Tensor
+            The further arguments of each call.
+
+        Returns
+        -------
+        carried : sequence of Tensor
+            The last call's.
+        others : sequence of sequences of Tensor
+            What else each call has returned.
+        """
+        every = [*carried, *chain.from_iterable(each)]
+        n_carried, times = len(carried), len(each)
         key = function.__name__, number
+        found = self._call(key, function, every, n_carried, times)
+        others = found[n_carried:]
+        size = len(others) // times
+        calls = [others[k : k + size] for k in range(0, len(others), size)]
+        return found[:n_carried], calls
+
+    def _call(
+        self,
+        key: tuple[str, int],
+        function: Function,
+        arguments: Sequence[Tensor],
+        n_carried: int = 0,
+        times: int = 1,
+    ) -> Any:
         if key not in self.functions:
             # Tracing runs the function: it must not advance the random numbers.
             with warnings.catch_warnings(), seeded(0, arguments[0].device):
                 # The compiler's own warnings are about its own parts.
                 warnings.simplefilter("ignore")
                 examples = [argument.detach() for argument in arguments]
-                graph = make_fx(function)(*examples)
+                n_first = n_carried + (len(examples) - n_carried) // times
+                graph = make_fx(function)(*examples[:n_first])
+                if times > 1:
+                    graph = unrolled(graph, n_carried, times)
                 self.functions[key] = compile_graph(graph, examples)
         with torch.no_grad():
             return self.functions[key](*arguments)
@@ -120,8 +174,8 @@ class CompiledFunctions:
         self.trusted[key] = not reason
         if not reason:
             return found
+        logger.debug("Compiling failed: %s", reason)
         if warn is not None:
-            logger.debug("Compiling failed: %s", reason)
             warn_caller(
                 f"The {warn} step could not be compiled and is computed without "
                 f"compiling, more slowly ({reason.splitlines()[0]}). Use compile=False "
@@ -129,6 +183,28 @@ class CompiledFunctions:
                 CompilationWarning,
             )
         return None
+
+
+def unrolled(graph: GraphModule, n_carried: int, times: int) -> GraphModule:
+    """Return a graph that runs a graph several times, on its own results.
+
+    See :meth:`CompiledFunctions.scan`.
+    """
+    inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    whole = Graph()
+    carried = [whole.placeholder(f"carried_{k}") for k in range(n_carried)]
+    own = [
+        [whole.placeholder(f"own_{time}_{k}") for k in range(len(inputs) - n_carried)]
+        for time in range(times)
+    ]
+    others: list[Any] = []
+    for arguments in own:
+        given: dict[Any, Any] = dict(zip(inputs, [*carried, *arguments], strict=True))
+        results: Any = whole.graph_copy(graph.graph, given)
+        carried = results[:n_carried]
+        others += results[n_carried:]
+    whole.output((*carried, *others))
+    return GraphModule(graph, whole)
 
 
 def compile_graph(graph: Any, examples: list[Any]) -> Function:
@@ -181,6 +257,10 @@ class _Place(NamedTuple):
     number: int
 
 
+class _Empty:
+    """Stands for an empty dictionary among a batch's data."""
+
+
 class _Packed(NamedTuple):
     """Stands for a container among a batch's data."""
 
@@ -218,6 +298,8 @@ class Flattened:
             # pytree knows these too, but takes as long as a layer.
             if type(part) is tuple:
                 return tuple(map(take, part))
+            if type(part) is dict and not part:
+                return _Empty
             if isinstance(part, _PLAIN):
                 return part
             leaves, spec = pytree.tree_flatten(part)
@@ -243,6 +325,15 @@ class Flattened:
         )
         return replace(self, tensors=tensors)
 
+    def parts(self, size: int) -> "list[Flattened] | None":
+        """Divide the data of several batches of a size; None if that cannot be."""
+        if any(not x.dim() or len(x) % size for x in self.tensors):
+            return None
+        pieces = [x.split(size) for x in self.tensors]
+        if len({*map(len, pieces)}) != 1:
+            return None
+        return [replace(self, tensors=part) for part in zip(*pieces, strict=True)]
+
     def unflatten(self, tensors: Sequence[Tensor]) -> Any:
         """Return the data with these tensors in place of its own."""
 
@@ -253,11 +344,22 @@ class Flattened:
                 return pytree.tree_unflatten([*map(put, part.leaves)], part.spec)
             if isinstance(part, tuple):
                 return tuple(map(put, part))
+            if part is _Empty:
+                return {}
             if isinstance(part, _PLAIN):
                 return part
             raise TypeError(f"a batch has a {part.__name__} among its data")
 
         return put(self.structure)
+
+
+class Call(NamedTuple):
+    """A step as the compiled functions see it: tensors, and their key."""
+
+    key: int
+    size: int
+    data: Flattened
+    tensors: tuple[Tensor, ...]
 
 
 def mixes(modules: Sequence[nn.Module]) -> bool:

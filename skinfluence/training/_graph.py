@@ -18,6 +18,11 @@ def structure(values: Tensor) -> int:
     return hash(tuple(_walk(values)[1]))
 
 
+def count_operations(values: Tensor) -> int:
+    """Return how many operations and leaves values come from."""
+    return len(_walk(values)[0])
+
+
 def passes_narrower(values: Tensor, dtype: torch.dtype) -> bool:
     """Whether gradients of some values go through anything narrower than a dtype.
 

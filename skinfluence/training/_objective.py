@@ -41,6 +41,8 @@ class Objective:
     by_target : callable or None
         ``by_target(outputs, targets, inputs) -> (batch, n_targets)``, the part of each
         sample's loss that each of its targets has; None where that is not known.
+    by_rows : bool
+        Whether a sample is fetched as the same whatever batch it is in.
     """
 
     modules: Sequence[nn.Module]
@@ -49,6 +51,7 @@ class Objective:
     fetch: Callable[[MicroBatch], Batch]
     by_label: Callable[[Any], Tensor | None] | None = None
     by_target: Callable[[Any, Any, Any], Tensor] | None = None
+    by_rows: bool = False
 
     def train(self, mode: bool) -> None:
         """Set training or evaluation mode."""

@@ -4,16 +4,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._flat import PARAMETERS, Scalars, State
+from ._record import StepRecord
 from ._traced import Traced
 from ._update import GRADIENT, Jacobian, UpdateRule, pull_back, push_forward
 
 Adjoint = Mapping[str, Tensor]
 """∂Q/∂s: ``"parameters"`` and each moment's name -> (p,) or (q, p)."""
+
+Around = tuple[StepRecord, State, State]
+"""A step, and the states before and after it."""
+
+
+def with_more(adjoint: Adjoint, more: Tensor | None) -> Adjoint:
+    """Return an adjoint with more of ∂Q/∂θ."""
+    if more is None:
+        return adjoint
+    return {**adjoint, PARAMETERS: adjoint.get(PARAMETERS, 0) + more}
+
 
 # Of a parameter itself, in eps: what a step's few additions to it may round off.
 _LAST_BITS = 8
@@ -22,8 +35,7 @@ _LAST_BITS = 8
 _SCALARS = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
+class Deviation(NamedTuple):
     """How far parameters are from where a gradient leads, and what rounding may do.
 
     The numbers stay tensors until many are fetched at once.
@@ -143,9 +155,10 @@ class Update:
         last = after
         if isinstance(eps, Tensor):
             last, eps = after * self.block.part(eps).to(after), 1.0
-        weights = max(tolerance, _SCALARS), tolerance, _LAST_BITS * eps
         if self.parameters is None:
-            return self._linear(state, before, gradient, after, last, weights)
+            squares = self.squares(state, gradient, after, last)
+            return self.judged(squares, tolerance, eps)
+        weights = max(tolerance, _SCALARS), tolerance, _LAST_BITS * eps
         slope = torch.as_tensor(self.jacobian[PARAMETERS, GRADIENT])
         noise = tolerance * gradient.abs().max()
         distance = (after - self.parameters).abs()
@@ -157,29 +170,33 @@ class Update:
         ratio = (distance / rounding).nan_to_num(0.0, posinf=torch.inf)
         return Deviation(ratio.max().square())
 
-    def _linear(
-        self,
-        state: State,
-        before: Tensor,
-        gradient: Tensor,
-        after: Tensor,
-        last: Tensor,
-        weights: tuple[float, float, float],
-    ) -> Deviation:
+    def squares(
+        self, state: State, gradient: Tensor, after: Tensor, last: Tensor
+    ) -> Sequence[Tensor]:
+        """Return the square of a linear update's deviation, and those of its scales.
+
+        The gradient and the rest are the block's own.
+        """
+        before = self.block.part(state.parameters)
         moved = after - before
         rest = _less(moved, before, self._slope(PARAMETERS) - 1)
         rest = _less(rest, gradient, self._slope(GRADIENT))
         for name, vector in self.block.moments(state).items():
             rest = _less(rest, vector, self._slope(name))
         # Squares: a product with itself takes a quarter of the time of a norm.
-        distance, *scales = (v @ v for v in (rest, moved, gradient, last))
-        relative, noise, eps = weights
-        return Deviation(
-            distance, scales, (relative, noise * abs(self._slope(GRADIENT)), eps)
-        )
+        return [v @ v for v in (rest, moved, gradient, last)]
 
-    def _slope(self, name: str) -> float:
-        return float(self.jacobian.get((PARAMETERS, name), 0.0))
+    def judged(
+        self, squares: Sequence[Tensor], tolerance: float, eps: float
+    ) -> Deviation:
+        """Return the deviation of a linear update from its :meth:`squares`."""
+        distance, *scales = squares
+        noise = tolerance * abs(float(self._slope(GRADIENT)))
+        weights = max(tolerance, _SCALARS), noise, _LAST_BITS * eps
+        return Deviation(distance, scales, weights)
+
+    def _slope(self, name: str) -> float | Tensor:
+        return self.jacobian.get((PARAMETERS, name), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +288,48 @@ class Retaken(Linearized):
     direction: Tensor
     given: Adjoint
 
+    @property
+    def amplitude(self) -> Tensor:
+        """The norm of ∂Q/∂θ after the step."""
+        return self.given[PARAMETERS].norm()
 
-def _less(vector: Tensor, other: Tensor, factor: float) -> Tensor:
+
+class RetakenTogether(NamedTuple):
+    """One of several steps that were pulled back at once: what a retrace needs of it.
+
+    Attributes
+    ----------
+    loss : Tensor of shape ()
+        The batch loss.
+    slopes : Tensor of shape (batch,)
+        ∂Q/∂w of the batch's samples through the step.
+    square : Tensor of shape ()
+        The square of the norm of ∂Q/∂θ after the step.
+    update : Update
+        The optimizer's update, which is linear.
+    squares : sequence of Tensor of shape ()
+        Its :meth:`Update.squares`.
+    """
+
+    loss: Tensor
+    slopes: Tensor
+    square: Tensor
+    update: Update
+    squares: Sequence[Tensor]
+
+    @property
+    def amplitude(self) -> Tensor:
+        """The norm of ∂Q/∂θ after the step."""
+        return self.square.sqrt()
+
+    def deviations(
+        self, before: State, after: State, tolerance: float, eps: float | Tensor
+    ) -> list[Deviation]:
+        """Compare the step with the recorded one, see :class:`Linearized`."""
+        return [self.update.judged(self.squares, tolerance, float(eps))]
+
+
+def _less(vector: Tensor, other: Tensor, factor: float | Tensor) -> Tensor:
+    if isinstance(factor, Tensor):  # as a traced one is
+        return vector - factor * other
     return vector.sub(other, alpha=factor) if factor else vector

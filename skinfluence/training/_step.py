@@ -23,7 +23,15 @@ from ._objective import Objective
 from ._randomness import seeded
 from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord
-from ._retaken import Adjoint, Block, Retaken, Update
+from ._retaken import (
+    Adjoint,
+    Around,
+    Block,
+    Retaken,
+    RetakenTogether,
+    Update,
+    with_more,
+)
 from ._rounding import rounding_tolerance
 from ._stops import StoppingSteps
 from ._update import GRADIENT, UpdateRule
@@ -67,7 +75,14 @@ class TrainingStep:
         The state of the private copy.
     kinks : SmoothedKinks or None
         How to differentiate functions with kinks on the way back.
+
+    Attributes
+    ----------
+    at_once : int
+        How many steps :meth:`backwards` may be given.
     """
+
+    at_once = 1
 
     def __init__(
         self,
@@ -232,6 +247,33 @@ class TrainingStep:
         with self.kernels:
             return self._pull(state, step, adjoint, *self._linearize(state, step))
 
+    def backwards(
+        self,
+        stretch: Sequence[Around],
+        adjoint: Adjoint,
+        asked: Sequence[Tensor | None],
+    ) -> tuple[Sequence[Retaken | RetakenTogether], Adjoint]:
+        """Pull the adjoint back through several steps, the last of them first.
+
+        Parameters
+        ----------
+        stretch : sequence of (StepRecord, State, State)
+            The steps with the states before and after each, the last step first; no
+            more than `at_once`.
+        adjoint : mapping of str to Tensor of shape (p,) or (q, p)
+            ∂Q/∂s after the last step; empty where the way back begins.
+        asked : sequence of Tensor of shape (p,) or (q, p), or None
+            What the query at the state after each step adds to ∂Q/∂θ there.
+
+        Returns
+        -------
+        retaken : sequence of Retaken or RetakenTogether
+            The steps, pulled back.
+        adjoint : mapping of str to Tensor of shape (p,) or (q, p)
+            ∂Q/∂s before the first step.
+        """
+        return one_by_one(self.backward, stretch, adjoint, asked)
+
     def _linearize(self, state: State, step: StepRecord) -> Linearization:
         """Return the step's gradient at a state, and what differentiates it further."""
         batches = step.micro_batches()
@@ -318,8 +360,18 @@ class TrainingStep:
         gradient: Callable[[], Tensor],
         pull: Callable[[Tensor], Pulled],
     ) -> Retaken:
-        """Pull the adjoint through the update, and then through its gradient."""
+        """Linearize the update, and pull the adjoint through it and its gradient."""
         updates = self._updates(state, step, gradient)
+        return self._pull_through(updates, state, adjoint, pull)
+
+    def _pull_through(
+        self,
+        updates: Sequence[Update],
+        state: State,
+        adjoint: Adjoint,
+        pull: Callable[[Tensor], Pulled],
+    ) -> Retaken:
+        """Pull the adjoint through the update, and then through its gradient."""
         before, direction = self._pull_updates(updates, state, adjoint)
         pulled = pull(direction)
         before[PARAMETERS] = before[PARAMETERS] + pulled.through
@@ -496,6 +548,20 @@ class TrainingStep:
             rule = UpdateRule(type(self.live.optimizer), hyperparameters)
             known = self._rules[id(hyperparameters)] = hyperparameters, rule
         return known[1]
+
+
+def one_by_one(
+    backward: Callable[[State, StepRecord, Adjoint], Retaken],
+    stretch: Sequence[Around],
+    adjoint: Adjoint,
+    asked: Sequence[Tensor | None],
+) -> tuple[Sequence[Retaken], Adjoint]:
+    """Pull the adjoint back through each of several steps, see `backwards`."""
+    every = []
+    for (step, before, _), more in zip(stretch, asked, strict=True):
+        every.append(backward(before, step, with_more(adjoint, more)))
+        adjoint = every[-1].adjoint
+    return every, adjoint
 
 
 def _like_own(group: Mapping[str, Any], recorded: Hyperparameters) -> Hyperparameters:

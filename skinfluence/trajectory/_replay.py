@@ -7,13 +7,18 @@ from typing import Any
 
 import torch
 
-from ..training import Linearized, State, StepRecord, TrainingStep, parameters_digest
+from ..training import (
+    Around,
+    Linearized,
+    RetakenTogether,
+    State,
+    StepRecord,
+    TrainingStep,
+    parameters_digest,
+)
 from ._comparison import Comparison, same_loss
 from ._schedule import Advance, Backward, Check, Drop
 from ._trajectory import Trajectory
-
-Around = tuple[StepRecord, State, State]
-
 
 # How much further than a loss, in its tolerance, parameters may be off after the steps
 # between two kept states: rounding adds up.
@@ -172,7 +177,11 @@ class Replay:
         self.comparison.finish()
 
     def compare(
-        self, record: StepRecord, retaken: Linearized, before: State, after: State
+        self,
+        record: StepRecord,
+        retaken: Linearized | RetakenTogether,
+        before: State,
+        after: State,
     ) -> None:
         """Compare a step that was linearized with the recorded one.
 
@@ -180,7 +189,7 @@ class Replay:
         ----------
         record : StepRecord
             The record of the step.
-        retaken : Linearized
+        retaken : Linearized or RetakenTogether
             The step, pulled back or pushed forward.
         before, after : State
             What it began from, and what it led to.

@@ -166,10 +166,9 @@ class RecordingMixin(InfluenceNet):
             rows, and the seed of what the Dataset draws.
         """
         dataset: Any = data.dataset
-        kwargs = self.get_params_for("iterator_train")
-        plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
-        if isinstance(dataset, ArrayDataset) and plain:
+        if self._fetches_rows(data):
             return lambda rows, _=None: dataset.batch(rows)
+        kwargs = self.get_params_for("iterator_train")
         options = {k: v for k, v in kwargs.items() if k not in _LOADING}
         if data.draws:
             dataset, options = SeededItems(dataset), _seeding_collation(options)
@@ -184,6 +183,12 @@ class RecordingMixin(InfluenceNet):
             return inputs, targets
 
         return fetch
+
+    def _fetches_rows(self, data: TrainingData) -> bool:
+        """Whether a batch is nothing but its rows of arrays."""
+        kwargs = self.get_params_for("iterator_train")
+        plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
+        return plain and isinstance(data.dataset, ArrayDataset)
 
     def _recording(
         self, dataset: MapDataset, kwargs: dict[str, Any], run: TrainingRun

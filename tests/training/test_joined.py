@@ -1,0 +1,189 @@
+"""Steps pulled back together, in one compiled call, against the same one by one."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch import nn
+from torch.utils.data import Dataset
+
+from skinfluence import SGDInfluenceClassifier
+from skinfluence.estimators._questions import influence
+from skinfluence.exceptions import IrreproducibleStepError
+from skinfluence.training import _compiler, _joined
+from tests.cases import Case
+from tests.oracles import relative_error
+
+# Both are sums of the same products in double precision, in another order.
+TOLERANCE = 1e-9
+
+
+def joined(clf):
+    """Return how many forms of steps were joined and trusted."""
+    trusted = clf.compiled_functions_.trusted
+    return sum(right for (name, *_), right in trusted.items() if name == "retake")
+
+
+def one_by_one(clf):
+    return {name for name, _ in clf.compiled_functions_.functions} >= {"pull"}
+
+
+SCHEDULE = [("rate", LRScheduler("StepLR", step_size=1, gamma=0.5))]
+
+
+@pytest.mark.parametrize("at", ["final", "epochs", "path"])
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("sgd", {}),
+        ("sgd", {"callbacks": SCHEDULE}),
+        ("sgd", {"callbacks": [GradientNormClipping(0.2)]}),
+        ("sgd", {"checkpoint_every": 4}),
+        ("nesterov", {}),
+        ("momentum", {"callbacks": SCHEDULE}),
+    ],
+)
+def test_equal_steps_one_by_one(optimizer, options, at, counted):
+    case = Case("mlp", optimizer, weighted=True)
+    asked = case.validation()
+    expected = case.fitted(**options).influence(*asked, at=at)
+    clf = case.fitted(compile=True, **options)
+    found = clf.influence(*asked, at=at)
+    assert relative_error(found, expected) <= TOLERANCE
+    assert joined(clf) == 1
+    assert not one_by_one(clf)
+
+
+def test_steps_with_a_short_batch_are_joined(counted):
+    case = Case("mlp")
+    asked = case.validation()
+    expected = case.fitted(batch_size=4).influence(*asked)
+    clf = case.fitted(batch_size=4, compile=True)
+    assert relative_error(clf.influence(*asked), expected) <= TOLERANCE
+    assert joined(clf) == 1
+
+
+def test_a_second_question_compiles_nothing(counted):
+    case = Case("mlp")
+    clf = case.fitted(compile=True)
+    first = clf.influence(*case.validation())
+    number = len(counted)
+    np.testing.assert_array_equal(clf.influence(*case.validation()), first)
+    assert len(counted) == number
+
+
+def test_epochs_apart_are_those_of_single_steps(counted):
+    case = Case("mlp", "momentum")
+    asked = case.validation()
+    eager, clf = case.fitted(), case.fitted(compile=True)
+    expected = eager.influence_by_epoch(*asked)
+    assert relative_error(clf.influence_by_epoch(*asked), expected) <= TOLERANCE
+    assert joined(clf) == 1
+
+
+@pytest.mark.parametrize("at", ["final", "path"])
+def test_growth_is_that_of_single_steps(at, counted, monkeypatch):
+    grown = []
+    monkeypatch.setattr(
+        influence, "reliable", lambda scores, growth: grown.append(growth) or scores
+    )
+    case = Case("mlp", "momentum")
+    for compiled in (False, True):
+        case.fitted(compile=compiled).influence(*case.validation(), at=at)
+    eager, found = grown
+    assert found == pytest.approx(eager, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "limit", ["_MOST_OPERATIONS", "_MOST_VALUES"], ids=["operations", "values"]
+)
+def test_large_steps_are_taken_one_by_one(limit, monkeypatch, counted):
+    case = Case("mlp")
+    expected = case.fitted().influence(*case.validation())
+    monkeypatch.setattr(_joined, limit, 1)
+    clf = case.fitted(compile=True)
+    found = clf.influence(*case.validation())
+    assert relative_error(found, expected) <= TOLERANCE
+    assert one_by_one(clf)
+    assert joined(clf) == 0
+
+
+@pytest.mark.parametrize("case", [Case("mlp", "adam"), Case("batch_norm")], ids=str)
+def test_other_steps_are_not_joined(case, counted):
+    clf = case.fitted(compile=True)
+    clf.influence(*case.validation())
+    assert joined(clf) == 0
+
+
+def test_code_that_is_wrong_is_given_up_for_single_steps(monkeypatch):
+    def wrong(graph, examples):
+        doubles = len(examples) > 20
+        return (lambda *a: [2 * x for x in graph(*a)]) if doubles else graph
+
+    case = Case("mlp")
+    expected = case.fitted().influence(*case.validation())
+    monkeypatch.setattr(_compiler, "compile_graph", wrong)
+    clf = case.fitted(compile=True)
+    found = clf.influence(*case.validation())
+    assert relative_error(found, expected) <= TOLERANCE
+    assert clf.compiled_functions_.joins is False
+    assert one_by_one(clf)
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_a_step_that_is_not_the_recorded_one_is_refused(step, counted):
+    case = Case("mlp", "momentum")
+    clf = case.fitted(compile=True)
+    clf.influence(*case.validation())  # so that the code is trusted
+    clf.trajectory_.state(step).parameters[0] += 0.1
+    with pytest.raises(IrreproducibleStepError):
+        clf.influence(*case.validation())
+
+
+class Padded(nn.Module):
+    """Depends on how far its batch is padded."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 2, dtype=torch.float64)
+
+    def forward(self, X):
+        return self.layer(X.mean(dim=1, keepdim=True))
+
+
+class Sequences(Dataset):
+    def __init__(self, n=40):
+        rng = np.random.default_rng(0)
+        self.items = [torch.from_numpy(rng.normal(size=1 + k % 3)) for k in range(n)]
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, k):
+        return self.items[k], k % 2
+
+
+def padded(items):
+    inputs, targets = zip(*items, strict=True)
+    return (
+        nn.utils.rnn.pad_sequence(inputs, batch_first=True),
+        torch.tensor(targets),
+    )
+
+
+def test_batches_that_a_collation_pads_are_fetched_as_they_were(counted):
+    data = Sequences()
+    options = {
+        "lr": 0.1,
+        "max_epochs": 2,
+        "batch_size": 2,
+        "random_state": 0,
+        "iterator_train__collate_fn": padded,
+        "iterator_valid__collate_fn": padded,
+    }
+    y = np.arange(len(data)) % 2
+    eager = SGDInfluenceClassifier(Padded, **options).fit(data, y)
+    clf = SGDInfluenceClassifier(Padded, compile=True, **options).fit(data, y)
+    expected = eager.influence(Sequences(8), y[:8])
+    found = clf.influence(Sequences(8), y[:8])
+    assert relative_error(found, expected) <= TOLERANCE
