@@ -145,9 +145,8 @@ def noisy_features(seed: int) -> Case:
 
 @cache
 def aqua_adult() -> tuple[np.ndarray, np.ndarray]:
-    """Return Adult as AQuA reads it, categories as numbers: every fourth sample."""
+    """Return Adult as AQuA reads it, categories as numbers."""
     X, y = fetch_adult(subset="train", return_X_y=True)
-    X, y = X[::4], y[::4]
     named = X.select_dtypes(exclude="number").columns
     texts = X[named].astype(object).fillna("?")
     X[named] = OrdinalEncoder().fit_transform(texts)
@@ -231,6 +230,14 @@ def across_folds(case: Case, cv: int = 5, **options: Any) -> Found:
     return Found(scores, has_zero=cleaner.scorer == "influence")
 
 
+def label_probability(case: Case) -> Found:
+    """Rank by what a cleaner with its defaults thinks of the labels; even is zero."""
+    cleaner = InfluenceCleaner(case.net, n_remove=0, random_state=case.seed)
+    cleaner.fit_resample(*case.pooled)
+    scores = cleaner.label_probability_[: len(case.y)] - 0.5
+    return Found(scores, has_zero=True)
+
+
 def on_validation(case: Case, query: str) -> Found:
     """Rank by the influence on the setting's own validation samples."""
     return _scored(case, SGDInfluence("path", query=query), has_zero=True)
@@ -288,6 +295,7 @@ _RUN: dict[str, Ranking] = {
 }
 _REST: dict[str, Ranking] = {"random": random, "nothing": nothing}
 LABELS: dict[str, Ranking] = {
+    "label_probability_": label_probability,
     "influence, five folds": across_folds,
     "influence, validation": partial(on_validation, query="error"),
     **_RUN,
@@ -308,6 +316,7 @@ FEATURES: dict[str, Ranking] = {
     **_REST,
 }
 NETWORK: dict[str, Ranking] = {
+    "label_probability_": label_probability,
     "influence, two folds": partial(across_folds, cv=2),
     **_RUN,
     "cleanlab": cleanlab,
