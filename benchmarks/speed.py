@@ -141,6 +141,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
     compiled = SGDInfluenceClassifier(make, random_state=0, compile=True, **options)
     compiled.fit(X, y)
     ours = SGDInfluenceClassifier(make, random_state=0, **options)
+    silent = SGDInfluenceClassifier(make, random_state=0, record=None, **options)
     ours_compiled = SGDInfluenceClassifier(
         make, random_state=0, compile=True, **options
     )
@@ -161,6 +162,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
             "label influence": lambda: clf.label_influence(X_val, y_val),
             "compiled retrace": lambda: compiled.influence(X_val, y_val),
             "fit, recording": lambda: ours.fit(X, y),
+            "fit, not recording": lambda: silent.fit(X, y),
             "compiled fit, recording": lambda: ours_compiled.fit(X, y),
             "skorch's fit": lambda: theirs.fit(X, y),
         },
@@ -173,6 +175,7 @@ def compare(problem: Problem, repeats: int) -> Iterator[dict[str, Any]]:
         ("label influence", "retrace", 1.5),
         ("fit, recording", "skorch's fit", 1.2 if n_train < 10_000 else 1.0),
         ("fit, recording", "plain PyTorch", aims.get("fit")),
+        ("fit, not recording", "plain PyTorch", None),
         ("compiled fit, recording", "plain PyTorch", None),
     ):
         row = ratio(seconds, over, under)
