@@ -138,6 +138,8 @@ def run(repeats: int) -> list[dict[str, Any]]:
     """Return the ratios of all problems."""
     logging.getLogger("skinfluence").setLevel(logging.WARNING)
     rows = [
-        row for problem in PROBLEMS for row in leave_one_out(*problem, repeats // 3)
+        row
+        for problem in PROBLEMS
+        for row in leave_one_out(*problem, max(2, repeats // 3))
     ]
     return [*rows, *against_the_loop(repeats)]
