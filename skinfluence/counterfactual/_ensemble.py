@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .._progress import counting, tracked
-from ..training import StepRecord, TrainingStep
-from ..trajectory import Replay, Trajectory, same_loss
+from ..training import StepRecord, TrainingStep, same_loss
+from ..trajectory import Replay, Trajectory
 from ._stack import StackedStep
 from ._targets import OtherTargets
 

@@ -249,7 +249,8 @@ def objective_of(net: InfluenceNet) -> Objective:
         fetch,
         by_label_of(net),
         None if has_own_losses(net) else kernels(net._loss_parts),
-        all(map(net._fetches_rows, net.training_data_)),
+        # What else `forward` is given is the same whatever rows are fetched.
+        all(net._fetches_rows(d) and not d.fit_params for d in net.training_data_),
     )
 
 

@@ -1,6 +1,6 @@
 """The retrace: the adjoint of the query, carried backwards through the run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from ..exceptions import DivergedTrainingError
 from ..training import (
     PARAMETERS,
     Adjoint,
-    Around,
     Retaken,
     State,
     StepRecord,
@@ -107,10 +106,14 @@ def retrace(
     every = -(-(max(at) - first) // _LOOKS)
     replay = Replay(trajectory, step)
     step = step if back is None else back
-    walk = replay.backwards(max(at), first, progress)
+    dtype = step.live.dtype
     at_once = step.at_once if watch is None else 1  # who watches sees each step
-    stretches = _stretches(walk, step.live.dtype, at_once)
-    for stretch in step.kernels.around(stretches):
+    stretches = replay.stretches(max(at), first, progress, at_once)
+    for recorded in step.kernels.around(stretches):
+        stretch = [
+            (record, before.of_dtype(dtype), after.of_dtype(dtype))
+            for record, before, after in recorded
+        ]
         with on_threads(stretch[0][0].n_threads):
             asked = [
                 weight * query.gradient(step, after)
@@ -132,31 +135,14 @@ def retrace(
             rows = record.rows
             place = rows * n_parts + record.epoch - 1 if by_epoch else rows
             sums.subtract(retaken.slopes, place)
-        del before, after, stretch  # the walk decides which states stay in memory
+        # The walk decides which states stay in memory.
+        del before, after, stretch, recorded
     check_finite(adjoint)
     scores = sums.total()
     if by_epoch:
         scores = scores.unflatten(0, (trajectory.n_samples, n_parts))
     growth = largest / put_in if put_in else 0.0
     return Retraced(scores, growth, adjoint[PARAMETERS])
-
-
-def _stretches(
-    walk: Iterable[Around], dtype: torch.dtype, size: int
-) -> Iterator[list[Around]]:
-    """Yield steps that follow each other, and were taken on as many threads."""
-    stretch: list[Around] = []
-    for record, before, after in walk:
-        if stretch and record.n_threads != stretch[0][0].n_threads:
-            yield stretch
-            stretch = []
-        stretch.append((record, before.of_dtype(dtype), after.of_dtype(dtype)))
-        del before, after
-        if len(stretch) == size:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
 
 
 class _Sums:

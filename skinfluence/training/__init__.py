@@ -31,7 +31,7 @@ from ._randomness import (
 from ._ranks import Ranks
 from ._record import Hyperparameters, MicroBatch, StepRecord, parameters_digest
 from ._retaken import Adjoint, Around, Deviation, Linearized, Retaken, RetakenTogether
-from ._rounding import close, rounding_tolerance
+from ._rounding import close, rounding_tolerance, same_loss
 from ._second_derivative import check_second_derivative, few
 from ._step import LeafLosses, TrainingStep
 from ._stops import may_stop
@@ -99,6 +99,7 @@ __all__ = [
     "passes_narrower",
     "pull_back",
     "rounding_tolerance",
+    "same_loss",
     "same_values",
     "seed_anew",
     "seed_others",

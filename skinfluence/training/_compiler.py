@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -128,6 +129,7 @@ class CompiledFunctions:
                 examples = [argument.detach() for argument in arguments]
                 n_first = n_carried + (len(examples) - n_carried) // times
                 graph = make_fx(function)(*examples[:n_first])
+                _check_constants(graph)
                 if times > 1:
                     graph = unrolled(graph, n_carried, times)
                 self.functions[key] = compile_graph(graph, examples)
@@ -183,6 +185,17 @@ class CompiledFunctions:
                 CompilationWarning,
             )
         return None
+
+
+def _check_constants(graph: GraphModule) -> None:
+    """Refuse a graph that holds parameters: they would stay what they are now."""
+    for node in graph.graph.nodes:
+        held = attrgetter(node.target)(graph) if node.op == "get_attr" else None
+        if isinstance(held, Tensor) and held.requires_grad:
+            raise RuntimeError(
+                "it computes with parameters other than those it is given, as "
+                "checkpointed parts do"
+            )
 
 
 def unrolled(graph: GraphModule, n_carried: int, times: int) -> GraphModule:

@@ -67,10 +67,11 @@ class _Call:
 class CompiledGradient:
     """Sets the parameters' gradients of a batch loss, by compiled code.
 
-    Its first use, for each shape and size of batch, is compared with autograd, which
-    stays in use where compiling fails or the results differ. Never compiled are batches
-    that draw random numbers (compiled code draws others), those that cannot be filled
-    up to their size, and gradients that are added to others.
+    Its first use, for each shape and size of batch, and the first after
+    :meth:`renew`, is compared with autograd, which stays in use where compiling fails
+    or the results differ. Never compiled are batches that draw random numbers (compiled
+    code draws others), those that cannot be filled up to their size, and gradients that
+    are added to others.
 
     Training, and what repeats its steps bit for bit, must both use it.
 
@@ -141,6 +142,13 @@ class CompiledGradient:
         if not trusted:
             return self._eager(batch, weights)
         return self._descent(call, self._compiled(call))
+
+    def renew(self) -> None:
+        """Compare the code with autograd again: what it holds may have been changed."""
+        trusted = self.compiled.trusted
+        for use in [use for use, right in trusted.items() if right]:
+            if use[0] == "descend":
+                del trusted[use]
 
     def _eager(self, batch: Batch, weights: Tensor | None) -> Descent:
         inputs, targets, own = batch

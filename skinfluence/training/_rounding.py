@@ -1,5 +1,6 @@
 """How far two computations of the same thing may lie apart."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -40,3 +41,11 @@ def close(found: Tensors, expected: Tensors, power: float) -> bool:
 
 def _real(tensor: Tensor) -> bool:
     return tensor.is_floating_point()
+
+
+def same_loss(loss: float, recorded: float, tolerance: float) -> bool:
+    """Whether a loss is the recorded one but for rounding."""
+    # A run that diverged has losses that are not finite, the same ones again.
+    if not (math.isfinite(loss) and math.isfinite(recorded)):
+        return math.isfinite(loss) == math.isfinite(recorded)
+    return abs(loss - recorded) <= tolerance * max(abs(loss), abs(recorded))

@@ -481,8 +481,11 @@ class TrainingStep:
     def _flat_gradient(self, step: StepRecord, gradients: Sequence[Tensor]) -> Tensor:
         active = dict(zip(step.active, gradients, strict=True))
         every = [
-            active[k].detach() if k in active else torch.zeros_like(parameter)
-            for k, parameter in enumerate(self.live.parameters)
+            active[k].detach()
+            if k in active
+            # Not like the parameter: traced code would hold it.
+            else torch.zeros(p.shape, dtype=p.dtype, device=p.device)
+            for k, p in enumerate(self.live.parameters)
         ]
         return self.live.layout.flatten(every)
 

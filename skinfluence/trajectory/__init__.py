@@ -2,7 +2,6 @@
 
 from .._names import set_public_module
 from ..training import StepRecord, parameters_digest
-from ._comparison import same_loss
 from ._disk.format import from_json, tensors_from_bytes, tensors_to_bytes, to_json
 from ._disk.manifest import read_manifest
 from ._disk.ownership import check_replaceable
@@ -44,7 +43,6 @@ __all__ = [
     "resumed",
     "run_folders",
     "run_in_words",
-    "same_loss",
     "smallest_interval",
     "spill",
     "tensors_from_bytes",

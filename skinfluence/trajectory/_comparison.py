@@ -1,6 +1,5 @@
 """Steps that are taken again, compared with what was recorded of them."""
 
-import math
 from collections.abc import Sequence
 from itertools import chain, islice
 
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from .._warnings import warn_caller
 from ..exceptions import IrreproducibleStepError, NondeterminismWarning
-from ..training import Deviation, StepRecord
+from ..training import Deviation, StepRecord, same_loss
 
 # Numbers are fetched from the device in batches: to wait for each would stall it.
 _AT_ONCE = 256
@@ -106,14 +105,6 @@ class Comparison:
 
 def _fetched(scalars: Sequence[Tensor]) -> list[float]:
     return torch.stack(list(scalars)).tolist() if scalars else []
-
-
-def same_loss(loss: float, recorded: float, tolerance: float) -> bool:
-    """Whether a loss is the recorded one but for rounding."""
-    # A run that diverged has losses that are not finite, the same ones again.
-    if not (math.isfinite(loss) and math.isfinite(recorded)):
-        return math.isfinite(loss) == math.isfinite(recorded)
-    return abs(loss - recorded) <= tolerance * max(abs(loss), abs(recorded))
 
 
 def _irreproducible(record: StepRecord, what: str) -> IrreproducibleStepError:

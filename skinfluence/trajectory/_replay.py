@@ -15,8 +15,9 @@ from ..training import (
     StepRecord,
     TrainingStep,
     parameters_digest,
+    same_loss,
 )
-from ._comparison import Comparison, same_loss
+from ._comparison import Comparison
 from ._schedule import Advance, Backward, Check, Drop
 from ._trajectory import Trajectory
 
@@ -170,10 +171,45 @@ class Replay:
         before, after : State
             What it began from, and what it led to.
         """
-        walk = self._walk(stop, first)
+        for (around,) in self.stretches(stop, first, progress):
+            yield around
+
+    def stretches(
+        self,
+        stop: int,
+        first: int = 0,
+        progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+        size: int = 1,
+    ) -> Iterator[list[Around]]:
+        """Yield the same, several steps at once that were taken on as many threads.
+
+        Parameters
+        ----------
+        stop, first, progress : object
+            As in :meth:`backwards`.
+        size : int
+            How many steps, but for the last ones.
+
+        Yields
+        ------
+        list of (StepRecord, State, State)
+            The steps, the last first.
+        """
+        walk, stretch = self._walk(stop, first), list[Around]()
         # A progress bar holds what it passes on: it gets no states.
         for _ in progress(range(stop - first)):
-            yield next(walk)
+            around = next(walk)
+            if stretch and around[0].n_threads != stretch[0][0].n_threads:
+                yield stretch
+                stretch = []
+            stretch.append(around)
+            del around
+            if len(stretch) == size:
+                yield stretch
+                stretch = []
+        if stretch:
+            yield stretch
+        # Only now: the consumer compares the last steps too.
         self.comparison.finish()
 
     def compare(

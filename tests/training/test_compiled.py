@@ -23,6 +23,9 @@ from tests.oracles import relative_error
 # Both are sums of the same products in double precision, in another order.
 TOLERANCE = 1e-9
 
+# Its own parts warn as they are imported, in the first test that compiles.
+OF_THE_COMPILER = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 def both(case, **options):
     asked = case.validation()
@@ -149,6 +152,7 @@ def test_compiles():
     assert relative_error(found, expected) <= TOLERANCE
 
 
+@OF_THE_COMPILER
 @pytest.mark.slow
 def test_the_compiler_takes_the_settings_for_a_gpu(monkeypatch):
     # On a CPU they change nothing.
@@ -210,6 +214,7 @@ def test_graphs_that_hold_tensors_are_compiled_each_by_itself(monkeypatch):
     assert len(compiled) == 2
 
 
+@OF_THE_COMPILER
 @pytest.mark.slow
 def test_programs_are_kept_on_disk():
     def times(factor):

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch import nn
 
 from skinfluence import SGDInfluenceClassifier, Trajectory, load_estimator
-from skinfluence.exceptions import CompilationWarning
+from skinfluence.exceptions import CompilationWarning, IrreproducibleStepError
 from tests.cases import MODULES, SIDE, Case
 from tests.oracles import relative_error
 
@@ -318,3 +318,33 @@ def test_tracing_leaves_no_trace_on_the_generators(counted):
     after = torch.rand(3)
     torch.manual_seed(3)
     assert torch.equal(after, torch.rand(3))
+
+
+class Tempered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 3))
+        self.temperature = 1.0
+
+    def forward(self, X):
+        return self.layers(X) / self.temperature
+
+
+class Cooling(Callback):
+    def on_epoch_begin(self, net, **_):
+        net.module_.temperature *= 0.5
+
+
+def test_a_module_that_a_callback_changes_between_epochs_is_followed(counted):
+    X, y, _ = Case().data()
+    options = {"module": Tempered, "callbacks": [("cooling", Cooling())]}
+    eager, clf = (
+        Case().classifier(compile=each).set_params(**options) for each in (False, True)
+    )
+    eager.fit(X, y)
+    with pytest.warns(CompilationWarning, match="differs"):
+        clf.fit(X, y)
+    assert relative_error(model(clf), model(eager)) <= TOLERANCE
+    for each in (eager, clf):
+        with pytest.raises(IrreproducibleStepError):
+            each.influence(*Case().validation())

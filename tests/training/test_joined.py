@@ -5,11 +5,12 @@ import pytest
 import torch
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset
 
 from skinfluence import SGDInfluenceClassifier
 from skinfluence.estimators._questions import influence
-from skinfluence.exceptions import IrreproducibleStepError
+from skinfluence.exceptions import CompilationWarning, IrreproducibleStepError
 from skinfluence.training import _compiler, _joined
 from tests.cases import Case
 from tests.oracles import relative_error
@@ -130,14 +131,96 @@ def test_code_that_is_wrong_is_given_up_for_single_steps(monkeypatch):
     assert one_by_one(clf)
 
 
-@pytest.mark.parametrize("step", [2, 7])
-def test_a_step_that_is_not_the_recorded_one_is_refused(step, counted):
-    case = Case("mlp", "momentum")
-    clf = case.fitted(compile=True)
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("n_epochs", [1, 3, 4])
+def test_a_step_that_is_not_the_recorded_one_is_refused(optimizer, n_epochs, counted):
+    case = Case("mlp", optimizer)  # of three steps in an epoch
+    clf = case.fitted(compile=True, max_epochs=n_epochs)
     clf.influence(*case.validation())  # so that the code is trusted
-    clf.trajectory_.state(step).parameters[0] += 0.1
+    for step in range(3 * n_epochs):
+        entry = clf.trajectory_.state(step).parameters[:1]
+        before = entry.clone()
+        entry += 0.1
+        with pytest.raises(IrreproducibleStepError):
+            clf.influence(*case.validation())
+        entry.copy_(before)
+    clf.influence(*case.validation())
+
+
+class Scaled(nn.Module):
+    """Has an attribute that its outputs depend on, and checkpoints a part if asked."""
+
+    def __init__(self, checkpointed=False):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.Tanh())
+        self.last = nn.Linear(5, 3)
+        self.scale = 1.0
+        self.checkpointed = checkpointed
+
+    def forward(self, X):
+        if self.checkpointed:
+            hidden = checkpoint(self.hidden, X, use_reentrant=False)
+        else:
+            hidden = self.hidden(X)
+        return self.scale * self.last(hidden)
+
+
+def scaled(optimizer, **options):
+    case = Case("mlp", optimizer)
+    X, y, _ = case.data()
+    return case.classifier(**options).set_params(module=Scaled).fit(X, y)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_module_that_was_changed_since_a_question_is_refused(optimizer, counted):
+    clf = scaled(optimizer, compile=True)
+    clf.influence(*Case().validation())
+    clf.module_.scale = 1.5
     with pytest.raises(IrreproducibleStepError):
-        clf.influence(*case.validation())
+        clf.influence(*Case().validation())
+
+
+@pytest.mark.parametrize("n_epochs", [1, 4])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_checkpointed_parts_are_not_compiled(optimizer, n_epochs, counted):
+    options = {"module__checkpointed": True, "max_epochs": n_epochs}
+    expected = scaled(optimizer, **options).influence(*Case().validation())
+    with pytest.warns(CompilationWarning, match="checkpointed"):
+        clf = scaled(optimizer, compile=True, **options)
+    with pytest.warns(CompilationWarning, match="checkpointed"):
+        found = clf.influence(*Case().validation())
+    assert relative_error(found, expected) <= TOLERANCE
+
+
+class Weighing(nn.Module):
+    """Takes a tensor beside the inputs, that belongs to no sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+
+    def forward(self, X, prior=None):
+        found = self.layers(X)
+        return found if prior is None else found * (1 + prior.mean())
+
+
+def test_a_tensor_as_long_as_eight_batches_is_not_divided(counted):
+    X, y, _ = Case().data()
+    found = []
+    for compiled in (False, True):
+        clf = SGDInfluenceClassifier(
+            Weighing,
+            dtype="float64",
+            lr=0.1,
+            batch_size=5,
+            max_epochs=4,
+            compile=compiled,
+            random_state=0,
+        )
+        for prior in (torch.linspace(0, 1, 40), torch.full((40,), 0.5)):
+            clf.partial_fit(X, y, classes=[0, 1, 2], prior=prior.double())
+        found.append(clf.influence(*Case().validation()))
+    assert relative_error(*found) <= TOLERANCE
 
 
 class Padded(nn.Module):

@@ -20,9 +20,9 @@ from ...training import (
     few,
     other_generators,
     rounding_tolerance,
+    same_loss,
     seeded,
 )
-from ...trajectory import same_loss
 from .._copies import check_hooks, check_scripted
 from .._net import InfluenceNet, net_modules
 from .._replica import Replica, objective_of

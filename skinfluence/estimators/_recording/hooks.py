@@ -185,7 +185,7 @@ class RecordingMixin(InfluenceNet):
         return fetch
 
     def _fetches_rows(self, data: TrainingData) -> bool:
-        """Whether a batch is nothing but its rows of arrays."""
+        """Whether a batch's inputs and targets are nothing but their rows of arrays."""
         kwargs = self.get_params_for("iterator_train")
         plain = self.iterator_train is DataLoader and "collate_fn" not in kwargs
         return plain and isinstance(data.dataset, ArrayDataset)

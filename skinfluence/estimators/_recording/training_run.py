@@ -149,6 +149,8 @@ class TrainingRun:
         self.n_epochs += 1
         self.epoch = 1 + (0 if self.trajectory is None else self.trajectory.n_epochs)
         self._new_epoch = True
+        if self.gradient is not None:
+            self.gradient.renew()
         self.batches.clear()
         self._modules, self._listeners = None, {}
         if self.data.draws:
