@@ -89,7 +89,10 @@ class JoiningStep(CompiledStep):
         if not all(self._compilable(before, r, adjoint) for r, before, _ in stretch):
             return None
         blocks = [self._blocks(before, record) for record, before, _ in stretch]
-        joined = JoinedSteps.of(stretch, self._calls(stretch), blocks)
+        if not all(len(each) == 1 and _is_linear(each[0]) for each in blocks):
+            return None
+        calls = self._calls(stretch)
+        joined = JoinedSteps.of(stretch, calls, [block for (block,) in blocks])
         if joined is not None and self.compiled.joins is None:
             self.compiled.joins = self._is_small(*stretch[0][:2])
         return joined if self.compiled.joins else None
@@ -155,6 +158,11 @@ class JoiningStep(CompiledStep):
         return found
 
 
+def _is_linear(block: Block) -> bool:
+    """Whether it is a linear update, of all parameters."""
+    return block.places is None and block.rule.linear
+
+
 def _vectors(found: Together) -> list[Tensors]:
     """Return what pulled-back steps give, each to be compared by itself."""
     retaken, adjoint = found
@@ -189,19 +197,15 @@ class JoinedSteps:
         cls,
         stretch: Sequence[Around],
         calls: Sequence[Call],
-        blocks: Sequence[Sequence[Block]],
+        blocks: Sequence[Block],
     ) -> "JoinedSteps | None":
-        """Join steps, given their batches and blocks; None if they cannot be joined."""
-        whole = all(
-            len(each) == 1 and each[0].places is None and each[0].rule.linear
-            for each in blocks
-        )
+        """Join steps, given their batches and updates; None if their forms differ."""
         moments = {tuple(before.moments) for _, before, _ in stretch}
-        if not whole or len({call.key for call in calls}) > 1 or len(moments) > 1:
+        if len({call.key for call in calls}) > 1 or len(moments) > 1:
             return None
         updates = [
             block.linearize(before, before.parameters)
-            for (block,), (_, before, _) in zip(blocks, stretch, strict=True)
+            for block, (_, before, _) in zip(blocks, stretch, strict=True)
         ]
         if len({tuple(update.jacobian) for update in updates}) > 1:
             return None
