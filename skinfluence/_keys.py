@@ -83,6 +83,9 @@ class ContentHasher(NumpyHasher):
         if id(obj) in self._met:
             return "again", self._met[id(obj)][0]
         self._met[id(obj)] = len(self._met), obj
+        return self._of(obj)
+
+    def _of(self, obj: Any) -> object:
         return _of_class(obj) if isinstance(obj, type) else _of_function(obj)
 
 

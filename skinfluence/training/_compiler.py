@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import attrgetter
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from .._warnings import warn_caller
 from ..exceptions import CompilationWarning
+from ._holdings import holdings
 from ._randomness import seeded
 from ._rounding import Tensors, close
 
@@ -59,6 +60,8 @@ class CompiledFunctions:
         Whether short batches may be filled up; None if not yet known.
     joins : bool or None
         Whether several steps are pulled back in one call; None if not yet known.
+    held : str or None
+        The `holdings` of the modules that are compiled; None if nothing is.
     """
 
     numbers: dict[Hashable, int] = field(default_factory=dict)
@@ -67,14 +70,47 @@ class CompiledFunctions:
     forms: dict[int, Any] = field(default_factory=dict)
     pads: bool | None = None
     joins: bool | None = None
+    held: str | None = None
 
     def number(self, made_for: Hashable) -> int:
         """Return the number of a key."""
         return self.numbers.setdefault(made_for, len(self.numbers))
 
-    def call(self, function: Function, number: int, *arguments: Tensor) -> Any:
-        """Call a function of tensors as it was compiled for the number."""
-        return self._call((function.__name__, number), function, arguments)
+    def are_of(self, modules: Sequence[nn.Module]) -> bool:
+        """Whether modules compute as they did when they were compiled first.
+
+        If not, a warning says that they are computed without compiling.
+        """
+        try:
+            now = holdings(modules)
+        except Exception as error:  # objects may raise anything when they are pickled
+            reason = f"whether they change cannot be known ({error})"
+        else:
+            if self.held is None:
+                self.held = now
+            if now == self.held:
+                return True
+            reason = "they hold something else than when they were compiled"
+        warn_caller(
+            f"The modules are computed without compiling, more slowly: {reason}. Let "
+            "no attribute change, or use compile=False to silence this warning.",
+            CompilationWarning,
+        )
+        return False
+
+    def call(
+        self,
+        function: Function,
+        number: int,
+        *arguments: Tensor,
+        live: Iterable[Tensor] = (),
+    ) -> Any:
+        """Call a function of tensors as it was compiled for the number.
+
+        A function that computes with the `live` tensors themselves is refused.
+        """
+        key = function.__name__, number
+        return self._call(key, function, arguments, live=live)
 
     def scan(
         self,
@@ -82,6 +118,7 @@ class CompiledFunctions:
         number: int,
         carried: Sequence[Tensor],
         each: Sequence[Sequence[Tensor]],
+        live: Iterable[Tensor] = (),
     ) -> tuple[Sequence[Tensor], Sequence[Sequence[Tensor]]]:
         """Call a function of tensors several times, on its own results, as one program.
 
@@ -96,6 +133,8 @@ class CompiledFunctions:
             What the first call is given.
         each : sequence of sequences of Tensor
             The further arguments of each call.
+        live : iterable of Tensor
+            As in :meth:`call`.
 
         Returns
         -------
@@ -107,7 +146,7 @@ class CompiledFunctions:
         every = [*carried, *chain.from_iterable(each)]
         n_carried, times = len(carried), len(each)
         key = function.__name__, number
-        found = self._call(key, function, every, n_carried, times)
+        found = self._call(key, function, every, n_carried, times, live=live)
         others = found[n_carried:]
         size = len(others) // times
         calls = [others[k : k + size] for k in range(0, len(others), size)]
@@ -120,6 +159,8 @@ class CompiledFunctions:
         arguments: Sequence[Tensor],
         n_carried: int = 0,
         times: int = 1,
+        *,
+        live: Iterable[Tensor],
     ) -> Any:
         if key not in self.functions:
             # Tracing runs the function: it must not advance the random numbers.
@@ -129,7 +170,7 @@ class CompiledFunctions:
                 examples = [argument.detach() for argument in arguments]
                 n_first = n_carried + (len(examples) - n_carried) // times
                 graph = make_fx(function)(*examples[:n_first])
-                _check_constants(graph)
+                _check_constants(graph, live)
                 if times > 1:
                     graph = unrolled(graph, n_carried, times)
                 self.functions[key] = compile_graph(graph, examples)
@@ -187,14 +228,15 @@ class CompiledFunctions:
         return None
 
 
-def _check_constants(graph: GraphModule) -> None:
-    """Refuse a graph that holds parameters: they would stay what they are now."""
+def _check_constants(graph: GraphModule, live: Iterable[Tensor]) -> None:
+    """Refuse a graph that holds live tensors: others are given in their place."""
+    places = {tensor.untyped_storage().data_ptr() for tensor in live}
     for node in graph.graph.nodes:
         held = attrgetter(node.target)(graph) if node.op == "get_attr" else None
-        if isinstance(held, Tensor) and held.requires_grad:
+        if isinstance(held, Tensor) and held.untyped_storage().data_ptr() in places:
             raise RuntimeError(
-                "it computes with parameters other than those it is given, as "
-                "checkpointed parts do"
+                "it computes with parameters or buffers other than those it is given, "
+                "as checkpointed parts do"
             )
 
 

@@ -140,7 +140,9 @@ class JoiningStep(CompiledStep):
             _, pull = self._traceable(joined.calls[0], stretch[0][0])
             retake = joined.retake(self._pull_through, pull)
             carried, each = joined.arguments(adjoint, asked)
-            return joined.results(*self.compiled.scan(retake, number, carried, each))
+            live = self._live()
+            found = self.compiled.scan(retake, number, carried, each, live)
+            return joined.results(*found)
 
         with self.kernels:
             if use in self.compiled.trusted:

@@ -1,5 +1,7 @@
 """Steps pulled back together, in one compiled call, against the same one by one."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -154,7 +156,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.Tanh())
         self.last = nn.Linear(5, 3)
-        self.scale = 1.0
+        self.scale, self.stopped = 1.0, False
         self.checkpointed = checkpointed
 
     def forward(self, X):
@@ -162,6 +164,7 @@ class Scaled(nn.Module):
             hidden = checkpoint(self.hidden, X, use_reentrant=False)
         else:
             hidden = self.hidden(X)
+        hidden = hidden.detach() if self.stopped and self.training else hidden
         return self.scale * self.last(hidden)
 
 
@@ -171,13 +174,121 @@ def scaled(optimizer, **options):
     return case.classifier(**options).set_params(module=Scaled).fit(X, y)
 
 
+def changed():
+    return pytest.warns(CompilationWarning, match="something else")
+
+
+def forward_twice(module):
+    return lambda X: 2 * type(module).forward(module, X)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_module_that_was_changed_since_a_question_is_refused(optimizer, counted):
-    clf = scaled(optimizer, compile=True)
-    clf.influence(*Case().validation())
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("question", ["influence", "counterfactual_influence"])
+def test_a_module_that_was_changed_is_refused(
+    question, asked_before, optimizer, counted
+):
+    clf, asked = scaled(optimizer, compile=True), Case().validation()
+    if asked_before:
+        clf.influence(*asked)
     clf.module_.scale = 1.5
-    with pytest.raises(IrreproducibleStepError):
-        clf.influence(*Case().validation())
+    with changed(), pytest.raises(IrreproducibleStepError):
+        getattr(clf, question)(*asked)
+    clf.module_.scale = 1.0
+    clf.influence(*asked)
+    clf.module_.forward = forward_twice(clf.module_)
+    with changed(), pytest.raises(IrreproducibleStepError):
+        getattr(clf, question)(*asked)
+
+
+def test_a_gradient_that_is_stopped_after_a_question_is_refused(counted):
+    # The losses stay what they were.
+    clf, asked = scaled("sgd", compile=True), Case().validation()
+    clf.influence(*asked)
+    clf.module_.stopped = True
+    with changed(), pytest.raises(IrreproducibleStepError):
+        clf.influence(*asked)
+
+
+class Locked(Scaled):
+    """Holds what cannot be compared with what it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = CannotBePickled()
+
+
+class CannotBePickled:
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        raise TypeError("no pickle of it")
+
+
+def test_modules_that_cannot_be_watched_are_not_compiled(counted):
+    X, y, _ = Case().data()
+    eager = Case().classifier().set_params(module=Locked).fit(X, y)
+    clf = Case().classifier(compile=True).set_params(module=Locked)
+    with pytest.warns(CompilationWarning, match="cannot be known .no pickle"):
+        clf.fit(X, y)
+    assert not counted
+    with pytest.warns(CompilationWarning, match="cannot be known"):
+        found = clf.influence(*Case().validation())
+    np.testing.assert_array_equal(found, eager.influence(*Case().validation()))
+
+
+class WritesInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(36, 3)
+
+    def forward(self, X):
+        return self.layer(X.mul_(0.5).flatten(1))
+
+
+class Recomputing(nn.Module):
+    """Computes a norm, or with a buffer that moves, again on the way back."""
+
+    def __init__(self, moves):
+        super().__init__()
+        self.first, self.last = nn.Linear(36, 5), nn.Linear(5, 3)
+        self.norm = nn.BatchNorm1d(5, affine=False)
+        self.register_buffer("factor", torch.ones(()))
+        self.moves = moves
+
+    def middle(self, hidden):
+        return torch.tanh(hidden * self.factor if self.moves else self.norm(hidden))
+
+    def forward(self, X):
+        if self.moves and self.training:
+            with torch.no_grad():
+                self.factor.mul_(1.05)
+        hidden = self.first(X.flatten(1))
+        return self.last(checkpoint(self.middle, hidden, use_reentrant=False))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "warns"),
+    [
+        (WritesInputs, {}, True),
+        (Recomputing, {"module__moves": False, "max_epochs": 1}, True),
+        (Recomputing, {"module__moves": True, "drop_last": True}, True),
+    ],
+    ids=["writes to its inputs", "norm in a recomputation", "buffer in one"],
+)
+def test_modules_with_effects(module, options, warns, counted):
+    X, y, _ = Case().data()
+    last = {"iterator_train__drop_last": options.get("drop_last", False)}
+    options = {k: v for k, v in options.items() if k != "drop_last"} | last
+    found = []
+    for compiled in (False, True):
+        clf = Case().classifier(compile=compiled)
+        clf.set_params(module=module, **options)
+        with pytest.warns(CompilationWarning) if compiled and warns else nullcontext():
+            clf.fit(X, y)
+            found.append(clf.influence(*Case().validation(), last_epochs=1))
+    assert relative_error(found[1], found[0]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("n_epochs", [1, 4])
