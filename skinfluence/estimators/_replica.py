@@ -131,7 +131,8 @@ class Replica:
             return TrainingStep(self.objective, live)
         largest = max(max(r.sizes or [len(r.rows)]) for r in trajectory.records)
         compiled = self._original._compiled_functions()
-        return JoiningStep(self.objective, live, largest, compiled)
+        n_steps = trajectory.n_steps
+        return JoiningStep(self.objective, live, largest, compiled, n_steps)
 
     def _live(self, trajectory: Trajectory, extra: Sequence[Address]) -> LiveState:
         optimizer = self.net.optimizer_

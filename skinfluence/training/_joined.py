@@ -28,6 +28,10 @@ from ._step import Pulled, TrainingStep, one_by_one
 # How many: of twice as many a step takes about as long, and they longer to compile.
 _AT_ONCE = 8
 
+# In a shorter run there is nothing to gain: to compile them takes ten seconds, and to
+# load them half of one.
+_LEAST_STEPS = 100
+
 # Of a small step: the parameters and what its forward pass keeps, and its operations,
 # with which the time to compile grows.
 _MOST_VALUES = 2**16
@@ -48,6 +52,8 @@ class JoiningStep(CompiledStep):
     ----------
     objective, live, batch_size, compiled : object
         As in :class:`CompiledStep`.
+    n_steps : int
+        Number of steps in the run.
     """
 
     def __init__(
@@ -56,10 +62,16 @@ class JoiningStep(CompiledStep):
         live: LiveState,
         batch_size: int,
         compiled: CompiledFunctions,
+        n_steps: int,
     ) -> None:
         super().__init__(objective, live, batch_size, compiled)
         small = live.layout.size <= _MOST_VALUES and not live.buffers
-        if small and self.device.type == "cpu" and isinstance(self.eps, float):
+        if (
+            n_steps >= _LEAST_STEPS
+            and small
+            and self.device.type == "cpu"
+            and isinstance(self.eps, float)
+        ):
             self.at_once = _AT_ONCE
 
     def backwards(

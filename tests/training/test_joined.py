@@ -21,6 +21,11 @@ from tests.oracles import relative_error
 TOLERANCE = 1e-9
 
 
+@pytest.fixture(autouse=True)
+def in_short_runs(monkeypatch):
+    monkeypatch.setattr(_joined, "_LEAST_STEPS", 1)
+
+
 def joined(clf):
     """Return how many forms of steps were joined and trusted."""
     trusted = clf.compiled_functions_.trusted
@@ -107,6 +112,15 @@ def test_large_steps_are_taken_one_by_one(limit, monkeypatch, counted):
     clf = case.fitted(compile=True)
     found = clf.influence(*case.validation())
     assert relative_error(found, expected) <= TOLERANCE
+    assert one_by_one(clf)
+    assert joined(clf) == 0
+
+
+def test_steps_of_short_runs_are_taken_one_by_one(monkeypatch, counted):
+    monkeypatch.undo()
+    monkeypatch.setattr(_compiler, "compile_graph", lambda graph, _: graph)
+    clf = Case("mlp").fitted(compile=True)
+    clf.influence(*Case("mlp").validation())
     assert one_by_one(clf)
     assert joined(clf) == 0
 
