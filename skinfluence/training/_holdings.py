@@ -1,5 +1,6 @@
 """What modules hold besides parameters and buffers, which compiled code holds too."""
 
+import weakref
 from collections.abc import Sequence
 
 from torch import nn
@@ -32,6 +33,11 @@ class _Holdings(ContentHasher):
             return "live"
         if isinstance(obj, nn.Module):
             return self._once(obj)
+        if isinstance(obj, weakref.ref):  # as recurrent layers have of their weights
+            return "weakref", obj()
+        # Those that it makes for parametrized modules refer to one of them.
+        if isinstance(obj, type) and obj.__module__.partition(".")[0] == "torch":
+            return "type", obj.__module__, obj.__qualname__
         return super().content(obj)
 
     def _of(self, obj: object) -> object:
