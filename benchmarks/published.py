@@ -295,7 +295,7 @@ _RUN: dict[str, Ranking] = {
 }
 _REST: dict[str, Ranking] = {"random": random, "nothing": nothing}
 LABELS: dict[str, Ranking] = {
-    "label_probability_": label_probability,
+    "label probability": label_probability,
     "influence, five folds": across_folds,
     "influence, validation": partial(on_validation, query="error"),
     **_RUN,
@@ -316,7 +316,7 @@ FEATURES: dict[str, Ranking] = {
     **_REST,
 }
 NETWORK: dict[str, Ranking] = {
-    "label_probability_": label_probability,
+    "label probability": label_probability,
     "influence, two folds": partial(across_folds, cv=2),
     **_RUN,
     "cleanlab": cleanlab,
