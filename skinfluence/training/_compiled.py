@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from ._gradient import CompiledGradient
 from ._objective import Objective
 from ._record import MicroBatch, StepRecord
 from ._retaken import Adjoint, Retaken
-from ._rounding import Tensors, close
+from ._rounding import Tensors, close, same_loss
 from ._step import Linearization, Pulled, TrainingStep
 
 
@@ -57,6 +56,7 @@ class CompiledStep(TrainingStep):
         places = {p: k for k, p in enumerate(self._gradient.parameters)}
         self._places = [places[parameter] for parameter in live.parameters]
         self._all_stop: bool | None = None
+        self._current: bool | None = None
 
     def _descend(self, step: StepRecord, weights: Tensor | None) -> Tensor:
         size = step.compiled_size
@@ -127,14 +127,20 @@ class CompiledStep(TrainingStep):
             and adjoint[PARAMETERS].dim() == 1
             and len(state.scalars) == len(self.live.parameters)
             and (len(step.rows) == self.batch_size or self._pads(state, step))
-            and self._is_current
+            and self._is_current(state, step)
         )
 
-    @cached_property
-    def _is_current(self) -> bool:
-        """Whether the modules compute as they did when they were compiled."""
-        self.objective.train(True)
-        return self.compiled.are_of(self.objective.modules)
+    def _is_current(self, state: State, step: StepRecord) -> bool:
+        """Whether the step is computed as it was when it was compiled.
+
+        What is no part of a module, such as a net's own losses, shows in the loss.
+        """
+        if self._current is None:
+            loss = float(self.loss_at(state, step))
+            recorded = loss if step.loss is None else step.loss
+            self._current = self.compiled.are_of(self.objective.modules)
+            self._current &= same_loss(loss, recorded, self.tolerance)
+        return self._current
 
     def _compiled(self, call: Call, state: State, step: StepRecord) -> Linearization:
         gradient, pull = self._traceable(call, step)

@@ -98,6 +98,12 @@ class CompiledFunctions:
         )
         return False
 
+    def compare_again(self, name: str) -> None:
+        """Have functions of a name compared at their next use, as at their first."""
+        for use in [use for use, right in self.trusted.items() if right]:
+            if use[0] == name:
+                self.trusted.pop(use, None)
+
     def call(
         self,
         function: Function,

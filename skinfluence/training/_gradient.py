@@ -135,6 +135,8 @@ class CompiledGradient:
         """
         if self._is_current is None:
             self._is_current = self.compiled.are_of(self._modules)
+            # What is no part of a module, such as a net's own losses, shows in results.
+            self.compiled.compare_again("descend")
         fits = self._is_current and (size == compiled_size or self.fills)
         if not fits or any(p.grad is not None for p in self.parameters):
             return self._eager(batch, weights)

@@ -21,16 +21,13 @@ class _Holdings(ContentHasher):
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
-        self._live = {
-            id(tensor)
-            for module in modules
-            for tensor in (*module.parameters(), *module.buffers())
-        }
+        every = (t for m in modules for t in (*m.parameters(), *m.buffers()))
+        self._live = {id(tensor): number for number, tensor in enumerate(every)}
 
     def content(self, obj: object) -> object:
         """Return what stands for an object."""
         if id(obj) in self._live:
-            return "live"
+            return "live", self._live[id(obj)]
         if isinstance(obj, nn.Module):
             return self._once(obj)
         if isinstance(obj, weakref.ref):  # as recurrent layers have of their weights

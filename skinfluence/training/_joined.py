@@ -25,7 +25,8 @@ from ._retaken import (
 from ._rounding import Tensors
 from ._step import Pulled, TrainingStep, one_by_one
 
-# How many: of twice as many a step takes about as long, and they longer to compile.
+# How many. Of an MLP 64-32-10 a step takes 80 µs alone, 60 among four and 54 among
+# eight, which compile in 15, 23 and 31 s.
 _AT_ONCE = 8
 
 # In a shorter run there is nothing to gain: to compile them takes ten seconds, and to

@@ -173,6 +173,7 @@ class Replay:
         """
         for (around,) in self.stretches(stop, first, progress):
             yield around
+            del around
 
     def stretches(
         self,

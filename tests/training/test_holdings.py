@@ -15,7 +15,7 @@ class Holder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layer = nn.Linear(3, 3)
+        self.layer, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
         self.register_buffer("mean", torch.zeros(3))
         self.constant = torch.ones(3)
         self.itself = [self]
@@ -54,6 +54,7 @@ CHANGES = {
     "function": lambda module: setattr(module, "function", lambda v: v + 2.0),
     "forward": lambda module: setattr(module.layer, "forward", torch.relu),
     "hook": lambda module: module.layer.register_forward_hook(lambda m, i, o: 2 * o),
+    "tie": lambda module: setattr(module.layer, "weight", module.other.weight),
     "activation": lambda module: setattr(module, "layer", nn.Identity()),
 }
 

@@ -1,5 +1,6 @@
 """Steps pulled back together, in one compiled call, against the same one by one."""
 
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -222,6 +223,33 @@ def test_a_gradient_that_is_stopped_after_a_question_is_refused(counted):
     clf.module_.stopped = True
     with changed(), pytest.raises(IrreproducibleStepError):
         clf.influence(*asked)
+
+
+class OwnLosses(SGDInfluenceClassifier):
+    """Has losses that depend on what is no part of a module."""
+
+    strength = 1.0
+
+    def get_losses(self, *args, **kwargs):
+        return self.strength * super().get_losses(*args, **kwargs)
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("question", ["influence", "refit_without"])
+def test_a_net_that_was_changed_is_refused(question, asked_before, monkeypatch):
+    monkeypatch.setattr(_compiler, "compile_graph", lambda graph, _: graph)
+    X, y, _ = Case().data()
+    clf = OwnLosses(**Case().classifier(compile=True).get_params(deep=False))
+    clf.fit(X, y)
+    asked = Case().validation()
+    if asked_before:
+        clf.influence(*asked)
+    clf.strength = 2.0
+    arguments = asked if question == "influence" else ([0],)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompilationWarning)
+        with pytest.raises(IrreproducibleStepError):
+            getattr(clf, question)(*arguments)
 
 
 class Locked(Scaled):
